@@ -1,0 +1,235 @@
+"""Case, Shape, Target, Cell: what is to be measured, as plain values. Imports no torch.
+
+A case x a shape x a target is a cell, and the cell's id joins everything that is ever said about it::
+
+    bert_mini - b8_s64 - cpu - compile - fp32
+    case        shape    device backend  dtype       each field is [a-z0-9_]+, the dash stands only between
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+FIELD = re.compile(r"[a-z0-9_]+")
+LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16", "int8")
+BUDGETS = ("quick", "normal", "long")
+
+
+class DeclarationError(ValueError):
+    """A case, shape or target that cannot be: says which one, what was found, and what would be right."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Named sizes, e.g. ``Shape({"batch": 8, "seq": 128})``; the name is given by the case.
+
+    ``timed=False`` marks a shape whose answers are checked and never timed. ``budget`` is the smallest
+    budget that includes it (``quick`` takes the first timed shape of a case only, whatever this says).
+    """
+
+    sizes: Mapping[str, int]
+    name: str = ""
+    timed: bool = True
+    budget: str = "quick"
+
+    def __post_init__(self) -> None:
+        if self.budget not in BUDGETS:
+            raise DeclarationError(
+                f"shape {self.name!r}: budget {self.budget!r} is none of {', '.join(BUDGETS)}"
+            )
+        for key, size in self.sizes.items():
+            if not isinstance(size, int) or size < 0:
+                raise DeclarationError(
+                    f"shape {self.name!r}: {key}={size!r} must be a whole number, 0 or more"
+                )
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and how a case runs: ``device-backend-dtype``, e.g. ``cpu-onnxruntime-fp32``."""
+
+    device: str
+    backend: str
+    dtype: str
+
+    def __post_init__(self) -> None:
+        for what in (self.device, self.backend, self.dtype):
+            _check_field("target", what)
+        if self.dtype not in DTYPES:
+            raise DeclarationError(f"target {self}: dtype {self.dtype!r} is none of {', '.join(DTYPES)}")
+
+    def __str__(self) -> str:
+        return f"{self.device}-{self.backend}-{self.dtype}"
+
+    def matches(self, pattern: str) -> bool:
+        """Whether the glob ``pattern`` names this target; one without a dash may name any one field."""
+        if "-" in pattern:
+            return fnmatchcase(str(self), pattern)
+        return any(fnmatchcase(what, pattern) for what in (self.device, self.backend, self.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model with its inputs.
+
+    Strings of the form ``"module:attribute"`` are resolved in the worker, so declaring costs nothing:
+
+    - ``model``: called without arguments gives an ``nn.Module`` (a class or a function).
+    - ``inputs``: called with ``(sizes, generator)`` gives the positional arguments as a tuple or the
+      keyword arguments as a dict. Floating tensors are cast to the target's dtype by the harness.
+    - ``shapes``: name -> sizes, or name -> ``Shape``. ``parity_shapes`` are checked and never timed.
+    - ``unit`` is what throughput counts; one call works on the product of the sizes named in ``count``.
+    - ``targets``: globs; only targets that match one of them become cells.
+    - ``skips``: glob -> reason; such cells are collected and skipped with the reason.
+    - ``known_gaps``: glob -> reason; a parity failure there is reported as expected, and so is its end.
+    - ``mask``: the name (or position) of the input that masks padding; ignoring it must be noticeable.
+    - ``evaluate``: called without arguments gives ``(inputs, labels)``, real labelled samples; the
+      accuracy of every backend is recorded and its top-1 answers must agree with eager's.
+    - ``reference``: ``"float64"`` (default), or ``"eager"`` for a model that cannot run in float64.
+    - ``tolerance``: the row of ``tolerances.csv`` to use instead of the dtype's own, e.g. ``"fp32_folded"``.
+    - ``graph_breaks``: how many ``torch.compile`` is expected to make; any other number is a failure.
+    - ``nonfinite``: the reference answer may hold NaN or infinities; elsewhere that leaves it unchecked.
+    - ``preload``: modules that the fork server imports before its first fork.
+    - ``deadline``: seconds a worker may take to open; without it the budget's.
+    """
+
+    name: str
+    model: str
+    inputs: str
+    shapes: Mapping[str, Mapping[str, int] | Shape]
+    parity_shapes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    unit: str = "sample"
+    count: Sequence[str] = ("batch",)
+    targets: Sequence[str] = ("*",)
+    skips: Mapping[str, str] = field(default_factory=dict)
+    known_gaps: Mapping[str, str] = field(default_factory=dict)
+    mask: str | int | None = None
+    evaluate: str | None = None
+    reference: str = "float64"
+    tolerance: str | None = None
+    graph_breaks: int = 0
+    nonfinite: bool = False
+    preload: Sequence[str] = ()
+    deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_field("case", self.name)
+        for what in ("model", "inputs", "evaluate"):
+            location = getattr(self, what)
+            if not (location is None and what == "evaluate") and not LOCATION.fullmatch(str(location)):
+                raise DeclarationError(
+                    f'case {self.name}: {what}={location!r} must look like "package.module:attribute"'
+                )
+        if self.reference not in ("float64", "eager"):
+            raise DeclarationError(
+                f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"'
+            )
+        if isinstance(self.targets, str) or isinstance(self.preload, str):
+            raise DeclarationError(
+                f"case {self.name}: targets and preload are tuples of strings, not one string"
+            )
+        named = {
+            name: replace(sizes, name=name) if isinstance(sizes, Shape) else Shape(sizes, name)
+            for name, sizes in self.shapes.items()
+        }
+        named |= {name: Shape(sizes, name, timed=False) for name, sizes in self.parity_shapes.items()}
+        if not any(shape.timed for shape in named.values()):
+            raise DeclarationError(
+                f'case {self.name}: shapes is empty; give at least one, e.g. {{"b1": {{"batch": 1}}}}'
+            )
+        for shape in named.values():
+            _check_field(f"case {self.name}: shape", shape.name)
+            for size in self.count:
+                if size not in shape.sizes:
+                    raise DeclarationError(
+                        f"case {self.name}: count names {size!r}, which shape "
+                        f"{shape.name} lacks (it has {', '.join(shape.sizes) or 'none'})"
+                    )
+        object.__setattr__(self, "shapes", named)
+
+    def all_shapes(self) -> list[Shape]:
+        """Every shape of the case: the timed ones in declared order, then those for parity only."""
+        return list(self.shapes.values())  # type: ignore[arg-type]  # normalised in __post_init__
+
+    def units(self, shape: Shape) -> int:
+        """How many units one call works on."""
+        product = 1
+        for size in self.count:
+            product *= shape.sizes[size]
+        return product
+
+    def reason(self, reasons: Mapping[str, str], target: Target) -> str | None:
+        """The reason that ``skips`` or ``known_gaps`` gives for a target, or None."""
+        return next((why for pattern, why in reasons.items() if target.matches(pattern)), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The case as plain data (JSON), for the worker."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain["shapes"] = {shape.name: dict(shape.sizes) for shape in self.all_shapes()}
+        del plain["parity_shapes"]
+        return plain
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells of one case and shape on one device and dtype: measured interleaved, compared with eager."""
+
+    case: str
+    shape: str
+    device: str
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.case}-{self.shape}-{self.device}-{self.dtype}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A case at a shape on a target. Two cells are the same when their ids are."""
+
+    case: Case
+    shape: Shape
+    target: Target
+
+    @property
+    def id(self) -> str:
+        """The key of every comparison, and the pytest id: ``case-shape-device-backend-dtype``."""
+        return f"{self.case.name}-{self.shape.name}-{self.target}"
+
+    @property
+    def group(self) -> Group:
+        """The group this cell is measured in."""
+        return Group(self.case.name, self.shape.name, self.target.device, self.target.dtype)
+
+    @property
+    def units(self) -> int:
+        """How many units one call works on."""
+        return self.case.units(self.shape)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cell) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+def cell_of(case: Case, shape: Shape, target: Target) -> Cell | None:
+    """The cell, or None where the case does not want that target."""
+    wanted = any(target.matches(pattern) for pattern in case.targets)
+    return Cell(case, shape, target) if wanted else None
+
+
+def _check_field(what: str, value: str) -> None:
+    if not isinstance(value, str) or not FIELD.fullmatch(value):
+        raise DeclarationError(
+            f"{what} {value!r}: a field of a cell's id is made of a-z, 0-9 and _, "
+            "because ids join history and the dash separates their fields"
+        )

@@ -1,0 +1,30 @@
+"""The two hooks of paritygate; implement them in a conftest.py like any pytest hook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.record import Run
+
+if TYPE_CHECKING:
+    from bench.record import Record
+
+RUN = pytest.StashKey[Run]()
+"""``config.stash[RUN]``: the run of this session, once the first cell is known; xdist's controller has it too."""
+
+
+def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str]:  # type: ignore[empty-body]
+    """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``.
+
+    ``bench.backends`` says what these three do. The module is imported at collection and must not import
+    torch or a runtime at its top. Example::
+
+        def pytest_paritygate_backends(config):
+            return {"openvino": "my_project.openvino_backend"}
+    """
+
+
+def pytest_paritygate_record(config: pytest.Config, run: Run, record: Record) -> None:
+    """Called once for each cell, as soon as all of it is known; ``reports.plugin`` stores it."""

@@ -1,0 +1,131 @@
+"""Record: what is known of one cell after one run, as one flat row; and the words for how it ended.
+
+Schema history:
+    1  2026-11  first
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+SCHEMA = 1
+
+
+class Status(StrEnum):
+    """How a cell ended. Only an ``ok`` cell has a speed."""
+
+    OK = "ok"
+    PARITY_FAILED = "parity_failed"  # another answer than the reference allows
+    FAILED = "failed"  # raised, recompiled, broke its graph, fell back: the reason says which
+    CRASHED = "crashed"  # ended by a signal or by exit()
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    SKIPPED = "skipped"  # cannot run here, for the reason given
+    UNCHECKED = "unchecked"  # nothing to check it against: never a pass
+
+
+class Verdict(StrEnum):
+    """How a comparison of two revisions ended (the gate)."""
+
+    REGRESSED = "regressed"
+    IMPROVED = "improved"
+    SAME = "same"
+    INCONCLUSIVE = "inconclusive"
+    UNSTABLE = "unstable"
+    NEW = "new"
+    MISSING = "missing"
+    BROKEN = "broken"
+    NOT_COMPARABLE = "not_comparable"
+
+
+@dataclass
+class Record:
+    """One cell in one run. Seconds, bytes and plain ratios throughout; None where not known.
+
+    Times come from *samples* (one sample is ``calls_per_sample`` calls, its value seconds per call) and
+    *blocks* (about 50 ms of samples, its value their mean). ``blocks`` holds one list per launch.
+    """
+
+    cell: str
+    case: str
+    shape: str
+    device: str
+    backend: str
+    dtype: str
+    status: Status
+    reason: str = ""
+    unit: str = ""
+    units: int = 1  # units of work in one call
+
+    throughput: float | None = None  # units per second at the median of the block means
+    latency_p50: float | None = None  # of the samples, seconds per call
+    latency_p90: float | None = None
+    latency_p99: float | None = None
+    interval_low: float | None = None  # 95 % interval of the median block mean, seconds per call
+    interval_high: float | None = None
+    speedup: float | None = None  # eager's time over this cell's, paired within rounds; 1 for eager
+    speedup_low: float | None = None  # 95 % interval over launches; None when there was only one
+    speedup_high: float | None = None
+    launches: int = 0
+    calls_per_sample: int | None = None
+    samples_seen: int = 0  # measured; at most 2,000 of them are kept
+    stop: str = ""  # why measuring ended: "precision", "budget"
+
+    error: float | None = None  # e: norm of (answer - reference) over norm of reference, worst output
+    error_allowed: float | None = None
+    error_share: float | None = None  # error over what is allowed, worst rule; above 1 fails
+    eager_error: float | None = None
+    max_abs_error: float | None = None
+    reference: str = ""  # "float64" or "eager"
+    top1_agreement: float | None = None
+    accuracy: float | None = None  # share of labelled samples answered rightly
+    accuracy_samples: int | None = None
+
+    peak_bytes: int | None = None  # of the worker, above what it held before the model was built
+    prepare_seconds: float | None = None  # build, load, compile or open, first call; caches warm
+    prepare_cold_seconds: float | None = None  # the same with empty caches, where this run saw it
+    first_call_seconds: float | None = None
+    parameters: int | None = None
+    flops: int | None = None  # of one call, counted in eager
+
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)  # graphs, providers, kernels, node counts ...
+    parity: dict[str, Any] = field(default_factory=dict)  # every number of the comparison
+    blocks: list[list[float]] = field(default_factory=list)  # seconds per call, a list per launch
+    samples: list[float] = field(default_factory=list)  # seconds per call, at most 2,000
+
+    @property
+    def measured(self) -> bool:
+        """Whether the record holds a speed."""
+        return self.throughput is not None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as plain data (JSON)."""
+        return asdict(self) | {"status": str(self.status)}
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Record:
+        """The record of such a dict; unknown keys raise ``TypeError``, missing ones take the default."""
+        return cls(**row | {"status": Status(row["status"])})
+
+
+RECORD_FIELDS = tuple(f.name for f in fields(Record))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a whole run before its first cell: which code, which machine, which conditions."""
+
+    id: str  # a UUID
+    started: str  # ISO 8601, UTC
+    budget: str
+    laboratory: bool
+    seed: int
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool | None = None
+    environment: dict[str, Any] = field(default_factory=dict)  # flat: machine, versions, threads
+    absent: dict[str, str] = field(default_factory=dict)  # device -> why it is not here
+    schema: int = SCHEMA

@@ -1,0 +1,3 @@
+"""Joins the two halves of the harness: ``bench`` measures, ``reports`` tells."""
+
+pytest_plugins = ["bench.plugin", "reports.plugin"]
