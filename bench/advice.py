@@ -1,0 +1,79 @@
+"""Warnings of a record as values: what was seen, with its number, and what to do about it. One list, pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench import timing
+
+SPREAD = 0.10
+STEAL = 0.02
+FOREIGN = 0.10
+FEW_BLOCKS = timing.INTERVAL_ROUNDS
+MODE_GAP = 0.05
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the machine did while a group was timed, as shares of all its processors' time."""
+
+    steal: float = 0.0
+    foreign: float = 0.0  # by processes that are not ours
+
+
+def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[str]:
+    """The warnings for one cell's block means of one launch."""
+    found = []
+    if len(blocks) < FEW_BLOCKS:
+        found.append(
+            f"few blocks: {len(blocks)} measured, {FEW_BLOCKS} make an interval; use --bench-budget normal"
+        )
+    elif (spread := relative_spread(blocks)) > SPREAD:
+        found.append(
+            f"spread: nine tenths of the blocks lie within {spread:.0%} of each other, over {SPREAD:.0%}; close other "
+            "programs, see `python -m bench doctor`"
+        )
+    if (gap := mode_gap(blocks)) is not None:
+        found.append(
+            f"two modes: blocks fall into two heaps {gap:.0%} apart; the median may lie in either, compare "
+            "several runs"
+        )
+    if not warm:
+        found.append(
+            f"warm-up: three blocks in a row never agreed within {timing.WARM_AGREEMENT:.0%}; use a longer budget"
+        )
+    if conditions.steal > STEAL:
+        found.append(
+            f"steal: the hypervisor gave {conditions.steal:.0%} of the processors to others; use a quieter machine"
+        )
+    if conditions.foreign > FOREIGN:
+        found.append(
+            f"load: other processes used {conditions.foreign:.0%} of the processors while this was timed; stop them"
+        )
+    return found
+
+
+def relative_spread(blocks: Sequence[float]) -> float:
+    """The distance of the 5th and 95th percentile over the median."""
+    return (timing.quantile(blocks, 0.95) - timing.quantile(blocks, 0.05)) / statistics.median(blocks)
+
+
+def mode_gap(blocks: Sequence[float]) -> float | None:
+    """How far apart two heaps of values lie, relative to the median, or None where there is one heap.
+
+    Two heaps: the largest gap between neighbours is over 5 % of the median, leaves a fifth of the values on
+    either side, and is at least three times as wide as both heaps.
+    """
+    if len(blocks) < 10:
+        return None
+    ordered = sorted(blocks)
+    fifth = len(ordered) // 5
+    candidates = range(fifth, len(ordered) - fifth)
+    cut = max(candidates, key=lambda i: ordered[i] - ordered[i - 1])
+    gap = ordered[cut] - ordered[cut - 1]
+    widest = max(ordered[cut - 1] - ordered[0], ordered[-1] - ordered[cut])
+    if gap > MODE_GAP * statistics.median(ordered) and gap > 3 * widest:
+        return gap / statistics.median(ordered)
+    return None

@@ -1,0 +1,77 @@
+"""BACKENDS: the ways a model can be run, one file each, and what such a file has.
+
+A backend is a module with three functions; none of them may import torch or a runtime before it is called:
+
+``available(target) -> str | None``
+    At collection, standard library only: why the target cannot work here, or None.
+``preload() -> None``
+    In the fork server, before its first fork: the imports and probes that every worker would repeat.
+    Must start no thread and open no file for good.
+``prepare(subject) -> Prepared``
+    In the worker: makes the model of a ``bench.subject.Subject`` ready to be called. Raises ``Unavailable``
+    where that turns out to be impossible here (the cell is skipped with the reason).
+
+and may have a fourth::
+
+``artefact(subject) -> dict``
+    In the reference worker: makes files that ``prepare`` will load, unless the cache has them, and returns
+    facts about them. A backend with it gets no model in ``prepare``, only what it made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+
+class Unavailable(Exception):
+    """A target cannot run here; the message is the reason its cell is skipped with."""
+
+
+class Misbehaved(Exception):
+    """A backend quietly did something else: fell back, recompiled, broke the graph. The message names it."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A row of the table. ``default``: part of a run that names no backends. ``artefact``: it has that function."""
+
+    name: str
+    module: str
+    default: bool = True
+    artefact: bool = False
+
+
+@dataclass
+class Prepared:
+    """A model ready to be called by one backend.
+
+    ``call`` is what is timed: takes one input set as ``feed`` made it, returns raw outputs. ``read`` turns
+    those into tensors (or arrays) of their own memory. ``facts`` is asked after the first calls and after the
+    last; it raises ``Misbehaved`` where something is not as declared. ``guard`` is entered around everything
+    that calls; ``steady`` around what must not change any more (the measured loop). ``kernels`` tells which attention
+    kernels one call runs. ``resizable``: another batch size costs no compile.
+    """
+
+    call: Callable[[Any], Any]
+    feed: Callable[[Any], Any] = lambda inputs: inputs
+    read: Callable[[Any], list[Any]] = lambda raw: list(raw)
+    facts: Callable[[], dict[str, Any]] = dict
+    guard: Callable[[], AbstractContextManager[Any]] = nullcontext
+    steady: Callable[[], AbstractContextManager[Any]] = nullcontext
+    kernels: Callable[[Any], dict[str, int]] = lambda fed: {}
+    resizable: bool = True
+
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("eager", "bench.backends.eager"),
+        Backend("compile", "bench.backends.compiled"),
+        Backend("compile_reduce_overhead", "bench.backends.compiled", default=False),
+        Backend("compile_max_autotune", "bench.backends.compiled", default=False),
+        Backend("onnxruntime", "bench.backends.onnxruntime", artefact=True),
+    )
+}

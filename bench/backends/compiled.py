@@ -1,0 +1,74 @@
+"""compile: ``torch.compile`` in its modes, as a graph per shape; recompiles and undeclared graph breaks are failures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.backends import Misbehaved, Prepared
+
+if TYPE_CHECKING:
+    from bench.case import Target
+    from bench.subject import Subject
+
+MODES = {
+    "compile": "default",
+    "compile_reduce_overhead": "reduce-overhead",
+    "compile_max_autotune": "max-autotune",
+}
+
+
+def available(target: Target) -> str | None:
+    """A C++ compiler is needed on CPUs; CUDA graphs exist on CUDA only."""
+    import os
+    import shutil
+
+    if target.device == "cpu":
+        if target.backend == "compile_reduce_overhead":
+            return "reduce-overhead means CUDA graphs; on a CPU it is the same as compile"
+        if not any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++")):
+            return "torch.compile needs a C++ compiler on a CPU; install g++"
+    return None
+
+
+def preload() -> None:
+    """Import dynamo and inductor, and ask once which vector instructions there are.
+
+    That question starts a Python of its own, 1.1 s, which every worker would otherwise repeat.
+    """
+    import torch._dynamo  # noqa: F401  # imported for the workers
+    import torch._inductor.compile_fx  # noqa: F401
+    from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+    pick_vec_isa()
+
+
+def prepare(subject: Subject) -> Prepared:
+    """The compiled model: static shapes, counted from zero."""
+    import torch
+
+    from bench.facts import CompileCounters, sdpa_kernels
+    from bench.subject import call, tensors
+
+    module = subject.module()
+    counters = CompileCounters()
+    compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
+    declared = subject.case["graph_breaks"]
+
+    def facts() -> dict[str, Any]:
+        found = counters.facts()
+        if found["graph_breaks"] != declared:
+            reasons = "; ".join(found["graph_break_reasons"]) or "none"
+            raise Misbehaved(f"graph break: {found['graph_breaks']} found, {declared} declared ({reasons})")
+        if not found["graphs"]:
+            raise Misbehaved("fallback: torch.compile captured no graph, the model ran in eager")
+        return found | {"cold": counters.cold()}
+
+    return Prepared(
+        call=lambda inputs: call(compiled, inputs),
+        read=tensors,
+        facts=facts,
+        guard=torch.inference_mode,
+        steady=lambda: torch.compiler.set_stance("fail_on_recompile"),
+        kernels=lambda inputs: sdpa_kernels(lambda: call(compiled, inputs)),
+        resizable=False,
+    )

@@ -1,0 +1,227 @@
+"""onnxruntime: the model exported to ONNX once a case, with dynamic shapes, and run by ONNX Runtime.
+
+The export is made in the reference worker and cached by content; a cell's worker opens the file and holds no
+torch model. The provider that ran is asserted: ONNX Runtime falls back to the CPU without an exception.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.backends import Misbehaved, Prepared
+
+if TYPE_CHECKING:
+    from bench.case import Target
+    from bench.subject import Subject
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+OPSET = 20  # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
+LAYOUT = 1  # of a cache entry
+
+
+def available(target: Target) -> str | None:
+    """The package must be there; on CPUs half precision has no kernels of its own."""
+    from importlib.util import find_spec
+
+    if find_spec("onnxruntime") is None:
+        return "the package onnxruntime is not installed; install onnxruntime-gpu (or onnxruntime)"
+    if target.device == "cpu" and target.dtype != "fp32":
+        return f"onnxruntime's CPU provider has no {target.dtype} kernels: it would cast to fp32 and back"
+    return None
+
+
+def preload() -> None:
+    """Import the runtime; a worker then opens a session in milliseconds."""
+    import onnxruntime  # noqa: F401  # imported for the workers
+
+
+def artefact(subject: Subject) -> dict[str, Any]:
+    """Export the model unless the cache holds it; facts about the file, with ``path`` and ``cold``."""
+    folder = Path(subject.cache) / "onnx" / _key(subject)
+    if not (folder / "meta.json").exists():
+        started = time.perf_counter()
+        _export(subject, folder)
+        meta = json.loads((folder / "meta.json").read_text())
+        return meta | {"path": str(folder / "model.onnx"), "cold": True, "seconds": time.perf_counter() - started}
+    return json.loads((folder / "meta.json").read_text()) | {"path": str(folder / "model.onnx"), "cold": False}
+
+
+def prepare(subject: Subject) -> Prepared:
+    """A session on the exported file, with the provider asserted."""
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    from bench.subject import flatten
+
+    meta = subject.scratch.artefact("onnxruntime")
+    options = _options(subject)
+    wanted = PROVIDERS[subject.device]
+    session = onnxruntime.InferenceSession(meta["path"], options, providers=[wanted], enable_fallback=0)
+    if session.get_providers()[0] != wanted:
+        raise Misbehaved(f"fallback: {wanted} was asked for, {session.get_providers()[0]} runs")
+    names = [meta_input.name for meta_input in session.get_inputs()]
+    kept = meta["inputs"]  # positions of the inputs that the graph uses
+
+    def feed(inputs: Any) -> dict[str, Any]:
+        leaves = [leaf for leaf in flatten(inputs) if torch.is_tensor(leaf)]
+        return {name: np.ascontiguousarray(leaves[place].numpy()) for name, place in zip(names, kept, strict=True)}
+
+    def facts() -> dict[str, Any]:
+        placed = Counter[str]()
+        for part in session.get_provider_graph_assignment_info():
+            placed[part.ep_name] += len(part.get_nodes())
+        if set(placed) - {wanted}:
+            raise Misbehaved(f"fallback: nodes were placed on {dict(placed)}, {wanted} was asked for")
+        return {
+            "providers": session.get_providers(),
+            "nodes_by_provider": dict(placed),
+            **{name: meta[name] for name in ("opset", "nodes", "optimised_nodes", "fusions", "dynamic")},
+        }
+
+    return Prepared(
+        call=lambda fed: session.run(None, fed),
+        feed=feed,
+        read=lambda raw: [torch.from_numpy(np.array(array)) for array in raw],
+        facts=facts,
+    )
+
+
+def _options(subject: Subject) -> Any:
+    """Session options, all that matter set explicitly: the defaults look at the host, not at the container."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = subject.threads
+    options.inter_op_num_threads = 1
+    # Spinning is what users deploy with; it harms nobody here, because parked workers are stopped.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def _key(subject: Subject) -> str:
+    """The content that the export depends on, hashed: source, weights, signature, versions, options."""
+    from importlib.metadata import version
+
+    import torch
+
+    from bench.subject import flatten
+
+    signature = [
+        [str(leaf.dtype), leaf.ndim, [size for dim, size in enumerate(leaf.shape) if dim not in dynamic]]
+        for leaf, dynamic in zip(_tensor_leaves(subject.make_inputs(0)), subject.dynamic(), strict=True)
+    ]
+    plain = [repr(leaf) for leaf in flatten(subject.make_inputs(0)) if not torch.is_tensor(leaf)]
+    content = {
+        "layout": LAYOUT,
+        "model": subject.case["model"],
+        "source": subject.source_digest(),
+        "weights": subject.scratch.load("meta")["weights"],
+        "signature": signature,
+        "plain": plain,
+        "opset": OPSET,
+        "dtype": subject.dtype_name,
+        "versions": {
+            name: version(name) for name in ("torch", "onnx", "onnxscript") + _transformers(subject)
+        } | {"onnxruntime": __import__("onnxruntime").__version__},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _transformers(subject: Subject) -> tuple[str, ...]:
+    import sys
+
+    return ("transformers",) if "transformers" in sys.modules else ()
+
+
+def _tensor_leaves(inputs: Any) -> list[Any]:
+    import torch
+
+    from bench.subject import flatten
+
+    return [leaf for leaf in flatten(inputs) if torch.is_tensor(leaf)]
+
+
+def _export(subject: Subject, folder: Path) -> None:
+    """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the cache at once."""
+    import onnx
+    import onnxruntime
+    import torch
+
+    from bench.subject import call, flatten, rebuild
+
+    module = subject.module()
+    example = subject.make_inputs(0)
+    leaves = _tensor_leaves(example)
+    dynamic = subject.dynamic()
+
+    class Flat(torch.nn.Module):
+        """The model with tensors in and tensors out, by position: names of in- and outputs then cannot clash."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, *flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            tensors = iter(flat)
+            every = [next(tensors) if torch.is_tensor(leaf) else leaf for leaf in flatten(example)]
+            return tuple(flatten(call(self.module, rebuild(example, every))))
+
+    temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    path = temporary / "model.onnx"
+    with torch.inference_mode(False), torch.no_grad():
+        program = torch.onnx.export(
+            Flat().eval(),
+            tuple(leaves),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[f"in_{number}" for number in range(len(leaves))],
+            dynamic_shapes=(tuple(dynamic),),
+            verbose=False,
+        )
+    assert program is not None
+    for number, value in enumerate(program.model.graph.outputs):
+        value.name = f"out_{number}"
+    program.save(str(path), external_data=False)
+    onnx.checker.check_model(str(path))
+    model = onnx.load(str(path))
+    kept = [int(value.name.removeprefix("in_")) for value in model.graph.input]
+    for place, value in zip(kept, model.graph.input, strict=True):
+        for dim in dynamic[place]:
+            if not value.type.tensor_type.shape.dim[dim].dim_param:
+                raise Misbehaved(
+                    f"fallback: dimension {dim} of input {place} was to be dynamic, the export made it static"
+                )
+    nodes = Counter(node.op_type for node in model.graph.node)
+    options = _options(subject)
+    options.optimized_model_filepath = str(temporary / "optimised.onnx")
+    options.log_severity_level = 3  # it warns that the optimised file fits this machine only; it is counted and dropped
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    optimised = Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+    os.unlink(options.optimized_model_filepath)
+    meta = {
+        "opset": OPSET,
+        "nodes": dict(nodes),
+        "optimised_nodes": dict(optimised),
+        "fusions": {name: count for name, count in optimised.items() if name not in nodes},
+        "dynamic": [sorted(dims) for dims in dynamic],
+        "inputs": kept,
+        "graph": hashlib.sha256(json.dumps(sorted(nodes.items())).encode()).hexdigest()[:12],
+    }
+    (temporary / "meta.json").write_text(json.dumps(meta))
+    try:
+        os.replace(temporary, folder)
+    except OSError:  # another run was faster; its export is as good
+        shutil.rmtree(temporary, ignore_errors=True)

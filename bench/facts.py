@@ -1,0 +1,127 @@
+"""Deterministic facts of a model and its compilation: FLOPs, parameters, kernels, graphs. Compared exactly.
+
+The one file that reads torch's private counters (``torch._dynamo``, ``torch._inductor``); known for torch 2.13.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+SDPA_KERNELS = {
+    "aten::_scaled_dot_product_flash_attention_for_cpu": "flash",
+    "aten::_scaled_dot_product_flash_attention": "flash",
+    "aten::_scaled_dot_product_efficient_attention": "efficient",
+    "aten::_scaled_dot_product_cudnn_attention": "cudnn",
+    "aten::_scaled_dot_product_attention_math": "math",
+    "aten::_scaled_dot_product_fused_attention_overrideable": "overrideable",
+}
+
+
+def settings() -> dict[str, Any]:
+    """The settings that change what is computed or how fast; every backend must leave them as they are."""
+    return {
+        "threads": torch.get_num_threads(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "flush_denormal": bool(torch.tensor(1e-310, dtype=torch.float64).mul(1.0).item() == 0.0),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "grad": torch.is_grad_enabled(),
+    }
+
+
+def parameters(module: torch.nn.Module) -> int:
+    """How many numbers the weights hold; shared ones count once."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def flops(run: Callable[[], Any]) -> int | None:
+    """Floating point operations of one eager call: matrix products, convolutions and attention.
+
+    Counted with the math kernel forced, because the CPU's flash operator has no formula and would count as
+    none (``torch/utils/flop_counter.py``). None where that fails, e.g. on a kernel that is forced otherwise.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    try:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            run()
+    except Exception:  # a fact that cannot be had is left out, whatever the reason
+        return None
+    return int(counter.get_total_flops())
+
+
+def sdpa_kernels(run: Callable[[], Any]) -> dict[str, int]:
+    """Which attention kernels one call ran, and how often each: by profile, not by what was asked for."""
+    with torch.autograd.profiler.profile() as profile:
+        run()
+    seen = Counter(event.name for event in profile.function_events)
+    # math is the fallback inside the generic operator: the fused ones never call it
+    return {kernel: seen[name] for name, kernel in SDPA_KERNELS.items() if seen[name]}
+
+
+class CompileCounters:
+    """What dynamo and inductor did since this was made."""
+
+    def __init__(self) -> None:
+        from torch._dynamo.utils import counters
+
+        self._counters = counters
+        counters.clear()
+
+    def facts(self) -> dict[str, Any]:
+        """Graphs, graph breaks with their reasons, cache hits and misses, fusions."""
+        stats, inductor = self._counters["stats"], self._counters["inductor"]
+        autograd = self._counters["aot_autograd"]
+        breaks = {str(reason): int(n) for reason, n in self._counters["graph_break"].items()}
+        found = {
+            "graphs": int(stats["unique_graphs"]),
+            "graph_breaks": sum(breaks.values()),
+            "graph_break_reasons": breaks,
+            "captured_calls": int(stats["calls_captured"]),
+            "fused_attention": int(inductor["fuse_attention"]),
+            "cache_hits": int(inductor["fxgraph_cache_hit"]),
+            "cache_misses": int(inductor["fxgraph_cache_miss"]),
+            "cache_bypasses": int(inductor["fxgraph_cache_bypass"]),
+            "autograd_cache_hits": int(autograd["autograd_cache_hit"]),
+            "autograd_cache_misses": int(autograd["autograd_cache_miss"]),
+            "cudagraph_skips": int(inductor["cudagraph_skips"]),
+        }
+        return found
+
+    def cold(self) -> bool:
+        """Whether anything had to be compiled that a cache would have held."""
+        facts = self.facts()
+        return bool(facts["cache_misses"])
+
+
+class _Operators(TorchDispatchMode):
+    """Notes every operator that runs, with the shapes and dtypes it gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.digest = hashlib.sha256()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        leaves = result if isinstance(result, tuple | list) else [result]
+        shapes = [(tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves if torch.is_tensor(leaf)]
+        self.digest.update(f"{func}{shapes}".encode())
+        return result
+
+
+def graph_hash(run: Callable[[], Any]) -> str | None:
+    """A hash of the operators that one eager call runs: two cases with the same one are the same work."""
+    try:
+        with _Operators() as operators:
+            run()
+    except Exception:  # e.g. a higher-order operator that no mode can watch
+        return None
+    return operators.digest.hexdigest()[:12]

@@ -1,0 +1,152 @@
+"""The fork server: an exec'd process that imports torch once and forks a worker for every task.
+
+Started as ``python -m bench.forkserver FD PARENT`` by ``bench.launch``, in its own session and in laboratory
+conditions. Speaks JSON over a socket: ``init``, then ``fork`` (with the worker's own socket and log as open
+files) and ``wait``, until the socket closes. Everything it imports, every worker shares; so before the first
+fork it proves that it is still fit to be forked (see ``unfit``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import importlib
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.wire import Channel, Closed
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when ``parent`` dies; end at once if it is dead already.
+
+    Without it a stopped worker would outlive a killed fork server for ever, in state T.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def unfit() -> str | None:
+    """What makes this process unfit to be forked, or None: a second thread, a CUDA context, an open cache file."""
+    tasks = Path("/proc/self/task")
+    threads = [(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.is_dir() else ["main"]
+    if len(threads) > 1:
+        return f"{len(threads) - 1} further thread(s) running ({', '.join(sorted(threads[1:]))})"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return "CUDA is initialised"
+    cache = os.path.realpath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for descriptor in Path("/proc/self/fd").iterdir() if tasks.is_dir() else ():
+        try:
+            target = os.readlink(descriptor)
+        except OSError:
+            continue  # the descriptor of this very listing
+        if target.startswith(cache + os.sep):
+            return f"{target} is open"
+    return None
+
+
+def preload(modules: list[str], backends: list[str]) -> str | None:
+    """Import what the run's cells need. Returns what went wrong, with the culprit's name, or None.
+
+    A module of a case that cannot be imported is left to the workers, which report it for their cells.
+    """
+    steps = [(name, importlib.import_module, name) for name in ["torch", "bench.worker"]]
+    steps += [(f"{name}.preload()", _preload_backend, name) for name in backends]
+    steps += [(name, _import_if_possible, name) for name in modules]
+    for what, act, argument in steps:
+        act(argument)
+        if problem := unfit():
+            return f"{what} made the fork server unfit to fork: {problem}"
+    return None
+
+
+def _preload_backend(name: str) -> Any:
+    return importlib.import_module(name).preload()
+
+
+def _import_if_possible(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception:  # whatever it is, the worker that needs the module will meet and report it
+        return None
+
+
+def serve(channel: Channel) -> None:
+    """Answer the pytest process until it closes the socket."""
+    init = channel.receive()
+    sys.path[:] = init["path"]
+    os.chdir(init["cwd"])
+    problem = preload(init["modules"], init["backends"])
+    gc.collect()
+    gc.freeze()  # what exists now is never looked at again: collections in workers copy no shared page
+    channel.send({"problem": problem})
+    while True:
+        request, fds = channel.receive_with_fds(2)
+        if request["op"] == "fork":
+            pid = os.fork()
+            if pid == 0:
+                channel.close()
+                become_worker(*fds, request["task"])
+            for descriptor in fds:
+                os.close(descriptor)
+            channel.send({"pid": pid})
+        elif request["op"] == "wait":
+            _, status = os.waitpid(request["pid"], 0)
+            channel.send({"status": status})
+
+
+def become_worker(socket_fd: int, log_fd: int, task: dict[str, Any]) -> None:
+    """In the fresh fork: live and die as one worker. Does not return."""
+    import socket
+
+    code = 1
+    try:
+        die_with(task["server"])
+        os.setpgid(0, 0)  # with its children (a compiler, say) it can be ended as one
+        os.dup2(log_fd, 1)
+        os.dup2(log_fd, 2)
+        faulthandler.enable()
+        if task["memory"] and sys.platform == "linux":
+            # Not RLIMIT_AS: reserving address space is free, and CUDA reserves terabytes.
+            resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
+        from bench import worker
+
+        worker.main(Channel(socket.socket(fileno=socket_fd)), task)
+        code = 0
+    except Closed:
+        code = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # the fork server's atexit handlers are not ours
+
+
+def main() -> None:
+    """Entry point of the exec'd process."""
+    import socket
+
+    fd, parent = int(sys.argv[1]), int(sys.argv[2])
+    die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which ends us in its own way
+    try:
+        serve(Channel(socket.socket(fileno=fd)))
+    except Closed:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,362 @@
+"""One group on its way: reference worker, cell workers, check, interleaved timing, records.
+
+The workers of a group live from ``open`` to ``close``, parked except when it is their turn; what was checked
+is what is timed.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import advice, machine, timing
+from bench.backends import Backend
+from bench.budgets import Budget
+from bench.case import Cell, Group, Target
+from bench.launch import Ended, ForkServer, ServerFailed, Worker
+from bench.lock import timing_lock
+from bench.record import Record, Status
+
+FIRST_BLOCK_DEADLINE = 30.0
+OWN_STAGES = ("importing", "making inputs", "running eager", "keeping")  # of the reference worker: nothing to compare
+
+
+@dataclass
+class Laboratory:
+    """What all groups of a run share: conditions, folders, fork servers."""
+
+    cache: Path
+    scratch: Path
+    budget: Budget
+    backends: Mapping[str, Backend]
+    threads: int
+    seed: int
+    controlled: bool  # --bench-lab on
+    new_server: Callable[[int], ForkServer]
+    say: Callable[[str], None] = str
+    servers: dict[int, ForkServer] = field(default_factory=dict)
+
+    def server(self, launch: int) -> ForkServer:
+        """The fork server of a launch, started when first asked for."""
+        if launch not in self.servers:
+            self.servers[launch] = self.new_server(launch)
+        return self.servers[launch]
+
+    def close(self) -> None:
+        """End every measuring process."""
+        for server in self.servers.values():
+            server.close()
+        self.servers.clear()
+
+
+class GroupRun:
+    """The cells of one group in one run. ``records`` is complete for a cell once it is checked, or timed.
+
+    ``timed`` are the cells that will be; eager runs beside them unreported where it was not selected, so that
+    "vs eager" is never blank.
+    """
+
+    def __init__(self, laboratory: Laboratory, group: Group, cells: Sequence[Cell], timed: Sequence[Cell]) -> None:
+        self.laboratory, self.group, self.timed = laboratory, group, timed
+        self.case, self.shape = cells[0].case, cells[0].shape
+        eager = Cell(self.case, self.shape, Target(group.device, "eager", group.dtype))
+        unreported = [eager] if timed and eager not in cells and self._wants(eager) else []
+        self.cells = [*cells, *unreported]
+        self.records = {cell.id: _blank(cell) for cell in self.cells}
+        self.workers: dict[str, Worker] = {}
+        self.timings: dict[str, list[timing.Timing]] = {}
+        self.warnings: dict[str, list[str]] = {}
+        self.facts: dict[str, Any] = {}
+        self.folder = laboratory.scratch / str(group)
+
+    def open(self) -> None:
+        """Make the reference, then open and check every cell; parked workers remain for those that are ok."""
+        try:
+            if self._make_reference():
+                self._open_cells(launch=0)
+        except ServerFailed as error:
+            for record in self.records.values():
+                if record.status is Status.OK and record.error is None:
+                    record.status, record.reason = Status.CRASHED, str(error)
+        for cell in self.cells:
+            self._note_gap(cell)
+
+    def time(self) -> None:
+        """Measure the ok cells interleaved, spread over the budget's launches, and complete their records."""
+        budget = self.laboratory.budget
+        for launch in range(budget.launches):
+            if launch:
+                self.close()
+                try:
+                    self._open_cells(launch)
+                except ServerFailed as error:
+                    self.laboratory.say(f"launch {launch + 1} failed: {error}")
+                    continue
+            self._time_launch(budget.seconds / budget.launches)
+        eager = self.timings.get(self._id("eager"), [])
+        for cell in self.cells:
+            if self.records[cell.id].status is Status.OK and cell.id in self.timings:
+                _complete(self.records[cell.id], cell.units, self.timings[cell.id], eager)
+                self.records[cell.id].warnings = list(dict.fromkeys(self.warnings.get(cell.id, [])))
+
+    def close(self) -> None:
+        """End the group's workers."""
+        for worker in self.workers.values():
+            worker.close()
+        self.workers.clear()
+
+    def _id(self, backend: str) -> str:
+        return f"{self.case.name}-{self.shape.name}-{self.group.device}-{backend}-{self.group.dtype}"
+
+    def _wants(self, cell: Cell) -> bool:
+        wanted = any(cell.target.matches(pattern) for pattern in self.case.targets)
+        return wanted and self.case.reason(self.case.skips, cell.target) is None
+
+    def _task(self, backend: str) -> dict[str, Any]:
+        return {
+            "case": self.case.as_dict(), "shape": self.shape.name, "device": self.group.device,
+            "dtype_name": self.group.dtype, "backend": backend, "folder": str(self.folder),
+            "cache": str(self.laboratory.cache), "seed": self.laboratory.seed,
+            "threads": self.laboratory.threads, "laboratory": self.laboratory.controlled,
+        }  # fmt: skip
+
+    def _module(self, cell: Cell) -> str:
+        return self.laboratory.backends[cell.target.backend].module
+
+    def _deadline(self, cold: bool) -> float:
+        budget = self.laboratory.budget
+        return self.case.deadline or (budget.cold_deadline if cold else budget.open_deadline)
+
+    def _say(self, what: str) -> None:
+        self.laboratory.say(f"{self.case.name} {self.shape.name}: {what}")
+
+    def _make_reference(self) -> bool:
+        """Whether there is something to compare with; if not, every record says why."""
+        backends = {
+            cell.target.backend: self._module(cell)
+            for cell in self.cells
+            if self.laboratory.backends[cell.target.backend].artefact
+        }
+        worker = self.laboratory.server(0).fork(self._task(""))
+        try:
+            made = worker.ask({"op": "reference", "backends": backends}, self._deadline(bool(backends)), self._say)
+        except Ended as end:
+            return self._without_reference(end)
+        finally:
+            worker.close()
+        self.facts = made["facts"]
+        for cell in self.cells:
+            record = self.records[cell.id]
+            artefact = made["artefacts"].get(cell.target.backend, {})
+            if made["unchecked"]:
+                record.status, record.reason = Status.UNCHECKED, made["unchecked"]
+            elif failure := artefact.get("failure"):
+                record.status, record.reason = Status(failure["status"]), failure["reason"]
+                record.facts["trace"] = failure["trace"]
+            elif artefact.get("cold"):
+                record.prepare_cold_seconds = artefact["seconds"]  # opening it is added below
+        return not made["unchecked"]
+
+    def _without_reference(self, end: Ended) -> bool:
+        """What a reference worker that did not come back means; whether cells can be opened all the same."""
+        if end.stage.startswith("making what "):
+            backend = end.stage.removeprefix("making what ").removesuffix(" needs")
+            _end(self.records[self._id(backend)], end)
+            return True
+        for record in self.records.values():
+            _end(record, end)
+            if end.status is not Status.SKIPPED and not end.stage.startswith(OWN_STAGES):
+                record.status, record.reason = Status.UNCHECKED, f"no reference: {end.status}, {end.reason}"
+        return False
+
+    def _open_cells(self, launch: int) -> None:
+        for cell in self.cells:
+            if self.records[cell.id].status is Status.OK:
+                try:
+                    self._open(cell, launch)
+                except Ended as end:
+                    _end(self.records[cell.id], end)
+
+    def _open(self, cell: Cell, launch: int) -> None:
+        """Open a cell's worker. One that had to compile is replaced by one that finds the cache warm: peak
+        memory and prepare seconds are then those of any later run.
+        """
+        record = self.records[cell.id]
+        module = self._module(cell)
+        deadline = self._deadline(cold=cell.target.backend.startswith("compile"))
+        request = {
+            "op": "open",
+            "module": module,
+            "batch_invariance": cell.target.backend in ("eager", "onnxruntime"),
+        }
+        for attempt in ("cold", "warm"):
+            worker = self.laboratory.server(launch).fork(self._task(cell.target.backend))
+            try:
+                part = worker.ask(dict(request), deadline, self._say)
+            except Ended:
+                worker.close()
+                raise
+            if attempt == "cold" and part["facts"].get("cold") and part["status"] == Status.OK:
+                worker.close()
+                record.prepare_cold_seconds = part["prepare_seconds"]
+                continue
+            break
+        part["facts"].pop("cold", None)
+        if launch == 0:
+            exported = record.prepare_cold_seconds if cell.target.backend == "onnxruntime" else None
+            _fill(record, part, self.facts)
+            if exported is not None:
+                record.prepare_cold_seconds = exported + part["prepare_seconds"]
+        elif part["status"] != Status.OK:
+            _fill(record, part, self.facts)
+        if record.status is Status.OK and (cell in self.timed or (self.timed and cell.target.backend == "eager")):
+            self.workers[cell.id] = worker
+            worker.park()
+        else:
+            worker.close()
+
+    def _time_launch(self, seconds: float) -> None:
+        contestants = {
+            cell_id: _Contestant(worker, self.records[cell_id]) for cell_id, worker in self.workers.items()
+        }
+        if not contestants:
+            return
+        rng = random.Random()  # noqa: S311  # the order must not be the same in every run
+        self._say(f"measuring {len(contestants)} cells")
+        with timing_lock(self.laboratory.say):
+            watch = _Watch([worker.pid for worker in self.workers.values()])
+            measured = timing.measure(
+                contestants,
+                seconds=seconds,
+                precision=self.laboratory.budget.precision,
+                rng=rng,
+                clock=time.monotonic,
+                on_progress=lambda share: self._say(f"measuring {len(contestants)} cells, {share:.0%}"),
+            )
+            conditions = watch.conditions()
+        for cell_id, result in measured.items():
+            record = self.records[cell_id]
+            try:
+                if result.dropped is not None:
+                    raise result.dropped.args[0]
+                record.facts |= self.workers[cell_id].ask({"op": "finish"}, FIRST_BLOCK_DEADLINE)["facts"]
+                record.facts.pop("cold", None)
+            except Ended as end:
+                _end(record, end)
+                continue
+            self.timings.setdefault(cell_id, []).append(result)
+            found = advice.advise(result.blocks, result.warm, conditions)
+            self.warnings.setdefault(cell_id, []).extend(found)
+
+    def _note_gap(self, cell: Cell) -> None:
+        record = self.records[cell.id]
+        if reason := self.case.reason(self.case.known_gaps, cell.target):
+            if record.status is Status.PARITY_FAILED:
+                record.facts["known_gap"] = reason
+            elif record.status is Status.OK:
+                record.facts["gap_closed"] = reason
+
+
+class _Contestant:
+    """A parked worker as timing sees it."""
+
+    def __init__(self, worker: Worker, record: Record) -> None:
+        self.worker = worker
+        self.seconds_per_call: float | None = None
+        self.rng = random.Random()  # noqa: S311  # which timed answer is checked must not be foreseeable
+
+    def block(self, calls: int, samples: int) -> Sequence[float]:
+        """One block in the worker, which is awake only for it."""
+        deadline = FIRST_BLOCK_DEADLINE
+        if self.seconds_per_call is not None:
+            deadline = 5.0 + 10 * self.seconds_per_call * (calls * samples + 1)
+        request = {"op": "block", "calls": calls, "samples": samples, "keep": self.rng.randrange(samples)}
+        try:
+            times: list[float] = self.worker.ask(request, deadline)["times"]
+        except Ended as end:
+            self.worker.close()
+            raise timing.Dropped(end) from end
+        self.worker.park()
+        self.seconds_per_call = statistics.median(times)
+        return times
+
+
+class _Watch:
+    """Looks at the machine from here to ``conditions()``: what was stolen, what others used."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self.pids = [*pids, "self"]
+        self.processors = machine.processor_times()
+        self.busy, self.own = machine.busy_time(), self._own()
+
+    def conditions(self) -> advice.Conditions:
+        """The shares since this was made."""
+        now = machine.processor_times()
+        total = max(1, now[1] - self.processors[1])
+        foreign = (machine.busy_time() - self.busy) - (self._own() - self.own)
+        return advice.Conditions(machine.steal(self.processors, now), max(0.0, foreign / total))
+
+    def _own(self) -> int:
+        return sum(machine.process_time(pid) for pid in self.pids)
+
+
+def _blank(cell: Cell) -> Record:
+    return Record(
+        cell=cell.id, case=cell.case.name, shape=cell.shape.name, device=cell.target.device,
+        backend=cell.target.backend, dtype=cell.target.dtype, status=Status.OK, unit=cell.case.unit,
+        units=cell.units,
+    )  # fmt: skip
+
+
+def skipped(cell: Cell, reason: str) -> Record:
+    """The record of a cell that cannot run here."""
+    record = _blank(cell)
+    record.status, record.reason = Status.SKIPPED, reason
+    return record
+
+
+def _end(record: Record, end: Ended) -> None:
+    record.status, record.reason = end.status, end.reason
+    if end.trace:
+        record.facts["trace"] = end.trace
+
+
+def _fill(record: Record, part: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Complete a record with what a worker's ``open`` found."""
+    shared = dict(facts)
+    record.parameters, record.flops = shared.pop("parameters", None), shared.pop("flops", None)
+    for name, value in part.items():
+        setattr(record, name, value)
+    record.status = Status(part["status"])
+    record.facts = part["facts"] | shared
+
+
+def _complete(record: Record, units: int, launches: list[timing.Timing], eager: list[timing.Timing]) -> None:
+    """Complete a record with its timings, a list of one for each launch."""
+    blocks = [block for launch in launches for block in launch.blocks]
+    record.samples = [sample for launch in launches for sample in launch.samples]
+    if len(record.samples) > timing.KEPT_SAMPLES:
+        step = len(record.samples) / timing.KEPT_SAMPLES
+        record.samples = [record.samples[int(i * step)] for i in range(timing.KEPT_SAMPLES)]
+    record.blocks = [launch.blocks for launch in launches]
+    record.throughput = units / statistics.median(blocks)
+    record.latency_p50, record.latency_p90, record.latency_p99 = (
+        timing.quantile(record.samples, share) for share in (0.5, 0.9, 0.99)
+    )
+    bounds = timing.median_interval(blocks)
+    record.interval_low, record.interval_high = bounds or (None, None)
+    record.launches = len(launches)
+    record.calls_per_sample = launches[0].plan.calls
+    record.samples_seen = sum(launch.seen for launch in launches)
+    record.stop = "precision" if all(launch.stop == "precision" for launch in launches) else "budget"
+    if record.backend == "eager":
+        record.speedup = 1.0
+        return
+    ratios = [r for mine, base in zip(launches, eager, strict=False) if (r := timing.ratio(base, mine)) is not None]
+    if ratios:
+        record.speedup, record.speedup_low, record.speedup_high = timing.over_launches(ratios)

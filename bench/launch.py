@@ -1,0 +1,286 @@
+"""ForkServer and Worker: starts measuring processes, talks to them, and says how they ended.
+
+Linux in full. Elsewhere fork is not safe once torch is imported: there every worker is a fork server of its
+own that never forks (``exec``), memory is not limited, and stopping is not verified.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import machine
+from bench.record import Status
+from bench.wire import Channel, Closed
+
+ROOT = Path(__file__).resolve().parent.parent
+TAIL = 2000  # characters of a worker's last words that are kept
+START_DEADLINE = 300.0  # seconds for the imports of a fork server on a busy machine
+
+
+class ServerFailed(Exception):
+    """The fork server did not come up; the message says why and shows its last words."""
+
+
+@dataclass
+class Ended(Exception):
+    """A worker did not answer, or answered that it failed: what its cell gets."""
+
+    status: Status
+    reason: str
+    stage: str = ""
+    trace: str = ""
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Worker:
+    """The pytest side of one worker process: ask, park, resume, end."""
+
+    def __init__(self, server: ForkServer, pid: int, channel: Channel, log: Path) -> None:
+        self.server, self.pid, self.channel, self.log = server, pid, channel, log
+        self.stage = ""
+        self.parked = False
+        self.ended = False
+        self._oom_kills = machine.oom_kills()
+
+    def ask(self, request: dict[str, Any], seconds: float, on_stage: Callable[[str], None] = str) -> dict[str, Any]:
+        """The worker's answer. Raises ``Ended`` when it fails, dies, or takes longer than ``seconds``."""
+        self.send(request)
+        return self.answer(seconds, on_stage)
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Send a request whose ``answer`` is fetched later."""
+        self.resume()
+        with suppress(Closed):  # a dead worker is noticed, and explained, when its answer is asked for
+            self.channel.send(request)
+
+    def answer(self, seconds: float, on_stage: Callable[[str], None] = str) -> dict[str, Any]:
+        """The answer to the last request; ``on_stage`` hears what the worker says it is doing meanwhile."""
+        deadline = time.monotonic() + seconds
+        try:
+            while True:
+                message = self.channel.receive(deadline)
+                if "stage" not in message:
+                    break
+                self.stage = message["stage"]
+                on_stage(self.stage)
+        except TimeoutError:
+            self.kill()
+            raise Ended(
+                Status.TIMED_OUT, f"no answer within {seconds:.0f} s{self._where()}", self.stage, self.tail()
+            ) from None
+        except Closed:
+            raise self._death() from None
+        if error := message.get("failure"):
+            raise Ended(Status(error["status"]), error["reason"], self.stage, error["trace"])
+        return message
+
+    def park(self) -> None:
+        """Stop the process with all of its threads, so that none of them spins beside a measurement."""
+        if self.parked or self.ended:
+            return
+        os.kill(self.pid, signal.SIGSTOP)
+        while not self._stopped():
+            time.sleep(0.0002)
+        self.parked = True
+
+    def resume(self) -> None:
+        """Let a parked process go on."""
+        if self.parked and not self.ended:
+            os.kill(self.pid, signal.SIGCONT)
+        self.parked = False
+
+    def kill(self) -> None:
+        """End the process and its children at once."""
+        if not self.ended:
+            self.ended = True
+            with suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+            with suppress(OSError):
+                os.kill(self.pid, signal.SIGKILL)  # before its setpgid
+            self.server.wait(self.pid)
+            self.channel.close()
+
+    def close(self) -> None:
+        """End the process; it has nothing to save."""
+        self.kill()
+
+    def tail(self) -> str:
+        """The last words it printed."""
+        try:
+            return self.log.read_text(errors="replace")[-TAIL:].strip()
+        except OSError:
+            return ""
+
+    def _stopped(self) -> bool:
+        """Whether the kernel reports state T; a process that is gone counts, its death is noticed later."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        return state in "TtZX"
+
+    def _death(self) -> Ended:
+        status = self.server.wait(self.pid)
+        self.ended = True
+        with suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)  # what it may have started
+        self.channel.close()
+        tail = self.tail()
+        killed_for_memory = machine.oom_kills() > self._oom_kills
+        if status is None:
+            return Ended(Status.CRASHED, f"the fork server died{self._where()}", self.stage, tail)
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            name = signal.Signals(number).name
+            if (number == signal.SIGKILL and killed_for_memory) or "std::bad_alloc" in tail:
+                return Ended(Status.OUT_OF_MEMORY, f"killed for memory{self._where()}", self.stage, tail)
+            reason = f"killed by {name} (signal {number}){self._where()}"
+            return Ended(Status.CRASHED, reason, self.stage, tail)
+        reason = f"exited with status {os.waitstatus_to_exitcode(status)}{self._where()}"
+        return Ended(Status.CRASHED, reason, self.stage, tail)
+
+    def _where(self) -> str:
+        return f" while: {self.stage}" if self.stage else ""
+
+
+class ForkServer:
+    """One launch: a freshly exec'd process and the workers it forks.
+
+    ``modules`` and ``backends`` are what it imports before its first fork. ``memory``: bytes a worker may
+    allocate (RLIMIT_DATA), or None for no limit.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        folder: Path,
+        *,
+        modules: list[str],
+        backends: list[str],
+        memory: int | None,
+        path: list[str] | None = None,
+        exec_workers: bool = sys.platform != "linux",
+    ) -> None:
+        self.environ, self.folder, self.memory = dict(environ), folder, memory
+        self.modules, self.backends = modules, backends
+        self.path = path or sys.path
+        self.exec_workers = exec_workers
+        self.process: subprocess.Popen[bytes] | None = None
+        self.workers: list[Worker] = []
+        self._count = 0
+
+    def start(self) -> None:
+        """Exec it; returns at once, the imports go on. Raises nothing: ``fork`` waits for it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log = self.folder / "forkserver.log"
+        self.channel, theirs = Channel.pair()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bench.forkserver", str(theirs.fileno()), str(os.getpid())],
+                cwd=ROOT,  # with -m, the working folder is where `bench` is found
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        theirs.close()
+        self._ready = False
+        init = {"path": self._path(), "cwd": os.getcwd(), "modules": self.modules, "backends": self.backends}
+        with suppress(Closed):
+            self.channel.send(init)
+
+    def _path(self) -> list[str]:
+        return [entry or os.getcwd() for entry in self.path if entry != str(ROOT)] + [str(ROOT)]
+
+    def _await_ready(self) -> None:
+        if self.process is None or not self.alive():
+            self.start()
+        if self._ready:
+            return
+        try:
+            answer = self.channel.receive(time.monotonic() + START_DEADLINE)
+        except (Closed, TimeoutError) as error:
+            self.close()
+            tail = self.log.read_text(errors="replace")[-TAIL:].strip()
+            what = "ended while importing" if isinstance(error, Closed) else "took too long to import"
+            raise ServerFailed(f"the fork server {what}; its last words:\n{tail}") from None
+        if answer["problem"]:
+            self.close()
+            raise ServerFailed(answer["problem"])
+        self._ready = True
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def fork(self, task: dict[str, Any]) -> Worker:
+        """A fresh worker for a task. Raises ``ServerFailed`` when no fork server comes up."""
+        if self.exec_workers:
+            server = ForkServer(self.environ, self.folder, modules=self.modules, backends=self.backends,
+                                memory=None, path=self.path, exec_workers=False)  # fmt: skip
+            server.start()
+            worker = server.fork(task)
+            self.workers.append(worker)
+            return worker
+        for attempt in (1, 2):
+            self._await_ready()
+            assert self.process is not None
+            self._count += 1
+            log = self.folder / f"worker-{self.process.pid}-{self._count}.log"
+            ours, theirs = Channel.pair()
+            request = {"op": "fork", "task": task | {"server": self.process.pid, "memory": self.memory}}
+            try:
+                with log.open("wb") as file:
+                    self.channel.send(request, theirs.fileno(), file.fileno())
+                pid = self.channel.receive(time.monotonic() + START_DEADLINE)["pid"]
+            except (Closed, TimeoutError):  # it died since the last worker: begin again, once
+                self.close()
+                if attempt == 2:
+                    raise ServerFailed("the fork server died twice while forking a worker") from None
+                continue
+            finally:
+                theirs.close()
+            worker = Worker(self, pid, ours, log)
+            self.workers.append(worker)
+            return worker
+        raise AssertionError("unreachable")
+
+    def wait(self, pid: int) -> int | None:
+        """The wait status of a worker that has ended or is about to; None when the fork server is gone."""
+        try:
+            self.channel.send({"op": "wait", "pid": pid})
+            return int(self.channel.receive(time.monotonic() + 60)["status"])
+        except (Closed, TimeoutError):
+            return None
+
+    def close(self) -> None:
+        """End the fork server and every worker of it."""
+        for worker in self.workers:
+            if not worker.ended:
+                worker.ended = True
+                with suppress(OSError):
+                    os.killpg(worker.pid, signal.SIGKILL)
+                worker.channel.close()
+            if worker.server is not self:
+                worker.server.close()
+        self.workers.clear()
+        if self.process is not None:
+            with suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL)  # workers that had no group yet
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+            self.channel.close()

@@ -1,0 +1,39 @@
+"""The machine-wide lock around timing: two sessions (IDE and terminal) that measure at once spoil both."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PATH = Path(tempfile.gettempdir()) / "paritygate-timing.lock"
+
+
+@contextmanager
+def timing_lock(on_wait: Callable[[str], None], path: Path = PATH) -> Iterator[None]:
+    """Hold the lock; ``on_wait`` hears once who holds it. Waits as long as it takes; dies with its process."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        told = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                    on_wait(f"another run measures on this machine (pid {holder}); waiting for it")
+                    told = True
+                time.sleep(0.05)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)  # releases it

@@ -1,0 +1,258 @@
+"""Matrix: the cells of a session, from declarations to records; lives in ``config.stash``.
+
+Holds what outlives a single item: which cells there are, which are selected, the group that is open. Items
+come group by group (the plugin orders them), so one group is open at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import laboratory, machine, targets
+from bench.backends import Backend
+from bench.budgets import Budget
+from bench.case import Case, Cell, DeclarationError, Group, Target, cell_of
+from bench.group import GroupRun, Laboratory, skipped
+from bench.launch import ForkServer
+from bench.progress import Progress
+from bench.record import Record, Run, Status
+
+MEMORY_SHARE = 0.9  # of what is available, unless --bench-memory says otherwise
+
+
+class Matrix:
+    """The cells of one session. ``emit`` is called with each record as soon as all of it is known."""
+
+    def __init__(
+        self,
+        home: Callable[[], Path],
+        *,
+        budget: Budget,
+        chosen: Sequence[Target],
+        backends: Mapping[str, Backend],
+        controlled: bool,
+        seed: int,
+        memory: int | None,
+        progress: Progress,
+        emit: Callable[[Record], None],
+    ) -> None:
+        self._home, self.budget, self.chosen, self.backends = home, budget, chosen, backends
+        self.controlled, self.seed, self.memory = controlled, seed, memory
+        self.progress, self._emit = progress, emit
+        self.cases: dict[str, Case] = {}
+        self.records: dict[str, Record] = {}
+        self.members: dict[Group, list[Cell]] = {}
+        self.timed: set[str] = set()
+        self._emitted: set[str] = set()
+        self._open: GroupRun | None = None
+        self._measured = False
+        self._laboratory: Laboratory | None = None
+        self._reasons: dict[Target, str | None] = {}
+
+    def cells(self, cases: Iterable[Case], timed: bool) -> list[Cell]:
+        """The cells of some cases within budget and targets; with ``timed`` only those that have a speed.
+
+        Shapes for parity only are compiled from the normal budget up: it takes seconds each. Raises
+        ``DeclarationError`` when two different cases bear one name.
+        """
+        found = []
+        for case in cases:
+            if not isinstance(case, Case):
+                raise DeclarationError(f"@pytest.mark.cells takes a tuple of Case, found {case!r}")
+            known = self.cases.setdefault(case.name, case)
+            if known is not case and known.as_dict() != case.as_dict():
+                raise DeclarationError(
+                    f"two cases are named {case.name!r}; ids join history, give one of them another name"
+                )
+            for shape in self.budget.shapes(case):
+                for target in self.chosen:
+                    cheap = shape.timed or self.budget.name != "quick" or not target.backend.startswith("compile")
+                    cell = cell_of(case, shape, target) if cheap and (shape.timed or not timed) else None
+                    if cell is not None:
+                        found.append(cell)
+        return found
+
+    def plan(self, checked: Iterable[Cell], timed: Iterable[Cell]) -> None:
+        """What was selected, after ``-k``, ``--lf``, ``--deselect`` and their like; in the order of the run."""
+        timed = list(timed)
+        self.timed = {cell.id for cell in timed}
+        for cell in dict.fromkeys([*checked, *timed]):
+            self.members.setdefault(cell.group, []).append(cell)
+        self.progress.plan([str(group) for group, cells in self.members.items() if self._runnable(cells)])
+
+    def unavailable(self, cell: Cell) -> str | None:
+        """Why a cell cannot run here, as far as is known without opening it."""
+        if reason := cell.case.reason(cell.case.skips, cell.target):
+            return reason
+        if cell.target not in self._reasons:
+            self._reasons[cell.target] = targets.unavailable(cell.target, self.backends)
+        return self._reasons[cell.target]
+
+    def checked(self, cell: Cell) -> Record:
+        """The record of a cell after its check, opening its group if it is not open yet."""
+        if cell.id not in self.records:
+            self._open_group(cell.group)
+        return self.records[cell.id]
+
+    def measured(self, cell: Cell) -> Record:
+        """The record of a cell after its group was timed."""
+        record = self.checked(cell)
+        if not self._measured and self._open is not None and self._open.group == cell.group:
+            self._measured = True
+            self._open.time()
+            for member in self._open.timed:
+                self._emit_once(member.id)
+        return record
+
+    def close_group(self) -> None:
+        """End the open group: its workers, its line of progress, and records not yet handed on."""
+        if self._open is None:
+            return
+        group, self._open = self._open, None
+        group.close()
+        shutil.rmtree(group.folder, ignore_errors=True)
+        reported = [cell.id for cell in self.members[group.group]]
+        for cell_id in reported:
+            self._emit_once(cell_id)
+        self.progress.finish(str(group.group), [self.records[cell_id] for cell_id in reported])
+
+    def close(self) -> None:
+        """End everything; what was measured is kept."""
+        try:
+            self.close_group()
+        finally:
+            if self._laboratory is not None:
+                self._laboratory.close()
+                shutil.rmtree(self._laboratory.scratch, ignore_errors=True)
+                self._laboratory = None
+            self.progress.wipe()
+
+    def kill(self) -> None:
+        """End every process at once, before anything else is done (Ctrl-C)."""
+        if self._laboratory is not None:
+            self._laboratory.close()
+
+    def _runnable(self, cells: Iterable[Cell]) -> list[Cell]:
+        return [cell for cell in cells if self.unavailable(cell) is None]
+
+    def _open_group(self, group: Group) -> None:
+        self.close_group()
+        members = self.members[group]
+        for cell in members:
+            if reason := self.unavailable(cell):
+                self.records[cell.id] = skipped(cell, reason)
+                self._emit_once(cell.id)
+        cells = self._runnable(members)
+        if not cells:
+            return
+        self._measured = False
+        self.progress.start(str(group))
+        self._open = GroupRun(self._get_laboratory(), group, cells, [cell for cell in cells if cell.id in self.timed])
+        self.records |= {cell.id: self._open.records[cell.id] for cell in cells}
+        self._open.open()
+        for cell in cells:
+            if cell.id not in self.timed or self.records[cell.id].status is not Status.OK:
+                self._emit_once(cell.id)
+
+    def _emit_once(self, cell_id: str) -> None:
+        if cell_id not in self._emitted:
+            self._emitted.add(cell_id)
+            self._emit(self.records[cell_id])
+
+    def _get_laboratory(self) -> Laboratory:
+        if self._laboratory is None:
+            home = self._home()
+            cache = home / "cache"
+            cache.mkdir(exist_ok=True)
+            self._laboratory = Laboratory(
+                cache=cache,
+                scratch=_new_scratch(home / "scratch"),
+                budget=self.budget,
+                backends=self.backends,
+                threads=machine.threads(),
+                seed=self.seed,
+                controlled=self.controlled,
+                new_server=self._new_server,
+                say=self.progress.say,
+            )
+        return self._laboratory
+
+    def _new_server(self, launch: int) -> ForkServer:
+        """A fork server that has imported what the selected cells name, and nothing else."""
+        assert self._laboratory is not None
+        cells = self._runnable(cell for members in self.members.values() for cell in members)
+        available = machine.available_memory()
+        limit = None if available is None else int(MEMORY_SHARE * available)
+        server = ForkServer(
+            laboratory.environment(
+                os.environ,
+                threads=self._laboratory.threads,
+                cache=self._laboratory.cache,
+                laboratory=self.controlled,
+                hash_seed=random.randrange(2**32),
+            ),
+            self._laboratory.scratch / f"launch-{launch}",
+            modules=list(dict.fromkeys(name for cell in cells for name in cell.case.preload)),
+            backends=list(dict.fromkeys(self.backends[cell.target.backend].module for cell in cells)),
+            memory=self.memory or limit,
+        )
+        server.start()
+        return server
+
+
+def _new_scratch(parent: Path) -> Path:
+    """A folder of our own under ``scratch/``; those of runs that were killed are removed."""
+    parent.mkdir(exist_ok=True)
+    for old in parent.iterdir():
+        pid = old.name.partition("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = parent / f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    folder.mkdir()
+    return folder
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def new_run(root: Path, budget: Budget, controlled: bool, seed: int) -> Run:
+    """A run that starts now, with the commit it is of and the machine it is on."""
+    environment = machine.facts() | {"load_at_start": machine.load(), "started_at": time.time()}
+    absent = {device: why for device in targets.DEVICE_DTYPES if (why := targets.absent(device))}
+    status = _git(root, "status", "--porcelain")
+    return Run(
+        id=str(uuid.uuid4()),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        budget=budget.name,
+        laboratory=controlled,
+        seed=seed,
+        commit=_git(root, "rev-parse", "HEAD"),
+        branch=_git(root, "symbolic-ref", "--short", "-q", "HEAD"),
+        dirty=None if status is None else bool(status),
+        environment=environment,
+        absent=absent,
+    )
+
+
+def _git(root: Path, *command: str) -> str | None:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, timeout=10, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return None

@@ -1,0 +1,62 @@
+"""BERT for sequence classification: three sizes with seeded random weights, and a checkpoint if one is given.
+
+A checkpoint is given by ``PARITYGATE_BERT``: a folder made by ``save_pretrained``, or a hub name.
+"""
+
+import os
+
+import pytest
+
+from bench import Case, Shape
+
+
+def sequences(budget: str, *sizes: tuple[int, int]) -> dict[str, Shape]:
+    """Shapes named b<batch>_s<sequence>, from the given budget up."""
+    return {f"b{batch}_s{seq}": Shape({"batch": batch, "seq": seq}, budget=budget) for batch, seq in sizes}
+
+
+def bert(name: str, model: str, inputs: str, shapes: dict[str, Shape], mask: str | None = None) -> Case:
+    return Case(
+        name,
+        model=f"models.bert:{model}",
+        inputs=f"models.bert:{inputs}",
+        shapes=shapes,
+        parity_shapes={"b1_s17": {"batch": 1, "seq": 17}},
+        unit="sequence",
+        mask=mask,
+        preload=("transformers.models.bert.modeling_bert",),
+    )
+
+
+SMALL = (
+    sequences("quick", (8, 64))
+    | sequences("normal", (1, 32), (1, 128), (8, 32), (8, 128), (32, 32), (32, 128))
+    | sequences("long", (1, 512), (8, 512), (32, 512))
+)
+PADDED = sequences("quick", (8, 64)) | sequences("normal", (1, 128), (8, 128), (32, 128))
+BASE = (
+    sequences("quick", (1, 32))
+    | sequences("normal", (1, 128), (8, 32))
+    | sequences("long", (1, 512), (8, 128), (8, 512), (32, 32), (32, 128), (32, 512))
+)
+
+CASES: tuple[Case, ...] = (
+    bert("bert_tiny", "tiny", "full_mask", SMALL),
+    bert("bert_tiny_padded", "tiny", "padded_mask", PADDED, mask="attention_mask"),
+    bert("bert_tiny_no_mask", "tiny", "no_mask", PADDED),
+    bert("bert_mini", "mini", "full_mask", SMALL),
+    bert("bert_mini_padded", "mini", "padded_mask", PADDED, mask="attention_mask"),
+    bert("bert_base", "base", "full_mask", BASE),
+)
+if os.environ.get("PARITYGATE_BERT"):
+    CASES += (bert("bert_checkpoint", "checkpoint", "checkpoint_sentences", BASE, mask="attention_mask"),)
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    cell.assert_parity()
+
+
+@pytest.mark.cells(CASES)
+def test_throughput(cell, benchmark):
+    cell.measure(benchmark)

@@ -1,0 +1,42 @@
+"""Multi-layer perceptrons: one that answers with logits, one with probabilities."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from bench import Case, Shape
+
+BATCHES: dict[str, Mapping[str, int] | Shape] = {
+    "b256": {"batch": 256},
+    "b1": Shape({"batch": 1}, budget="normal"),
+    "b32": Shape({"batch": 32}, budget="normal"),
+}
+
+CASES = (
+    Case(
+        "mlp",
+        model="models.mlp:MLP",
+        inputs="models.mlp:flat_images",
+        shapes=BATCHES,
+        parity_shapes={"b3": {"batch": 3}},
+        unit="image",
+    ),
+    Case(
+        "mlp_softmax",
+        model="models.mlp:SoftmaxMLP",
+        inputs="models.mlp:flat_images",
+        shapes=BATCHES,
+        parity_shapes={"b3": {"batch": 3}},
+        unit="image",
+    ),
+)
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    cell.assert_parity()
+
+
+@pytest.mark.cells(CASES)
+def test_throughput(cell, benchmark):
+    cell.measure(benchmark)

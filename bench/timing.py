@@ -1,0 +1,212 @@
+"""How long does a call take? Warm-up, block schedule and stop rule, over contestants; knows no torch, no process.
+
+k contestants (one cell alone, the backends of a group) are measured interleaved: every round each of them runs
+one block, in random order, all others parked. Drift of the machine then hits all alike, and ratios are taken
+within rounds.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+BLOCK_SECONDS = 0.05
+SAMPLE_SECONDS = 200e-6  # shorter calls are timed several at once: reading the clock costs 50 ns
+SLOW_CALL = 0.1  # seconds; from here on a block may be a single call
+KEPT_SAMPLES = 2000
+WARM_AGREEMENT = 0.05
+WARM_WINDOW = 3
+MIN_ROUNDS = 3
+INTERVAL_ROUNDS = 6  # fewer values have no distribution-free 95 % interval of their median
+
+
+class Contestant(Protocol):
+    """What can be measured. ``block`` runs ``samples`` samples of ``calls`` calls each, and gives the seconds
+    per call of every sample; it throws away its first calls after having been parked.
+    """
+
+    def block(self, calls: int, samples: int) -> Sequence[float]:
+        """The times of one block. Whatever it raises ends this contestant alone."""
+
+
+class Dropped(Exception):
+    """Raised by a contestant that cannot go on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A block: ``samples`` samples of ``calls`` calls."""
+
+    calls: int
+    samples: int
+
+
+@dataclass
+class Timing:
+    """What was measured of one contestant: seconds per call, in blocks; ``dropped`` if it left early."""
+
+    plan: Plan
+    blocks: list[float] = field(default_factory=list)  # mean of each
+    rounds: list[int] = field(default_factory=list)  # in which round each block ran
+    samples: list[float] = field(default_factory=list)  # a reservoir of at most KEPT_SAMPLES
+    seen: int = 0
+    stop: str = ""
+    dropped: Exception | None = None
+    warm: bool = True
+
+    @property
+    def spent(self) -> float:
+        """Seconds in measured blocks."""
+        return sum(self.blocks) * self.plan.calls * self.plan.samples
+
+
+def plan(seconds_per_call: float) -> Plan:
+    """The block for a call of that length: about 50 ms, samples of at least 200 µs, at least 3 calls below 100 ms."""
+    seconds_per_call = max(seconds_per_call, 1e-9)
+    calls = max(1, math.ceil(SAMPLE_SECONDS / seconds_per_call))
+    fewest = 1 if seconds_per_call >= SLOW_CALL else 3
+    return Plan(calls, max(fewest, round(BLOCK_SECONDS / (calls * seconds_per_call))))
+
+
+def measure(
+    contestants: Mapping[str, Contestant],
+    *,
+    seconds: float,
+    precision: float,
+    rng: random.Random,
+    clock: Callable[[], float],
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> dict[str, Timing]:
+    """Warm every contestant up, then run rounds until each is precise enough or has spent its ``seconds``.
+
+    A contestant stays in until all are done, so that every round holds a block of each. ``on_progress`` hears
+    the share that is done, 0 to 1.
+    """
+    timings: dict[str, Timing] = {}
+    for name, contestant in contestants.items():
+        timings[name] = _warm_up(contestant, clock, limit=max(0.5, 2 * seconds))
+    round_number = 0
+    while racing := [name for name in timings if timings[name].dropped is None]:
+        undecided = [name for name in racing if not _decide(timings[name], seconds, precision)]
+        if not undecided:
+            break
+        on_progress(min(timings[name].spent / seconds for name in undecided))
+        rng.shuffle(racing)
+        for name in racing:
+            timing = timings[name]
+            try:
+                samples = contestants[name].block(timing.plan.calls, timing.plan.samples)
+            except Dropped as why:
+                timing.dropped = why
+                continue
+            timing.blocks.append(statistics.fmean(samples))
+            timing.rounds.append(round_number)
+            _keep(timing, samples, rng)
+        round_number += 1
+    return timings
+
+
+def _warm_up(contestant: Contestant, clock: Callable[[], float], limit: float) -> Timing:
+    """Run blocks until three consecutive medians agree within 5 %, or ``limit`` seconds are over."""
+    timing = Timing(Plan(1, 1))
+    end = clock() + limit
+    medians: list[float] = []
+    try:
+        timing.plan = plan(min(contestant.block(1, 1)))  # the length of the first blocks; refined below
+        while True:
+            medians.append(statistics.median(contestant.block(timing.plan.calls, timing.plan.samples)))
+            timing.plan = plan(medians[-1])
+            window = medians[-WARM_WINDOW:]
+            if len(window) == WARM_WINDOW and max(window) <= min(window) * (1 + WARM_AGREEMENT):
+                break
+            if clock() >= end:
+                timing.warm = False
+                break
+    except Dropped as why:
+        timing.dropped = why
+    return timing
+
+
+def _decide(timing: Timing, seconds: float, precision: float) -> bool:
+    """Whether enough is known; the reason is kept the first time."""
+    if timing.stop:
+        return True
+    if len(timing.blocks) < MIN_ROUNDS:
+        return False
+    bounds = median_interval(timing.blocks)
+    if bounds is not None:
+        middle = statistics.median(timing.blocks)
+        if max(bounds[1] - middle, middle - bounds[0]) <= precision * middle:
+            timing.stop = "precision"
+    if not timing.stop and timing.spent >= seconds:
+        timing.stop = "budget"
+    return bool(timing.stop)
+
+
+def _keep(timing: Timing, samples: Sequence[float], rng: random.Random) -> None:
+    """Reservoir sampling (algorithm R): every sample seen is kept with the same probability."""
+    for sample in samples:
+        timing.seen += 1
+        if len(timing.samples) < KEPT_SAMPLES:
+            timing.samples.append(sample)
+        elif (place := rng.randrange(timing.seen)) < KEPT_SAMPLES:
+            timing.samples[place] = sample
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """The distribution-free interval of the median by order statistics, or None for fewer than 6 values.
+
+    Ranks come from the binomial distribution (Hahn & Meeker, Statistical Intervals, 5.2); coverage is at
+    least ``confidence`` for independent values.
+    """
+    n = len(values)
+    if n < INTERVAL_ROUNDS:
+        return None
+    tail, rank = 0.0, 0
+    while (tail + math.comb(n, rank) / 2**n) * 2 <= 1 - confidence:
+        tail += math.comb(n, rank) / 2**n
+        rank += 1
+    ordered = sorted(values)
+    return ordered[rank - 1], ordered[n - rank]
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of the values lie, interpolated linearly."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def ratio(numerator: Timing, denominator: Timing) -> float | None:
+    """How many times longer one takes than the other: the median over rounds of the ratio of their blocks."""
+    by_round = dict(zip(denominator.rounds, denominator.blocks, strict=True))
+    pairs = [
+        math.log(block / by_round[n])
+        for n, block in zip(numerator.rounds, numerator.blocks, strict=True)
+        if n in by_round
+    ]
+    return math.exp(statistics.median(pairs)) if pairs else None
+
+
+# Two-sided 95 % quantiles of Student's t for 2 to 9 degrees of freedom (any table; scipy.stats.t.ppf(.975, df)).
+T975 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def over_launches(ratios: Sequence[float]) -> tuple[float, float | None, float | None]:
+    """(ratio, low, high): the geometric mean over launches with its 95 % interval by Student's t.
+
+    The launch is the unit: blocks of one process share its memory layout, and an interval over them would be
+    too narrow. Below three launches there is no interval.
+    """
+    logs = [math.log(r) for r in ratios]
+    middle = statistics.fmean(logs)
+    if len(logs) < 3:
+        return math.exp(middle), None, None
+    half = T975[min(len(logs) - 1, 9)] * statistics.stdev(logs) / math.sqrt(len(logs))
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)

@@ -1,0 +1,83 @@
+"""Channel: messages between the pytest process and its measuring processes, JSON behind a length, over a socket."""
+
+from __future__ import annotations
+
+import array
+import json
+import socket
+import struct
+import time
+from typing import Any
+
+LENGTH = struct.Struct("!I")
+
+
+class Closed(Exception):
+    """The other side is gone."""
+
+
+class Channel:
+    """One end of a pair; ``Channel.pair()`` makes both."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        """Two connected channels."""
+        ours, theirs = socket.socketpair()
+        return cls(ours), cls(theirs)
+
+    def send(self, message: dict[str, Any], *fds: int) -> None:
+        """Send a message, and copies of open files with it. Raises ``Closed``."""
+        body = json.dumps(message).encode()
+        # At least one byte must travel with the descriptors; the length does.
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.socket.settimeout(None)
+        try:
+            self.socket.sendmsg([LENGTH.pack(len(body))], ancillary)
+            self.socket.sendall(body)
+        except OSError as error:
+            raise Closed from error
+
+    def receive(self, deadline: float | None = None) -> dict[str, Any]:
+        """The next message. ``deadline``: on ``time.monotonic``. Raises ``Closed`` or ``TimeoutError``."""
+        return self.receive_with_fds(0, deadline)[0]
+
+    def receive_with_fds(self, most: int, deadline: float | None = None) -> tuple[dict[str, Any], list[int]]:
+        """The next message and the files that came with it, ``most`` of them."""
+        head, fds = b"", []
+        try:
+            while len(head) < LENGTH.size:
+                self._wait(deadline)
+                data, new, _, _ = socket.recv_fds(self.socket, LENGTH.size - len(head), most)
+                if not data:
+                    raise Closed
+                head, fds = head + data, fds + list(new)
+            body = bytearray()
+            (length,) = LENGTH.unpack(head)
+            while len(body) < length:
+                self._wait(deadline)
+                data = self.socket.recv(min(length - len(body), 1 << 20))
+                if not data:
+                    raise Closed
+                body += data
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise Closed from error
+        message: dict[str, Any] = json.loads(bytes(body))
+        return message, fds
+
+    def _wait(self, deadline: float | None) -> None:
+        if deadline is not None and (left := deadline - time.monotonic()) <= 0:
+            raise TimeoutError
+        self.socket.settimeout(None if deadline is None else left)
+
+    def fileno(self) -> int:
+        """The socket's file descriptor."""
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        """Close this end; the other side's next receive raises ``Closed``."""
+        self.socket.close()

@@ -1,0 +1,270 @@
+"""A worker: the process of one cell (or of one group's reference). The only caller of backends.
+
+Answers requests over its channel: ``reference``, ``open`` (prepare, check, collect evidence), ``block``
+(time), ``finish`` (evidence once more). The object that was checked is the object that is timed.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import facts, parity, reference
+from bench.backends import Misbehaved
+from bench.devices import DEVICES
+from bench.errors import status_of
+from bench.record import Status
+from bench.subject import CHECKED_SETS, Subject, arrays, flatten, rebuild
+from bench.wire import Channel
+
+SETTLE_SECONDS = 0.010  # thrown away after having been parked: caches are cold, pools asleep
+
+
+def main(channel: Channel, task: dict[str, Any]) -> None:
+    """Answer requests until the pytest process closes the channel."""
+    worker = Worker(Subject.of(task), task, lambda stage: channel.send({"stage": stage}))
+    while True:
+        request = channel.receive()
+        try:
+            answer = getattr(worker, request.pop("op"))(**request)
+        except Exception as error:
+            status, reason = status_of(error)
+            answer = {"failure": {"status": str(status), "reason": reason, "trace": traceback.format_exc()[-4000:]}}
+        channel.send(answer)
+
+
+class Worker:
+    """State of one worker process between requests."""
+
+    def __init__(self, subject: Subject, task: dict[str, Any], say: Callable[[str], None]) -> None:
+        self.subject, self.say = subject, say
+        self.device = DEVICES[subject.device]()
+        if task["laboratory"]:
+            torch.set_num_threads(subject.threads)
+        else:
+            subject.threads = torch.get_num_threads()
+        torch.set_float32_matmul_precision("highest")
+        torch.set_flush_denormal(False)
+        self.settings = facts.settings()
+
+    def reference(self, backends: dict[str, str]) -> dict[str, Any]:
+        """Make what the group's cells need; see ``bench.reference``."""
+        return reference.make(self.subject, backends, self.say)
+
+    def open(self, module: str, batch_invariance: bool) -> dict[str, Any]:
+        """Prepare the backend (``module`` is its file), check its answers, collect evidence.
+
+        Returns a part of the record: plain data.
+        """
+        subject = self.subject
+        self.say("loading inputs")
+        self.inputs = subject.inputs()
+        gc.collect()
+        self.device.reset_peak()
+        self.say("preparing the model")
+        started = time.perf_counter()
+        self.prepared = importlib.import_module(module).prepare(subject)
+        with self.prepared.guard():
+            self.feeds = [self.prepared.feed(inputs) for inputs in self.inputs]
+            first_call = time.perf_counter()
+            raw = self.prepared.call(self.feeds[0])
+            self.device.synchronize()
+            ready = time.perf_counter()
+            self.say("answering the checked inputs")
+            answers = [self._read(raw)] + [self._read(self.prepared.call(feed)) for feed in self.feeds[1:]]
+        del raw
+        peak = self.device.peak_bytes()
+        found = self.prepared.facts()
+        self.say("comparing with the reference")
+        changed = {k: (v, now) for k, v in self.settings.items() if (now := facts.settings()[k]) != v}
+        if changed:
+            raise Misbehaved(f"settings changed while preparing (was, is): {changed}; all backends must share them")
+        part = {
+            "prepare_seconds": ready - started,
+            "first_call_seconds": ready - first_call,
+            "peak_bytes": peak,
+            "facts": found | {"settings": self.settings} | self.device.facts(),
+        }
+        part |= self._check(answers)
+        with self.prepared.guard():
+            part["facts"]["sdpa_kernels"] = self.prepared.kernels(self.feeds[0])
+            if batch_invariance:
+                part["facts"] |= self._batch_invariance(answers[0])
+            if subject.case["evaluate"]:
+                part |= self._evaluate(part)
+        self.feeds = self.feeds[:CHECKED_SETS]
+        self.expected = answers[:CHECKED_SETS]
+        self.turn = 0
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        return part
+
+    def block(self, calls: int, samples: int, keep: int) -> dict[str, Any]:
+        """Time one block: ``samples`` samples of ``calls`` calls, rotating over the input sets.
+
+        Sample ``keep``'s last output is compared with what the check saw for the same input: a fast wrong
+        answer has no speed. Returns seconds per call for each sample.
+        """
+        prepared, feeds, clock, synchronize = self.prepared, self.feeds, self.device.clock, self.device.synchronize
+        call, count, turn = prepared.call, len(feeds), self.turn
+        times = [0.0] * samples
+        kept: tuple[Any, int] | None = None
+        with prepared.guard(), prepared.steady():
+            settled = clock() + SETTLE_SECONDS
+            while True:
+                raw = call(feeds[turn % count])
+                turn += 1
+                synchronize()
+                if clock() >= settled:
+                    break
+            for sample in range(samples):
+                start = clock()
+                for _ in range(calls):
+                    raw = call(feeds[turn % count])
+                    turn += 1
+                synchronize()
+                times[sample] = clock() - start
+                if sample == keep:
+                    kept = (self._read(raw), (turn - 1) % count)
+        self.turn = turn
+        assert kept is not None
+        self._verify(*kept)
+        gc.collect()
+        return {"times": [seconds / calls for seconds in times]}
+
+    def finish(self) -> dict[str, Any]:
+        """The evidence after the last block."""
+        return {"facts": self.prepared.facts()}
+
+    def _read(self, raw: Any) -> list[np.ndarray[Any, Any]]:
+        outputs = self.prepared.read(raw)
+        self.dtypes = [str(t.dtype) for t in outputs]
+        return arrays(outputs)
+
+    def _check(self, answers: list[list[np.ndarray[Any, Any]]]) -> dict[str, Any]:
+        subject = self.subject
+        eager = subject.scratch.load_answers("eager")
+        exact = subject.scratch.load_answers("reference")
+        assert eager is not None
+        self.tolerance = parity.tolerances()[subject.case["tolerance"] or subject.dtype_name]
+        outcome = parity.compare(answers, eager, exact, self.tolerance)
+        self.allowed = outcome.allowed
+        expected = subject.scratch.load("meta")["dtypes"]
+        agrees, reason = outcome.agrees, outcome.explain()
+        if exact is None and subject.case["reference"] == "float64":
+            raise Misbehaved("the float64 reference is missing")  # never judged by a weaker rule instead
+        if agrees and self.dtypes != expected:
+            agrees, reason = False, f"output dtypes are {self.dtypes}, eager's are {expected}"
+        return {
+            "status": str(Status.OK if agrees else Status.PARITY_FAILED),
+            "reason": "" if agrees else reason,
+            "error": outcome.error,
+            "error_allowed": outcome.allowed,
+            "error_share": outcome.share,
+            "eager_error": outcome.eager_error,
+            "max_abs_error": outcome.max_abs,
+            "reference": "eager" if exact is None else "float64",
+            "top1_agreement": _top1(answers, eager),
+            "parity": outcome.as_dict(),
+        }
+
+    def _verify(self, timed: list[np.ndarray[Any, Any]], which: int) -> None:
+        """Raise ``Misbehaved`` where a timed answer is not the checked answer to the same input."""
+        expected = self.expected[which]
+        for output, (now, then) in enumerate(zip(timed, expected, strict=True)):
+            if np.array_equal(now, then, equal_nan=now.dtype.kind == "f"):
+                continue
+            off = np.linalg.norm(now.astype(np.float64).ravel() - then.astype(np.float64).ravel())
+            norm = max(float(np.linalg.norm(then.astype(np.float64))), parity.TINY)
+            if not off / norm <= 2 * self.allowed:
+                raise Misbehaved(
+                    f"wrong answer while timed: output {output} for input set {which} is {off / norm:.3g} away from "
+                    f"the checked answer (allowed {2 * self.allowed:.3g})"
+                )
+
+    def _batch_invariance(self, full: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
+        """How far row i of a batch is from the same row alone; left out where a batch of one cannot be cut."""
+        batch = self.subject.sizes.get("batch", 1)
+        if batch < 2 or not self.prepared.resizable:
+            return {}
+        row = batch // 2
+        leaves = [
+            leaf[row : row + 1] if torch.is_tensor(leaf) and leaf.ndim and leaf.shape[0] == batch else leaf
+            for leaf in flatten(self.inputs[0])
+        ]
+        try:
+            alone = self._read(self.prepared.call(self.prepared.feed(rebuild(self.inputs[0], leaves))))
+        except Exception as error:  # a fact that cannot be had; the reason is the fact
+            return {"batch_invariance_error": status_of(error)[1]}
+        off = 0.0
+        for one, many in zip(alone, full, strict=True):
+            if many.ndim and many.shape[0] == batch:
+                norm = max(float(np.linalg.norm(many[row].astype(np.float64))), parity.TINY)
+                off = max(off, float(np.linalg.norm(one[0].astype(np.float64) - many[row])) / norm)
+        return {"batch_invariance": off}
+
+    def _evaluate(self, part: dict[str, Any]) -> dict[str, Any]:
+        """Accuracy on labelled samples, and whether the answers are eager's where eager is sure.
+
+        A sample counts as sure when eager's margin between its two best classes is at least 4 times the
+        largest difference between the two backends' logits.
+        """
+        self.say("answering labelled samples")
+        kept = self.subject.scratch.load("evaluate")
+        labels = kept["labels"].numpy()
+        eager = self.subject.scratch.load_answers("evaluate")
+        assert eager is not None
+        logits = self._in_batches(kept["inputs"], len(labels))
+        ours, theirs = logits.argmax(1), eager[0][0].argmax(1)
+        best = np.sort(eager[0][0].astype(np.float64), axis=1)
+        sure = best[:, -1] - best[:, -2] >= 4 * np.abs(logits - eager[0][0]).max()
+        agreement = float((ours == theirs)[sure].mean()) if sure.any() else 1.0
+        found = {
+            "accuracy": float((ours == labels).mean()),
+            "accuracy_samples": len(labels),
+            "top1_agreement": agreement,
+        }
+        part["facts"]["kl_from_eager"] = _kl(eager[0][0], logits)
+        part["facts"]["sure_samples"] = int(sure.sum())
+        if agreement < 1.0:
+            found["status"] = str(Status.PARITY_FAILED)
+            wrong = np.flatnonzero(sure & (ours != theirs))
+            found["reason"] = (
+                f"{wrong.size} of {int(sure.sum())} labelled samples get another class than in eager, "
+                f"the first is sample {wrong[0]}: {ours[wrong[0]]}, in eager {theirs[wrong[0]]}"
+            )
+        return found
+
+    def _in_batches(self, inputs: Any, total: int) -> np.ndarray[Any, Any]:
+        """The first output for ``total`` samples, in batches of the shape's size, the last one filled up."""
+        batch = self.subject.sizes.get("batch", total)
+        parts = []
+        for start in range(0, total, batch):
+            rows = [(start + i) % total for i in range(batch)]
+            leaves = [leaf[rows] if torch.is_tensor(leaf) else leaf for leaf in flatten(inputs)]
+            parts.append(self._read(self.prepared.call(self.prepared.feed(rebuild(inputs, leaves))))[0])
+        return np.concatenate(parts)[:total]
+
+
+def _top1(answers: list[list[np.ndarray[Any, Any]]], eager: list[list[np.ndarray[Any, Any]]]) -> float | None:
+    """The share of rows whose largest class is eager's, for outputs that look like logits (rows x classes)."""
+    if eager[0][0].ndim != 2 or eager[0][0].shape[1] < 2 or answers[0][0].shape != eager[0][0].shape:
+        return None
+    same = [(a[0].argmax(1) == e[0].argmax(1)).mean() for a, e in zip(answers, eager, strict=True)]
+    return float(np.mean(same))
+
+
+def _kl(p_logits: np.ndarray[Any, Any], q_logits: np.ndarray[Any, Any]) -> float:
+    """The mean Kullback-Leibler divergence of the softmaxes, in nats."""
+    p, q = (torch.log_softmax(torch.from_numpy(x).double(), 1) for x in (p_logits, q_logits))
+    return float((p.exp() * (p - q)).sum(1).mean())
+
+
