@@ -1,0 +1,305 @@
+"""Attention: by its formula, by PyTorch's operator and its kernels, and the layers built from it.
+
+Shapes: B batch, H heads, L queries, S keys, D head size, E = H * D width of a layer.
+Queries are (B, H, L, D), keys and values (B, H, S, D), the X and Y of layers (B, L, E).
+Masks are bool, broadcast to (B, H, L, S), and True where a query may attend to a key; a query that may
+attend to none is not supported, because kernels disagree about its answer.
+
+Causal means aligned at the upper left, as in ``scaled_dot_product_attention(is_causal=True)``: query i sees
+keys 0 to i. With S > L the last keys are seen by nobody; with S < L the last queries see all keys.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.backends import cuda
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.flex_attention import flex_attention
+
+# The sizes of the layers that the zero-argument names at the end of this file make.
+WIDTH, HEADS = 256, 4
+
+KERNELS = {
+    "math": SDPBackend.MATH,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+}
+CUDA_ONLY = ("efficient", "cudnn")
+MAY_USE = {
+    "flash": cuda.can_use_flash_attention,
+    "efficient": cuda.can_use_efficient_attention,
+    "cudnn": cuda.can_use_cudnn_attention,
+}
+
+
+class KernelUnavailable(RuntimeError):  # noqa: N818  # it states a fact of device and dtype, not an error of ours
+    """A kernel that was forced and cannot run on these tensors; the text is the reason."""
+
+
+# ---------------------------------------------------------------------------------------------- operators
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(Q K^T / sqrt(D)) V, written as the formula stands (Vaswani et al. 2017, equation 1)."""
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return scores.softmax(dim=-1) @ value
+
+
+class NaiveAttention(nn.Module):
+    """Attention by its formula, with the (B, H, L, S) scores in memory."""
+
+    def __init__(self, causal: bool = False) -> None:
+        super().__init__()
+        self.causal = causal
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Q (B, H, L, D), K and V (B, H, S, D), and a mask or none, to (B, H, L, D)."""
+        if self.causal:
+            lower = query.new_ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
+            mask = lower if mask is None else mask & lower
+        return attention(query, key, value, mask)
+
+
+class SdpaAttention(nn.Module):
+    """Attention by ``scaled_dot_product_attention``, with the kernel of PyTorch's choice or a forced one.
+
+    A forced kernel that cannot run raises ``KernelUnavailable`` with the reason (while a compiler traces,
+    PyTorch's own error); another one is never taken instead. float64 alone is always computed by the math
+    kernel: it is what the answers of all kernels are held against, and most of them do not have it.
+    """
+
+    def __init__(self, causal: bool = False, kernel: str | None = None) -> None:
+        super().__init__()
+        if kernel is not None and kernel not in KERNELS:
+            raise ValueError(f"kernel={kernel!r} is none of {', '.join(KERNELS)}")
+        self.causal = causal
+        self.kernel = kernel
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Q (B, H, L, D), K and V (B, H, S, D), and a mask or none, to (B, H, L, D).
+
+        A mask beside ``causal=True`` is refused by PyTorch.
+        """
+        asked = (query, key, value, mask, self.causal)
+        if self.kernel is None:
+            return _operator(*asked)
+        kernel = "math" if query.dtype == torch.float64 else self.kernel
+        try:
+            with sdpa_kernel(KERNELS[kernel]):
+                return _operator(*asked)
+        except RuntimeError as error:
+            # Asked after the failure, so that a call that succeeds pays nothing for it.
+            reason = _refusal(kernel, *asked)
+            if reason is None or _refusal("math", *asked) is not None:
+                raise  # math takes all that is legal: no kernel's refusal, but no memory or no fitting shapes
+            raise KernelUnavailable(reason) from error
+
+
+def kernel_unavailable(kernel: str, device: torch.device | str, dtype: torch.dtype) -> str | None:
+    """Why a kernel of ``SdpaAttention`` cannot run on a device in a dtype, or None where it can.
+
+    Tried on this machine with one head of 16 queries of size 64, without a mask, not looked up in a table.
+    """
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return f"{kernel} attention on {device}: this machine has no CUDA device"
+    probe = torch.zeros(1, 1, 16, 64, device=device, dtype=dtype)
+    return _refusal(kernel, probe, probe, probe, mask=None, causal=False)
+
+
+def _operator(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    return functional.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
+
+
+def _refusal(
+    kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+) -> str | None:
+    """What keeps a kernel from running on these tensors, or None."""
+    if query.device.type != "cuda" and kernel in CUDA_ONLY:
+        return f"{kernel} attention exists on CUDA only"
+    if query.device.type == "cuda" and kernel in MAY_USE:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            asked = cuda.SDPAParams(query, key, value, mask, 0.0, causal, False)
+            if MAY_USE[kernel](asked, debug=True):
+                return None
+        said = [str(warning.message).split(" (Triggered")[0].strip() for warning in caught]
+    else:
+        try:
+            with sdpa_kernel(KERNELS[kernel]), torch.no_grad():
+                _operator(query, key, value, mask, causal)
+        except RuntimeError as error:
+            said = [str(error).split(". ")[0]]
+        else:
+            return None
+    dtype = str(query.dtype).removeprefix("torch.")
+    return f"{kernel} attention on {query.device.type} in {dtype}: {' '.join(said) or 'refused'}"
+
+
+class FlexAttention(nn.Module):
+    """Attention by ``flex_attention``. Made for ``torch.compile``; uncompiled it is slow and warns.
+
+    The causal score is a ``score_mod``, fused into the compiled kernel: nothing is made in advance, so that
+    one module serves all lengths.
+    """
+
+    def __init__(self, causal: bool = False) -> None:
+        super().__init__()
+        self.causal = causal
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Q (B, H, L, D), K and V (B, H, S, D) to (B, H, L, D)."""
+        return flex_attention(query, key, value, score_mod=_causal_score if self.causal else None)
+
+
+def _causal_score(score: Tensor, _batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    return torch.where(query >= key, score, -math.inf)
+
+
+# ------------------------------------------------------------------------------------------------- layers
+
+
+class SelfAttention(nn.Module):
+    """self-attention(X) = attention(X W_Q, X W_K, X W_V), in H heads side by side.
+
+    With a second input, Y say, it is cross-attention: queries from X, keys and values from Y.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width={width} cannot be cut into heads={heads} of the same size")
+        self.heads = heads
+        self.W_Q = nn.Linear(width, width, bias=False)
+        self.W_K = nn.Linear(width, width, bias=False)
+        self.W_V = nn.Linear(width, width, bias=False)
+        # Scores of spread 1. PyTorch's own start gives a third: attention so even that it hides faults.
+        for projection in (self.W_Q, self.W_K, self.W_V):
+            nn.init.xavier_uniform_(projection.weight)
+
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        """X (B, L, E), and the memory (B, S, E) or none, to (B, L, E)."""
+        memory = x if memory is None else memory
+        heads = self._split(self.W_Q(x)), self._split(self.W_K(memory)), self._split(self.W_V(memory))
+        return functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, L, E) to (B, H, L, D)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class MultiHeadAttention(SelfAttention):
+    """Self-attention whose heads an output projection W_O mixes (Vaswani et al. 2017, section 3.2.2)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        self.W_O = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        """X (B, L, E), and the memory (B, S, E) or none, to (B, L, E)."""
+        return self.W_O(super().forward(x, memory))
+
+
+class TorchMultiHead(nn.Module):
+    """``nn.MultiheadAttention`` as self-attention, without its weights: asking for them disables SDPA."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X (B, L, E) to (B, L, E)."""
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+class EncoderStep(nn.Module):
+    """encoder(X) = self-attention(X) + X."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(width, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X (B, L, E) to (B, L, E)."""
+        return self.self_attention(x) + x
+
+
+class DecoderStep(nn.Module):
+    """decoder(X, Y): Z = self-attention(Y) + Y, then attention(Z W_Q, X W_K, X W_V) + Z.
+
+    X is the input sequence as the encoder left it, Y the target sequence; all of Y is seen, nothing masked.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(width, heads)
+        self.cross_attention = SelfAttention(width, heads)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """X (B, S, E) and Y (B, L, E) to (B, L, E)."""
+        z = self.self_attention(y) + y
+        return self.cross_attention(z, x) + z
+
+
+# ----------------------------------------------------------------------------- by name, without arguments
+
+naive = NaiveAttention
+naive_causal = partial(NaiveAttention, causal=True)
+sdpa = SdpaAttention
+sdpa_causal = partial(SdpaAttention, causal=True)
+sdpa_math = partial(SdpaAttention, kernel="math")
+sdpa_flash = partial(SdpaAttention, kernel="flash")
+sdpa_efficient = partial(SdpaAttention, kernel="efficient")
+sdpa_cudnn = partial(SdpaAttention, kernel="cudnn")
+flex = FlexAttention
+flex_causal = partial(FlexAttention, causal=True)
+self_attention = partial(SelfAttention, WIDTH, HEADS)
+multi_head = partial(MultiHeadAttention, WIDTH, HEADS)
+torch_mha = partial(TorchMultiHead, WIDTH, HEADS)
+encoder_step = partial(EncoderStep, WIDTH, HEADS)
+decoder_step = partial(DecoderStep, WIDTH, HEADS)
+
+
+# ------------------------------------------------------------------------------------------------- inputs
+
+
+def qkv(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Standard normal Q (B, H, L, D), K and V (B, H, S, D): batch, heads, seq, head_dim and keys (or seq)."""
+    batch, heads, seq, size = (sizes[name] for name in ("batch", "heads", "seq", "head_dim"))
+    keys = sizes.get("keys", seq)
+    query, key, value = (
+        torch.randn(batch, heads, length, size, generator=generator) for length in (seq, keys, keys)
+    )
+    return query, key, value
+
+
+def qkv_padded(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
+    """The same with a mask (B, 1, 1, S) that hides 30 to 50 % of the keys of each row, never all."""
+    query, key, value = qkv(sizes, generator)
+    keys = key.shape[-2]
+    shortest = max(1, math.ceil(0.5 * keys))
+    longest = max(shortest, math.floor(0.7 * keys))
+    lengths = torch.randint(shortest, longest + 1, (len(key), 1, 1, 1), generator=generator)
+    return {"query": query, "key": key, "value": value, "mask": torch.arange(keys) < lengths}
+
+
+def tokens(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor]:
+    """Standard normal X (B, L, E): batch, seq, and width (or the width of the layers above)."""
+    return (torch.randn(sizes["batch"], sizes["seq"], sizes.get("width", WIDTH), generator=generator),)
+
+
+def tokens_and_memory(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Standard normal X (B, S, E) and Y (B, L, E) of a decoder: as ``tokens``, and keys (or seq)."""
+    (y,) = tokens(sizes, generator)
+    (x,) = tokens({**sizes, "seq": sizes.get("keys", sizes["seq"])}, generator)
+    return x, y

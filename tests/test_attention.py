@@ -1,0 +1,248 @@
+"""Attention: formula, operator, kernels and layers against each other."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn import functional
+
+from models import attention as attn
+
+HEADS = {"batch": 2, "heads": 4, "seq": 33, "head_dim": 16}
+TOKENS = {"batch": 3, "seq": 17}
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def built(model):
+    torch.manual_seed(0)
+    return model().eval()
+
+
+def doubled(tensors):
+    return tuple(tensor.double() for tensor in tensors)
+
+
+def by_loops(query, key, value, causal=False):
+    """Attention of one head, (L, D) and (S, D), row by row: as plain as it gets."""
+    rows = []
+    for i, q in enumerate(query):
+        seen = min(i + 1, len(key)) if causal else len(key)
+        weights = torch.softmax(torch.stack([q @ k for k in key[:seen]]) / len(q) ** 0.5, dim=0)
+        rows.append(sum(weight * v for weight, v in zip(weights, value[:seen], strict=True)))
+    return torch.stack(rows)
+
+
+# --------------------------------------------------------------------------------------------- operators
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("seq", "keys"), [(5, 5), (4, 7), (7, 4)])
+@pytest.mark.parametrize("operator", [attn.NaiveAttention, attn.SdpaAttention, attn.FlexAttention])
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_every_operator_is_the_formula(operator, seq, keys, causal):
+    query, key, value = doubled(attn.qkv({**HEADS, "seq": seq, "keys": keys}, seeded()))
+    answer = operator(causal=causal)(query, key, value)
+    right = by_loops(query[1, 2], key[1, 2], value[1, 2], causal)
+    torch.testing.assert_close(answer[1, 2], right)
+
+
+@pytest.mark.parametrize("operator", [attn.NaiveAttention, attn.SdpaAttention])
+def test_causal_is_aligned_at_the_upper_left(operator):
+    query, key, value = attn.qkv({**HEADS, "seq": 3, "keys": 9}, seeded())
+    answer = operator(causal=True)(query, key, value)
+    torch.testing.assert_close(answer[:, :, 0], value[:, :, 0])  # the first query sees the first key alone
+    value[:, :, 3:] = 1e3  # what nobody sees changes nothing
+    torch.testing.assert_close(operator(causal=True)(query, key, value), answer)
+
+
+@pytest.mark.parametrize("kernel", [None, "math", "flash"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_formula_and_kernels_agree(kernel, causal):
+    inputs = attn.qkv(HEADS, seeded())
+    right = attn.NaiveAttention(causal)(*doubled(inputs))
+    answer = attn.SdpaAttention(causal, kernel)(*inputs)
+    assert torch.linalg.norm(answer - right) < 1e-6 * torch.linalg.norm(right)
+
+
+@pytest.mark.parametrize("operator", [attn.NaiveAttention, attn.SdpaAttention])
+def test_masked_keys_do_not_count(operator):
+    inputs = attn.qkv_padded(HEADS, seeded())
+    answer = operator()(**inputs)
+    hidden = ~inputs["mask"].transpose(-1, -2)
+    changed = inputs | {"value": inputs["value"].masked_fill(hidden, 1e3)}
+    torch.testing.assert_close(operator()(**changed), answer)
+    ignored = operator()(*attn.qkv(HEADS, seeded()))
+    assert torch.linalg.norm(ignored - answer) > 0.1 * torch.linalg.norm(answer)
+
+
+def test_naive_joins_mask_and_causality():
+    inputs = attn.qkv_padded(HEADS, seeded())
+    lower = torch.ones(33, 33, dtype=torch.bool).tril()
+    joined = functional.scaled_dot_product_attention(
+        inputs["query"], inputs["key"], inputs["value"], inputs["mask"] & lower
+    )
+    torch.testing.assert_close(attn.NaiveAttention(causal=True)(**inputs), joined)
+
+
+@pytest.mark.parametrize("keys", [17, 33, 256])
+def test_padding_is_30_to_50_percent_of_the_keys(keys):
+    mask = attn.qkv_padded({**HEADS, "batch": 64, "keys": keys}, seeded())["mask"]
+    assert mask.shape == (64, 1, 1, keys)
+    share = 1 - mask.double().mean(dim=-1)
+    assert share.min() >= 0.3
+    assert share.max() <= 0.5
+
+
+# ----------------------------------------------------------------------------------------------- kernels
+
+
+@pytest.mark.parametrize("kernel", ["efficient", "cudnn"])
+def test_a_kernel_that_does_not_exist_raises_its_reason(kernel):
+    inputs = attn.qkv(HEADS, seeded())
+    reason = attn.kernel_unavailable(kernel, "cpu", torch.float32)
+    assert reason == f"{kernel} attention exists on CUDA only"
+    with pytest.raises(attn.KernelUnavailable, match=reason):
+        attn.SdpaAttention(kernel=kernel)(*inputs)
+
+
+@pytest.mark.parametrize("kernel", ["efficient", "cudnn"])
+def test_nor_does_a_compiler_take_another_one(kernel):
+    compiled = torch.compile(attn.SdpaAttention(kernel=kernel), backend="eager", fullgraph=True)
+    with pytest.raises(RuntimeError):
+        compiled(*attn.qkv(HEADS, seeded()))
+
+
+def test_kernels_that_run_have_no_reason():
+    assert attn.kernel_unavailable("math", "cpu", torch.float32) is None
+    assert attn.kernel_unavailable("flash", "cpu", torch.bfloat16) is None
+
+
+def test_a_kernel_that_refuses_what_math_takes_says_why():
+    query, key, value = attn.qkv(HEADS, seeded())
+    narrow = value[..., :8]
+    assert attn.SdpaAttention(kernel="math")(query, key, narrow).shape == narrow.shape
+    with pytest.raises(attn.KernelUnavailable, match="flash attention on cpu in float32: "):
+        attn.SdpaAttention(kernel="flash")(query, key, narrow)
+
+
+def test_a_kernel_that_refuses_a_dtype_says_so():
+    reason = attn.kernel_unavailable("flash", "cpu", torch.int32)
+    assert reason is not None
+    assert reason.startswith("flash attention on cpu in int32: ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_kernels_without_cuda_say_so():
+    assert "no CUDA device" in str(attn.kernel_unavailable("flash", "cuda", torch.float16))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_flash_on_cuda_takes_half_precision_only():
+    assert attn.kernel_unavailable("efficient", "cuda", torch.float32) is None
+    assert "float32" in str(attn.kernel_unavailable("flash", "cuda", torch.float32))
+    with pytest.raises(attn.KernelUnavailable):
+        attn.SdpaAttention(kernel="flash")(*(tensor.cuda() for tensor in attn.qkv(HEADS, seeded())))
+
+
+@pytest.mark.parametrize("kernel", ["math", "flash"])
+def test_other_errors_stay_what_they_are(kernel):
+    query, key, value = attn.qkv(HEADS, seeded())
+    with pytest.raises(RuntimeError) as error:
+        attn.SdpaAttention(kernel=kernel)(query, key[..., :3], value)
+    assert not isinstance(error.value, attn.KernelUnavailable)
+
+
+def test_the_reference_in_float64_is_the_same_for_every_kernel():
+    inputs = doubled(attn.qkv(HEADS, seeded()))
+    answers = [attn.SdpaAttention(kernel=kernel)(*inputs) for kernel in attn.KERNELS]
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
+
+
+def test_an_unknown_kernel_is_refused_by_name():
+    with pytest.raises(ValueError, match="'fast' is none of math, flash, efficient, cudnn"):
+        attn.SdpaAttention(kernel="fast")
+
+
+@pytest.mark.parametrize("model", [attn.sdpa_math, attn.sdpa_flash, attn.sdpa_causal, attn.decoder_step])
+def test_compiles_as_one_graph(model):
+    module = built(model)
+    make = attn.tokens_and_memory if model is attn.decoder_step else attn.qkv
+    inputs = make(TOKENS if model is attn.decoder_step else HEADS, seeded())
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled(*inputs), module(*inputs))
+
+
+# ------------------------------------------------------------------------------------------------ layers
+
+
+def test_self_attention_is_the_formula_on_projections():
+    layer = built(lambda: attn.SelfAttention(width=16, heads=1)).double()
+    (x,) = doubled(attn.tokens({**TOKENS, "width": 16}, seeded()))
+    right = attn.attention(x @ layer.W_Q.weight.T, x @ layer.W_K.weight.T, x @ layer.W_V.weight.T)
+    torch.testing.assert_close(layer(x), right)
+
+
+def test_heads_work_side_by_side():
+    layer = built(lambda: attn.SelfAttention(width=24, heads=3)).double()
+    (x,) = doubled(attn.tokens({**TOKENS, "width": 24}, seeded()))
+    q, k, v = (projection(x)[..., 8:16] for projection in (layer.W_Q, layer.W_K, layer.W_V))
+    torch.testing.assert_close(layer(x)[..., 8:16], attn.attention(q, k, v))
+
+
+def test_multi_head_is_torchs_with_the_same_weights():
+    own = built(lambda: attn.MultiHeadAttention(width=32, heads=4))
+    torchs = built(lambda: attn.TorchMultiHead(width=32, heads=4))
+    with torch.no_grad():
+        stacked = torch.cat([own.W_Q.weight, own.W_K.weight, own.W_V.weight])
+        torchs.attention.in_proj_weight.copy_(stacked)
+        torchs.attention.out_proj.weight.copy_(own.W_O.weight)
+        (x,) = attn.tokens({**TOKENS, "width": 32}, seeded())
+        torch.testing.assert_close(own(x), torchs(x))
+
+
+def test_encoder_and_decoder_steps_are_their_formulas():
+    x, y = attn.tokens_and_memory({**TOKENS, "keys": 9}, seeded())
+    assert (x.shape, y.shape) == ((3, 9, attn.WIDTH), (3, 17, attn.WIDTH))
+    encoder, decoder = built(attn.encoder_step), built(attn.decoder_step)
+    torch.testing.assert_close(encoder(x), encoder.self_attention(x) + x)
+    z = decoder.self_attention(y) + y
+    cross = decoder.cross_attention
+    projected = cross.W_Q(z), cross.W_K(x), cross.W_V(x)
+    heads = (each.unflatten(-1, (attn.HEADS, -1)).transpose(1, 2) for each in projected)
+    right = attn.attention(*heads).transpose(1, 2).flatten(2) + z
+    torch.testing.assert_close(decoder(x, y), right)
+
+
+def test_a_width_that_heads_do_not_divide_is_refused():
+    with pytest.raises(ValueError, match="width=10 cannot be cut into heads=4"):
+        attn.SelfAttention(10, 4)
+
+
+@pytest.mark.parametrize(
+    "model", [attn.self_attention, attn.multi_head, attn.torch_mha, attn.encoder_step, attn.decoder_step]
+)
+def test_layers_attend_unevenly_enough_for_faults_to_show(model):
+    layer = built(model)
+    make = attn.tokens_and_memory if model is attn.decoder_step else attn.tokens
+    inputs = make(TOKENS, seeded())
+    exact = copy.deepcopy(layer).double()
+    with torch.inference_mode():
+        right = exact(*doubled(inputs))
+        for name, weight in exact.named_parameters():
+            if "W_Q" in name or "in_proj_weight" in name:
+                weight[0] *= 1.01
+        fault = torch.linalg.norm(exact(*doubled(inputs)) - right)
+        assert fault > 8 * torch.linalg.norm(layer(*inputs) - right)
+
+
+@pytest.mark.parametrize(
+    ("make", "sizes"), [(attn.qkv, HEADS), (attn.tokens, TOKENS), (attn.tokens_and_memory, TOKENS)]
+)
+def test_inputs_follow_the_seed(make, sizes):
+    one, same, other = make(sizes, seeded(1)), make(sizes, seeded(1)), make(sizes, seeded(2))
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
