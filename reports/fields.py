@@ -1,0 +1,32 @@
+"""The fields of Run and Record by how they are kept: scalars as columns, the rest as JSON, samples apart."""
+
+from __future__ import annotations
+
+from types import UnionType
+from typing import get_args, get_type_hints
+
+from bench.record import Record, Run
+
+BULK = ("blocks", "samples")  # large: kept apart, so that summaries load without them
+
+
+def _scalars(kind: type) -> dict[str, type]:
+    """Field -> str, int, float or bool, for the fields that hold one plain value or None."""
+    found: dict[str, type] = {}
+    for name, hint in get_type_hints(kind).items():
+        options = get_args(hint) if isinstance(hint, UnionType) else (hint,)  # `float | None` or `float`
+        for plain in (bool, str, int, float):  # a bool is an int, so it is asked first
+            if isinstance(options[0], type) and issubclass(options[0], plain):
+                found.setdefault(name, plain)
+    return found
+
+
+RECORD_SCALARS = _scalars(Record)
+RECORD_JSON = tuple(name for name in get_type_hints(Record) if name not in (*RECORD_SCALARS, *BULK))
+RUN_SCALARS = _scalars(Run)
+RUN_JSON = tuple(name for name in get_type_hints(Run) if name not in RUN_SCALARS)
+
+
+def clean(text: str) -> str:
+    """The text with lone surrogates (a crashed worker's bytes that are no UTF-8) as ``\\udc80``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

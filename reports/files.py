@@ -1,0 +1,66 @@
+"""The files of ``--bench-report FILE``: the suffix says what is written; WRITERS is the table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.record import Record, Run
+
+
+def write_csv(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:  # noqa: ARG001
+    """One row a cell, columns as in ``reports.frame.COLUMNS``, UTF-8."""
+    from reports.frame import from_records  # pandas: only where it is wanted
+
+    from_records(run, records).to_csv(path, index=False)
+
+
+def write_parquet(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:  # noqa: ARG001
+    """The same columns with their dtypes."""
+    from reports.frame import from_records
+
+    from_records(run, records).to_parquet(path, engine="pyarrow", index=False)
+
+
+def write_json(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:  # noqa: ARG001
+    """The whole run with its samples; ``frame.from_json`` and ``jsontext.read_run`` read it."""
+    from reports.jsontext import run_text
+
+    path.write_text(run_text(run, records), encoding="utf-8")
+
+
+def write_markdown(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
+    """The comment for a pull request."""
+    from reports.renderers.markdown import render
+
+    path.write_text(render(run, records, places), encoding="utf-8", errors="backslashreplace")
+
+
+Writer = Callable[[Path, Run, Sequence[Record], Sequence[str]], None]
+WRITERS: dict[str, Writer] = {
+    ".csv": write_csv,
+    ".parquet": write_parquet,
+    ".json": write_json,
+    ".md": write_markdown,
+}
+
+
+def problem(path: Path) -> str | None:
+    """Why no report can be written there, or None."""
+    if path.suffix.lower() not in WRITERS:
+        return f"{str(path)!r} must end in one of {', '.join(WRITERS)}"
+    if path.is_dir():
+        return f"{str(path)!r} is a folder; give a file in it, e.g. {path / ('run' + path.suffix)}"
+    return None
+
+
+def write(path: Path, run: Run, records: Sequence[Record], places: Sequence[str] = ()) -> None:
+    """Writes a report: its folder is made, and the file appears whole or not at all. Raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        WRITERS[path.suffix.lower()](unfinished, run, records, places)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

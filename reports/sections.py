@@ -1,0 +1,157 @@
+"""What stands around the table, as values: failures first, then warnings, skips, gaps, the summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.record import Record, Run, Status
+from reports import text
+from reports.table import expected_gap, is_failure
+
+SHOWN_FACTS = ("fused_attention",)  # a backend did something else: no failure, but worth knowing
+
+
+@dataclass(frozen=True)
+class Item:
+    """One point: a line that says it, and more about it underneath."""
+
+    lead: str
+    body: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title with its points; ``bad`` ones come first and are shown however quiet the run is."""
+
+    title: str
+    items: tuple[Item, ...]
+    bad: bool = False
+
+
+def sections(run: Run, records: Sequence[Record]) -> list[Section]:
+    """The sections that have anything to say, worst first."""
+    found = (
+        Section("failures", tuple(_failures(records)), bad=True),
+        Section("gap closed, remove it", tuple(_gaps(records, closed=True)), bad=True),
+        Section("unchecked (never a pass)", tuple(_by_reason(records, Status.UNCHECKED)), bad=True),
+        Section("warnings", tuple(_warnings(records))),
+        Section("known gaps", tuple(_gaps(records, closed=False))),
+        Section("skipped", tuple(_by_reason(records, Status.SKIPPED))),
+        Section("absent", tuple(Item(f"{device}: {why}") for device, why in run.absent.items())),
+        Section("accuracy (95 % interval), and how many answers are eager's", tuple(_accuracy(records))),
+        Section("rewritten by the backend", tuple(_facts(records))),
+        Section("notes", tuple(Item(note) for note in _footnotes(records))),
+    )
+    return [section for section in found if section.items]
+
+
+def headline(run: Run) -> str:
+    """Which run this is: code, conditions, start."""
+    code = f"{run.branch or 'detached'}@{run.commit[:10]}" if run.commit else "no commit"
+    dirty = " (with uncommitted changes)" if run.dirty else ""
+    conditions = "laboratory" if run.laboratory else "laboratory off"
+    return f"run {run.id[:8]}, {code}{dirty}, budget {run.budget}, {conditions}, started {run.started}"
+
+
+def summary(run: Run, records: Sequence[Record]) -> str:
+    """How many cells ended how; ``run.environment["total_seconds"]``, where known, is the time of it all."""
+    ok = [record for record in records if record.status is Status.OK]
+    graphs = {(record.facts["graph_hash"], record.device, record.backend, record.dtype)
+              for record in ok if record.facts.get("graph_hash")}
+    distinct = f" ({len(graphs)} distinct graphs x targets)" if graphs else ""
+    parts = [f"{text.counted(len(ok), 'cell')} ok{distinct}"]
+    for status in Status:
+        count = sum(record.status is status and not expected_gap(record) for record in records)
+        if count and status is not Status.OK:
+            parts.append(f"{count} {status}")
+    gaps = sum(map(expected_gap, records))
+    parts += [text.counted(gaps, "known gap")] if gaps else []
+    total = run.environment.get("total_seconds")
+    return ", ".join(parts) + (f" in {text.duration(total)}" if isinstance(total, int | float) else "")
+
+
+def passed(records: Iterable[Record]) -> bool:
+    """Whether no record is a failure and at least one is ok."""
+    records = list(records)
+    return any(r.status is Status.OK for r in records) and not any(map(is_failure, records))
+
+
+def _failures(records: Iterable[Record]) -> list[Item]:
+    return [Item(f"{record.status}  {record.cell}", record.reason or "no reason was given")
+            for record in records if is_failure(record)]
+
+
+def _gaps(records: Iterable[Record], closed: bool) -> list[Item]:
+    fact = "gap_closed" if closed else "known_gap"
+    return [Item(f"{record.cell}: {record.facts[fact]}") for record in records
+            if record.facts.get(fact) and (closed or not record.facts.get("gap_closed"))]
+
+
+def _by_reason(records: Iterable[Record], status: Status) -> list[Item]:
+    """One line a reason."""
+    ended = [record for record in records if record.status is status]
+    grouped = _grouped(ended, lambda record: [record.reason or "no reason was given"])
+    return [Item(f"{cells[0] if len(cells) == 1 else text.counted(len(cells), 'cell')}: {reason}")
+            for reason, cells in grouped.items()]
+
+
+def _warnings(records: Iterable[Record]) -> list[Item]:
+    """The same advice once, with the cells it is for; texts that differ in numbers only are the same."""
+    texts: dict[str, dict[str, None]] = {}  # masked text -> the texts, each once
+
+    def masked(record: Record) -> list[str]:
+        found = {re.sub(r"\d[\d.,]*", "#", warning): warning for warning in record.warnings}
+        for mask, warning in found.items():
+            texts.setdefault(mask, {})[warning] = None
+        return list(found)
+
+    items = []
+    for mask, cells in _grouped(records, masked).items():
+        first, *others = texts[mask]
+        items.append(Item(f"{first} (numbers of the first cell)" if others else first, text.names(cells)))
+    return items
+
+
+def _accuracy(records: Iterable[Record]) -> list[Item]:
+    items = []
+    for record in records:
+        if record.accuracy is None:
+            continue
+        line = f"{record.cell}: {text.fine_percent(record.accuracy)}"
+        if record.accuracy_samples:
+            low, high = text.wilson(record.accuracy, record.accuracy_samples)
+            line += f" ({low * 100:.1f}-{high * 100:.1f} %, n {record.accuracy_samples:,})"
+        if record.top1_agreement is not None:
+            line += f", {text.fine_percent(record.top1_agreement)}"
+        items.append(Item(line))
+    return items
+
+
+def _facts(records: Iterable[Record]) -> list[Item]:
+    def told(record: Record) -> list[str]:
+        return [f"{fact} {record.facts[fact]}" for fact in SHOWN_FACTS if record.facts.get(fact)]
+
+    return [Item(fact, text.names(cells)) for fact, cells in _grouped(records, told).items()]
+
+
+def _footnotes(records: Sequence[Record]) -> list[str]:
+    ok = [record for record in records if record.status is Status.OK]
+    notes = []
+    if any(r.speedup is not None and r.speedup_low is None and r.backend != "eager" for r in ok):
+        notes.append("~ one launch, no interval")
+    if any(record.measured for record in ok):
+        notes.append("error: distance from the reference answer; of max: its share of what is allowed")
+        notes.append("prepare: seconds to the first answer, caches warm"
+                     + ("/cold" if any(record.prepare_cold_seconds is not None for record in ok) else ""))
+    return notes
+
+
+def _grouped(records: Iterable[Record], keys: Callable[[Record], list[str]]) -> dict[str, list[str]]:
+    """Key -> the cells that have it, in order of appearance."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        for key in keys(record):
+            found.setdefault(key, []).append(record.cell)
+    return found

@@ -1,0 +1,101 @@
+"""One tidy table, the same from every source, every column documented."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from bench.metrics import METRICS
+from bench.record import RECORD_FIELDS
+from reports import files
+from reports.fields import BULK, RECORD_JSON, RECORD_SCALARS
+from reports.frame import COLUMNS, from_json, from_records, from_store
+from reports.jsontext import FileError, dumps, loads, read_run
+from reports.store import Store
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(name="whole_run")
+def _whole_run():
+    return read_run(GOLDEN / "run.json")
+
+
+def test_every_field_of_a_record_has_a_place_and_every_column_a_meaning():
+    assert sorted((*RECORD_SCALARS, *RECORD_JSON, *BULK)) == sorted(RECORD_FIELDS)
+    names = [column.name for column in COLUMNS]
+    assert len(names) == len(set(names))
+    assert set(names) >= set(RECORD_FIELDS) - set(BULK)
+    assert [column.name for column in COLUMNS if not column.meaning] == []
+    numbers = [column for column in COLUMNS if column.dtype in ("Float64", "Int64")]
+    assert [column.name for column in numbers if not column.unit] == []
+
+
+def test_the_metrics_bring_their_own_units():
+    units = {column.name: column.unit for column in COLUMNS}
+    assert {metric.name: metric.unit for metric in METRICS} == {m.name: units[m.name] for m in METRICS}
+
+
+def test_dtypes_are_those_that_the_table_promises(whole_run):
+    frame = from_records(*whole_run)
+    assert {name: str(dtype).replace("string[python]", "string") for name, dtype in frame.dtypes.items()} == {
+        column.name: column.dtype.replace("string[python]", "string") for column in COLUMNS
+    }
+    assert len(frame) == len(whole_run[1])
+
+
+def test_the_same_frame_comes_from_store_file_and_memory(tmp_path: Path, whole_run):
+    run, records = whole_run
+    store = Store(tmp_path / "s.sqlite")
+    for record in records:
+        store.write(run, record)
+    files.write(tmp_path / "r.json", run, records)
+    memory = from_records(run, records)
+    assert_frame_equal(memory, from_store(tmp_path / "s.sqlite"))
+    assert_frame_equal(memory, from_store(tmp_path / "s.sqlite", run=run.id))
+    assert_frame_equal(memory, from_json(tmp_path / "r.json"))
+    files.write(tmp_path / "r.parquet", run, records)
+    back = pd.read_parquet(tmp_path / "r.parquet").astype({c.name: c.dtype for c in COLUMNS})
+    assert_frame_equal(memory, back)
+
+
+def test_no_record_and_nothing_known_keep_the_dtypes(whole_run):
+    run, (record, *_) = whole_run
+    bare = type(record)("c", "c", "s", "cpu", "eager", "fp32", record.status)
+    unknown = from_records(replace(run, commit=None, branch=None, dirty=None), [bare])
+    assert_frame_equal(from_records(run, []), unknown.iloc[:0])
+    assert unknown["throughput"].isna().all()
+
+
+def test_several_runs_stand_under_each_other(tmp_path: Path, whole_run):
+    run, records = whole_run
+    store = Store(tmp_path / "s.sqlite")
+    for each in (replace(run, id="b", started="2026-11-23T00:00:00+00:00"), run):
+        store.write(each, records[0])
+    assert list(from_store(tmp_path / "s.sqlite")["run"]) == [run.id, "b"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, [-math.inf, {"a": None}], {"ü\n": "\ud800"}])
+def test_json_is_strict_and_loses_nothing(value):
+    text = dumps(value)
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert repr(loads(text)) == repr(value)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "is not a run"), ("[]", "is not a run"), ('{"a": 1}', "is not a run"),
+    ('{"paritygate": 99}', "update"),
+    ('{"paritygate": 1, "run": {"id": 1}, "records": []}', "cannot be read"),
+])
+def test_a_file_that_is_no_report_is_named(tmp_path: Path, text: str, message: str):
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(FileError, match=rf"r\.json .*{message}"):
+        from_json(tmp_path / "r.json")
+    with pytest.raises(FileError, match="none"):
+        from_json(tmp_path / "none")

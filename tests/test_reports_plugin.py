@@ -1,0 +1,220 @@
+"""The plugin end to end: records go into the store at once, the table and the files come at the end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.record import SCHEMA
+from reports.jsontext import read_run
+from reports.store import Store
+
+pytest_plugins = ["pytester"]
+
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parents[1]
+
+# Stands for bench.plugin: announces the run and tells a record a test.
+CONFTEST = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import pytest
+from bench import hookspecs
+from reports.jsontext import read_run
+
+RUN, RECORDS = read_run({str(GOLDEN / "run.json")!r})
+
+def pytest_configure(config):
+    import reports.plugin
+    if not config.pluginmanager.has_plugin("reports.plugin"):
+        config.pluginmanager.register(reports.plugin, "reports.plugin")
+
+def pytest_sessionstart(session):  # on xdist's controller too
+    session.config.stash[hookspecs.RUN] = RUN
+
+def pytest_generate_tests(metafunc):
+    if "record" in metafunc.fixturenames:
+        metafunc.parametrize("record", RECORDS, ids=lambda record: record.cell)
+"""
+SPECS = """
+def pytest_addhooks(pluginmanager):
+    from bench import hookspecs
+    pluginmanager.add_hookspecs(hookspecs)
+"""
+SUITE = """
+from conftest import RUN
+
+def test_cell(record, request):
+    request.config.hook.pytest_paritygate_record(config=request.config, run=RUN, record=record)
+"""
+
+
+@pytest.fixture(name="project")
+def _project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("PARITYGATE_STORE", raising=False)
+    pytester.makeconftest(CONFTEST + SPECS)
+    pytester.makepyfile(test_suite=SUITE)
+    return pytester
+
+
+def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_subprocess("-p", "reports.plugin", "-p", "no:cacheprovider", *arguments)
+
+
+def store_of(path: Path) -> Store:
+    return Store(path, make=False)
+
+
+RUN, RECORDS = read_run(GOLDEN / "run.json")
+
+
+def test_every_record_is_stored_and_the_table_printed(project: pytest.Pytester):
+    result = run(project)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([
+        "*= paritygate =*", "*20.1k*", "9 cells ok*", f"records: .paritygate/store.sqlite, run {RUN.id}",
+    ])
+    found = store_of(project.path / ".paritygate" / "store.sqlite").records(RUN.id, samples=True)
+    assert [record.cell for record in found] == [record.cell for record in RECORDS]
+    assert found[0].samples == RECORDS[0].samples
+
+
+def test_records_are_in_the_store_before_the_next_cell(project: pytest.Pytester):
+    project.makepyfile(test_suite=SUITE + """
+    import os
+    if record.backend == "onnxruntime":
+        os._exit(1)
+""")
+    run(project)
+    assert len(store_of(project.path / ".paritygate" / "store.sqlite").records(RUN.id)) == 3
+
+
+@pytest.mark.parametrize(("arguments", "shown"), [(["-q"], True), (["-qq"], False)])
+def test_quiet_keeps_the_table_and_drops_the_tail(
+    project: pytest.Pytester, arguments: list[str], shown: bool
+):
+    out = run(project, *arguments).stdout.str()
+    assert "20.1k" in out
+    assert "SIGSEGV" in out
+    assert ("flex_attention cannot" in out) is shown
+
+
+def test_reports_are_written_and_named(project: pytest.Pytester):
+    result = run(project, "--bench-report", "out/r.csv", "--bench-report=r.md", "--bench-report=r.json",
+                 "--bench-report=r.parquet", "test_suite.py")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["report: out/r.csv", "report: r.md", "report: r.json", "report: r.parquet"])
+    again = read_run(project.path / "r.json")
+    assert [record.samples for record in again[1]] == [record.samples for record in RECORDS]
+    assert "octocat" in (project.path / "r.md").read_text("utf-8")
+
+
+def test_the_ini_file_says_the_same(project: pytest.Pytester):
+    project.makeini("[pytest]\nbench_store = kept/s.sqlite\nbench_report =\n    a.md\n    b c.csv\n")
+    assert run(project).ret == 0
+    assert all((project.path / name).exists() for name in ("kept/s.sqlite", "a.md", "b c.csv"))
+    assert not (project.path / ".paritygate").exists()
+
+
+def test_the_option_wins_over_the_variable_and_that_over_the_ini_file(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+):
+    project.makeini("[pytest]\nbench_store = ini.sqlite\n")
+    monkeypatch.setenv("PARITYGATE_STORE", "variable.sqlite")
+    run(project)
+    run(project, "--bench-store", f"sqlite:///{project.path / 'option.sqlite'}")
+    found = {path.name for path in project.path.glob("*.sqlite")}
+    assert found == {"variable.sqlite", "option.sqlite"}
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--bench-report", "r.xlsx"], "*--bench-report: 'r.xlsx'*.csv, .parquet, .json, .md*"),
+    (["--bench-report", "."], "*--bench-report: '.'*must end in*"),
+    (["--bench-store", "."], "*--bench-store: '.' is a folder*"),
+    (["--bench-store", "test_suite.py"], "*--bench-store: 'test_suite.py' is a file of something else*"),
+    (["--bench-store", "nonsense://user:hunter2@host/x"], "*--bench-store: *nonsense*"),
+])
+def test_a_bad_value_is_a_usage_error(project: pytest.Pytester, arguments: list[str], message: str):
+    result = run(project, *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+    assert "hunter2" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_newer_store_is_refused_before_anything_is_measured(project: pytest.Pytester):
+    import sqlite3
+
+    path = project.path / "s.sqlite"
+    Store(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE paritygate_schema SET version = ?", [SCHEMA + 1])
+    connection.close()
+    (project.path / "r.md").write_text("of an earlier run")
+    result = run(project, "--bench-store", "s.sqlite", "--bench-report", "r.md")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--bench-store: *schema*update paritygate*"])
+    assert not {"passed", "paritygate"} & set(result.stdout.str().replace(str(project.path), "").split())
+    assert (project.path / "r.md").read_text() == "of an earlier run"
+
+
+def test_a_store_that_breaks_half_way_costs_nothing(project: pytest.Pytester):
+    project.makepyfile(test_suite=SUITE + """
+    if record is RECORDS[3]:
+        store = request.config.rootpath / "s.sqlite"
+        store.unlink()
+        store.write_text("gone")
+""".replace("RECORDS[3]", "__import__('conftest').RECORDS[3]"))
+    result = run(project, "--bench-store", "s.sqlite", "--bench-report", "r.json")
+    out = result.stdout.str()
+    assert result.ret == 0
+    assert out.count("stay in memory") == 1
+    assert "records: 15 of 15 in no store" in out
+    assert "20.1k" in out
+    assert len(read_run(project.path / "r.json")[1]) == len(RECORDS)
+
+
+def test_a_report_that_cannot_be_written_makes_a_green_run_fail(project: pytest.Pytester):
+    result = run(project, "--bench-report", "test_suite.py/r.md", "--bench-report", "r.csv")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["report: test_suite.py/r.md could not be written: *", "report: r.csv"])
+
+
+def test_without_a_run_nothing_is_said_or_made(project: pytest.Pytester):
+    project.makeconftest(SPECS)
+    project.makepyfile(test_suite="def test_other(): pass")
+    result = run(project)
+    assert result.ret == 0
+    assert "paritygate" not in result.stdout.str().replace(str(project.path), "")
+    assert not (project.path / ".paritygate").exists()
+
+
+def test_collection_imports_no_heavy_package_and_makes_nothing(project: pytest.Pytester):
+    project.makeconftest(CONFTEST + SPECS + """
+def pytest_unconfigure(config):
+    heavy = {"pandas", "sqlalchemy", "pyarrow", "numpy"} & set(sys.modules)
+    print("heavy:", sorted(heavy))
+""")
+    result = run(project, "--collect-only", "--bench-report=r.parquet", "--bench-store=s.sqlite")
+    result.stdout.fnmatch_lines(["heavy: []"])
+    assert not list(project.path.glob("*.sqlite"))
+    assert not list(project.path.glob("*.parquet"))
+
+
+def test_xdist_workers_stay_silent_and_the_controller_tells(project: pytest.Pytester):
+    pytest.importorskip("xdist")
+    result = run(project, "-p", "xdist", "-n", "2")
+    assert result.ret == 0
+    out = result.stdout.str()
+    assert out.count("= paritygate =") == 1
+    assert "9 cells ok" in out
+
+
+@pytest.mark.parametrize("module", ["reports", "reports.plugin", "reports.renderers", "reports.frame"])
+def test_importing_is_light(module: str):
+    code = f"import {module}, sys; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"pandas", "sqlalchemy", "pyarrow", "numpy", "torch"} & set(out.stdout.split())
