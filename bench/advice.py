@@ -27,9 +27,7 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
     """The warnings for one cell's block means of one launch."""
     found = []
     if len(blocks) < FEW_BLOCKS:
-        found.append(
-            f"few blocks: {len(blocks)} measured, {FEW_BLOCKS} make an interval; use --bench-budget normal"
-        )
+        found.append(f"few blocks: {len(blocks)} measured, {FEW_BLOCKS} make an interval; use --bench-budget normal")
     elif (spread := relative_spread(blocks)) > SPREAD:
         found.append(
             f"spread: nine tenths of the blocks lie within {spread:.0%} of each other, over {SPREAD:.0%}; close other "
@@ -37,8 +35,7 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
         )
     if (gap := mode_gap(blocks)) is not None:
         found.append(
-            f"two modes: blocks fall into two heaps {gap:.0%} apart; the median may lie in either, compare "
-            "several runs"
+            f"two modes: blocks fall into two heaps {gap:.0%} apart; the median may lie in either, compare several runs"
         )
     if not warm:
         found.append(

@@ -39,14 +39,10 @@ class Shape:
 
     def __post_init__(self) -> None:
         if self.budget not in BUDGETS:
-            raise DeclarationError(
-                f"shape {self.name!r}: budget {self.budget!r} is none of {', '.join(BUDGETS)}"
-            )
+            raise DeclarationError(f"shape {self.name!r}: budget {self.budget!r} is none of {', '.join(BUDGETS)}")
         for key, size in self.sizes.items():
             if not isinstance(size, int) or size < 0:
-                raise DeclarationError(
-                    f"shape {self.name!r}: {key}={size!r} must be a whole number, 0 or more"
-                )
+                raise DeclarationError(f"shape {self.name!r}: {key}={size!r} must be a whole number, 0 or more")
 
 
 @dataclass(frozen=True)
@@ -126,13 +122,9 @@ class Case:
                     f'case {self.name}: {what}={location!r} must look like "package.module:attribute"'
                 )
         if self.reference not in ("float64", "eager"):
-            raise DeclarationError(
-                f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"'
-            )
+            raise DeclarationError(f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"')
         if isinstance(self.targets, str) or isinstance(self.preload, str):
-            raise DeclarationError(
-                f"case {self.name}: targets and preload are tuples of strings, not one string"
-            )
+            raise DeclarationError(f"case {self.name}: targets and preload are tuples of strings, not one string")
         named = {
             name: replace(sizes, name=name) if isinstance(sizes, Shape) else Shape(sizes, name)
             for name, sizes in self.shapes.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,10 +45,8 @@ class Cpu:
 
     def reset_peak(self) -> None:
         """Set VmHWM back to what is resident now."""
-        try:
+        with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # Documentation/filesystems/proc.rst
-        except OSError:
-            pass
         self._start = _resident_peak()
 
     def peak_bytes(self) -> int | None:

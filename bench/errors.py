@@ -7,13 +7,14 @@ import re
 from bench.backends import Misbehaved, Unavailable
 from bench.record import Status
 
+NO_MEMORY = r"can't allocate memory|out of memory|std::bad_alloc|Failed to allocate memory|not enough memory"
+
 # First match wins: (names of exception classes anywhere in its ancestry, pattern of its message, status).
 TABLE: tuple[tuple[tuple[str, ...], str, Status], ...] = (
     ((Unavailable.__name__, "KernelUnavailable"), "", Status.SKIPPED),
     ((Misbehaved.__name__,), "", Status.FAILED),
     (("MemoryError", "OutOfMemoryError"), "", Status.OUT_OF_MEMORY),
-    (("RuntimeError", "Exception"), r"can't allocate memory|out of memory|std::bad_alloc|Failed to allocate memory"
-                                    r"|not enough memory", Status.OUT_OF_MEMORY),  # fmt: skip
+    (("Exception",), NO_MEMORY, Status.OUT_OF_MEMORY),
     (("RuntimeError",), r"triggered recompile|fail_on_recompile|Detected recompile", Status.FAILED),
 )
 

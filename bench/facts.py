@@ -81,7 +81,7 @@ class CompileCounters:
         stats, inductor = self._counters["stats"], self._counters["inductor"]
         autograd = self._counters["aot_autograd"]
         breaks = {str(reason): int(n) for reason, n in self._counters["graph_break"].items()}
-        found = {
+        return {
             "graphs": int(stats["unique_graphs"]),
             "graph_breaks": sum(breaks.values()),
             "graph_break_reasons": breaks,
@@ -94,7 +94,6 @@ class CompileCounters:
             "autograd_cache_misses": int(autograd["autograd_cache_miss"]),
             "cudagraph_skips": int(inductor["cudagraph_skips"]),
         }
-        return found
 
     def cold(self) -> bool:
         """Whether anything had to be compiled that a cache would have held."""

@@ -16,6 +16,8 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +62,11 @@ def preload(modules: list[str], backends: list[str]) -> str | None:
 
     A module of a case that cannot be imported is left to the workers, which report it for their cells.
     """
-    steps = [(name, importlib.import_module, name) for name in ["torch", "bench.worker"]]
-    steps += [(f"{name}.preload()", _preload_backend, name) for name in backends]
-    steps += [(name, _import_if_possible, name) for name in modules]
+    steps: list[tuple[str, Callable[[str], Any], str]] = [
+        *((name, importlib.import_module, name) for name in ("torch", "bench.worker")),
+        *((f"{name}.preload()", _preload_backend, name) for name in backends),
+        *((name, _import_if_possible, name) for name in modules),
+    ]
     for what, act, argument in steps:
         act(argument)
         if problem := unfit():
@@ -96,7 +100,7 @@ def serve(channel: Channel) -> None:
             pid = os.fork()
             if pid == 0:
                 channel.close()
-                become_worker(*fds, request["task"])
+                become_worker(fds, request["task"])
             for descriptor in fds:
                 os.close(descriptor)
             channel.send({"pid": pid})
@@ -105,10 +109,11 @@ def serve(channel: Channel) -> None:
             channel.send({"status": status})
 
 
-def become_worker(socket_fd: int, log_fd: int, task: dict[str, Any]) -> None:
+def become_worker(fds: list[int], task: dict[str, Any]) -> None:
     """In the fresh fork: live and die as one worker. Does not return."""
     import socket
 
+    socket_fd, log_fd = fds
     code = 1
     try:
         die_with(task["server"])
@@ -142,10 +147,8 @@ def main() -> None:
     fd, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which ends us in its own way
-    try:
+    with suppress(Closed):
         serve(Channel(socket.socket(fileno=fd)))
-    except Closed:
-        pass
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Laboratory:
     seed: int
     controlled: bool  # --bench-lab on
     new_server: Callable[[int], ForkServer]
-    say: Callable[[str], None] = str
+    say: Callable[[str], object] = str
     servers: dict[int, ForkServer] = field(default_factory=dict)
 
     def server(self, launch: int) -> ForkServer:
@@ -221,12 +221,10 @@ class GroupRun:
             worker.close()
 
     def _time_launch(self, seconds: float) -> None:
-        contestants = {
-            cell_id: _Contestant(worker, self.records[cell_id]) for cell_id, worker in self.workers.items()
-        }
+        contestants = {cell_id: _Contestant(worker, self.records[cell_id]) for cell_id, worker in self.workers.items()}
         if not contestants:
             return
-        rng = random.Random()  # noqa: S311  # the order must not be the same in every run
+        rng = random.Random()  # the order must not be the same in every run
         self._say(f"measuring {len(contestants)} cells")
         with timing_lock(self.laboratory.say):
             watch = _Watch([worker.pid for worker in self.workers.values()])
@@ -268,7 +266,7 @@ class _Contestant:
     def __init__(self, worker: Worker, record: Record) -> None:
         self.worker = worker
         self.seconds_per_call: float | None = None
-        self.rng = random.Random()  # noqa: S311  # which timed answer is checked must not be foreseeable
+        self.rng = random.Random()  # which timed answer is checked must not be foreseeable
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
         """One block in the worker, which is awake only for it."""
@@ -290,7 +288,7 @@ class _Watch:
     """Looks at the machine from here to ``conditions()``: what was stolen, what others used."""
 
     def __init__(self, pids: list[int]) -> None:
-        self.pids = [*pids, "self"]
+        self.pids: list[int | str] = [*pids, "self"]
         self.processors = machine.processor_times()
         self.busy, self.own = machine.busy_time(), self._own()
 

@@ -53,7 +53,7 @@ class Worker:
         self.ended = False
         self._oom_kills = machine.oom_kills()
 
-    def ask(self, request: dict[str, Any], seconds: float, on_stage: Callable[[str], None] = str) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], seconds: float, on_stage: Callable[[str], object] = str) -> dict[str, Any]:
         """The worker's answer. Raises ``Ended`` when it fails, dies, or takes longer than ``seconds``."""
         self.send(request)
         return self.answer(seconds, on_stage)
@@ -64,7 +64,7 @@ class Worker:
         with suppress(Closed):  # a dead worker is noticed, and explained, when its answer is asked for
             self.channel.send(request)
 
-    def answer(self, seconds: float, on_stage: Callable[[str], None] = str) -> dict[str, Any]:
+    def answer(self, seconds: float, on_stage: Callable[[str], object] = str) -> dict[str, Any]:
         """The answer to the last request; ``on_stage`` hears what the worker says it is doing meanwhile."""
         deadline = time.monotonic() + seconds
         try:

@@ -14,7 +14,7 @@ PATH = Path(tempfile.gettempdir()) / "paritygate-timing.lock"
 
 
 @contextmanager
-def timing_lock(on_wait: Callable[[str], None], path: Path = PATH) -> Iterator[None]:
+def timing_lock(on_wait: Callable[[str], object], path: Path = PATH) -> Iterator[None]:
     """Hold the lock; ``on_wait`` hears once who holds it. Waits as long as it takes; dies with its process."""
     try:
         descriptor = os.open(path, os.O_RDWR)

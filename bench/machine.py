@@ -28,11 +28,7 @@ def quota() -> float | None:
         pass
     try:
         limit_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        return (
-            None
-            if limit_us <= 0
-            else limit_us / int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-        )
+        return None if limit_us <= 0 else limit_us / int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
     except (OSError, ValueError):
         return None
 

@@ -86,9 +86,7 @@ def tolerances() -> dict[str, Tolerance]:
     """The table by policy name."""
     with (Path(__file__).parent / "tolerances.csv").open(newline="") as file:
         return {
-            row["policy"]: Tolerance(
-                row["policy"], *(float(row[key]) for key in ("floor", "ratio", "cap", "outlier"))
-            )
+            row["policy"]: Tolerance(row["policy"], *(float(row[key]) for key in ("floor", "ratio", "cap", "outlier")))
             for row in csv.DictReader(file)
         }
 

@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,7 @@ OUTCOME = pytest.StashKey[Outcome]()
 CLOCK = pytest.StashKey["ReplayClock"]()
 TALLY = pytest.StashKey["Tally"]()
 
-XDIST_REASON = (
-    "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
-)
+XDIST_REASON = "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
 # (option, ini twin, default, what it does)
 OPTIONS = (
     ("--bench-targets", "bench_targets", "present", 'what to run, e.g. "cpu", "compile,eager", "cpu-*-fp32"; '
@@ -318,9 +317,7 @@ class CellHandle:
             pytest.skip(f"{record.status}: see its test_parity")
 
     def _has_parity_item(self) -> bool:
-        return any(
-            _cell(other) == self._cell and not _is_throughput(other) for other in self._item.session.items
-        )
+        return any(_cell(other) == self._cell and not _is_throughput(other) for other in self._item.session.items)
 
 
 @pytest.fixture
@@ -344,7 +341,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     outcome = item.stash.get(OUTCOME, None)
     if outcome is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
-        report.paritygate = asdict(outcome)
+        vars(report)["paritygate"] = asdict(outcome)
     return report
 
 
@@ -433,20 +430,28 @@ def _backends(config: pytest.Config) -> dict[str, backends.Backend]:
 def _progress(config: pytest.Config, times: Times) -> Progress:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or hasattr(config, "workerinput"):
-        return Progress(lambda text: None, None, 100, times)
+        return Progress(str, None, 100, times)
     writer = config.get_terminal_writer()
 
+    capture = config.pluginmanager.get_plugin("capturemanager")
+
+    def uncaptured() -> AbstractContextManager[None]:
+        """Inside a test's hooks pytest captures standard output, the terminal's own included."""
+        return nullcontext() if capture is None else capture.global_and_fixture_disabled()
+
     def line(text: str) -> None:
-        reporter.ensure_newline()
-        reporter.write_line(text)
+        with uncaptured():
+            reporter.ensure_newline()
+            reporter.write_line(text)
 
     def live(text: str) -> None:
-        writer.write(text, flush=True)
+        with uncaptured():
+            writer.write(text, flush=True)
 
     quiet = reporter.verbosity < 0
     shown = writer.hasmarkup and os.isatty(1) and not quiet
     width = min(100, writer.fullwidth)
-    return Progress((lambda text: None) if quiet else line, live if shown else None, width, times)
+    return Progress(str if quiet else line, live if shown else None, width, times)
 
 
 def _ensure_run(config: pytest.Config) -> None:

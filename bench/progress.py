@@ -45,8 +45,8 @@ class Progress:
 
     def __init__(
         self,
-        line: Callable[[str], None],
-        live: Callable[[str], None] | None,
+        line: Callable[[str], object],
+        live: Callable[[str], object] | None,
         width: int,
         times: Times,
         clock: Callable[[], float] = time.monotonic,
@@ -71,7 +71,7 @@ class Progress:
     def say(self, what: str) -> None:
         """What is being done right now; shown on a terminal only."""
         if self.live is not None:
-            text = f"[{self.done + 1:>3}/{self.total}] {what} · {self._left()}"
+            text = f"[{self.done + 1}/{self.total}, {self._left()}] {what}"
             self.live(f"{WIPE}{text[: self.width - 1]}")
             self._shown = True
 
@@ -88,8 +88,7 @@ class Progress:
         self.done += 1
         self.wipe()
         if records:
-            text = f"[{self.done:>3}/{self.total}] {summary(records)}"
-            self.line(f"{text:<{self.width - 16}.{self.width - 16}} {self._left():>15}")
+            self.line(f"[{self.done:>{len(str(self.total))}}/{self.total}, {self._left()}] {summary(records)}")
 
     def _left(self) -> str:
         seconds, _ = self.times.estimate([self.current, *self.waiting] if self.done < self.total else self.waiting)
@@ -110,9 +109,17 @@ def _short(record: Record) -> str:
     if not record.measured:
         return f"{record.backend} ok"
     if record.backend == "eager" or record.speedup is None:
-        return f"{record.backend} {record.throughput:,.4g} {record.unit}/s".replace("e+0", "e")
+        return f"{record.backend} {rate(record.throughput or 0)} {record.unit}/s"
     mark = "~" if record.speedup_low is None else ""
     return f"{record.backend} {mark}{record.speedup:.2f}x"
+
+
+def rate(per_second: float) -> str:
+    """Three digits and a letter: ``692k``, ``20.1k``, ``431``."""
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if per_second >= limit:
+            return f"{per_second / limit:.3g}{letter}"
+    return f"{per_second:.3g}"
 
 
 def duration(seconds: float) -> str:
@@ -122,5 +129,3 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-

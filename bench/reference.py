@@ -58,7 +58,7 @@ def make(subject: Subject, backends: dict[str, str], say: Say) -> dict[str, Any]
     subject.scratch.save("inputs", sets)
     subject.scratch.save("meta", meta)
     subject.scratch.save_answers("eager", [arrays(outputs) for outputs in eager])
-    found = _facts(subject, module, sets)
+    found = _facts(module, sets)
     unchecked = _disagrees_with_itself(eager, again) or _not_finite(subject, eager, "eager")
     if subject.case["evaluate"]:
         say("answering labelled samples in eager")
@@ -108,7 +108,7 @@ def _layout(inputs: Inputs) -> list[Any]:
     ]
 
 
-def _facts(subject: Subject, module: torch.nn.Module, sets: list[Inputs]) -> dict[str, Any]:
+def _facts(module: torch.nn.Module, sets: list[Inputs]) -> dict[str, Any]:
     with torch.inference_mode():
         return {
             "parameters": facts.parameters(module),
@@ -171,15 +171,15 @@ def _float64(subject: Subject, module: torch.nn.Module, sets: list[Inputs]) -> s
 
 def _double(inputs: Inputs) -> Inputs:
     leaves = [t.double() if torch.is_tensor(t) and t.is_floating_point() else t for t in flatten(inputs)]
-    return rebuild(inputs, leaves)  # type: ignore[no-any-return]
+    return rebuild(inputs, leaves)
 
 
 def _mask_sensitivity(subject: Subject, module: torch.nn.Module, sets: list[Inputs]) -> dict[str, Any]:
     """How far off the answer is with the mask ignored; "insensitive" where the check could not see that."""
     mask = subject.case["mask"]
-    ignoring = []
+    ignoring: list[Inputs] = []
     for inputs in sets:
-        changed = dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
+        changed: dict[Any, Any] = dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
         if mask not in changed:
             raise WrongDeclaration(f"case {subject.case['name']}: mask={mask!r} is no input; inputs: {list(changed)}")
         changed[mask] = torch.ones_like(changed[mask])

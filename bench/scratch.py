@@ -84,7 +84,9 @@ class Scratch:
             for name, dtype, shape in index:
                 tensor = state[name].detach()
                 if [str(tensor.dtype), list(tensor.shape)] != [dtype, shape]:
-                    raise ValueError(f"the model's weight {name} is {tensor.dtype} {list(tensor.shape)}, was {dtype} {shape}")
+                    raise ValueError(
+                        f"the model's weight {name} is {tensor.dtype} {list(tensor.shape)}, was {dtype} {shape}"
+                    )
                 direct = tensor.is_contiguous() and tensor.device.type == "cpu"
                 target = tensor if direct else torch.empty(tensor.shape, dtype=tensor.dtype)
                 if target.numel():

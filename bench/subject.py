@@ -46,11 +46,13 @@ def resolve(location: str) -> Any:
         return getattr(module, attribute)
     except AttributeError:
         public = [name for name in vars(module) if not name.startswith("_")]
-        raise WrongDeclaration(f'"{location}": {module_name} has no {attribute!r}; it has {", ".join(public)}') from None
+        raise WrongDeclaration(
+            f'"{location}": {module_name} has no {attribute!r}; it has {", ".join(public)}'
+        ) from None
 
 
 def flatten(nest: Any) -> list[Any]:
-    """The leaves of a nest of tuples, lists and mappings (``ModelOutput`` is one), in order; None is no leaf."""
+    """The leaves of a nest of tuples, lists and mappings (``ModelOutput`` is one), in order; None is none."""
     if nest is None:
         return []
     if isinstance(nest, Mapping):
@@ -79,8 +81,7 @@ def call(function: Callable[..., Any], inputs: Inputs) -> Any:
 def tensors(raw: Any) -> list[torch.Tensor]:
     """The output tensors of a call, as copies of their own memory on the CPU."""
     return [
-        leaf.detach().to("cpu", copy=True) if torch.is_tensor(leaf) else torch.as_tensor(leaf)
-        for leaf in flatten(raw)
+        leaf.detach().to("cpu", copy=True) if torch.is_tensor(leaf) else torch.as_tensor(leaf) for leaf in flatten(raw)
     ]
 
 
@@ -121,7 +122,8 @@ class Subject:
     @property
     def sizes(self) -> dict[str, int]:
         """The named sizes of the shape."""
-        return self.case["shapes"][self.shape]
+        sizes: dict[str, int] = self.case["shapes"][self.shape]
+        return sizes
 
     def build(self) -> torch.nn.Module:
         """The model, freshly built from the seed, in the target's dtype and in ``eval()``."""
@@ -171,7 +173,8 @@ class Subject:
 
     def inputs(self) -> list[Inputs]:
         """The input sets that the reference worker kept."""
-        return self.scratch.load("inputs")
+        sets: list[Inputs] = self.scratch.load("inputs")
+        return sets
 
     def dynamic(self) -> list[dict[int, str]]:
         """For every input tensor its dynamic dimensions: those in which two shapes of the case differ.

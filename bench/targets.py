@@ -80,9 +80,7 @@ def select(terms: str, backends: Mapping[str, Backend]) -> list[Target]:
     return [target for target in every if target in chosen]
 
 
-def _matching(
-    term: str, every: list[Target], present: list[str], backends: Mapping[str, Backend]
-) -> list[Target]:
+def _matching(term: str, every: list[Target], present: list[str], backends: Mapping[str, Backend]) -> list[Target]:
     if "-" in term:
         return [target for target in every if target.matches(term)]
 

@@ -79,7 +79,7 @@ def measure(
     precision: float,
     rng: random.Random,
     clock: Callable[[], float],
-    on_progress: Callable[[float], None] = lambda share: None,
+    on_progress: Callable[[float], object] = float,
 ) -> dict[str, Timing]:
     """Warm every contestant up, then run rounds until each is precise enough or has spent its ``seconds``.
 

@@ -46,7 +46,8 @@ class Channel:
 
     def receive_with_fds(self, most: int, deadline: float | None = None) -> tuple[dict[str, Any], list[int]]:
         """The next message and the files that came with it, ``most`` of them."""
-        head, fds = b"", []
+        head: bytes = b""
+        fds: list[int] = []
         try:
             while len(head) < LENGTH.size:
                 self._wait(deadline)

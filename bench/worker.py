@@ -227,7 +227,7 @@ class Worker:
         best = np.sort(eager[0][0].astype(np.float64), axis=1)
         sure = best[:, -1] - best[:, -2] >= 4 * np.abs(logits - eager[0][0]).max()
         agreement = float((ours == theirs)[sure].mean()) if sure.any() else 1.0
-        found = {
+        found: dict[str, Any] = {
             "accuracy": float((ours == labels).mean()),
             "accuracy_samples": len(labels),
             "top1_agreement": agreement,
@@ -266,5 +266,3 @@ def _kl(p_logits: np.ndarray[Any, Any], q_logits: np.ndarray[Any, Any]) -> float
     """The mean Kullback-Leibler divergence of the softmaxes, in nats."""
     p, q = (torch.log_softmax(torch.from_numpy(x).double(), 1) for x in (p_logits, q_logits))
     return float((p.exp() * (p - q)).sum(1).mean())
-
-

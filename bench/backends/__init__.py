@@ -61,7 +61,7 @@ class Prepared:
     facts: Callable[[], dict[str, Any]] = dict
     guard: Callable[[], AbstractContextManager[Any]] = nullcontext
     steady: Callable[[], AbstractContextManager[Any]] = nullcontext
-    kernels: Callable[[Any], dict[str, int]] = lambda fed: {}
+    kernels: Callable[[Any], dict[str, int]] = lambda _: {}
     resizable: bool = True
 
 

@@ -1,4 +1,4 @@
-"""compile: ``torch.compile`` in its modes, as a graph per shape; recompiles and undeclared graph breaks are failures."""
+"""compile: ``torch.compile`` in its modes, a graph per shape; recompiles and undeclared breaks are failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def preload() -> None:
 
     That question starts a Python of its own, 1.1 s, which every worker would otherwise repeat.
     """
-    import torch._dynamo  # noqa: F401  # imported for the workers
+    import torch._dynamo  # imported for the workers
     import torch._inductor.compile_fx  # noqa: F401
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bench.subject import Subject
 
 
-def available(target: Target) -> str | None:
+def available(_target: Target) -> str | None:
     """Eager runs wherever the device is."""
     return None
 

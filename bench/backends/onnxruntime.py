@@ -131,14 +131,13 @@ def _key(subject: Subject) -> str:
         "plain": plain,
         "opset": OPSET,
         "dtype": subject.dtype_name,
-        "versions": {
-            name: version(name) for name in ("torch", "onnx", "onnxscript") + _transformers(subject)
-        } | {"onnxruntime": __import__("onnxruntime").__version__},
+        "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript", *_transformers())}
+        | {"onnxruntime": __import__("onnxruntime").__version__},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _transformers(subject: Subject) -> tuple[str, ...]:
+def _transformers() -> tuple[str, ...]:
     import sys
 
     return ("transformers",) if "transformers" in sys.modules else ()
