@@ -22,7 +22,7 @@ from bench.launch import Ended, ForkServer, ServerFailed, Worker
 from bench.lock import timing_lock
 from bench.record import Record, Status
 
-FIRST_BLOCK_DEADLINE = 30.0
+BLOCK_DEADLINE = 30.0  # beyond ten times what is expected: a machine that others use can stall a team of threads
 OWN_STAGES = ("importing", "making inputs", "running eager", "keeping")  # of the reference worker: nothing to compare
 
 
@@ -38,7 +38,8 @@ class Laboratory:
     seed: int
     controlled: bool  # --bench-lab on
     new_server: Callable[[int], ForkServer]
-    say: Callable[[str], object] = str
+    say: Callable[[str], object] = str  # what is being done right now
+    tell: Callable[[str], object] = str  # what must be known afterwards, too
     servers: dict[int, ForkServer] = field(default_factory=dict)
 
     def server(self, launch: int) -> ForkServer:
@@ -77,8 +78,8 @@ class GroupRun:
     def open(self) -> None:
         """Make the reference, then open and check every cell; parked workers remain for those that are ok."""
         try:
-            if self._make_reference():
-                self._open_cells(launch=0)
+            if self.make_reference():
+                self.open_cells(launch=0)
         except ServerFailed as error:
             for record in self.records.values():
                 if record.status is Status.OK and record.error is None:
@@ -93,9 +94,9 @@ class GroupRun:
             if launch:
                 self.close()
                 try:
-                    self._open_cells(launch)
+                    self.open_cells(launch)
                 except ServerFailed as error:
-                    self.laboratory.say(f"launch {launch + 1} failed: {error}")
+                    self.laboratory.tell(f"launch {launch + 1} failed: {error}")
                     continue
             self._time_launch(budget.seconds / budget.launches)
         eager = self.timings.get(self._id("eager"), [])
@@ -135,14 +136,17 @@ class GroupRun:
     def _say(self, what: str) -> None:
         self.laboratory.say(f"{self.case.name} {self.shape.name}: {what}")
 
-    def _make_reference(self) -> bool:
-        """Whether there is something to compare with; if not, every record says why."""
+    def make_reference(self, launch: int = 0) -> bool:
+        """Fill the group's scratch folder.
+
+        Whether there is something to compare with; if not, every record says why.
+        """
         backends = {
             cell.target.backend: self._module(cell)
             for cell in self.cells
             if self.laboratory.backends[cell.target.backend].artefact
         }
-        worker = self.laboratory.server(0).fork(self._task(""))
+        worker = self.laboratory.server(launch).fork(self._task(""))
         try:
             made = worker.ask({"op": "reference", "backends": backends}, self._deadline(bool(backends)), self._say)
         except Ended as end:
@@ -174,7 +178,16 @@ class GroupRun:
                 record.status, record.reason = Status.UNCHECKED, f"no reference: {end.status}, {end.reason}"
         return False
 
-    def _open_cells(self, launch: int) -> None:
+    def ask_conditions(self) -> dict[str, Any]:
+        """What a worker of this group really got; see ``bench.worker``."""
+        worker = self.laboratory.server(0).fork(self._task(""))
+        try:
+            return worker.ask({"op": "conditions"}, self._deadline(cold=False))
+        finally:
+            worker.close()
+
+    def open_cells(self, launch: int) -> None:
+        """Open and check, in a launch's fork server, every cell that is still ok; those to be timed stay parked."""
         for cell in self.cells:
             if self.records[cell.id].status is Status.OK:
                 try:
@@ -221,12 +234,12 @@ class GroupRun:
             worker.close()
 
     def _time_launch(self, seconds: float) -> None:
-        contestants = {cell_id: _Contestant(worker, self.records[cell_id]) for cell_id, worker in self.workers.items()}
+        contestants = {cell_id: Contestant(worker) for cell_id, worker in self.workers.items()}
         if not contestants:
             return
         rng = random.Random()  # the order must not be the same in every run
         self._say(f"measuring {len(contestants)} cells")
-        with timing_lock(self.laboratory.say):
+        with timing_lock(self.laboratory.tell):
             watch = _Watch([worker.pid for worker in self.workers.values()])
             measured = timing.measure(
                 contestants,
@@ -242,7 +255,7 @@ class GroupRun:
             try:
                 if result.dropped is not None:
                     raise result.dropped.args[0]
-                record.facts |= self.workers[cell_id].ask({"op": "finish"}, FIRST_BLOCK_DEADLINE)["facts"]
+                record.facts |= self.workers[cell_id].ask({"op": "finish"}, BLOCK_DEADLINE)["facts"]
                 record.facts.pop("cold", None)
             except Ended as end:
                 _end(record, end)
@@ -260,19 +273,19 @@ class GroupRun:
                 record.facts["gap_closed"] = reason
 
 
-class _Contestant:
+class Contestant:
     """A parked worker as timing sees it."""
 
-    def __init__(self, worker: Worker, record: Record) -> None:
+    def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.seconds_per_call: float | None = None
         self.rng = random.Random()  # which timed answer is checked must not be foreseeable
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
         """One block in the worker, which is awake only for it."""
-        deadline = FIRST_BLOCK_DEADLINE
+        deadline = BLOCK_DEADLINE
         if self.seconds_per_call is not None:
-            deadline = 5.0 + 10 * self.seconds_per_call * (calls * samples + 1)
+            deadline += 10 * self.seconds_per_call * (calls * samples + 1)
         request = {"op": "block", "calls": calls, "samples": samples, "keep": self.rng.randrange(samples)}
         try:
             times: list[float] = self.worker.ask(request, deadline)["times"]

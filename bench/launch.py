@@ -89,7 +89,8 @@ class Worker:
         """Stop the process with all of its threads, so that none of them spins beside a measurement."""
         if self.parked or self.ended:
             return
-        os.kill(self.pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # a death is noticed, and explained, when it is asked for an answer
+            os.kill(self.pid, signal.SIGSTOP)
         while not self._stopped():
             time.sleep(0.0002)
         self.parked = True
@@ -97,7 +98,8 @@ class Worker:
     def resume(self) -> None:
         """Let a parked process go on."""
         if self.parked and not self.ended:
-            os.kill(self.pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)
         self.parked = False
 
     def kill(self) -> None:
@@ -131,7 +133,7 @@ class Worker:
         return state in "TtZX"
 
     def _death(self) -> Ended:
-        status = self.server.wait(self.pid)
+        status = None if self.ended else self.server.wait(self.pid)  # ended: with its fork server
         self.ended = True
         with suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)  # what it may have started
@@ -206,7 +208,8 @@ class ForkServer:
         return [entry or os.getcwd() for entry in self.path if entry != str(ROOT)] + [str(ROOT)]
 
     def _await_ready(self) -> None:
-        if self.process is None or not self.alive():
+        if not self.alive():
+            self.close()  # what a dead one has left: its workers, its socket
             self.start()
         if self._ready:
             return

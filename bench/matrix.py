@@ -120,10 +120,10 @@ class Matrix:
         group, self._open = self._open, None
         group.close()
         shutil.rmtree(group.folder, ignore_errors=True)
-        reported = [cell.id for cell in self.members[group.group]]
-        for cell_id in reported:
-            self._emit_once(cell_id)
-        self.progress.finish(str(group.group), [self.records[cell_id] for cell_id in reported])
+        known = [self.records[cell.id] for cell in self.members[group.group] if _known(self.records[cell.id])]
+        for record in known:
+            self._emit_once(record.cell)
+        self.progress.finish(str(group.group), known)
 
     def close(self) -> None:
         """End everything; what was measured is kept."""
@@ -183,6 +183,7 @@ class Matrix:
                 controlled=self.controlled,
                 new_server=self._new_server,
                 say=self.progress.say,
+                tell=self.progress.tell,
             )
         return self._laboratory
 
@@ -207,6 +208,11 @@ class Matrix:
         )
         server.start()
         return server
+
+
+def _known(record: Record) -> bool:
+    """Whether something was found out; not so for a cell whose check was interrupted (Ctrl-C)."""
+    return record.status is not Status.OK or record.error is not None
 
 
 def _new_scratch(parent: Path) -> Path:

@@ -101,6 +101,8 @@ def compare(candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tol
     problem = _different_layout(candidate, eager)
     if problem:
         return Parity(False, math.inf, tolerance.cap, math.inf, 0.0, math.inf, math.inf, math.inf, problem, {}, 0)
+    candidate, eager = _real(candidate), _real(eager)
+    reference = None if reference is None else _real(reference)
     outcomes = [
         _compare_output(
             number,
@@ -112,6 +114,13 @@ def compare(candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tol
         for number in range(len(eager[0]))
     ]
     return max(outcomes, key=lambda outcome: outcome.share)
+
+
+def _real(sets: Sets) -> list[list[Array]]:
+    """Complex arrays with a last axis for real and imaginary part, all others as they are."""
+    import numpy as np
+
+    return [[np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a for a in outputs] for outputs in sets]
 
 
 def _different_layout(candidate: Sets, eager: Sets) -> str:
@@ -132,10 +141,11 @@ def _compare_output(
     import numpy as np
 
     exact = eager[0].dtype.kind in "iub"
+    unequal = np.concatenate([(a != b).ravel() for a, b in zip(candidate, eager, strict=True)])
     ours, base = _flat(candidate), _flat(eager)
-    truth = base if reference is None else _flat(reference)
+    truth = base if exact or reference is None else _flat(reference)
     finite = np.isfinite(truth) & np.isfinite(base)
-    same_gaps = bool(np.array_equal(np.isnan(ours), np.isnan(base)) and np.array_equal(np.isinf(ours), np.isinf(base)))
+    gaps = unequal & ~(np.isfinite(ours) & np.isfinite(base)) & ~(np.isnan(ours) & np.isnan(base))
     compared = finite & np.isfinite(ours)
     difference = np.where(compared, ours - np.where(finite, truth, 0), 0.0)
     norm = max(float(np.linalg.norm(truth[finite])), TINY)
@@ -148,12 +158,12 @@ def _compare_output(
     max_abs = float(np.abs(difference).max(initial=0.0))
     bound = _outlier_bound(base, truth, finite, allowed, reference is None, tolerance)
     share = max(error / allowed, max_abs / bound if bound else (math.inf if max_abs else 0.0))
-    problem = ""
-    if exact and not np.array_equal(ours, base):
-        share, problem = math.inf, f"output {number}: {int((ours != base).sum())} of {ours.size} integers differ"
-    elif not same_gaps:
-        off = np.isfinite(ours) != np.isfinite(base)
-        share, difference = math.inf, np.where(off | (np.isnan(ours) != np.isnan(base)), math.inf, difference)
+    problem, wrong = "", gaps
+    if exact and unequal.any():  # judged as integers: float64 rounds the large ones
+        wrong, share = unequal, math.inf
+        problem = f"output {number}: {int(unequal.sum())} of {ours.size} integers differ"
+    elif gaps.any():
+        share = math.inf
         problem = (
             f"output {number}: {int((~np.isfinite(ours)).sum())} elements are NaN or infinite, "
             f"{int((~np.isfinite(base)).sum())} in eager"
@@ -167,8 +177,7 @@ def _compare_output(
             problem += f"; one element is {max_abs:.3g} off, allowed {bound:.3g}"
     worst = {}
     if problem and ours.size:
-        gaps = ~np.isfinite(difference) | (exact & (ours != base))
-        place = int(np.argmax(np.where(gaps, math.inf, np.abs(difference))))
+        place = int(np.argmax(np.where(wrong, math.inf, np.abs(difference))))
         worst = _element(place, number, candidate, ours, truth, base)
     scale = np.maximum(np.abs(truth[compared]), TINY)
     return Parity(

@@ -215,6 +215,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             _attach_clock(config, item)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the terminal asks for the estimate
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Tell the matrix what was selected."""
     config = session.config
@@ -312,12 +313,15 @@ class CellHandle:
         if record.status in (Status.SKIPPED, Status.UNCHECKED):
             self._note(record)
             pytest.skip(record.reason)
-        if throughput and record.status is not Status.OK and self._has_parity_item():
+        if throughput and record.status is not Status.OK and self._told_by_parity_item():
             self._note(record)
             pytest.skip(f"{record.status}: see its test_parity")
 
-    def _has_parity_item(self) -> bool:
-        return any(_cell(other) == self._cell and not _is_throughput(other) for other in self._item.session.items)
+    def _told_by_parity_item(self) -> bool:
+        """Whether the cell's test_parity has run and told that it is not ok; ``--benchmark-only`` skips it, say."""
+        told = [other.stash.get(OUTCOME, None) for other in self._item.session.items
+                if _cell(other) == self._cell and not _is_throughput(other)]  # fmt: skip
+        return any(outcome is not None and outcome.status is not Status.OK for outcome in told)
 
 
 @pytest.fixture
@@ -341,7 +345,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     outcome = item.stash.get(OUTCOME, None)
     if outcome is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
-        vars(report)["paritygate"] = asdict(outcome)
+        vars(report)["paritygate"] = asdict(outcome) | {"status": str(outcome.status)}  # plain: xdist sends it
     return report
 
 

@@ -75,6 +75,11 @@ class Progress:
             self.live(f"{WIPE}{text[: self.width - 1]}")
             self._shown = True
 
+    def tell(self, what: str) -> None:
+        """What must be known also where no terminal is: a line of its own."""
+        self.wipe()
+        self.line(what)
+
     def wipe(self) -> None:
         """Take the live line away."""
         if self._shown and self.live is not None:
@@ -82,12 +87,11 @@ class Progress:
             self._shown = False
 
     def finish(self, group: str, records: Sequence[Record]) -> None:
-        """A group is closed: its line."""
-        seconds = self.clock() - self.started
-        self.times.note(group, seconds)
+        """A group is closed: its line, and its time for the next estimate."""
         self.done += 1
         self.wipe()
-        if records:
+        if records:  # none: it was interrupted before anything was known of it
+            self.times.note(group, self.clock() - self.started)
             self.line(f"[{self.done:>{len(str(self.total))}}/{self.total}, {self._left()}] {summary(records)}")
 
     def _left(self) -> str:

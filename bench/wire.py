@@ -33,8 +33,8 @@ class Channel:
         body = json.dumps(message).encode()
         # At least one byte must travel with the descriptors; the length does.
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        self.socket.settimeout(None)
         try:
+            self.socket.settimeout(None)
             self.socket.sendmsg([LENGTH.pack(len(body))], ancillary)
             self.socket.sendall(body)
         except OSError as error:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import facts, parity, reference
+from bench import facts, laboratory, parity, reference
 from bench.backends import Misbehaved
 from bench.devices import DEVICES
 from bench.errors import status_of
@@ -43,7 +43,7 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
 class Worker:
     """State of one worker process between requests."""
 
-    def __init__(self, subject: Subject, task: dict[str, Any], say: Callable[[str], None]) -> None:
+    def __init__(self, subject: Subject, task: dict[str, Any], say: Callable[[str], object]) -> None:
         self.subject, self.say = subject, say
         self.device = DEVICES[subject.device]()
         if task["laboratory"]:
@@ -53,6 +53,14 @@ class Worker:
         torch.set_float32_matmul_precision("highest")
         torch.set_flush_denormal(False)
         self.settings = facts.settings()
+
+    def ready(self) -> dict[str, Any]:
+        """Nothing: that it answers is the answer."""
+        return {}
+
+    def conditions(self) -> dict[str, Any]:
+        """What this process really got, for the doctor."""
+        return {"asked": laboratory.asked(), "settings": self.settings} | laboratory.found()
 
     def reference(self, backends: dict[str, str]) -> dict[str, Any]:
         """Make what the group's cells need; see ``bench.reference``."""

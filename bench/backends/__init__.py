@@ -51,11 +51,13 @@ class Prepared:
     ``call`` is what is timed: takes one input set as ``feed`` made it, returns raw outputs. ``read`` turns
     those into tensors (or arrays) of their own memory. ``facts`` is asked after the first calls and after the
     last; it raises ``Misbehaved`` where something is not as declared. ``guard`` is entered around everything
-    that calls; ``steady`` around what must not change any more (the measured loop). ``kernels`` tells which attention
-    kernels one call runs. ``resizable``: another batch size costs no compile.
+    that calls; ``steady`` around what must not change any more (the measured loop). ``kernels`` tells which
+    attention kernels one call runs. ``resizable``: another batch size costs no compile. ``model`` is what ``call``
+    calls.
     """
 
     call: Callable[[Any], Any]
+    model: Any = None
     feed: Callable[[Any], Any] = lambda inputs: inputs
     read: Callable[[Any], list[Any]] = lambda raw: list(raw)
     facts: Callable[[], dict[str, Any]] = dict

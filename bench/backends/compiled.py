@@ -65,6 +65,7 @@ def prepare(subject: Subject) -> Prepared:
 
     return Prepared(
         call=lambda inputs: call(compiled, inputs),
+        model=compiled,
         read=tensors,
         facts=facts,
         guard=torch.inference_mode,

@@ -34,6 +34,7 @@ def prepare(subject: Subject) -> Prepared:
 
     return Prepared(
         call=run,
+        model=module,
         read=tensors,
         guard=torch.inference_mode,
         kernels=lambda inputs: sdpa_kernels(lambda: run(inputs)),

@@ -45,12 +45,31 @@ def preload() -> None:
 def artefact(subject: Subject) -> dict[str, Any]:
     """Export the model unless the cache holds it; facts about the file, with ``path`` and ``cold``."""
     folder = Path(subject.cache) / "onnx" / _key(subject)
-    if not (folder / "meta.json").exists():
-        started = time.perf_counter()
+    started = time.perf_counter()
+    found = _kept(folder)
+    cold = found is None
+    if cold:
+        shutil.rmtree(folder, ignore_errors=True)  # what is left of a damaged one
         _export(subject, folder)
-        meta = json.loads((folder / "meta.json").read_text())
-        return meta | {"path": str(folder / "model.onnx"), "cold": True, "seconds": time.perf_counter() - started}
-    return json.loads((folder / "meta.json").read_text()) | {"path": str(folder / "model.onnx"), "cold": False}
+        found = _kept(folder)
+    if found is None:
+        raise Misbehaved(f"the export in {folder} cannot be read back")
+    return found | {"path": str(folder / "model.onnx"), "cold": cold, "seconds": time.perf_counter() - started}
+
+
+def _kept(folder: Path) -> dict[str, Any] | None:
+    """The facts of a cache entry, or None where there is none or its files are not what was written."""
+    try:
+        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+        whole = meta["sha256"] == _digest(folder / "model.onnx")
+    except (OSError, ValueError, KeyError):
+        return None
+    return meta if whole else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def prepare(subject: Subject) -> Prepared:
@@ -88,6 +107,7 @@ def prepare(subject: Subject) -> Prepared:
 
     return Prepared(
         call=lambda fed: session.run(None, fed),
+        model=session,
         feed=feed,
         read=lambda raw: [torch.from_numpy(np.array(array)) for array in raw],
         facts=facts,
@@ -217,6 +237,7 @@ def _export(subject: Subject, folder: Path) -> None:
         "fusions": {name: count for name, count in optimised.items() if name not in nodes},
         "dynamic": [sorted(dims) for dims in dynamic],
         "inputs": kept,
+        "sha256": _digest(path),
         "graph": hashlib.sha256(json.dumps(sorted(nodes.items())).encode()).hexdigest()[:12],
     }
     (temporary / "meta.json").write_text(json.dumps(meta))

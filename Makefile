@@ -1,0 +1,29 @@
+# Two commands on a fresh machine do everything: `make bench` and `make test`; both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+
+.PHONY: bench test lint setup clean
+
+bench: setup   ## run the quick matrix on this machine, print the table, write the report
+	$(RUN) pytest bench --benchmark-quiet --bench-report .paritygate/report.md --bench-report .paritygate/report.csv
+
+test: setup    ## the project's own tests
+	$(RUN) pytest tests
+
+lint: setup    ## style and types
+	$(RUN) ruff check .
+	$(RUN) mypy
+
+setup: $(VENV)/ready   ## make .venv with the tested versions
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "paritygate needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Setting up $(VENV) with the versions of constraints.txt; once, some minutes, torch is large."
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:         ## remove .venv and everything that runs have left
+	rm -rf $(VENV) .paritygate .benchmarks

@@ -1,0 +1,166 @@
+"""doctor: is this machine fit to be measured on? What was asked for, what was found, what to do about each.
+
+``examine`` is pure: facts in, findings out. ``python -m bench doctor`` gathers the facts, and times six cells in
+fresh processes, in laboratory conditions and in the default environment alike.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from bench import machine, probes, spread, targets
+from bench.group import GroupRun
+from bench.launch import ServerFailed
+
+BUSY_LOAD = 0.5  # of all processors
+STEAL = 0.01
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, what was found, and, unless all is well, what to do."""
+
+    what: str
+    found: str
+    todo: str = ""
+
+    def __str__(self) -> str:
+        mark = "!" if self.todo else " "
+        lines = textwrap.wrap(f"{self.what:<22} {self.found}", 98, subsequent_indent=" " * 23)
+        lines += textwrap.wrap(f"-> {self.todo}", 98, initial_indent=" " * 23, subsequent_indent=" " * 26) * bool(
+            self.todo
+        )
+        return f"{mark} " + "\n  ".join(lines)
+
+
+def examine(facts: Mapping[str, Any], got: Mapping[str, Any] | None, load: float | None, steal: float) -> list[Finding]:
+    """Findings about the machine (``machine.facts()``) and a process in laboratory conditions (``got``)."""
+    cores = facts["cores"] or 1
+    found = [
+        Finding("processor", f"{facts['cpu']}, {cores} cores, {facts['affinity']} allowed"),
+        Finding(
+            "threads",
+            f"{facts['threads']} (quota {facts['quota'] or 'none'})",
+            "the quota is below the allowed processors: BLAS pools by cores would be throttled; we use the quota"
+            if facts["quota"] and facts["quota"] < facts["affinity"]
+            else "",
+        ),
+        Finding(
+            "load",
+            "unknown" if load is None else f"{load:.2f} (one minute, {cores} cores)",
+            "stop other programs, or wait" if load is not None and load > BUSY_LOAD * cores else "",
+        ),
+        Finding(
+            "steal",
+            f"{steal:.1%} over one second",
+            "the hypervisor gives this machine's time to others; measure elsewhere" if steal > STEAL else "",
+        ),
+        Finding(
+            "governor",
+            facts["governor"] or "not visible (virtual machine?)",
+            "set it to performance: cpupower frequency-set -g performance"
+            if facts["governor"] not in (None, "performance")
+            else "",
+        ),
+        Finding(
+            "turbo",
+            {True: "on", False: "off", None: "not visible"}[facts["turbo"]],
+            "clocks depend on temperature and neighbours; switch it off where you may" if facts["turbo"] else "",
+        ),
+        Finding(
+            "huge pages",
+            facts["huge_pages"] or "not visible",
+            "set /sys/kernel/mm/transparent_hugepage/enabled to madvise" if facts["huge_pages"] == "never" else "",
+        ),
+        Finding(
+            "C library",
+            facts["libc"] or "not glibc",
+            ""
+            if facts["libc"].startswith("glibc")
+            else "the laboratory's malloc settings need glibc; spread is larger",
+        ),
+        *(
+            Finding(device, reason)
+            for device in targets.DEVICE_DTYPES
+            if (reason := targets.absent(device)) is not None
+        ),
+    ]
+    if got is None:
+        return found
+    kept, huge, threads = got["kept_by_malloc"], got["huge_pages"], got["settings"]["threads"]
+    return [
+        *found,
+        Finding("asked for", ", ".join(f"{k}={v}" for k, v in sorted(got["asked"].items()) if k != "PYTHONHASHSEED")),
+        Finding(
+            "torch threads",
+            str(threads),
+            "" if threads == facts["threads"] else f"{facts['threads']} were asked for: something overrides them",
+        ),
+        Finding(
+            "malloc keeps memory",
+            {True: "yes", False: "no", None: "unknown"}[kept],
+            "this glibc ignores large thresholds; every call pays page faults, expect a larger spread"
+            if kept is False
+            else "",
+        ),
+        Finding(
+            "tensors on huge pages",
+            "unknown" if huge is None else f"{huge / 2**20:.0f} of 64 MiB",
+            "memory is fragmented, or huge pages are off" if huge == 0 else "",
+        ),
+    ]
+
+
+def judge(spreads: Sequence[spread.Spread]) -> list[Finding]:
+    """The rule of the laboratory on this machine: a finding for each cell."""
+    return [
+        Finding(
+            f"{s.cell}",
+            f"{s.median['laboratory'] * 1e3:.3g} ms, processes differ by {s.deviation['laboratory']:.1%} "
+            f"(default environment: {s.median['default'] * 1e3:.3g} ms, {s.deviation['default']:.1%})",
+            "; ".join(s.breaks()) and "the laboratory does not help here: " + "; ".join(s.breaks())
+            + f" ({s.launches} launches; run again with --launches 20 before you believe it)",
+        )
+        for s in spreads
+    ]  # fmt: skip
+
+
+def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[[str], object]) -> int:
+    """Examine this machine; ``say`` hears progress, ``tell`` gets the report. 0, or 1 with something to do."""
+    before, started = machine.processor_times(), time.monotonic()
+    say("starting a process in laboratory conditions")
+    six = spread.cells_of(probes.SIX, probes.SIX_BACKENDS)
+    got: dict[str, Any] | None = None
+    failed = ""
+    lab = spread.conditions_of(home, controlled=True, cells=six)
+    try:
+        got = GroupRun(lab, six[0].group, [six[0]], []).ask_conditions()
+    except ServerFailed as error:
+        failed = str(error)
+    finally:
+        lab.close()
+    time.sleep(max(0.0, 1.0 - (time.monotonic() - started)))
+    findings = examine(machine.facts(), got, machine.load(), machine.steal(before, machine.processor_times()))
+    if failed:
+        findings.append(Finding("fork server", "does not start", failed))
+    for finding in findings:
+        tell(str(finding))
+    judged: list[Finding] = []
+    if find_spec("models") is None or find_spec("models.cnn") is None:
+        tell("\nNo cell is timed: the six cells are paritygate's own models, run the doctor in its checkout.")
+    elif launches and not failed:
+        rows = list(spread.launches(six, launches, home, seconds=0.3, say=say))
+        tell(f"\nSix cells, {launches} fresh processes a side:")
+        judged = judge(spread.summarise(rows))
+        for finding in judged:
+            tell(str(finding))
+    todo = [finding for finding in [*findings, *judged] if finding.todo]
+    tell(f"\n{len(todo)} of {len(findings) + len(judged)} findings with something to do"
+         if todo else "\nNothing to do: this machine is fit to be measured on.")  # fmt: skip
+    return 1 if todo else 0

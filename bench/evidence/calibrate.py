@@ -1,0 +1,93 @@
+"""Makes ``reports/evidence/parity.csv``: how close unmodified backends come to the limits over many seeds.
+
+    python -m bench.evidence.calibrate --seeds 20
+
+Checks the quick matrix in fp32 and bf16 with every seed (weights and inputs alike), times nothing, and keeps
+for each cell the largest error, the largest ratio to eager's error, and the largest share of what is allowed.
+Resumable: seeds that the store holds already are kept. The limits themselves stand in ``bench/tolerances.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.record import Record, Status
+from reports.store import Store
+
+OUT = Path("reports/evidence/parity.csv")
+STORE = Path(".paritygate/calibration.sqlite")
+ONNX = Path(".paritygate/cache/onnx")
+COLUMNS = ("cell", "seeds", "failures", "largest_error", "largest_ratio", "largest_share")
+
+
+def main() -> None:
+    """Run the missing seeds, then summarise."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args()
+    store = Store(str(STORE))
+    for seed in range(1, arguments.seeds + 1):
+        if not _complete(store, seed):
+            _check(seed)
+            print(f"seed {seed} of {arguments.seeds} done", file=sys.stderr, flush=True)
+    records = [
+        record for run in store.runs() for record in store.records(run.id) if 1 <= run.seed <= arguments.seeds
+    ]
+    rows = summarise(records)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with arguments.out.open("w", newline="") as file:
+        file.write(f"# python -m bench.evidence.calibrate --seeds {arguments.seeds}\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    for dtype in ("fp32", "bf16"):
+        ours = [row for row in rows if row[0].endswith(dtype)]
+        if ours:
+            print(f"{dtype}: {len(ours)} cells, {sum(row[2] for row in ours)} failures, largest error "
+                  f"{max(float(row[3]) for row in ours):.2g}, largest ratio {max(float(row[4]) for row in ours):.2g}, "
+                  f"closest to its limit {max(float(row[5]) for row in ours):.0%}")  # fmt: skip
+
+
+def summarise(records: list[Record]) -> list[tuple[str, int, int, str, str, str]]:
+    """A row for each cell that was checked: see ``COLUMNS``."""
+    checked: dict[str, list[Record]] = {}
+    for record in records:
+        if record.error is not None and record.status is not Status.SKIPPED:
+            checked.setdefault(record.cell, []).append(record)
+    return [
+        (
+            cell,
+            len(found),
+            sum(record.status is not Status.OK for record in found),
+            f"{max(record.error or 0.0 for record in found):.3g}",
+            f"{max(record.parity['ratio'] for record in found):.3g}",
+            f"{max(record.error_share or 0.0 for record in found):.3g}",
+        )
+        for cell, found in sorted(checked.items())
+    ]
+
+
+def _check(seed: int) -> None:
+    """One seed of the matrix, without timing; the exports of its weights are removed again."""
+    kept = set(ONNX.iterdir()) if ONNX.exists() else set()
+    command = ["pytest", "bench", "--benchmark-disable", "-q", "--bench-targets", "fp32,bf16", "--bench-seed", str(seed),
+               "--bench-store", str(STORE)]  # fmt: skip
+    subprocess.run([sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL)
+    for folder in set(ONNX.iterdir()) - kept:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _complete(store: Store, seed: int) -> bool:
+    """Whether the seed's latest run has as many records as the fullest run of the store."""
+    sizes = {run.seed: len(store.records(run.id)) for run in store.runs()}
+    return sizes.get(seed, 0) == max(sizes.values(), default=0)
+
+
+if __name__ == "__main__":
+    main()

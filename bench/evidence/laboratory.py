@@ -1,0 +1,88 @@
+"""Makes ``reports/evidence/laboratory.csv``: what the laboratory's environment does to 18 cells.
+
+    python -m bench.evidence.laboratory --launches 20
+
+Every launch execs one process in laboratory conditions and one in the default environment for each cell, and
+interleaves their blocks. Resumable: launches that are in the file already are kept. Ends with the rule of the
+laboratory (no cell's median over 3 % slower, no cell's spread between processes larger), and with the coefficient
+of variation of p50 of the six cells that the README states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from bench import machine, probes, spread
+
+OUT = Path("reports/evidence/laboratory.csv")
+
+
+def read(path: Path) -> list[spread.Launch]:
+    """The launches in a file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            spread.Launch(int(r["launch"]), r["cell"], r["side"], float(r["block_median"]), float(r["p50"]))
+            for r in csv.DictReader(line for line in file if not line.startswith("#"))
+        ]
+
+
+def main() -> None:
+    """Measure, append, summarise."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--launches", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=0.4, help="blocks of one cell on one side, a launch")
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args()
+    rows = read(arguments.out)
+    # a launch that was cut short is measured again
+    complete = {n for n in {r.launch for r in rows} if sum(r.launch == n for r in rows) == 36}
+    rows = [row for row in rows if row.launch in complete]
+    selected = spread.cells_of(probes.ALL, probes.BACKENDS)
+    missing = [n for n in range(arguments.launches) if n not in complete]
+    for launch in missing:
+        rows += spread.launches(selected, 1, Path(".paritygate"), seconds=arguments.seconds, first=launch, say=str)
+        _write(arguments.out, rows)
+        print(f"launch {launch + 1} of {arguments.launches} done", file=sys.stderr, flush=True)
+    print(report(rows))
+
+
+def report(rows: list[spread.Launch]) -> str:
+    """The table, the rule, and the six cells' coefficient of variation, as text."""
+    lines = ["cell                                        laboratory      default          slower  rule"]
+    for found in spread.summarise(rows):
+        sides = "  ".join(f"{found.median[side] * 1e3:7.3f} ms {found.deviation[side]:5.1%}" for side in spread.SIDES)
+        lines.append(f"{found.cell:<42} {sides}  {found.slower:+6.1%}  {'; '.join(found.breaks()) or 'kept'}")
+    six = {cell.id for cell in spread.cells_of(probes.SIX, probes.SIX_BACKENDS)}
+    ten = [row for row in rows if row.cell in six and row.launch < 10]
+    if len({row.launch for row in ten}) >= 2:
+        spreads = spread.summarise(ten, "p50")
+        lines.append(f"\nsix cells, {spreads[0].launches} interleaved runs, coefficient of variation of p50:")
+        lines += [
+            f"  {s.cell:<42} {s.deviation['laboratory']:5.1%} laboratory, {s.deviation['default']:5.1%} default"
+            for s in spreads
+        ]
+        lines.append(f"  laboratory over default, geometric mean: {spread.gain(spreads):.2f}")
+    return "\n".join(lines)
+
+
+def _write(path: Path, rows: list[spread.Launch]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = machine.facts()
+    with path.open("w", newline="") as file:
+        file.write(f"# python -m bench.evidence.laboratory; {facts['cpu']}, {facts['threads']} threads, "
+                   f"{facts['libc']}, torch {facts.get('version_torch')}; seconds per call\n")  # fmt: skip
+        writer = csv.DictWriter(file, [f.name for f in fields(spread.Launch)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            asdict(row) | {"block_median": f"{row.block_median:.6g}", "p50": f"{row.p50:.6g}"} for row in rows
+        )
+
+
+if __name__ == "__main__":
+    main()

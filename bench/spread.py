@@ -1,0 +1,169 @@
+"""How far do fresh processes differ? The same cells, again and again, under two sets of conditions at once.
+
+Iterations inside one process say little about the next process. Here every launch execs one fork server for
+each side, and each cell is timed in one worker of either side, their blocks interleaved; so what a launch
+says of one side, it says of the other side in the same seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import laboratory, machine, timing
+from bench.backends import BACKENDS
+from bench.budgets import BUDGETS
+from bench.case import Case, Cell, Target
+from bench.group import Contestant, GroupRun, Laboratory
+from bench.launch import ForkServer
+from bench.lock import timing_lock
+from bench.record import Status
+
+SIDES = ("laboratory", "default")
+SLOWER = 0.03  # a cell's median under laboratory conditions may be this much above the default's
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One cell in one fresh process: medians in seconds per call."""
+
+    launch: int
+    cell: str
+    side: str
+    block_median: float
+    p50: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One cell over launches: median over launches and standard deviation between them, by side.
+
+    ``slower`` is laboratory over default, less 1, paired within launches.
+    """
+
+    cell: str
+    launches: int
+    median: dict[str, float]
+    deviation: dict[str, float]  # relative
+    slower: float
+
+    def breaks(self) -> list[str]:
+        """Which parts of the rule of the laboratory this cell breaks."""
+        broken = []
+        if self.slower > SLOWER:
+            broken.append(f"{self.slower:.1%} slower than in the default environment")
+        if self.deviation["laboratory"] > self.deviation["default"]:
+            broken.append(
+                f"processes differ more ({self.deviation['laboratory']:.1%}) than in the default environment "
+                f"({self.deviation['default']:.1%})"
+            )
+        return broken
+
+
+def launches(
+    cells: Sequence[Cell], count: int, home: Path, *, seconds: float, first: int = 0, say: Callable[[str], object]
+) -> Iterator[Launch]:
+    """The cells in ``count`` fresh processes a side, as they are measured; ``seconds`` of blocks each."""
+    sides = {side: conditions_of(home, controlled=side == "laboratory", cells=cells) for side in SIDES}
+    referenced: set[str] = set()
+    try:
+        for launch in range(first, first + count):
+            for side in random.sample(SIDES, 2):
+                sides[side].server(launch)  # both import at once
+            for number, cell in enumerate(random.sample(list(cells), len(cells))):
+                say(f"launch {launch + 1 - first} of {count}, cell {number + 1} of {len(cells)}: {cell.id}")
+                yield from _launch(cell, launch, sides, referenced, seconds)
+            for lab in sides.values():
+                lab.close()
+    finally:
+        for lab in sides.values():
+            lab.close()
+
+
+def _launch(
+    cell: Cell, launch: int, sides: dict[str, Laboratory], referenced: set[str], seconds: float
+) -> Iterator[Launch]:
+    runs = {side: GroupRun(lab, cell.group, [cell], [cell]) for side, lab in sides.items()}
+    for run in runs.values():
+        run.cells = [cell]  # alone: no unreported eager beside it
+    if cell.id not in referenced:
+        referenced.add(cell.id)
+        runs["laboratory"].make_reference(launch)
+    try:
+        for side in random.sample(SIDES, 2):
+            runs[side].open_cells(launch)
+            record = runs[side].records[cell.id]
+            if record.status is not Status.OK:
+                raise RuntimeError(f"{cell.id} under {side}: {record.status}: {record.reason}")
+        contestants = {side: Contestant(run.workers[cell.id]) for side, run in runs.items()}
+        with timing_lock(str):
+            measured = timing.measure(
+                contestants, seconds=seconds, precision=0.0, rng=random.Random(), clock=time.monotonic
+            )
+        for side, result in measured.items():
+            if result.dropped is not None:
+                raise RuntimeError(f"{cell.id} under {side}: {result.dropped.args[0]}")
+            yield Launch(launch, cell.id, side, statistics.median(result.blocks), timing.quantile(result.samples, 0.5))
+    finally:
+        for run in runs.values():
+            run.close()
+
+
+def summarise(rows: Sequence[Launch], value: str = "block_median") -> list[Spread]:
+    """The spread of every cell, in order of appearance."""
+    found = []
+    for cell in dict.fromkeys(row.cell for row in rows):
+        values = {
+            side: [getattr(row, value) for row in rows if row.cell == cell and row.side == side] for side in SIDES
+        }
+        pairs = zip(*values.values(), strict=True)
+        found.append(
+            Spread(
+                cell=cell,
+                launches=len(values["laboratory"]),
+                median={side: statistics.median(v) for side, v in values.items()},
+                deviation={side: statistics.stdev(v) / statistics.fmean(v) for side, v in values.items()},
+                slower=math.exp(statistics.median(math.log(lab / default) for lab, default in pairs)) - 1,
+            )
+        )
+    return found
+
+
+def gain(spreads: Sequence[Spread]) -> float:
+    """The geometric mean over cells of: spread between processes in the laboratory over that without."""
+    return math.exp(statistics.fmean(math.log(s.deviation["laboratory"] / s.deviation["default"]) for s in spreads))
+
+
+def cells_of(cases: Sequence[Case], backends: Sequence[str]) -> list[Cell]:
+    """The first shape of each case on the CPU in fp32, with each of the backends."""
+    return [Cell(case, case.all_shapes()[0], Target("cpu", backend, "fp32")) for case in cases for backend in backends]
+
+
+def conditions_of(home: Path, controlled: bool, cells: Sequence[Cell]) -> Laboratory:
+    """What groups of one side share; a fork server for each launch."""
+    cache, scratch = home / "cache", home / "scratch" / f"{os.getpid()}-spread"
+    cache.mkdir(parents=True, exist_ok=True)
+    threads = machine.threads()
+
+    def new_server(launch: int) -> ForkServer:
+        side = "laboratory" if controlled else "default"
+        server = ForkServer(
+            laboratory.environment(os.environ, threads=threads, cache=cache, laboratory=controlled),
+            scratch / f"{side}-{launch}",
+            modules=list(dict.fromkeys(name for cell in cells for name in cell.case.preload)),
+            backends=list(dict.fromkeys(BACKENDS[cell.target.backend].module for cell in cells)),
+            memory=None,
+        )
+        server.start()
+        return server
+
+    return Laboratory(
+        cache=cache, scratch=scratch, budget=BUDGETS["quick"], backends=BACKENDS, threads=threads, seed=0,
+        controlled=controlled, new_server=new_server, say=str,
+    )  # fmt: skip
