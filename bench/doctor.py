@@ -33,9 +33,8 @@ class Finding:
     def __str__(self) -> str:
         mark = "!" if self.todo else " "
         lines = textwrap.wrap(f"{self.what:<22} {self.found}", 98, subsequent_indent=" " * 23)
-        lines += textwrap.wrap(f"-> {self.todo}", 98, initial_indent=" " * 23, subsequent_indent=" " * 26) * bool(
-            self.todo
-        )
+        if self.todo:
+            lines += textwrap.wrap(f"-> {self.todo}", 98, initial_indent=" " * 23, subsequent_indent=" " * 26)
         return f"{mark} " + "\n  ".join(lines)
 
 

@@ -48,6 +48,8 @@ def unfit() -> str | None:
         return "CUDA is initialised"
     cache = os.path.realpath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for descriptor in Path("/proc/self/fd").iterdir() if tasks.is_dir() else ():
+        if descriptor.name in ("1", "2"):
+            continue  # our own log, which is in that folder where the project cannot be written
         try:
             target = os.readlink(descriptor)
         except OSError:
@@ -104,20 +106,30 @@ def serve(channel: Channel) -> None:
             for descriptor in fds:
                 os.close(descriptor)
             channel.send({"pid": pid})
+        elif request["op"] == "become":  # where forking is not safe
+            channel.send({"pid": os.getpid()})
+            become_worker(fds, request["task"])
         elif request["op"] == "wait":
-            _, status = os.waitpid(request["pid"], 0)
-            channel.send({"status": status})
+            channel.send({"status": _wait(request["pid"])})
+
+
+def _wait(pid: int) -> int | None:
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:  # the child of a fork server before us
+        return None
 
 
 def become_worker(fds: list[int], task: dict[str, Any]) -> None:
-    """In the fresh fork: live and die as one worker. Does not return."""
+    """In the fresh fork (or process): live and die as one worker. Does not return."""
     import socket
 
     socket_fd, log_fd = fds
     code = 1
     try:
-        die_with(task["server"])
-        os.setpgid(0, 0)  # with its children (a compiler, say) it can be ended as one
+        die_with(task["parent"])
+        with suppress(PermissionError):  # an exec'd one leads a session already
+            os.setpgid(0, 0)  # with its children (a compiler, say) it can be ended as one
         os.dup2(log_fd, 1)
         os.dup2(log_fd, 2)
         faulthandler.enable()

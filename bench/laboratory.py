@@ -14,13 +14,10 @@ Tried and left out:
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 GIB = 1 << 30
 
@@ -43,7 +40,8 @@ MALLOC = {
 
 # What a laboratory process must not inherit: everything that tunes allocators, threads or kernels.
 TUNING = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "THP_",
-          "TORCHINDUCTOR_", "TORCH_COMPILE", "TORCHDYNAMO_", "TRITON_", "ONEDNN_", "DNNL_", "PYTORCH_", "ATEN_")  # fmt: skip
+          "TORCHINDUCTOR_", "TORCH_COMPILE", "TORCHDYNAMO_", "TRITON_", "ONEDNN_", "DNNL_", "PYTORCH_",
+          "ATEN_")  # fmt: skip
 
 
 def environment(
@@ -71,50 +69,6 @@ def environment(
             "PYTHONHASHSEED": str(random.randrange(2**32) if hash_seed is None else hash_seed),
         }
     return kept
-
-
-def found() -> dict[str, Any]:
-    """What glibc and the kernel make of it in this process.
-
-    ``kept_by_malloc``: a freed GiB stays with the process (an older glibc ignores thresholds above 32 MiB).
-    ``huge_pages``: bytes of a fresh 64 MiB tensor that lie on huge pages.
-    """
-    import torch
-
-    if sys.platform != "linux":
-        return {"kept_by_malloc": None, "huge_pages": None}
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-    block = libc.malloc(ctypes.c_size_t(GIB))
-    mapped = _mallinfo2(libc).get("hblkhd")
-    libc.free(block)
-    before = _anonymous_huge()
-    tensor = torch.ones(64 << 18)  # 64 MiB of float32
-    huge = _anonymous_huge() - before
-    del tensor
-    return {"kept_by_malloc": None if mapped is None else mapped < GIB, "huge_pages": max(0, huge)}
-
-
-def _mallinfo2(libc: ctypes.CDLL) -> dict[str, int]:
-    """Glibc's own account of its heap (mallinfo2(3), glibc 2.33); empty where there is none."""
-    names = ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]
-
-    class Info(ctypes.Structure):
-        _fields_ = [(name, ctypes.c_size_t) for name in names]
-
-    try:
-        libc.mallinfo2.restype = Info
-        info = libc.mallinfo2()
-    except AttributeError:
-        return {}
-    return {name: getattr(info, name) for name in names}
-
-
-def _anonymous_huge() -> int:
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("AnonHugePages:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def asked(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

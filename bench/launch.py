@@ -61,6 +61,7 @@ class Worker:
     def send(self, request: dict[str, Any]) -> None:
         """Send a request whose ``answer`` is fetched later."""
         self.resume()
+        self.stage = "timing" if request["op"] == "block" else ""
         with suppress(Closed):  # a dead worker is noticed, and explained, when its answer is asked for
             self.channel.send(request)
 
@@ -118,11 +119,13 @@ class Worker:
         self.kill()
 
     def tail(self) -> str:
-        """The last words it printed."""
+        """The last words it printed; of a fatal error the innermost calls, which faulthandler puts first."""
         try:
-            return self.log.read_text(errors="replace")[-TAIL:].strip()
+            text = self.log.read_text(errors="replace")
         except OSError:
             return ""
+        words, fatal, stack = text.rpartition("Fatal Python error")
+        return f"{words[-TAIL:]}{fatal}{stack[:TAIL]}".strip() if fatal else text[-TAIL:].strip()
 
     def _stopped(self) -> bool:
         """Whether the kernel reports state T; a process that is gone counts, its death is noticed later."""
@@ -231,41 +234,52 @@ class ForkServer:
 
     def fork(self, task: dict[str, Any]) -> Worker:
         """A fresh worker for a task. Raises ``ServerFailed`` when no fork server comes up."""
-        if self.exec_workers:
-            server = ForkServer(self.environ, self.folder, modules=self.modules, backends=self.backends,
-                                memory=None, path=self.path, exec_workers=False)  # fmt: skip
-            server.start()
-            worker = server.fork(task)
-            self.workers.append(worker)
-            return worker
-        for attempt in (1, 2):
-            self._await_ready()
-            assert self.process is not None
-            self._count += 1
-            log = self.folder / f"worker-{self.process.pid}-{self._count}.log"
-            ours, theirs = Channel.pair()
-            request = {"op": "fork", "task": task | {"server": self.process.pid, "memory": self.memory}}
+        try:
+            worker = self._exec(task) if self.exec_workers else self._ask_for("fork", task)
+        except (Closed, TimeoutError):  # it died since the last worker: begin again, once
+            self.close()
             try:
-                with log.open("wb") as file:
-                    self.channel.send(request, theirs.fileno(), file.fileno())
-                pid = self.channel.receive(time.monotonic() + START_DEADLINE)["pid"]
-            except (Closed, TimeoutError):  # it died since the last worker: begin again, once
-                self.close()
-                if attempt == 2:
-                    raise ServerFailed("the fork server died twice while forking a worker") from None
-                continue
-            finally:
-                theirs.close()
-            worker = Worker(self, pid, ours, log)
-            self.workers.append(worker)
-            return worker
-        raise AssertionError("unreachable")
+                worker = self._ask_for("fork", task)
+            except (Closed, TimeoutError):
+                raise ServerFailed("the fork server died twice while forking a worker") from None
+        self.workers.append(worker)
+        return worker
+
+    def _exec(self, task: dict[str, Any]) -> Worker:
+        """A worker that is a fork server of its own, which turns into it."""
+        alone = ForkServer(
+            self.environ, self.folder, modules=self.modules, backends=self.backends, memory=None, path=self.path
+        )
+        return alone._ask_for("become", task)
+
+    def _ask_for(self, op: str, task: dict[str, Any]) -> Worker:
+        self._await_ready()
+        assert self.process is not None
+        self._count += 1
+        log = self.folder / f"worker-{self.process.pid}-{self._count}.log"
+        parent = self.process.pid if op == "fork" else os.getpid()
+        ours, theirs = Channel.pair()
+        try:
+            with log.open("wb") as file:
+                request = {"op": op, "task": task | {"parent": parent, "memory": self.memory}}
+                self.channel.send(request, theirs.fileno(), file.fileno())
+            pid = self.channel.receive(time.monotonic() + START_DEADLINE)["pid"]
+        except (Closed, TimeoutError):
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Worker(self, pid, ours, log)
 
     def wait(self, pid: int) -> int | None:
         """The wait status of a worker that has ended or is about to; None when the fork server is gone."""
+        if self.process is not None and pid == self.process.pid:  # exec'd: it is our own child
+            code = self.process.wait()
+            return -code if code < 0 else code << 8
         try:
             self.channel.send({"op": "wait", "pid": pid})
-            return int(self.channel.receive(time.monotonic() + 60)["status"])
+            status: int | None = self.channel.receive(time.monotonic() + 60)["status"]
+            return status
         except (Closed, TimeoutError):
             return None
 

@@ -20,6 +20,7 @@ def timing_lock(on_wait: Callable[[str], object], path: Path = PATH) -> Iterator
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        os.fchmod(descriptor, 0o666)  # whatever the umask: the next run may be another user's
     try:
         told = False
         while True:

@@ -150,7 +150,7 @@ def _compare_output(
     difference = np.where(compared, ours - np.where(finite, truth, 0), 0.0)
     norm = max(float(np.linalg.norm(truth[finite])), TINY)
     error = float(np.linalg.norm(difference)) / norm
-    eager_error = 0.0 if reference is None else float(np.linalg.norm((base - truth)[finite])) / norm
+    eager_error = 0.0 if reference is None else float(np.linalg.norm(base[finite] - truth[finite])) / norm
     ratio = error / max(eager_error, tolerance.floor)
     allowed = tolerance.cap if reference is None else min(
         tolerance.ratio * max(eager_error, tolerance.floor), tolerance.cap
@@ -212,7 +212,7 @@ def _outlier_bound(
     spread = math.sqrt(2 * math.log(max(values.size, 2)))
     if eager_is_truth:
         return tolerance.outlier * allowed * rms * spread
-    eager_max = float(np.abs((base - truth)[finite]).max(initial=0.0))
+    eager_max = float(np.abs(base[finite] - truth[finite]).max(initial=0.0))
     return tolerance.outlier * max(eager_max, tolerance.floor * rms * spread)
 
 

@@ -24,7 +24,7 @@ from bench.case import Cell, DeclarationError
 from bench.exitstatus import Outcome
 from bench.hookspecs import RUN
 from bench.matrix import Matrix, new_run
-from bench.progress import Progress, Times, duration
+from bench.progress import Progress, Times, counted, duration
 from bench.record import Record, Run, Status
 
 MATRIX = pytest.StashKey[Matrix]()
@@ -149,7 +149,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         controlled=lab == "on",
         seed=int(seed),
         memory=_bytes(_option(config, "bench_memory")),
-        progress=_progress(config, Times(config.rootpath / paths.NAME / "times.json", budget.name, budget.launches)),
+        progress=_progress(config, Times(paths.find(config.rootpath) / "times.json", budget.name, budget.launches)),
         emit=lambda record: config.hook.pytest_paritygate_record(config=config, run=config.stash[RUN], record=record),
     )
     shared = getattr(config, "workerinput", {}).get("paritygate_run")
@@ -238,9 +238,10 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     if not groups:
         return None
     seconds, known = matrix.progress.times.estimate(groups)
-    basis = "from the last run" if known == len(groups) else f"{len(groups) - known} of {len(groups)} groups guessed"
-    cells = len({cell.id for item in items if (cell := _cell(item)) is not None})
-    return f"paritygate: {cells} cells in {len(groups)} groups, about {duration(seconds)} ({basis})"
+    among = counted(len(groups), "group")
+    basis = "from the last run" if known == len(groups) else f"{len(groups) - known} of {among} guessed"
+    cells = counted(len({cell.id for item in items if (cell := _cell(item)) is not None}), "cell")
+    return f"paritygate: {cells} in {among}, about {duration(seconds)} ({basis})"
 
 
 # -- running

@@ -45,10 +45,15 @@ def make(subject: Subject, backends: dict[str, str], say: Say) -> dict[str, Any]
     say("importing and building the model")
     module = subject.build()
     say("making inputs")
-    sets = _input_sets(subject)
+    first = subject.make_inputs(0)
     say("running eager")
     with torch.inference_mode():
-        eager = [tensors(call(module, inputs)) for inputs in sets]
+        eager = [tensors(call(module, first))]
+    say("making inputs")
+    sets = _input_sets(subject, first, _rows(eager[0]))
+    say("running eager")
+    with torch.inference_mode():
+        eager += [tensors(call(module, inputs)) for inputs in sets[1:]]
         again = [tensors(call(module, inputs)) for inputs in sets[:CHECKED_SETS]]
     if not eager[0]:
         raise WrongDeclaration(f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare')
@@ -67,8 +72,8 @@ def make(subject: Subject, backends: dict[str, str], say: Say) -> dict[str, Any]
     if subject.case["reference"] == "float64" and not unchecked:
         say("computing the float64 reference")
         unchecked = _float64(subject, module, sets)
-    found: dict[str, Any] = {}
         unchecked = unchecked or _too_coarse(subject)
+    found: dict[str, Any] = {}
     if subject.case["mask"] is not None and not unchecked:
         say("ignoring the mask on purpose")
         found = _mask_sensitivity(subject, module, sets)
@@ -86,14 +91,15 @@ def _tensors_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value for name, value in module.state_dict().items() if torch.is_tensor(value)}
 
 
-def _input_sets(subject: Subject) -> list[Inputs]:
-    """At least four input sets with at least 32 rows in sum, all of one layout."""
-    first = subject.make_inputs(0)
-    rows = max((leaf[..., 0].numel() for leaf in flatten(first) if torch.is_tensor(leaf) and leaf.ndim), default=1)
-    rows = min(rows, subject.sizes.get("batch", rows) or 1)
-    sets = [first]
-    for number in range(1, max(CHECKED_SETS, math.ceil(CHECKED_ROWS / max(rows, 1)))):
-        sets.append(subject.make_inputs(number))
+def _rows(outputs: list[torch.Tensor]) -> int:
+    """How many vectors the smallest output of one call holds."""
+    return max(1, min((t[..., 0].numel() if t.ndim else 1 for t in outputs), default=1))
+
+
+def _input_sets(subject: Subject, first: Inputs, rows: int) -> list[Inputs]:
+    """At least four input sets, with at least 32 rows of output in sum, all of one layout."""
+    count = max(CHECKED_SETS, math.ceil(CHECKED_ROWS / rows))
+    sets = [first, *(subject.make_inputs(number) for number in range(1, count))]
     layout = _layout(first)
     for number, inputs in enumerate(sets):
         if (other := _layout(inputs)) != layout:
@@ -227,7 +233,10 @@ def _artefact(subject: Subject, name: str, location: str) -> dict[str, Any]:
     except Exception as error:
         import traceback
 
-        status, reason = status_of(error)
+        first: BaseException = error
+        while first.__cause__ is not None:  # exporters wrap what went wrong into what to do about it
+            first = first.__cause__
+        status, reason = status_of(first)
         what = reason if isinstance(error, Unavailable) else f"{name} export: {reason}"
         return {"failure": {"status": str(status), "reason": what, "trace": traceback.format_exc()[-2000:]}}
     subject.scratch.save_artefact(name, made)

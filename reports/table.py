@@ -78,7 +78,8 @@ def _has_table(members: Sequence[Record]) -> bool:
 def _group(members: Sequence[Record]) -> Group:
     unit = text.second_unit(time for record in members for time in (record.latency_p50, record.latency_p99))
     counts = next((record.unit for record in members if record.unit), "")
-    return Group(members[0].case, members[0].shape, counts, tuple(_row(record, unit) for record in members))
+    ordered = sorted(members, key=lambda r: (r.device, r.dtype, r.status is Status.SKIPPED, r.backend != "eager"))
+    return Group(members[0].case, members[0].shape, counts, tuple(_row(record, unit) for record in ordered))
 
 
 def _row(record: Record, unit: str) -> Row:

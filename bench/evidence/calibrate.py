@@ -36,9 +36,7 @@ def main() -> None:
         if not _complete(store, seed):
             _check(seed)
             print(f"seed {seed} of {arguments.seeds} done", file=sys.stderr, flush=True)
-    records = [
-        record for run in store.runs() for record in store.records(run.id) if 1 <= run.seed <= arguments.seeds
-    ]
+    records = [record for run in store.runs() for record in store.records(run.id) if 1 <= run.seed <= arguments.seeds]
     rows = summarise(records)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with arguments.out.open("w", newline="") as file:
@@ -76,8 +74,8 @@ def summarise(records: list[Record]) -> list[tuple[str, int, int, str, str, str]
 def _check(seed: int) -> None:
     """One seed of the matrix, without timing; the exports of its weights are removed again."""
     kept = set(ONNX.iterdir()) if ONNX.exists() else set()
-    command = ["pytest", "bench", "--benchmark-disable", "-q", "--bench-targets", "fp32,bf16", "--bench-seed", str(seed),
-               "--bench-store", str(STORE)]  # fmt: skip
+    command = ["pytest", "bench", "--benchmark-disable", "-q", "--bench-targets", "fp32,bf16",
+               "--bench-seed", str(seed), "--bench-store", str(STORE)]  # fmt: skip
     subprocess.run([sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL)
     for folder in set(ONNX.iterdir()) - kept:
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,7 +84,7 @@ def _check(seed: int) -> None:
 def _complete(store: Store, seed: int) -> bool:
     """Whether the seed's latest run has as many records as the fullest run of the store."""
     sizes = {run.seed: len(store.records(run.id)) for run in store.runs()}
-    return sizes.get(seed, 0) == max(sizes.values(), default=0)
+    return sizes.get(seed, 0) == max(sizes.values(), default=1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,130 @@
+"""What people forget: which way imports point, that tables are complete, that nothing of a machine is in the tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.backends import BACKENDS
+from bench.case import DTYPES
+from bench.metrics import METRICS
+from bench.record import RECORD_FIELDS
+from bench.targets import DEVICE_DTYPES
+
+ROOT = Path(__file__).parent.parent
+OF_THE_PYTEST_PROCESS = ("case", "record", "metrics", "budgets", "targets", "laboratory", "machine", "wire", "launch",
+                         "timing", "advice", "lock", "exitstatus", "progress", "group", "matrix", "plugin",
+                         "hookspecs", "paths")  # fmt: skip
+HEAVY = {"torch", "transformers", "onnxruntime", "onnx", "numpy", "pandas", "scipy", "sqlalchemy", "sklearn"}
+
+
+def imports(path: Path, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def tops(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "models").glob("*.py")), ids=lambda path: path.name)
+def test_models_know_nothing_of_the_harness(path):
+    assert not tops(imports(path)) & {"bench", "reports"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p for p in (ROOT / "bench").rglob("*.py") if p.parent.name not in ("suites", "evidence")),
+    ids=lambda path: path.name,
+)  # fmt: skip
+def test_bench_imports_neither_models_nor_reports_nor_pandas(path):
+    assert not tops(imports(path)) & {"models", "reports", "pandas"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "reports").rglob("*.py")), ids=lambda path: path.name)
+def test_reports_import_only_the_light_words_of_bench(path):
+    from_bench = {name for name in imports(path) if name.startswith("bench.")}
+    modules = {".".join(name.split(".")[:2]) for name in from_bench}
+
+    assert modules <= {"bench.record", "bench.metrics", "bench.hookspecs", "bench.paths"}
+
+
+@pytest.mark.parametrize("name", OF_THE_PYTEST_PROCESS)
+def test_what_the_pytest_process_imports_is_light(name):
+    assert not tops(imports(ROOT / "bench" / f"{name}.py")) & HEAVY
+
+
+def test_nothing_imports_conftest():
+    for folder in ("bench", "models", "reports"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert "conftest" not in tops(imports(path)), path
+
+
+def test_only_devices_speaks_to_cuda_except_where_forking_must_be_safe():
+    allowed = {"devices.py", "forkserver.py"}
+    speakers = {p.name for p in (ROOT / "bench").rglob("*.py") if re.search(r"\btorch\.cuda\.\w+\(", p.read_text())}
+
+    assert speakers <= allowed
+
+
+@pytest.mark.parametrize("backend", {backend.module for backend in BACKENDS.values()})
+def test_every_backend_has_its_three_functions(backend):
+    tree = ast.parse((ROOT / Path(*backend.split("."))).with_suffix(".py").read_text())
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+    assert {"available", "preload", "prepare"} <= functions
+    assert ("artefact" in functions) == any(b.artefact for b in BACKENDS.values() if b.module == backend)
+
+
+def test_metrics_are_fields_of_the_record():
+    assert {metric.name for metric in METRICS} <= set(RECORD_FIELDS)
+
+
+def test_dtypes_of_devices_are_dtypes():
+    assert {dtype for dtypes in DEVICE_DTYPES.values() for dtype in dtypes} <= set(DTYPES)
+
+
+def test_the_readme_names_every_option_and_every_exit_status():
+    from bench.exitstatus import Exit
+    from bench.plugin import OPTIONS
+
+    readme = (ROOT / "README.md").read_text()
+
+    for option, *_ in OPTIONS:
+        assert option in readme
+    for status in (Exit.PARITY, Exit.BROKEN, Exit.NOTHING, Exit.UNDECIDED):
+        assert f"| {int(status)} |" in readme
+
+
+def test_the_readme_has_no_gap_left():
+    assert "@@" not in (ROOT / "README.md").read_text()
+
+
+def test_constraints_pin_every_dependency():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    pinned = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+
+    for requirement in wanted:
+        assert re.split(r"[<>=; ]", requirement)[0].lower() in pinned
+
+
+def test_the_tree_names_no_registry_and_no_home():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    words = re.compile("/ro" + "ot/|index" + "-url|find" + "-links|/ho" + "me/[a-z]")
+    for name in listed:
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".toml", ".yml", ".txt", ".csv", ".json") and path.exists():
+            assert not words.search(path.read_text()), name
