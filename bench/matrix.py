@@ -164,11 +164,9 @@ class Matrix:
                 self._emit_once(cell.id)
 
     def _emit_once(self, cell_id: str) -> None:
-        record = self.records[cell_id]
-        never_reached = record.status is Status.OK and record.error is None  # the run was cut short before it
-        if cell_id not in self._emitted and not never_reached:
+        if cell_id not in self._emitted:
             self._emitted.add(cell_id)
-            self._emit(record)
+            self._emit(self.records[cell_id])
 
     def _get_laboratory(self) -> Laboratory:
         if self._laboratory is None:

@@ -29,14 +29,18 @@ def main() -> None:
     """Run the missing seeds, then summarise."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=1, help="begin here; two processes may share the work")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     store = Store(str(STORE))
-    for seed in range(1, arguments.seeds + 1):
+    exports = set(ONNX.iterdir()) if ONNX.exists() else set()
+    for seed in range(arguments.first, arguments.seeds + 1):
         if not _complete(store, seed):
             _check(seed)
             print(f"seed {seed} of {arguments.seeds} done", file=sys.stderr, flush=True)
     records = [record for run in store.runs() for record in store.records(run.id) if 1 <= run.seed <= arguments.seeds]
+    for folder in set(ONNX.iterdir()) - exports if arguments.first == 1 else ():  # of weights nobody meets again
+        shutil.rmtree(folder, ignore_errors=True)
     rows = summarise(records)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with arguments.out.open("w", newline="") as file:
@@ -72,13 +76,10 @@ def summarise(records: list[Record]) -> list[tuple[str, int, int, str, str, str]
 
 
 def _check(seed: int) -> None:
-    """One seed of the matrix, without timing; the exports of its weights are removed again."""
-    kept = set(ONNX.iterdir()) if ONNX.exists() else set()
+    """One seed of the matrix, without timing."""
     command = ["pytest", "bench", "--benchmark-disable", "-q", "--bench-targets", "fp32,bf16",
                "--bench-seed", str(seed), "--bench-store", str(STORE)]  # fmt: skip
     subprocess.run([sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL)
-    for folder in set(ONNX.iterdir()) - kept:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _complete(store: Store, seed: int) -> bool:

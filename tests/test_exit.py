@@ -1,0 +1,105 @@
+"""Exit statuses end to end: each cause is planted, each gets its own status."""
+
+from __future__ import annotations
+
+import pytest
+
+BOTH = "cpu-eager-fp32,cpu-off-fp32"
+ONE = """
+    CASES = (
+        Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={{"b8": {{"batch": 8}}}}, {more}),
+    )
+"""
+OWN = """
+    def test_own_arithmetic():
+        assert 1 + 1 == 3
+"""
+PARITY_ONLY = """
+    @pytest.mark.cells(CASES)
+    def test_parity(cell):
+        cell.assert_parity()
+"""
+
+
+def test_all_ok_is_0_and_a_failure_of_the_users_own_is_1(project):
+    project.write("test_own.py", OWN)
+    result = project.run()
+    result.assert_outcomes(passed=4, failed=1)
+    assert result.ret == 1
+    assert project.run("test_my_model.py", "-k", "one", "--benchmark-disable").ret == 0
+
+
+def test_a_failure_of_the_users_own_is_1_even_beside_a_parity_failure(project):
+    project.backend("off", "tensor + 1")
+    project.suite(ONE.format(more=""), PARITY_ONLY)
+    assert project.run(targets=BOTH).ret == 10
+    project.write("test_own.py", OWN)
+    assert project.run(targets=BOTH).ret == 1
+
+
+def test_a_users_assertion_about_a_cell_is_1(project):
+    project.suite(ONE.format(more=""), """
+        @pytest.mark.cells(CASES)
+        def test_parity(cell):
+            cell.assert_parity()
+            assert cell.record.error is None
+    """)  # fmt: skip
+    assert project.run().ret == 1
+
+
+@pytest.mark.parametrize(("targets", "more", "reason"), [
+    ("cuda", "", "*SKIPPED*: cuda: no device*"),
+    ("eager", 'skips={"eager": "not today"}', "*SKIPPED*: not today*"),
+    ("eager", 'targets=["cuda-*"]', "*SKIPPED*no case wants these targets*"),
+], ids=["absent device", "skips", "unwanted targets"])  # fmt: skip
+def test_nothing_measured_is_14(project, targets, more, reason):
+    from bench.targets import absent
+
+    if targets == "cuda" and absent("cuda") is None:
+        pytest.skip("there is a device here")
+    project.suite(ONE.format(more=more))
+    result = project.run("-rs", targets=targets)
+    result.stdout.fnmatch_lines([reason])
+    assert "passed" not in result.parseoutcomes()
+    assert result.ret == 14
+
+
+def test_nothing_selected_and_nothing_wanted_are_pytests_own(project):
+    assert project.run("-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert project.run("--collect-only").ret == 0
+
+
+def test_unchecked_is_0_and_strictly_15(project):
+    project.write("my_nan.py", """
+        from my_model import Net, inputs
+
+        class Nan(Net):
+            def forward(self, x):
+                return super().forward(x) / 0
+    """)
+    project.suite("""
+        CASES = (
+            Case("nan", model="my_nan:Nan", inputs="my_nan:inputs", shapes={"b8": {"batch": 8}}),
+            Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+        )
+    """)
+    result = project.run("-rs")
+    result.assert_outcomes(passed=2, skipped=2)
+    result.stdout.fnmatch_lines(["*SKIPPED*reference not finite*"])
+    assert result.ret == 0
+    assert project.statuses() == {"nan-b8-cpu-eager-fp32": "unchecked", "one-b8-cpu-eager-fp32": "ok"}
+    assert project.run("--bench-strict", "--benchmark-disable").ret == 15
+
+
+def test_a_known_gap_is_expected_and_its_end_is_told(project):
+    project.backend("off", "tensor + 1")
+    project.suite(ONE.format(more='known_gaps={"off": "issue 12", "eager": "issue 11"}'))
+    result = project.run("-rx", targets=BOTH)
+    result.assert_outcomes(passed=2, xfailed=1, skipped=1)
+    result.stdout.fnmatch_lines([
+        "gap closed, remove it", "*one-b8-cpu-eager-fp32: issue 11", "XFAIL*one-b8-cpu-off-fp32*known gap: issue 12*",
+    ])
+    assert result.ret == 0
+    strict = project.run("--bench-strict", "--benchmark-disable", targets=BOTH)
+    strict.stdout.fnmatch_lines(["*one-b8-cpu-eager-fp32: gap closed (issue 11); remove it from known_gaps*"])
+    assert strict.ret == 10
