@@ -1,0 +1,306 @@
+"""A backend for tests: eager with one fault, planted by the name that the backend goes by. See ``FAULTS``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from bench.backends import Backend, Prepared, eager
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from bench.case import Target
+    from bench.subject import Subject
+
+Spoil = Callable[["nn.Module"], object]
+
+
+def available(_target: Target) -> str | None:
+    return None
+
+
+def preload() -> None:
+    pass
+
+
+def prepare(subject: Subject) -> Prepared:
+    return FAULTS[subject.backend](subject)
+
+
+# -- faults of the model
+
+
+def in_model(spoil: Spoil) -> Callable[[Subject], Prepared]:
+    """Eager on a model that was changed after its weights were loaded."""
+
+    def planted(subject: Subject) -> Prepared:
+        module = subject.module()
+        spoil(module)
+        subject.__dict__["module"] = lambda: module
+        return eager.prepare(subject)
+
+    return planted
+
+
+def last_weight(module: nn.Module) -> None:
+    *_, last = (part for part in module.modules() if getattr(part, "weight", None) is not None)
+    last.weight[0, 0] += 1e-3
+
+
+def query_weight(module: nn.Module) -> None:
+    next(part for name, part in module.named_modules() if name.endswith("query")).weight[0, 0] += 1e-3
+
+
+def swapped_classes(module: nn.Module) -> None:
+    *_, last = (part for part in module.modules() if getattr(part, "weight", None) is not None)
+    order = [1, 0, *range(2, len(last.bias))]
+    last.weight.copy_(last.weight[order])
+    last.bias.copy_(last.bias[order])
+
+
+def layer_norm_eps(module: nn.Module) -> None:
+    for part in module.modules():
+        if type(part).__name__ == "LayerNorm":
+            assert part.eps == 1e-12
+            part.eps = 1e-5
+
+
+def fp16_inside(module: nn.Module) -> None:
+    middle = next(part for name, part in module.named_modules() if name.endswith(("layer.0.output", "hidden", "conv2")))
+    middle.register_forward_hook(lambda *args: args[2].half().float())
+
+
+def dropout_on(module: nn.Module) -> None:
+    """Before the last layer: the models here have none of their own, or one of rate 0."""
+    import torch
+
+    *_, last = (part for part in module.modules() if getattr(part, "weight", None) is not None)
+    last.register_forward_pre_hook(lambda _, args: torch.nn.functional.dropout(args[0], 0.1, training=True))
+
+
+# -- faults of inputs and answers
+
+
+def mask_ignored(subject: Subject) -> Prepared:
+    import torch
+
+    prepared = eager.prepare(subject)
+    prepared.feed = lambda inputs: inputs | {"attention_mask": torch.ones_like(inputs["attention_mask"])}
+    return prepared
+
+
+def in_answer(spoil: Callable[[Tensor], object]) -> Callable[[Subject], Prepared]:
+    """Eager with its first output changed in place."""
+
+    def planted(subject: Subject) -> Prepared:
+        prepared = eager.prepare(subject)
+        read = prepared.read
+
+        def spoiled(raw: Any) -> list[Tensor]:
+            outputs = read(raw)
+            spoil(outputs[0])
+            return outputs
+
+        prepared.read = spoiled
+        return prepared
+
+    return planted
+
+
+def nan(output: Tensor) -> None:
+    output.view(-1)[5] = float("nan")
+
+
+def one_element(output: Tensor) -> None:
+    """Hidden by the norm: one among a million, off by little in fp32 and by half in the short dtypes."""
+    flat = output.view(-1)
+    flat[1234] += 5e-5 if flat.dtype.itemsize == 4 else 0.5
+
+
+def another_dtype(subject: Subject) -> Prepared:
+    prepared = eager.prepare(subject)
+    read = prepared.read
+    prepared.read = lambda raw: [output.double() for output in read(raw)]
+    return prepared
+
+
+def another_count(subject: Subject) -> Prepared:
+    prepared = eager.prepare(subject)
+    read = prepared.read
+    prepared.read = lambda raw: [*read(raw), *read(raw)]
+    return prepared
+
+
+def stale(subject: Subject) -> Prepared:
+    """Once it was checked it answers with what it answered last: a graph replayed without new inputs."""
+    prepared = eager.prepare(subject)
+    call = prepared.call
+    answers: list[Any] = []
+    honest = len(subject.inputs()) + 2  # the checked sets, and the calls that collect evidence
+
+    def replay(inputs: Any) -> Any:
+        if len(answers) < honest:
+            answers.append(call(inputs))
+        return answers[-1]
+
+    prepared.call = replay
+    return prepared
+
+
+def shared_buffer(subject: Subject) -> Prepared:
+    """Every answer in the same memory, and ``read`` makes no copy of it."""
+    prepared = eager.prepare(subject)
+    call = prepared.call
+    buffer: list[Tensor] = []
+
+    def into_buffer(inputs: Any) -> Tensor:
+        answer = call(inputs)
+        buffer.append(answer.clone()) if not buffer else buffer[0].copy_(answer)
+        return buffer[0]
+
+    prepared.call, prepared.read = into_buffer, lambda raw: [raw]
+    return prepared
+
+
+# -- faults of the process
+
+
+def when_called(act: Callable[[], object]) -> Callable[[Subject], Prepared]:
+    def planted(subject: Subject) -> Prepared:
+        prepared = eager.prepare(subject)
+        prepared.call = lambda inputs: act()
+        return prepared
+
+    return planted
+
+
+def fall(number: int) -> Callable[[], object]:
+    def now() -> None:
+        print(f"last words before {number}", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), number)
+
+    return now
+
+
+def leave() -> None:
+    print("leaving", flush=True)
+    os._exit(3)
+
+
+def hang() -> None:
+    while True:
+        signal.pause()
+
+
+def refuse() -> None:
+    raise ZeroDivisionError("I would rather not")
+
+
+def hog() -> None:
+    """Past the limit in steps that each would be allowed."""
+    import torch
+
+    held = []
+    while True:
+        held.append(torch.empty(1 << 26))
+
+
+def hungry(subject: Subject) -> Prepared:
+    """200 MiB more than it needs."""
+    import torch
+
+    subject.__dict__["kept"] = torch.ones(200 << 18)
+    return eager.prepare(subject)
+
+
+def falls_when_timed(subject: Subject) -> Prepared:
+    prepared = eager.prepare(subject)
+    prepared.steady = fall(signal.SIGSEGV)  # type: ignore[assignment]
+    return prepared
+
+
+def hangs_when_timed(subject: Subject) -> Prepared:
+    prepared = eager.prepare(subject)
+    prepared.steady = hang  # type: ignore[assignment]
+    return prepared
+
+
+# -- faults of other backends
+
+
+def meddling(subject: Subject) -> Prepared:
+    import torch
+
+    torch.set_float32_matmul_precision("medium")
+    return eager.prepare(subject)
+
+
+def recompiling(subject: Subject) -> Prepared:
+    """``torch.compile`` of ``specimens.Switch``, switched before the first block."""
+    from bench.backends import compiled
+    from tests import specimens
+
+    prepared = compiled.prepare(dataclasses.replace(subject, backend="compile"))
+    steady = prepared.steady
+
+    def switched() -> Any:
+        specimens.SCALE = 2
+        return steady()
+
+    prepared.steady = switched
+    return prepared
+
+
+def session_that(**answers: Any) -> Callable[[Subject], Prepared]:
+    """Onnxruntime whose session answers otherwise; needs an onnxruntime cell in the group for its file."""
+
+    def planted(subject: Subject) -> Prepared:
+        import onnxruntime
+
+        from bench.backends import onnxruntime as backend
+
+        changed = {name: lambda self, answer=answer: answer for name, answer in answers.items()}
+        onnxruntime.InferenceSession = type("Session", (onnxruntime.InferenceSession,), changed)
+        return backend.prepare(subject)
+
+    return planted
+
+
+NODE_ELSEWHERE = SimpleNamespace(ep_name="SomeOtherProvider", get_nodes=lambda: ["MatMul"])
+
+FAULTS: dict[str, Callable[[Any], Prepared]] = {
+    "twin": eager.prepare,  # no fault at all
+    "last_weight": in_model(last_weight),
+    "query_weight": in_model(query_weight),
+    "swapped_classes": in_model(swapped_classes),
+    "layer_norm_eps": in_model(layer_norm_eps),
+    "fp16_inside": in_model(fp16_inside),
+    "dropout_on": in_model(dropout_on),
+    "mask_ignored": mask_ignored,
+    "nan": in_answer(nan),
+    "one_element": in_answer(one_element),
+    "another_dtype": another_dtype,
+    "another_count": another_count,
+    "stale": stale,
+    "shared_buffer": shared_buffer,
+    "segfault": when_called(fall(signal.SIGSEGV)),
+    "killed": when_called(fall(signal.SIGKILL)),
+    "left": when_called(leave),
+    "hung": when_called(hang),
+    "refused": when_called(refuse),
+    "hog": when_called(hog),
+    "hungry": hungry,
+    "falls_when_timed": falls_when_timed,
+    "hangs_when_timed": hangs_when_timed,
+    "meddling": meddling,
+    "recompiling": recompiling,
+    "other_provider": session_that(get_providers=["SomeOtherProvider", "CPUExecutionProvider"]),
+    "other_node": session_that(get_provider_graph_assignment_info=[NODE_ELSEWHERE]),
+}
+BACKENDS = {name: Backend(name, __name__) for name in FAULTS}

@@ -1,0 +1,186 @@
+"""Models and inputs for tests of the harness: small, and each of them odd in one way. Imported by workers only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SCALE = 1  # of ``Switch``
+
+
+def rows(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor]:
+    return (torch.randn(sizes["batch"], 16, generator=generator),)
+
+
+class Net(nn.Module):
+    """Nothing odd: (batch, 16) to (batch, 4)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(16, 32), nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.out(self.hidden(x).relu())
+
+
+class Wide(Net):
+    """16 million weights: 64 MiB, so that memory can be told from noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(16, 4096), nn.Linear(4096, 4096)
+
+
+class Forgetful(Net):
+    """Dropout that ``eval()`` does not switch off."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(x), 0.1, training=True)
+
+
+class Single(Net):
+    """Cannot run in float64."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float64:
+            raise TypeError("no kernel for Double")
+        return super().forward(x)
+
+
+class Casting(Net):
+    """Answers in float32 whatever it is asked in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).float()
+
+
+class Bloated(Net):
+    """Has no room for float64."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float64:
+            torch.empty(1 << 40, dtype=torch.uint8)
+        return super().forward(x)
+
+
+class Undefined(Net):
+    """Answers NaN in one place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        y[0, 0] = float("nan")
+        return y
+
+
+class Counting(Net):
+    """Answers with logits and with the class, an integer."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = super().forward(x)
+        return y, y.argmax(1)
+
+
+class Silent(Net):
+    """Answers with nothing."""
+
+    def forward(self, x: Tensor) -> None:
+        return None
+
+
+class Breaks(Net):
+    """Breaks its graph once under ``torch.compile``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.hidden(x).relu()
+        torch._dynamo.graph_break()
+        return self.out(y)
+
+
+class Switch(Net):
+    """Depends on a number that somebody may change."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * SCALE
+
+
+class Rigid(Net):
+    """Works for a batch of 8 only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.arange(8, dtype=x.dtype)[:, None]
+
+
+class Nested(Net):
+    """Dicts, tuples, None, numbers: in and out. One answer is an input, one comes twice, one bears an input's name."""
+
+    def forward(  # type: ignore[override]
+        self, *, x: Tensor, pair: tuple[Tensor, Tensor], factor: int, double: bool
+    ) -> dict[str, Any]:
+        y = super().forward(x) * factor
+        y = y * 2 if double else y
+        return {"x": y, "twice": (y, None), "given": pair[0], "deep": {"sum": pair[0] + pair[1]}}
+
+
+def nested(sizes: dict[str, int], generator: torch.Generator) -> dict[str, Any]:
+    def draw() -> Tensor:
+        return torch.randn(sizes["batch"], 16, generator=generator)
+
+    return {"x": draw(), "pair": (draw(), draw()), "factor": 3, "double": True}
+
+
+class Pooled(nn.Module):
+    """(batch, length, 16) to (batch, 16), whatever the length."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1)
+
+
+def sequences(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor]:
+    return (torch.randn(sizes["batch"], sizes["length"], 16, generator=generator),)
+
+
+def pixels(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor]:
+    """Outputs of ``nn.Identity``: as many as are asked for."""
+    return (torch.randn(sizes["batch"], sizes["width"], generator=generator),)
+
+
+class Scaled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1.1
+
+
+# -- what is no model, and no inputs
+
+
+def no_module() -> int:
+    return 3
+
+
+def failing() -> nn.Module:
+    raise RuntimeError("the weights are not here")
+
+
+def a_tensor(sizes: dict[str, int], generator: torch.Generator) -> Tensor:
+    return rows(sizes, generator)[0]
+
+
+def other_every_time(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor]:
+    extra = int(torch.randint(1, 1000, (), generator=generator))
+    return (torch.randn(extra, 16, generator=generator),)
+
+
+# -- models that end their process while they answer
+
+
+class Segfaulting(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        print("about to fall", flush=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(60)
+        return x
+

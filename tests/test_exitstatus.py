@@ -1,0 +1,76 @@
+"""The exit status of a session, walked row by row."""
+
+import itertools
+
+import pytest
+
+from bench.exitstatus import BROKEN, Exit, Outcome, exit_status
+from bench.record import Status
+
+OK = Outcome("a", "parity", Status.OK, judged=False, measured=False)
+TIMED = Outcome("a", "throughput", Status.OK, judged=False, measured=True)
+UNTIMED = Outcome("a", "throughput", Status.OK, judged=False, measured=False)
+
+
+def ended(status, *, judged=True, kind="parity"):
+    return Outcome("b", kind, status, judged=judged, measured=False)
+
+
+WRONG, SKIPPED = ended(Status.PARITY_FAILED), ended(Status.SKIPPED, judged=False)
+UNCHECKED, GAP_CLOSED = ended(Status.UNCHECKED, judged=False), ended(Status.OK)
+
+
+def status(*outcomes, pytest_status=None, foreign=0, strict=False, timing=True):
+    if pytest_status is None:
+        pytest_status = int(foreign > 0 or any(outcome.judged for outcome in outcomes))
+    return exit_status(pytest_status, outcomes, foreign, strict=strict, timing=timing)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "wanted"),
+    [
+        ([OK, TIMED], Exit.OK),
+        ([OK], Exit.OK),
+        ([OK, TIMED, WRONG], Exit.PARITY),
+        *(([OK, TIMED, ended(broken)], Exit.BROKEN) for broken in BROKEN),
+        ([OK, WRONG, ended(Status.CRASHED)], Exit.PARITY),
+        ([OK, GAP_CLOSED], Exit.PARITY),
+        ([SKIPPED], Exit.NOTHING),
+        ([OK, UNTIMED], Exit.NOTHING),
+        ([SKIPPED, TIMED], Exit.OK),
+        ([UNCHECKED, TIMED], Exit.OK),
+    ],
+)
+def test_what_happened_decides_in_any_order(outcomes, wanted):
+    assert {status(*order) for order in itertools.permutations(outcomes)} == {wanted}
+
+
+def test_unchecked_ends_with_15_only_when_strict():
+    assert status(OK, TIMED, UNCHECKED, strict=True) is Exit.UNDECIDED
+    assert status(OK, TIMED, UNCHECKED) == Exit.OK
+
+
+@pytest.mark.parametrize("own", [2, 3, 4, 5])
+def test_pytests_own_errors_come_first(own):
+    assert status(OK, WRONG, pytest_status=own, foreign=1) == own
+
+
+def test_a_failure_that_is_not_ours_comes_before_ours():
+    assert status(OK, WRONG, foreign=1) == Exit.FAILED
+
+
+def test_nothing_of_ours_leaves_pytests_status_alone():
+    assert status(pytest_status=0) == 0
+    assert status(pytest_status=1, foreign=1) == 1
+
+
+def test_where_timing_was_switched_off_nothing_measured_is_in_order():
+    assert status(OK, UNTIMED, timing=False) == Exit.OK
+
+
+def test_a_failure_that_was_declared_is_none():
+    assert status(OK, TIMED, ended(Status.PARITY_FAILED, judged=False)) == Exit.OK
+
+
+def test_our_statuses_are_none_of_pytests():
+    assert {exit.value for exit in Exit} & {2, 3, 4, 5} == set()

@@ -1,0 +1,158 @@
+"""The fork server: it refuses to fork when unfit, comes back when it was killed, and leaves nobody behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.launch import ServerFailed
+from bench.record import Status
+from tests.rig import Rig, new_server, specimen
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def gone(pid, seconds=10.0):
+    """Whether a process ends within that time; one that nobody has reaped counts as ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def state(pid):
+    return psutil.Process(pid).status()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A function that makes a fork server that imports the given source first."""
+    made = []
+
+    def make(source="", *, cache=None, **changes):
+        (tmp_path / "planted.py").write_text(source)
+        changes = {"modules": ["planted"], "path": [*sys.path, str(tmp_path)]} | changes
+        new = new_server(tmp_path / "server", tmp_path / "cache", **changes)
+        if cache:
+            new.environ["XDG_CACHE_HOME"] = str(cache)
+        made.append(new)
+        return new
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def refusal(server):
+    with pytest.raises(ServerFailed) as failed:
+        server.fork({})
+    assert not server.alive()
+    return str(failed.value)
+
+
+def test_a_thread_that_a_module_starts_is_refused_and_the_module_named(server):
+    source = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    assert refusal(server(source)).startswith("planted made the fork server unfit to fork: 1 further thread(s) running")
+
+
+def test_a_file_that_a_module_leaves_open_in_the_cache_is_refused_and_both_are_named(server, tmp_path):
+    cache = tmp_path / "user_cache"
+    cache.mkdir()
+    message = refusal(server(f"kept = open({str(cache / 'some.db')!r}, 'w')\n", cache=cache))
+    assert message == f"planted made the fork server unfit to fork: {cache / 'some.db'} is open"
+
+
+def test_a_server_that_ends_while_importing_is_told_with_its_last_words(server):
+    message = refusal(server("import sys\nsys.exit('no licence for this module')\n"))
+    assert "ended while importing" in message
+    assert "no licence for this module" in message
+
+
+def test_a_backend_that_cannot_be_imported_is_told_with_its_last_words(server):
+    message = refusal(server("import not_installed_here\n", modules=[], backends=["planted"]))
+    assert "No module named 'not_installed_here'" in message
+
+
+def test_a_module_of_a_case_that_cannot_be_imported_is_left_to_the_workers(server):
+    worker = server("raise RuntimeError('broken at import')\n").fork({})
+    assert worker.pid > 0
+
+
+def test_what_a_fork_server_is_given_is_what_it_needs_and_it_has_one_thread(shared):
+    worker = shared.server.fork({})
+    worker.close()
+    assert psutil.Process(shared.server.process.pid).num_threads() == 1
+    assert os.getsid(shared.server.process.pid) != os.getsid(0), "Ctrl-C must not reach it"
+
+
+def test_a_killed_fork_server_takes_its_workers_along_and_the_run_goes_on_with_a_new_one(tmp_path):
+    (tmp_path / "cache").mkdir()
+    server = new_server(tmp_path / "server", tmp_path / "cache")
+    rig = Rig(tmp_path / "scratch", tmp_path / "cache", server, tmp_path)
+    try:
+        group = rig.group(specimen(), "eager", "twin", timed=True)
+        group.open()
+        workers = [worker.pid for worker in group.workers.values()]
+        assert [state(pid) for pid in workers] == [psutil.STATUS_STOPPED] * 2
+        first = server.process.pid
+        os.kill(first, signal.SIGKILL)
+        assert all(gone(pid) for pid in workers), "also those that were stopped"
+        group.time()
+        for record in group.records.values():
+            assert record.status is Status.CRASHED
+            assert record.reason.startswith("the fork server died while: ")
+        group.close()
+
+        records = rig.run(specimen(name="next"), "eager", "twin", timed=True)
+        assert {record.status for record in records.values()} == {Status.OK}
+        assert server.process.pid != first
+
+        half_open = rig.group(specimen(name="later"), "eager", "twin", timed=True)
+        assert half_open.make_reference()
+        half_open.open_cells(0)
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.fork({})  # another worker brings a new server up, before the old ones were asked for anything
+        half_open.time()
+        assert {record.status for record in half_open.records.values()} == {Status.CRASHED}
+    finally:
+        pids = [server.process.pid, *(worker.pid for worker in server.workers)]
+        server.close()
+    assert all(gone(pid) for pid in pids)
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from tests.rig import Rig, new_server, specimen
+folder = Path(sys.argv[1])
+server = new_server(folder / "server", folder / "cache")
+task = Rig(folder, folder, server, folder).group(specimen(), "eager")._task("eager")
+stopped, awake = server.fork(task), server.fork(task)
+stopped.park()
+print(server.process.pid, stopped.pid, awake.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_nothing_is_left_when_pytest_itself_is_killed(tmp_path):
+    command = [sys.executable, "-c", PARENT, str(tmp_path)]
+    parent = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 3
+        assert state(pids[1]) == psutil.STATUS_STOPPED
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+    assert [gone(pid) for pid in pids] == [True] * 3

@@ -1,0 +1,111 @@
+"""A case as its worker sees it: built from a seed, cast by the harness, resolved by name."""
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+from bench.case import Case
+from bench.subject import Subject, WrongDeclaration, arrays, call, flatten, rebuild, resolve, tensors
+from tests.rig import specimen
+
+
+def subject(case=None, tmp="unused", **changes):
+    task = {
+        "case": (case or specimen()).as_dict(), "shape": "b8", "device": "cpu", "dtype_name": "fp32",
+        "backend": "eager", "folder": tmp, "cache": tmp, "seed": 0, "threads": 1,
+    }  # fmt: skip
+    return Subject.of(task | changes | {"more": "is ignored"})
+
+
+def weights(**changes):
+    return subject(**changes).build().hidden.weight
+
+
+def test_weights_depend_on_the_seed_and_the_case_and_on_nothing_else():
+    torch.manual_seed(99)
+    first = weights()
+    torch.rand(5)
+    assert torch.equal(weights(), first)
+    assert torch.equal(weights(dtype_name="bf16"), first.bfloat16())
+    assert not torch.equal(weights(seed=1), first)
+    assert not torch.equal(weights(case=specimen(name="other")), first)
+
+
+def test_a_model_is_built_for_inference():
+    module = subject().build()
+    assert not any(part.training for part in module.modules())
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_input_sets_differ_from_each_other_and_not_from_one_time_to_the_next():
+    one = subject()
+    assert torch.equal(one.make_inputs(1)[0], subject().make_inputs(1)[0])
+    assert not torch.equal(one.make_inputs(1)[0], one.make_inputs(2)[0])
+    assert not torch.equal(one.make_inputs(1)[0], subject(seed=5).make_inputs(1)[0])
+
+
+def test_floating_inputs_are_cast_and_nothing_else_is():
+    mixed = {"x": torch.rand(2), "ids": torch.arange(2), "mask": torch.tensor([True]), "n": 3, "deep": [torch.rand(1)]}
+    cast = subject(dtype_name="fp16").cast(mixed)
+    assert cast["x"].dtype == cast["deep"][0].dtype == torch.float16
+    assert (cast["ids"].dtype, cast["mask"].dtype, cast["n"]) == (torch.int64, torch.bool, 3)
+    assert mixed["x"].dtype == torch.float32
+
+
+def test_nests_are_flattened_and_rebuilt():
+    nest = {"a": (1, [2, None]), "b": OrderedDict(c=3), "d": None, "e": 4}
+    assert flatten(nest) == [1, 2, 3, 4]
+    assert rebuild(nest, [5, 6, 7, 8]) == {"a": (5, [6, None]), "b": {"c": 7}, "d": None, "e": 8}
+
+
+def test_inputs_are_called_by_position_or_by_name():
+    assert call(lambda a, b: a - b, (5, 3)) == 2
+    assert call(lambda a, b: a - b, {"b": 3, "a": 5}) == 2
+
+
+def test_outputs_are_copies():
+    buffer = torch.zeros(2)
+    (kept,) = tensors((buffer, None))
+    buffer += 1
+    assert kept.tolist() == [0, 0]
+
+
+def test_bf16_becomes_float64_for_numpy_and_the_others_stay():
+    outputs = arrays([torch.ones(1, dtype=dtype) for dtype in (torch.bfloat16, torch.float16, torch.int32)])
+    assert [array.dtype for array in outputs] == [np.float64, np.float16, np.int32]
+
+
+def test_a_name_is_resolved_or_refused_with_what_there_is():
+    assert resolve("math:pi") > 3
+    with pytest.raises(WrongDeclaration, match="there is no module 'maths'"):
+        resolve("maths:pi")
+    with pytest.raises(WrongDeclaration, match=r"math has no 'pie'; it has .*, pi, "):
+        resolve("math:pie")
+
+
+def dynamic(inputs, **shapes):
+    case = Case("c", model="tests.specimens:Pooled", inputs=f"tests.specimens:{inputs}", shapes=shapes)
+    return subject(case, shape=next(iter(shapes))).dynamic()
+
+
+def test_dimensions_are_dynamic_where_two_shapes_differ():
+    assert dynamic("sequences", a={"batch": 8, "length": 5}, b={"batch": 8, "length": 9}) == [{1: "in_0_1"}]
+    both = dynamic("sequences", a={"batch": 8, "length": 5}, b={"batch": 8, "length": 9}, c={"batch": 1, "length": 5})
+    assert both == [{0: "in_0_0", 1: "in_0_1"}]
+
+
+def test_with_one_shape_the_batch_is_dynamic():
+    assert dynamic("sequences", a={"batch": 8, "length": 5}) == [{0: "batch"}]
+
+
+def test_the_source_digest_changes_with_the_content_of_a_file_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "digested.py").write_text("def model(): ...\n")
+    one = subject(Case("c", model="digested:model", inputs="digested:model", shapes={"b8": {"batch": 1}}))
+    resolve("digested:model")
+    before = one.source_digest()
+    assert one.source_digest() == before
+    (tmp_path / "digested.py").write_text("def model(): return 1\n")
+    assert one.source_digest() != before
