@@ -137,7 +137,7 @@ def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[
     six = spread.cells_of(probes.SIX, probes.SIX_BACKENDS)
     got: dict[str, Any] | None = None
     failed = ""
-    lab = spread.conditions_of(home, controlled=True, cells=six)
+    lab = spread.conditions_of(home, "laboratory", controlled=True, cells=six)
     try:
         got = GroupRun(lab, six[0].group, [six[0]], []).ask_conditions()
     except ServerFailed as error:

@@ -21,6 +21,7 @@ BERT_MINI = Case(
     preload=BERT,
 )
 NAIVE = _operator("attn_naive", "naive", 256)
+SDPA = _operator("attn_sdpa", "sdpa", 128)
 MULTI_HEAD = Case(
     "attn_multi_head",
     model="models.attention:multi_head",
@@ -29,6 +30,6 @@ MULTI_HEAD = Case(
 )
 
 BACKENDS = ("eager", "compile", "onnxruntime")
-ALL = (CNN, NAIVE, _operator("attn_sdpa", "sdpa", 128), _operator("attn_sdpa_long", "sdpa", 256), MULTI_HEAD, BERT_MINI)
+ALL = (CNN, NAIVE, SDPA, _operator("attn_sdpa_long", "sdpa", 256), MULTI_HEAD, BERT_MINI)
 SIX = (CNN, BERT_MINI, NAIVE)
 SIX_BACKENDS = ("eager", "onnxruntime")

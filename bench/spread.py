@@ -12,7 +12,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from bench.launch import ForkServer
 from bench.lock import timing_lock
 from bench.record import Status
 
-SIDES = ("laboratory", "default")
+SIDES = {"laboratory": True, "default": False}  # name of a side -> whether it is in laboratory conditions
 SLOWER = 0.03  # a cell's median under laboratory conditions may be this much above the default's
 
 
@@ -67,36 +67,46 @@ class Spread:
 
 
 def launches(
-    cells: Sequence[Cell], count: int, home: Path, *, seconds: float, first: int = 0, say: Callable[[str], object]
+    cells: Sequence[Cell],
+    count: int,
+    home: Path,
+    *,
+    seconds: float,
+    say: Callable[[str], object],
+    first: int = 0,
+    sides: Mapping[str, bool] = SIDES,
 ) -> Iterator[Launch]:
-    """The cells in ``count`` fresh processes a side, as they are measured; ``seconds`` of blocks each."""
-    sides = {side: conditions_of(home, controlled=side == "laboratory", cells=cells) for side in SIDES}
+    """The cells in ``count`` fresh processes a side, as they are measured; ``seconds`` of blocks each.
+
+    ``sides``: name -> whether in laboratory conditions. ``first``: the number of the first launch.
+    """
+    laboratories = {side: conditions_of(home, side, controlled, cells) for side, controlled in sides.items()}
     referenced: set[str] = set()
     try:
         for launch in range(first, first + count):
-            for side in random.sample(SIDES, 2):
-                sides[side].server(launch)  # both import at once
+            for side in random.sample(list(sides), len(sides)):
+                laboratories[side].server(launch)  # all import at once
             for number, cell in enumerate(random.sample(list(cells), len(cells))):
                 say(f"launch {launch + 1 - first} of {count}, cell {number + 1} of {len(cells)}: {cell.id}")
-                yield from _launch(cell, launch, sides, referenced, seconds)
-            for lab in sides.values():
+                yield from _launch(cell, launch, laboratories, referenced, seconds)
+            for lab in laboratories.values():
                 lab.close()
     finally:
-        for lab in sides.values():
+        for lab in laboratories.values():
             lab.close()
 
 
 def _launch(
-    cell: Cell, launch: int, sides: dict[str, Laboratory], referenced: set[str], seconds: float
+    cell: Cell, launch: int, laboratories: dict[str, Laboratory], referenced: set[str], seconds: float
 ) -> Iterator[Launch]:
-    runs = {side: GroupRun(lab, cell.group, [cell], [cell]) for side, lab in sides.items()}
+    runs = {side: GroupRun(lab, cell.group, [cell], [cell]) for side, lab in laboratories.items()}
     for run in runs.values():
         run.cells = [cell]  # alone: no unreported eager beside it
     if cell.id not in referenced:
         referenced.add(cell.id)
-        runs["laboratory"].make_reference(launch)
+        next(iter(runs.values())).make_reference(launch)
     try:
-        for side in random.sample(SIDES, 2):
+        for side in random.sample(list(runs), len(runs)):
             runs[side].open_cells(launch)
             record = runs[side].records[cell.id]
             if record.status is not Status.OK:
@@ -145,14 +155,13 @@ def cells_of(cases: Sequence[Case], backends: Sequence[str]) -> list[Cell]:
     return [Cell(case, case.all_shapes()[0], Target("cpu", backend, "fp32")) for case in cases for backend in backends]
 
 
-def conditions_of(home: Path, controlled: bool, cells: Sequence[Cell]) -> Laboratory:
-    """What groups of one side share; a fork server for each launch."""
+def conditions_of(home: Path, side: str, controlled: bool, cells: Sequence[Cell]) -> Laboratory:
+    """What the groups of one side share: with a fork server for each launch."""
     cache, scratch = home / "cache", home / "scratch" / f"{os.getpid()}-spread"
     cache.mkdir(parents=True, exist_ok=True)
     threads = machine.threads()
 
     def new_server(launch: int) -> ForkServer:
-        side = "laboratory" if controlled else "default"
         server = ForkServer(
             laboratory.environment(os.environ, threads=threads, cache=cache, laboratory=controlled),
             scratch / f"{side}-{launch}",

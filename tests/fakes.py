@@ -53,3 +53,32 @@ def cycle(*values: float) -> Callable[[int], float]:
     """The values one after the other, again and again."""
     endless = itertools.cycle(values)
     return lambda _: next(endless)
+
+
+class FakeDevice:
+    """A device that works asynchronously, like a GPU: time passes only for who waits for it."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.pending = 0.0
+        self.waits = 0
+
+    def launch(self, seconds: float) -> None:
+        """Start work of that length; returns at once."""
+        self.pending += seconds
+
+    def synchronize(self) -> None:
+        self.clock.now += self.pending
+        self.pending = 0.0
+        self.waits += 1
+
+    def reset_peak(self) -> None:
+        """This device has no memory."""
+
+    def peak_bytes(self) -> None:
+        return None
+
+    def facts(self) -> dict[str, str]:
+        return {"device": "fake"}

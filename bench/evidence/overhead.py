@@ -179,7 +179,7 @@ def memory() -> list[dict[str, Any]]:
         home = Path(tempfile.mkdtemp())
         peaks = []
         for _ in ("cold", "warm"):
-            lab = conditions_of(home, controlled=True, cells=[cell])
+            lab = conditions_of(home, "laboratory", controlled=True, cells=[cell])
             run = GroupRun(lab, cell.group, [cell], [])
             run.open()
             peaks.append(run.records[cell.id].peak_bytes)
