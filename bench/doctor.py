@@ -124,7 +124,7 @@ def judge(spreads: Sequence[spread.Spread]) -> list[Finding]:
             f"{s.median['laboratory'] * 1e3:.3g} ms, processes differ by {s.deviation['laboratory']:.1%} "
             f"(default environment: {s.median['default'] * 1e3:.3g} ms, {s.deviation['default']:.1%})",
             "; ".join(s.breaks()) and "the laboratory does not help here: " + "; ".join(s.breaks())
-            + f" ({s.launches} launches; run again with --launches 20 before you believe it)",
+            + f" ({s.launches} launches; run again with --launches 10 before you believe it)",
         )
         for s in spreads
     ]  # fmt: skip
@@ -155,7 +155,7 @@ def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[
         tell("\nNo cell is timed: the six cells are paritygate's own models, run the doctor in its checkout.")
     elif launches and not failed:
         rows = list(spread.launches(six, launches, home, seconds=0.3, say=say))
-        tell(f"\nSix cells, {launches} fresh processes a side:")
+        tell(f"\nSix cells, {2 * launches} fresh processes each way:")
         judged = judge(spread.summarise(rows))
         for finding in judged:
             tell(str(finding))

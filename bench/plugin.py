@@ -6,6 +6,7 @@ whole matrix costs what an empty collection costs.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -42,6 +43,20 @@ OPTIONS = (
     ("--bench-seed", "bench_seed", "0", "seed of weights and inputs, a whole number"),
     ("--bench-memory", "bench_memory", "auto", "bytes a worker may allocate, e.g. 8G; auto: 90 %% of what is free"),
 )  # fmt: skip
+
+
+def _refuse_to_be_hidden() -> None:
+    """Say which folder hides our package ``reports``; pytest would only say that it cannot import a plugin."""
+    spec = importlib.util.find_spec("reports")
+    places = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
+    if places and not any((place / "plugin.py").exists() for place in places):
+        raise pytest.UsageError(
+            f"{places[0]} hides paritygate's package `reports`: rename that folder, or start pytest from a folder "
+            "in which it does not lie at the top"
+        )
+
+
+_refuse_to_be_hidden()
 
 
 class ReplayClock:

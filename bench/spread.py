@@ -25,7 +25,10 @@ from bench.launch import ForkServer
 from bench.lock import timing_lock
 from bench.record import Status
 
-SIDES = {"laboratory": True, "default": False}  # name of a side -> whether it is in laboratory conditions
+# name of a side -> whether it is in laboratory conditions; two processes of each, so that what the machine does in
+# those seconds can be told from what the process is
+SIDES = {"laboratory": True, "laboratory 2": True, "default": False, "default 2": False}
+CONDITIONS = ("laboratory", "default")
 SLOWER = 0.03  # a cell's median under laboratory conditions may be this much above the default's
 
 
@@ -42,15 +45,19 @@ class Launch:
 
 @dataclass(frozen=True)
 class Spread:
-    """One cell over launches: median over launches and standard deviation between them, by side.
+    """One cell over launches, by condition (laboratory, default).
 
+    ``median``: over launches, seconds per call. ``variation``: the coefficient of variation between launches,
+    which the machine's drift is part of. ``deviation``: how much two processes differ that ran in the same
+    seconds, as the standard deviation of one process (that of the log ratio over the root of two).
     ``slower`` is laboratory over default, less 1, paired within launches.
     """
 
     cell: str
     launches: int
     median: dict[str, float]
-    deviation: dict[str, float]  # relative
+    variation: dict[str, float]
+    deviation: dict[str, float]
     slower: float
 
     def breaks(self) -> list[str]:
@@ -58,12 +65,19 @@ class Spread:
         broken = []
         if self.slower > SLOWER:
             broken.append(f"{self.slower:.1%} slower than in the default environment")
-        if self.deviation["laboratory"] > self.deviation["default"]:
+        if self.deviation["laboratory"] > self.deviation["default"] * self._chance():
             broken.append(
                 f"processes differ more ({self.deviation['laboratory']:.1%}) than in the default environment "
                 f"({self.deviation['default']:.1%})"
             )
         return broken
+
+    def _chance(self) -> float:
+        """The ratio that two equal spreads, of so many launches each, exceed once in a hundred times.
+
+        The log of the ratio of two variances is about normal with variance 4/n (Fisher's z).
+        """
+        return math.exp(2.326 / math.sqrt(self.launches))
 
 
 def launches(
@@ -132,22 +146,34 @@ def summarise(rows: Sequence[Launch], value: str = "block_median") -> list[Sprea
         values = {
             side: [getattr(row, value) for row in rows if row.cell == cell and row.side == side] for side in SIDES
         }
-        pairs = zip(*values.values(), strict=True)
+        both = {condition: values[condition] + values[f"{condition} 2"] for condition in CONDITIONS}
+        ratios = {condition: _log_ratios(values[condition], values[f"{condition} 2"]) for condition in CONDITIONS}
         found.append(
             Spread(
                 cell=cell,
                 launches=len(values["laboratory"]),
-                median={side: statistics.median(v) for side, v in values.items()},
-                deviation={side: statistics.stdev(v) / statistics.fmean(v) for side, v in values.items()},
-                slower=math.exp(statistics.median(math.log(lab / default) for lab, default in pairs)) - 1,
+                median={condition: statistics.median(v) for condition, v in both.items()},
+                variation={condition: statistics.stdev(v) / statistics.fmean(v) for condition, v in both.items()},
+                deviation={condition: _root_mean_square(v) / math.sqrt(2) for condition, v in ratios.items()},
+                slower=math.exp(statistics.median(_log_ratios(both["laboratory"], both["default"]))) - 1,
             )
         )
     return found
 
 
-def gain(spreads: Sequence[Spread]) -> float:
-    """The geometric mean over cells of: spread between processes in the laboratory over that without."""
-    return math.exp(statistics.fmean(math.log(s.deviation["laboratory"] / s.deviation["default"]) for s in spreads))
+def gain(spreads: Sequence[Spread], of: str) -> float:
+    """The geometric mean over cells of ``variation`` or ``deviation`` in the laboratory over that without."""
+    ratios = [getattr(s, of)["laboratory"] / getattr(s, of)["default"] for s in spreads]
+    return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
+
+
+def _log_ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [math.log(one / other) for one, other in zip(ones, others, strict=True)]
+
+
+def _root_mean_square(values: Sequence[float]) -> float:
+    """Spread about zero: two processes of one condition have no difference to expect."""
+    return math.sqrt(statistics.fmean(value * value for value in values))
 
 
 def cells_of(cases: Sequence[Case], backends: Sequence[str]) -> list[Cell]:

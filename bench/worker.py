@@ -46,10 +46,13 @@ class Worker:
     def __init__(self, subject: Subject, task: dict[str, Any], say: Callable[[str], object]) -> None:
         self.subject, self.say = subject, say
         self.device = DEVICES[subject.device]()
-        if task["laboratory"]:
-            torch.set_num_threads(subject.threads)
-        else:
-            subject.threads = torch.get_num_threads()
+        # Never torch.set_num_threads(): it also fixes MKL's own number for this thread, MKL then threads inside the
+        # threads of flash attention, and SDPA is 15 % slower (bench/evidence/laboratory.py). OMP_NUM_THREADS does it.
+        if task["laboratory"] and torch.get_num_threads() != subject.threads:
+            raise Misbehaved(
+                f"torch runs {torch.get_num_threads()} threads, the laboratory asked for {subject.threads}"
+            )
+        subject.threads = torch.get_num_threads()
         torch.set_float32_matmul_precision("highest")
         torch.set_flush_denormal(False)
         self.settings = facts.settings()

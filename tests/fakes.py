@@ -75,7 +75,7 @@ class FakeDevice:
         self.waits += 1
 
     def reset_peak(self) -> None:
-        """This device has no memory."""
+        """There is no memory to watch."""
 
     def peak_bytes(self) -> None:
         return None

@@ -77,6 +77,13 @@ def test_only_devices_speaks_to_cuda_except_where_forking_must_be_safe():
     assert speakers <= allowed
 
 
+def test_nobody_sets_the_threads_of_torch_by_a_call():
+    """It makes SDPA 15 % slower, even with the number that holds already: see bench/laboratory.py."""
+    callers = [p.name for p in (ROOT / "bench").rglob("*.py") if re.search(r"set_num_threads\([^n)]", p.read_text())]
+
+    assert callers == []
+
+
 @pytest.mark.parametrize("backend", {backend.module for backend in BACKENDS.values()})
 def test_every_backend_has_its_three_functions(backend):
     tree = ast.parse((ROOT / Path(*backend.split("."))).with_suffix(".py").read_text())

@@ -127,3 +127,12 @@ def test_a_backend_of_a_name_that_is_taken_is_refused(project):
     result = project.run()
     result.stderr.fnmatch_lines(["ERROR: pytest_paritygate_backends: there is a backend 'eager' already"])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_folder_that_hides_our_reports_is_named(project):
+    (project.path / "reports").mkdir()
+    project.write("reports/monthly.py", "")
+    result = project.run()
+    assert "hides paritygate's package `reports`" in result.stderr.str() + result.stdout.str()
+    assert str(project.path / "reports") in result.stderr.str() + result.stdout.str()
+    assert result.ret != 0

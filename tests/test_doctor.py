@@ -65,7 +65,8 @@ def test_what_the_process_did_not_get_is_named(changes, what):
 
 
 def test_a_cell_that_breaks_the_rule_is_named_with_its_launches():
-    worse = spread.Spread("c", 5, {"laboratory": 1.1, "default": 1.0}, {"laboratory": 0.01, "default": 0.02}, 0.1)
+    small, large = {"laboratory": 0.01, "default": 0.02}, {"laboratory": 0.1, "default": 0.2}
+    worse = spread.Spread("c", 5, {"laboratory": 1.1, "default": 1.0}, large, small, 0.1)
 
     (finding,) = doctor.judge([worse])
 

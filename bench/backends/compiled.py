@@ -53,14 +53,18 @@ def prepare(subject: Subject) -> Prepared:
     counters = CompileCounters()
     compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
     declared = subject.case["graph_breaks"]
+    first: dict[str, int] = {}  # how many graphs there were when the first calls were done
 
     def facts() -> dict[str, Any]:
         found = counters.facts()
+        found["recompiles"] = found["graphs"] - first.setdefault("graphs", found["graphs"])
         if found["graph_breaks"] != declared:
             reasons = "; ".join(found["graph_break_reasons"]) or "none"
             raise Misbehaved(f"graph break: {found['graph_breaks']} found, {declared} declared ({reasons})")
         if not found["graphs"]:
             raise Misbehaved("fallback: torch.compile captured no graph, the model ran in eager")
+        if found["recompiles"]:
+            raise Misbehaved(f"recompile in the measured loop: {found['recompiles']} graphs more than before it")
         return found | {"cold": counters.cold()}
 
     return Prepared(

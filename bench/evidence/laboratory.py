@@ -1,11 +1,11 @@
 """Makes ``reports/evidence/laboratory.csv``: what the laboratory's environment does to 18 cells.
 
-    python -m bench.evidence.laboratory --launches 20
+    python -m bench.evidence.laboratory --launches 10
 
-Every launch execs one process in laboratory conditions and one in the default environment for each cell, and
+Every launch execs two processes in laboratory conditions and two in the default environment for each cell, and
 interleaves their blocks. Resumable: launches that are in the file already are kept. Ends with the rule of the
-laboratory (no cell's median over 3 % slower, no cell's spread between processes larger), and with the coefficient
-of variation of p50 of the six cells that the README states.
+laboratory (no cell's median over 3 % slower, no cell's spread between processes larger), and with the spreads of
+the six cells that the README states.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from bench import machine, probes, spread
 
 OUT = Path("reports/evidence/laboratory.csv")
+EXPECTED = len(probes.ALL) * len(probes.BACKENDS) * len(spread.SIDES)  # rows of a launch
 
 
 def read(path: Path) -> list[spread.Launch]:
@@ -35,13 +36,13 @@ def read(path: Path) -> list[spread.Launch]:
 def main() -> None:
     """Measure, append, summarise."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--launches", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=0.4, help="blocks of one cell on one side, a launch")
+    parser.add_argument("--launches", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=0.3, help="blocks of one cell on one side, a launch")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     rows = read(arguments.out)
     # a launch that was cut short is measured again
-    complete = {n for n in {r.launch for r in rows} if sum(r.launch == n for r in rows) == 36}
+    complete = {n for n in {r.launch for r in rows} if sum(r.launch == n for r in rows) == EXPECTED}
     rows = [row for row in rows if row.launch in complete]
     selected = spread.cells_of(probes.ALL, probes.BACKENDS)
     missing = [n for n in range(arguments.launches) if n not in complete]
@@ -53,21 +54,23 @@ def main() -> None:
 
 
 def report(rows: list[spread.Launch]) -> str:
-    """The table, the rule, and the six cells' coefficient of variation, as text."""
-    lines = ["cell                                        laboratory      default          slower  rule"]
+    """The table, the rule, and the six cells' spreads, as text."""
+    lines = ["cell: laboratory, default (median, spread between processes in the same seconds); slower; rule"]
     for found in spread.summarise(rows):
-        sides = "  ".join(f"{found.median[side] * 1e3:7.3f} ms {found.deviation[side]:5.1%}" for side in spread.SIDES)
+        sides = "  ".join(f"{found.median[c] * 1e3:7.3f} ms {found.deviation[c]:5.1%}" for c in spread.CONDITIONS)
         lines.append(f"{found.cell:<42} {sides}  {found.slower:+6.1%}  {'; '.join(found.breaks()) or 'kept'}")
     six = {cell.id for cell in spread.cells_of(probes.SIX, probes.SIX_BACKENDS)}
-    ten = [row for row in rows if row.cell in six and row.launch < 10]
-    if len({row.launch for row in ten}) >= 2:
-        spreads = spread.summarise(ten, "p50")
-        lines.append(f"\nsix cells, {spreads[0].launches} interleaved runs, coefficient of variation of p50:")
-        lines += [
-            f"  {s.cell:<42} {s.deviation['laboratory']:5.1%} laboratory, {s.deviation['default']:5.1%} default"
-            for s in spreads
-        ]
-        lines.append(f"  laboratory over default, geometric mean: {spread.gain(spreads):.2f}")
+    spreads = spread.summarise([row for row in rows if row.cell in six], "p50")
+    lines.append(f"\np50 of six cells, {spreads[0].launches} interleaved launches, two processes each:")
+    for s in spreads:
+        lines.append(
+            f"  {s.cell:<40} variation {s.variation['laboratory']:5.1%} of {s.variation['default']:5.1%}, "
+            f"between processes {s.deviation['laboratory']:5.1%} of {s.deviation['default']:5.1%}"
+        )
+    lines.append(
+        f"  laboratory over default, geometric mean: variation {spread.gain(spreads, 'variation'):.2f}, "
+        f"between processes {spread.gain(spreads, 'deviation'):.2f}"
+    )
     return "\n".join(lines)
 
 

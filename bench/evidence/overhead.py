@@ -36,11 +36,10 @@ LOOPS = ((probes.CNN, "eager"), (probes.CNN, "onnxruntime"), (probes.NAIVE, "com
 ROUNDS = 60
 
 BARE_BERT_BASE = """
-import sys, torch
+import torch
 from transformers import BertConfig, BertForSequenceClassification
 def peak():
     return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("VmHWM"))
-torch.set_num_threads(int(sys.argv[1]))
 start = peak()
 config = BertConfig(num_labels=2, hidden_dropout_prob=0, attention_probs_dropout_prob=0)
 model = BertForSequenceClassification._from_config(config, attn_implementation="sdpa").eval()
@@ -190,7 +189,7 @@ def memory() -> list[dict[str, Any]]:
         assert peaks[1] is not None
         rows.append({"cell": cell.id, "cold": peaks[0], "warm": peaks[1], "cold_over_warm": peaks[0] / peaks[1]})
     environ = _environment(Path(".paritygate/cache").absolute())
-    bare = subprocess.run([sys.executable, "-c", BARE_BERT_BASE, str(machine.threads())], env=environ, check=True,
+    bare = subprocess.run([sys.executable, "-c", BARE_BERT_BASE], env=environ, check=True,
                           capture_output=True, text=True)  # fmt: skip
     peak = int(bare.stdout)
     rows.append({"cell": "bert_base eager, bare script", "peak": peak, "harness_over_bare": rows[-1]["warm"] / peak})
