@@ -98,7 +98,7 @@ class Case:
     model: str
     inputs: str
     shapes: Mapping[str, Mapping[str, int] | Shape]
-    parity_shapes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    parity_shapes: Mapping[str, Mapping[str, int] | Shape] = field(default_factory=dict)
     unit: str = "sample"
     count: Sequence[str] = ("batch",)
     targets: Sequence[str] = ("*",)
@@ -125,11 +125,8 @@ class Case:
             raise DeclarationError(f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"')
         if isinstance(self.targets, str) or isinstance(self.preload, str):
             raise DeclarationError(f"case {self.name}: targets and preload are tuples of strings, not one string")
-        named = {
-            name: replace(sizes, name=name) if isinstance(sizes, Shape) else Shape(sizes, name)
-            for name, sizes in self.shapes.items()
-        }
-        named |= {name: Shape(sizes, name, timed=False) for name, sizes in self.parity_shapes.items()}
+        named = {name: _named(sizes, name) for name, sizes in self.shapes.items()}
+        named |= {name: replace(_named(sizes, name), timed=False) for name, sizes in self.parity_shapes.items()}
         if not any(shape.timed for shape in named.values()):
             raise DeclarationError(
                 f'case {self.name}: shapes is empty; give at least one, e.g. {{"b1": {{"batch": 1}}}}'
@@ -217,6 +214,10 @@ def cell_of(case: Case, shape: Shape, target: Target) -> Cell | None:
     """The cell, or None where the case does not want that target."""
     wanted = any(target.matches(pattern) for pattern in case.targets)
     return Cell(case, shape, target) if wanted else None
+
+
+def _named(sizes: Mapping[str, int] | Shape, name: str) -> Shape:
+    return replace(sizes, name=name) if isinstance(sizes, Shape) else Shape(sizes, name)
 
 
 def _check_field(what: str, value: str) -> None:

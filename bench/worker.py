@@ -208,10 +208,11 @@ class Worker:
         if batch < 2 or not self.prepared.resizable:
             return {}
         row = batch // 2
-        leaves = [
-            leaf[row : row + 1] if torch.is_tensor(leaf) and leaf.ndim and leaf.shape[0] == batch else leaf
-            for leaf in flatten(self.inputs[0])
-        ]
+        with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
+            leaves = [
+                leaf[row : row + 1] if torch.is_tensor(leaf) and leaf.ndim and leaf.shape[0] == batch else leaf
+                for leaf in flatten(self.inputs[0])
+            ]
         try:
             alone = self._read(self.prepared.call(self.prepared.feed(rebuild(self.inputs[0], leaves))))
         except Exception as error:  # a fact that cannot be had; the reason is the fact
@@ -261,7 +262,8 @@ class Worker:
         parts = []
         for start in range(0, total, batch):
             rows = [(start + i) % total for i in range(batch)]
-            leaves = [leaf[rows] if torch.is_tensor(leaf) else leaf for leaf in flatten(inputs)]
+            with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
+                leaves = [leaf[rows] if torch.is_tensor(leaf) else leaf for leaf in flatten(inputs)]
             parts.append(self._read(self.prepared.call(self.prepared.feed(rebuild(inputs, leaves))))[0])
         return np.concatenate(parts)[:total]
 

@@ -40,7 +40,7 @@ MAY_USE = {
 }
 
 
-class KernelUnavailable(RuntimeError):  # noqa: N818  # it states a fact of device and dtype, not an error of ours
+class KernelUnavailable(RuntimeError):  # it states a fact of device and dtype, not an error of ours
     """A kernel that was forced and cannot run on these tensors; the text is the reason."""
 
 

@@ -2,7 +2,7 @@
 
     python -m bench.evidence.calibrate --seeds 20
 
-Checks the quick matrix with every seed (weights and inputs alike): in fp32, and with the first five seeds in
+Checks the quick matrix with every seed (weights and inputs alike): in fp32, and with the first two seeds in
 bf16 and with BERT base as well, which cost most. Times nothing, and keeps
 for each cell the largest error, the largest ratio to eager's error, and the largest share of what is allowed.
 Resumable: seeds that the store holds already are kept. The limits themselves stand in ``bench/tolerances.csv``.
@@ -22,7 +22,7 @@ from reports.store import Store
 
 OUT = Path("reports/evidence/parity.csv")
 STORE = Path(".paritygate/calibration.sqlite")
-WIDE = 5  # seeds that also check bf16 and BERT base
+WIDE = 2  # seeds that also check bf16 and BERT base
 ONNX = Path(".paritygate/cache/onnx")
 COLUMNS = ("cell", "seeds", "failures", "largest_error", "largest_ratio", "largest_share")
 

@@ -15,13 +15,16 @@ def sequences(budget: str, *sizes: tuple[int, int]) -> dict[str, Shape]:
     return {f"b{batch}_s{seq}": Shape({"batch": batch, "seq": seq}, budget=budget) for batch, seq in sizes}
 
 
-def bert(name: str, model: str, inputs: str, shapes: dict[str, Shape], mask: str | None = None) -> Case:
+def bert(
+    name: str, model: str, inputs: str, shapes: dict[str, Shape], mask: str | None = None, short: str = "quick"
+) -> Case:
+    """A classifier; ``short`` is the budget from which a short sequence alone is checked as well."""
     return Case(
         name,
         model=f"models.bert:{model}",
         inputs=f"models.bert:{inputs}",
         shapes=shapes,
-        parity_shapes={"b1_s17": {"batch": 1, "seq": 17}},
+        parity_shapes=sequences(short, (1, 17)),
         unit="sequence",
         mask=mask,
         preload=("transformers.models.bert.modeling_bert",),
@@ -43,10 +46,10 @@ BASE = (
 CASES: tuple[Case, ...] = (
     bert("bert_tiny", "tiny", "full_mask", SMALL),
     bert("bert_tiny_padded", "tiny", "padded_mask", PADDED, mask="attention_mask"),
-    bert("bert_tiny_no_mask", "tiny", "no_mask", PADDED),
+    bert("bert_tiny_no_mask", "tiny", "no_mask", sequences("normal", (8, 64), (8, 128))),
     bert("bert_mini", "mini", "full_mask", SMALL),
     bert("bert_mini_padded", "mini", "padded_mask", PADDED, mask="attention_mask"),
-    bert("bert_base", "base", "full_mask", BASE),
+    bert("bert_base", "base", "full_mask", BASE, short="normal"),
 )
 if os.environ.get("PARITYGATE_BERT"):
     CASES += (bert("bert_checkpoint", "checkpoint", "checkpoint_sentences", BASE, mask="attention_mask"),)
