@@ -38,7 +38,7 @@ class Budget:
 BUDGETS = {
     budget.name: budget
     for budget in (
-        Budget("quick", seconds=0.35, precision=0.03, launches=1, open_deadline=60.0),
+        Budget("quick", seconds=0.3, precision=0.03, launches=1, open_deadline=60.0),
         Budget("normal", seconds=2.0, precision=0.01, launches=3, open_deadline=180.0),
         Budget("long", seconds=10.0, precision=0.005, launches=5, open_deadline=600.0),
     )

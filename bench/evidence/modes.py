@@ -1,4 +1,4 @@
-"""Makes ``reports/evidence/sdpa_modes.csv``: is the second mode of SDPA a matter of the process, or of the moment?
+"""Makes ``reports/evidence/sdpa_modes.csv``: whether SDPA's second mode is of the process or of the moment.
 
     python -m bench.evidence.modes --launches 20
 
