@@ -136,7 +136,8 @@ def _decide(timing: Timing, seconds: float, precision: float) -> bool:
     """Whether enough is known; the reason is kept the first time."""
     if timing.stop:
         return True
-    if len(timing.blocks) < MIN_ROUNDS:
+    short = timing.blocks and timing.blocks[0] * timing.plan.calls * timing.plan.samples < 2 * BLOCK_SECONDS
+    if len(timing.blocks) < (INTERVAL_ROUNDS if short else MIN_ROUNDS):  # long blocks would cost too much
         return False
     bounds = median_interval(timing.blocks)
     if bounds is not None:

@@ -134,7 +134,7 @@ class Running:
         self.project, self.log = project, project.path / "output.txt"
         with self.log.open("wb") as file:
             self.process = subprocess.Popen(
-                command, cwd=project.path, stdout=file, stderr=file, start_new_session=True
+                command, cwd=project.path, stdout=file, stderr=file, start_new_session=True, preexec_fn=_hear_ctrl_c
             )
 
     @property
@@ -167,6 +167,11 @@ class Running:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def _hear_ctrl_c() -> None:
+    """In the new process: a shell that started us in the background has SIGINT ignored, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:

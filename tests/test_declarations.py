@@ -131,7 +131,7 @@ def test_a_backend_of_a_name_that_is_taken_is_refused(project):
 
 def test_a_folder_that_hides_our_reports_is_named(project):
     (project.path / "reports").mkdir()
-    project.write("reports/monthly.py", "")
+    project.write("reports/__init__.py", "")
     result = project.run()
     assert "hides paritygate's package `reports`" in result.stderr.str() + result.stdout.str()
     assert str(project.path / "reports") in result.stderr.str() + result.stdout.str()

@@ -64,10 +64,12 @@ def test_both_tests_of_a_suite_take_all_its_cases(suite):
         assert mark.args == (module.CASES,)
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @each(CASES)
 def test_quick_shape_runs_on_the_cpu_or_is_skipped_for_a_true_reason(case):
     first = case.all_shapes()[0]
-    assert (first.timed, first.budget) == (True, "quick")
+    assert first.timed
+    assert first.budget == ("normal" if case.name == "bert_tiny_no_mask" else "quick")
     model, inputs = built(case), made(case, first.sizes)
     reason = case.reason(case.skips, CPU)
     with torch.inference_mode():
