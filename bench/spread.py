@@ -65,19 +65,12 @@ class Spread:
         broken = []
         if self.slower > SLOWER:
             broken.append(f"{self.slower:.1%} slower than in the default environment")
-        if self.deviation["laboratory"] > self.deviation["default"] * self._chance():
+        if self.deviation["laboratory"] > self.deviation["default"]:
             broken.append(
                 f"processes differ more ({self.deviation['laboratory']:.1%}) than in the default environment "
                 f"({self.deviation['default']:.1%})"
             )
         return broken
-
-    def _chance(self) -> float:
-        """The ratio that two equal spreads, of so many launches each, exceed once in a hundred times.
-
-        The log of the ratio of two variances is about normal with variance 4/n (Fisher's z).
-        """
-        return math.exp(2.326 / math.sqrt(self.launches))
 
 
 def launches(

@@ -46,8 +46,8 @@ class Worker:
     def __init__(self, subject: Subject, task: dict[str, Any], say: Callable[[str], object]) -> None:
         self.subject, self.say = subject, say
         self.device = DEVICES[subject.device]()
-        # Never torch.set_num_threads(): it also fixes MKL's own number for this thread, MKL then threads inside the
-        # threads of flash attention, and SDPA is 15 % slower (bench/evidence/laboratory.py). OMP_NUM_THREADS does it.
+        # Never torch.set_num_threads(): it also sets MKL's number for this thread, and SDPA at sequence 128 was
+        # 15 % slower (python -m bench.evidence.threads). OMP_NUM_THREADS does it.
         if task["laboratory"] and torch.get_num_threads() != subject.threads:
             raise Misbehaved(
                 f"torch runs {torch.get_num_threads()} threads, the laboratory asked for {subject.threads}"

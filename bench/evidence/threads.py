@@ -1,0 +1,58 @@
+"""Shows what ``torch.set_num_threads`` costs, called with the number of threads that holds already.
+
+    python -m bench.evidence.threads --launches 10
+
+Fresh laboratory processes in turn, one of each kind a launch: eager attention 4x8x128x64 with and without the
+call. Prints the medians and the ratio, paired within launches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import random
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from bench import laboratory, machine
+
+SCRIPT = """
+import statistics, sys, time, torch
+if sys.argv[1] == "call":
+    torch.set_num_threads(torch.get_num_threads())
+attention = torch.nn.functional.scaled_dot_product_attention
+sets = [tuple(torch.randn(4, 8, 128, 64) for _ in range(3)) for _ in range(4)]
+times = []
+with torch.inference_mode():
+    for turn in range(2000):
+        start = time.perf_counter()
+        attention(*sets[turn % 4])
+        times.append(time.perf_counter() - start)
+print(statistics.median(times[500:]))
+"""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--launches", type=int, default=10)
+    arguments = parser.parse_args()
+    cache = Path(".paritygate/cache").absolute()
+    environ = laboratory.environment(os.environ, threads=machine.threads(), cache=cache, laboratory=True)
+    found: dict[str, list[float]] = {"call": [], "none": []}
+    for _ in range(arguments.launches):
+        for kind in random.sample(list(found), 2):
+            command = [sys.executable, "-c", SCRIPT, kind]
+            done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
+            found[kind].append(float(done.stdout))
+    ratios = [math.log(a / b) for a, b in zip(found["call"], found["none"], strict=True)]
+    print(f"without the call {statistics.median(found['none']) * 1e3:.3f} ms, with it "
+          f"{statistics.median(found['call']) * 1e3:.3f} ms; ratio {math.exp(statistics.median(ratios)):.3f} "
+          f"({math.exp(min(ratios)):.3f} to {math.exp(max(ratios)):.3f})")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
