@@ -47,7 +47,7 @@ class Worker:
         self.subject, self.say = subject, say
         self.device = DEVICES[subject.device]()
         # Never torch.set_num_threads(): it also sets MKL's number for this thread, and SDPA at sequence 128 was
-        # 15 % slower (python -m bench.evidence.threads). OMP_NUM_THREADS does it.
+        # some 15 % slower (python -m bench.evidence.threads). OMP_NUM_THREADS does it.
         if task["laboratory"] and torch.get_num_threads() != subject.threads:
             raise Misbehaved(
                 f"torch runs {torch.get_num_threads()} threads, the laboratory asked for {subject.threads}"
