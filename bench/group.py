@@ -7,22 +7,22 @@ is what is timed.
 from __future__ import annotations
 
 import random
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import advice, machine, timing
+from bench import advice, filling, timing
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Cell, Group, Target
+from bench.contestant import BLOCK_DEADLINE, Contestant
 from bench.launch import Ended, ForkServer, ServerFailed, Worker
 from bench.lock import timing_lock
-from bench.record import Record, Status
+from bench.record import Status
+from bench.watch import Watch
 
-BLOCK_DEADLINE = 30.0  # beyond ten times what is expected: a machine that others use can stall a team of threads
 OWN_STAGES = ("importing", "making inputs", "running eager", "keeping")  # of the reference worker: nothing to compare
 
 
@@ -68,7 +68,7 @@ class GroupRun:
         eager = Cell(self.case, self.shape, Target(group.device, "eager", group.dtype))
         unreported = [eager] if timed and eager not in cells and self._wants(eager) else []
         self.cells = [*cells, *unreported]
-        self.records = {cell.id: _blank(cell) for cell in self.cells}
+        self.records = {cell.id: filling.blank(cell) for cell in self.cells}
         self.workers: dict[str, Worker] = {}
         self.timings: dict[str, list[timing.Timing]] = {}
         self.warnings: dict[str, list[str]] = {}
@@ -102,7 +102,7 @@ class GroupRun:
         eager = self.timings.get(self._id("eager"), [])
         for cell in self.cells:
             if self.records[cell.id].status is Status.OK and cell.id in self.timings:
-                _complete(self.records[cell.id], cell.units, self.timings[cell.id], eager)
+                filling.timed(self.records[cell.id], cell.units, self.timings[cell.id], eager)
                 self.records[cell.id].warnings = list(dict.fromkeys(self.warnings.get(cell.id, [])))
 
     def close(self) -> None:
@@ -170,10 +170,10 @@ class GroupRun:
         """What a reference worker that did not come back means; whether cells can be opened all the same."""
         if end.stage.startswith("making what "):
             backend = end.stage.removeprefix("making what ").removesuffix(" needs")
-            _end(self.records[self._id(backend)], end)
+            filling.ended(self.records[self._id(backend)], end)
             return True
         for record in self.records.values():
-            _end(record, end)
+            filling.ended(record, end)
             if end.status is not Status.SKIPPED and not end.stage.startswith(OWN_STAGES):
                 record.status, record.reason = Status.UNCHECKED, f"no reference: {end.status}, {end.reason}"
         return False
@@ -193,7 +193,7 @@ class GroupRun:
                 try:
                     self._open(cell, launch)
                 except Ended as end:
-                    _end(self.records[cell.id], end)
+                    filling.ended(self.records[cell.id], end)
 
     def _open(self, cell: Cell, launch: int) -> None:
         """Open a cell's worker. One that had to compile is replaced by one that finds the cache warm: peak
@@ -222,11 +222,11 @@ class GroupRun:
         part["facts"].pop("cold", None)
         if launch == 0:
             exported = record.prepare_cold_seconds if cell.target.backend == "onnxruntime" else None
-            _fill(record, part, self.facts)
+            filling.opened(record, part, self.facts)
             if exported is not None:
                 record.prepare_cold_seconds = exported + part["prepare_seconds"]
         elif part["status"] != Status.OK:
-            _fill(record, part, self.facts)
+            filling.opened(record, part, self.facts)
         if record.status is Status.OK and (cell in self.timed or (self.timed and cell.target.backend == "eager")):
             self.workers[cell.id] = worker
             worker.park()
@@ -240,7 +240,7 @@ class GroupRun:
         rng = random.Random()  # the order must not be the same in every run
         self._say(f"measuring {len(contestants)} cells")
         with timing_lock(self.laboratory.tell):
-            watch = _Watch([worker.pid for worker in self.workers.values()])
+            watch = Watch([worker.pid for worker in self.workers.values()])
             measured = timing.measure(
                 contestants,
                 seconds=seconds,
@@ -258,7 +258,7 @@ class GroupRun:
                 record.facts |= self.workers[cell_id].ask({"op": "finish"}, BLOCK_DEADLINE)["facts"]
                 record.facts.pop("cold", None)
             except Ended as end:
-                _end(record, end)
+                filling.ended(record, end)
                 continue
             self.timings.setdefault(cell_id, []).append(result)
             found = advice.advise(result.blocks, result.warm, conditions)
@@ -271,103 +271,3 @@ class GroupRun:
                 record.facts["known_gap"] = reason
             elif record.status is Status.OK:
                 record.facts["gap_closed"] = reason
-
-
-class Contestant:
-    """A parked worker as timing sees it."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.seconds_per_call: float | None = None
-        self.rng = random.Random()  # which timed answer is checked must not be foreseeable
-
-    def block(self, calls: int, samples: int) -> Sequence[float]:
-        """One block in the worker, which is awake only for it."""
-        deadline = BLOCK_DEADLINE
-        if self.seconds_per_call is not None:
-            deadline += 10 * self.seconds_per_call * (calls * samples + 1)
-        request = {"op": "block", "calls": calls, "samples": samples, "keep": self.rng.randrange(samples)}
-        try:
-            times: list[float] = self.worker.ask(request, deadline)["times"]
-        except Ended as end:
-            self.worker.close()
-            raise timing.Dropped(end) from end
-        self.worker.park()
-        self.seconds_per_call = statistics.median(times)
-        return times
-
-
-class _Watch:
-    """Looks at the machine from here to ``conditions()``: what was stolen, what others used."""
-
-    def __init__(self, pids: list[int]) -> None:
-        self.pids: list[int | str] = [*pids, "self"]
-        self.processors = machine.processor_times()
-        self.busy, self.own = machine.busy_time(), self._own()
-
-    def conditions(self) -> advice.Conditions:
-        """The shares since this was made."""
-        now = machine.processor_times()
-        total = max(1, now[1] - self.processors[1])
-        foreign = (machine.busy_time() - self.busy) - (self._own() - self.own)
-        return advice.Conditions(machine.steal(self.processors, now), max(0.0, foreign / total))
-
-    def _own(self) -> int:
-        return sum(machine.process_time(pid) for pid in self.pids)
-
-
-def _blank(cell: Cell) -> Record:
-    return Record(
-        cell=cell.id, case=cell.case.name, shape=cell.shape.name, device=cell.target.device,
-        backend=cell.target.backend, dtype=cell.target.dtype, status=Status.OK, unit=cell.case.unit,
-        units=cell.units,
-    )  # fmt: skip
-
-
-def skipped(cell: Cell, reason: str) -> Record:
-    """The record of a cell that cannot run here."""
-    record = _blank(cell)
-    record.status, record.reason = Status.SKIPPED, reason
-    return record
-
-
-def _end(record: Record, end: Ended) -> None:
-    record.status, record.reason = end.status, end.reason
-    if end.trace:
-        record.facts["trace"] = end.trace
-
-
-def _fill(record: Record, part: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Complete a record with what a worker's ``open`` found."""
-    shared = dict(facts)
-    record.parameters, record.flops = shared.pop("parameters", None), shared.pop("flops", None)
-    for name, value in part.items():
-        setattr(record, name, value)
-    record.status = Status(part["status"])
-    record.facts = part["facts"] | shared
-
-
-def _complete(record: Record, units: int, launches: list[timing.Timing], eager: list[timing.Timing]) -> None:
-    """Complete a record with its timings, a list of one for each launch."""
-    blocks = [block for launch in launches for block in launch.blocks]
-    record.samples = [sample for launch in launches for sample in launch.samples]
-    if len(record.samples) > timing.KEPT_SAMPLES:
-        step = len(record.samples) / timing.KEPT_SAMPLES
-        record.samples = [record.samples[int(i * step)] for i in range(timing.KEPT_SAMPLES)]
-    record.blocks = [launch.blocks for launch in launches]
-    record.throughput = units / statistics.median(blocks)
-    record.latency_p50, record.latency_p90, record.latency_p99 = (
-        timing.quantile(record.samples, share) for share in (0.5, 0.9, 0.99)
-    )
-    bounds = timing.median_interval(blocks)
-    record.interval_low, record.interval_high = bounds or (None, None)
-    record.launches = len(launches)
-    record.calls_per_sample = launches[0].plan.calls
-    record.samples_seen = sum(launch.seen for launch in launches)
-    record.stop = "precision" if all(launch.stop == "precision" for launch in launches) else "budget"
-    if record.backend == "eager":
-        record.speedup = 1.0
-        return
-    ratios = [r for mine, base in zip(launches, eager, strict=False) if (r := timing.ratio(base, mine)) is not None]
-    if ratios:
-        record.speedup, record.speedup_low, record.speedup_high = timing.over_launches(ratios)

@@ -17,11 +17,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import laboratory, machine, targets
+from bench import filling, laboratory, machine, targets
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Case, Cell, DeclarationError, Group, Target, cell_of
-from bench.group import GroupRun, Laboratory, skipped
+from bench.group import GroupRun, Laboratory
 from bench.launch import ForkServer
 from bench.progress import Progress
 from bench.record import Record, Run, Status
@@ -149,7 +149,7 @@ class Matrix:
         members = self.members[group]
         for cell in members:
             if reason := self.unavailable(cell):
-                self.records[cell.id] = skipped(cell, reason)
+                self.records[cell.id] = filling.skipped(cell, reason)
                 self._emit_once(cell.id)
         cells = self._runnable(members)
         if not cells:

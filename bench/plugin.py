@@ -9,9 +9,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -19,30 +18,16 @@ from typing import Any
 
 import pytest
 
-from bench import backends, exitstatus, hookspecs, paths, targets
-from bench.budgets import BUDGETS
-from bench.case import Cell, DeclarationError
-from bench.exitstatus import Outcome
+from bench import exitstatus, hookspecs, options, paths, targets
+from bench.case import DeclarationError
+from bench.handle import CellHandle
 from bench.hookspecs import RUN
+from bench.items import MATRIX, OUTCOME, cell_of_item, is_throughput
 from bench.matrix import Matrix, new_run
 from bench.progress import Progress, Times, counted, duration
-from bench.record import Record, Run, Status
-
-MATRIX = pytest.StashKey[Matrix]()
-OUTCOME = pytest.StashKey[Outcome]()
-CLOCK = pytest.StashKey["ReplayClock"]()
-TALLY = pytest.StashKey["Tally"]()
-
-XDIST_REASON = "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
-# (option, ini twin, default, what it does)
-OPTIONS = (
-    ("--bench-targets", "bench_targets", "present", 'what to run, e.g. "cpu", "compile,eager", "cpu-*-fp32"; '
-     "default: every device present, the default backends, fp32"),
-    ("--bench-budget", "bench_budget", "quick", "how much time to spend: quick, normal or long"),
-    ("--bench-lab", "bench_lab", "on", "on: measure in laboratory conditions; off: in the environment as it is"),
-    ("--bench-seed", "bench_seed", "0", "seed of weights and inputs, a whole number"),
-    ("--bench-memory", "bench_memory", "auto", "bytes a worker may allocate, e.g. 8G; auto: 90 %% of what is free"),
-)  # fmt: skip
+from bench.record import Run
+from bench.replay import FallbackBenchmark, attach_clock
+from bench.tally import TALLY, Tally
 
 
 def _refuse_to_be_hidden() -> None:
@@ -59,62 +44,12 @@ def _refuse_to_be_hidden() -> None:
 _refuse_to_be_hidden()
 
 
-class ReplayClock:
-    """A clock for pytest-benchmark that shows times a worker has measured: it is advanced, it never runs."""
-
-    __name__ = "worker_clock"
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """The time shown."""
-        return self.now
-
-    def replay(self, times: Iterator[float]) -> None:
-        """Advance by the next of the times."""
-        self.now += next(times)
-
-
-class Tally:
-    """A plugin of its own: gathers from reports what the exit status is made of, also from xdist's workers."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
-        self.foreign_failures = 0
-        self.cell_functions = 0
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note our outcome, or that something failed that is not ours."""
-        found = getattr(report, "paritygate", None)
-        if found is not None:
-            self.outcomes.append(Outcome(**found | {"status": Status(found["status"])}))
-        if report.failed and not (found is not None and found["judged"]):
-            self.foreign_failures += 1
-
-
-class FallbackBenchmark:
-    """Stands in for pytest-benchmark's fixture under ``-p no:benchmark``: cells are measured, no table is made."""
-
-    @pytest.fixture
-    def benchmark(self) -> None:
-        """Nothing to hand times to."""
-
-
 # -- options and configuration
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options and their ini twins."""
-    group = parser.getgroup("paritygate", "paritygate: same answers, no slower")
-    for option, ini, default, text in OPTIONS:
-        group.addoption(option, metavar="VALUE", default=None, help=f"{text} (ini: {ini})")
-        parser.addini(ini, text.replace("%%", "%"), default=default)
-    group.addoption(
-        "--bench-strict", action="store_true", default=None,
-        help="unchecked cells end with status 15, and a known gap that has closed is a failure (ini: bench_strict)",
-    )  # fmt: skip
-    parser.addini("bench_strict", "see --bench-strict", type="bool", default=False)
+    options.add(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -137,34 +72,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Make the matrix; here and not at configure, because conftests of suites may add backends."""
     config = session.config
-    budget = BUDGETS.get(_option(config, "bench_budget"))
-    if budget is None:
-        raise pytest.UsageError(
-            f"--bench-budget: {_option(config, 'bench_budget')!r} must be one of {', '.join(BUDGETS)}"
-        )
-    lab, seed = _option(config, "bench_lab"), _option(config, "bench_seed")
-    if lab not in ("on", "off"):
-        raise pytest.UsageError(f"--bench-lab: {lab!r} must be on or off")
-    if not re.fullmatch(r"\d{1,9}", seed):
-        raise pytest.UsageError(f"--bench-seed: {seed!r} must be a whole number from 0 to 999999999")
-    table = _backends(config)
-    try:
-        chosen = targets.select(_option(config, "bench_targets"), table)
-    except targets.TargetError as error:
-        raise pytest.UsageError(str(error)) from None
+    settings = options.read(config)
 
     def home() -> Path:
         return paths.home(config.rootpath)
 
     config.stash[MATRIX] = Matrix(
         home,
-        budget=budget,
-        chosen=chosen,
-        backends=table,
-        controlled=lab == "on",
-        seed=int(seed),
-        memory=_bytes(_option(config, "bench_memory")),
-        progress=_progress(config, Times(paths.find(config.rootpath) / "times.json", budget.name, budget.launches)),
+        budget=settings.budget,
+        chosen=settings.targets,
+        backends=settings.backends,
+        controlled=settings.controlled,
+        seed=settings.seed,
+        memory=settings.memory,
+        progress=_progress(
+            config, Times(paths.find(config.rootpath) / "times.json", settings.budget.name, settings.budget.launches)
+        ),
         emit=lambda record: config.hook.pytest_paritygate_record(config=config, run=config.stash[RUN], record=record),
     )
     shared = getattr(config, "workerinput", {}).get("paritygate_run")
@@ -182,7 +105,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """One line: under what conditions this run measures, and which devices are not here."""
     absent = [f"{device}: {why}" for device in targets.DEVICE_DTYPES if (why := targets.absent(device))]
-    conditions = f"budget {_option(config, 'bench_budget')}, laboratory {_option(config, 'bench_lab')}"
+    conditions = f"budget {options.value(config, 'bench_budget')}, laboratory {options.value(config, 'bench_lab')}"
     return "paritygate: " + "; ".join([conditions, *absent])
 
 
@@ -220,24 +143,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def place(numbered: tuple[int, pytest.Item]) -> tuple[int, int, int]:
         number, item = numbered
-        cell = _cell(item)
+        cell = cell_of_item(item)
         group = item if cell is None else cell.group
-        return first.setdefault(group, number), int(_is_throughput(item)), number
+        return first.setdefault(group, number), int(is_throughput(item)), number
 
     items[:] = [item for _, item in sorted(enumerate(items), key=place)]
     for item in items:
-        if _cell(item) is not None and _is_throughput(item):
-            _attach_clock(config, item)
+        if cell_of_item(item) is not None and is_throughput(item):
+            attach_clock(config, item)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks for the estimate
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Tell the matrix what was selected."""
     config = session.config
-    ours = [(item, cell) for item in session.items if (cell := _cell(item)) is not None]
+    ours = [(item, cell) for item in session.items if (cell := cell_of_item(item)) is not None]
     alone = hasattr(config, "workerinput")  # xdist: this worker runs some of these, and none is timed
     config.stash[MATRIX].plan(
-        (cell for _, cell in ours), () if alone else (cell for item, cell in ours if _is_throughput(item))
+        (cell for _, cell in ours), () if alone else (cell for item, cell in ours if is_throughput(item))
     )
     if ours and not config.option.collectonly:
         _ensure_run(config)
@@ -255,89 +178,11 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     seconds, known = matrix.progress.times.estimate(groups)
     among = counted(len(groups), "group")
     basis = "from the last run" if known == len(groups) else f"{len(groups) - known} of {among} guessed"
-    cells = counted(len({cell.id for item in items if (cell := _cell(item)) is not None}), "cell")
+    cells = counted(len({cell.id for item in items if (cell := cell_of_item(item)) is not None}), "cell")
     return f"paritygate: {cells} in {among}, about {duration(seconds)} ({basis})"
 
 
 # -- running
-
-
-class CellHandle:
-    """What a test gets as ``cell``: the cell's id and record, and the two things to ask of it."""
-
-    def __init__(self, cell: Cell, item: pytest.Item) -> None:
-        self._cell, self._item = cell, item
-        self._matrix = item.config.stash[MATRIX]
-
-    @property
-    def id(self) -> str:
-        """``case-shape-device-backend-dtype``."""
-        return self._cell.id
-
-    @property
-    def record(self) -> Record:
-        """What is known of the cell so far."""
-        return self._matrix.checked(self._cell)
-
-    def assert_parity(self) -> None:
-        """Fail unless the cell's answers agree with the reference."""
-        record = self.record
-        self._note(record)
-        if record.status is Status.OK:
-            if "gap_closed" in record.facts and _strict(self._item.config):
-                self._fail(record, f"{self.id}: gap closed ({record.facts['gap_closed']}); remove it from known_gaps")
-            return
-        if record.facts.get("known_gap"):
-            pytest.xfail(f"known gap: {record.facts['known_gap']} ({record.reason})")
-        self._fail(record, _explain(record))
-
-    def measure(self, benchmark: Any = None) -> None:
-        """Time the cell, together with its group, and hand the times to pytest-benchmark's fixture."""
-        record = self.record
-        off = benchmark is not None and not getattr(benchmark, "enabled", True)
-        if record.status is Status.OK and not off:
-            record = self._matrix.measured(self._cell)
-        self._note(record)
-        if record.status is not Status.OK:
-            self._fail(record, _explain(record))
-        if benchmark is None:
-            return
-        clock = self._item.stash[CLOCK]
-        times = record.samples or [0.0]
-        benchmark.extra_info.update(_extra_info(record))
-        benchmark.pedantic(clock.replay, args=(iter([*times, 0.0]),), rounds=len(times), iterations=1)
-
-    def _note(self, record: Record, judged: bool = False) -> None:
-        self._item.stash[OUTCOME] = Outcome(
-            self.id, "throughput" if _is_throughput(self._item) else "parity", record.status, judged,
-            record.measured, "gap_closed" in record.facts,
-        )  # fmt: skip
-
-    def _fail(self, record: Record, message: str) -> None:
-        self._note(record, judged=True)
-        pytest.fail(message, pytrace=False)
-
-    def skip_if_due(self) -> None:
-        """Skip here, in the fixture, so that ``benchmark`` is never set up for a cell that is not timed."""
-        item = self._item
-        throughput = _is_throughput(item)
-        if throughput and hasattr(item.config, "workerinput"):
-            record = Record(self.id, "", "", "", "", "", Status.SKIPPED)
-            self._note(record)
-            pytest.skip(XDIST_REASON)
-        record = self.record
-        if record.status in (Status.SKIPPED, Status.UNCHECKED):
-            self._note(record)
-            pytest.skip(record.reason)
-        if throughput and record.status is not Status.OK and self._told_by_parity_item():
-            self._note(record)
-            pytest.skip(f"{record.status}: see its test_parity")
-
-    def _told_by_parity_item(self) -> bool:
-        """Whether the cell's test_parity has run and told that it is not ok; ``--benchmark-only`` skips it, say."""
-        told = [other.stash.get(OUTCOME, None) for other in self._item.session.items
-                if _cell(other) == self._cell and not _is_throughput(other)]  # fmt: skip
-        return any(outcome is not None and outcome.status is not Status.OK for outcome in told)
 
 
 @pytest.fixture
@@ -350,7 +195,7 @@ def cell(request: pytest.FixtureRequest) -> CellHandle:
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Close a group after its last item."""
-    here, there = _cell(item), None if nextitem is None else _cell(nextitem)
+    here, there = cell_of_item(item), None if nextitem is None else cell_of_item(nextitem)
     if here is not None and (there is None or there.group != here.group):
         item.config.stash[MATRIX].close_group()
 
@@ -404,7 +249,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     tally = config.stash[TALLY]
     session.exitstatus = exitstatus.exit_status(
-        session.exitstatus, tally.outcomes, tally.foreign_failures, strict=_strict(config), timing=_timing(config)
+        session.exitstatus,
+        tally.outcomes,
+        tally.foreign_failures,
+        strict=options.strict(config),
+        timing=options.timing(config),
     )
     nothing = tally.cell_functions and not tally.outcomes and session.exitstatus == pytest.ExitCode.OK
     if nothing and not tally.foreign_failures:
@@ -412,39 +261,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 # -- helpers
-
-
-def _option(config: pytest.Config, name: str) -> str:
-    given = config.getoption(f"--{name.replace('_', '-')}")
-    return str(config.getini(name) if given is None else given).strip()
-
-
-def _strict(config: pytest.Config) -> bool:
-    return bool(config.getoption("--bench-strict") or config.getini("bench_strict"))
-
-
-def _timing(config: pytest.Config) -> bool:
-    """Whether measuring is on, as far as pytest-benchmark's options say."""
-    return not (config.getoption("benchmark_disable", False) or config.getoption("benchmark_skip", False))
-
-
-def _bytes(text: str) -> int | None:
-    if text == "auto":
-        return None
-    found = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?B)?", text, re.IGNORECASE)
-    if not found or int(found[1]) == 0:
-        raise pytest.UsageError(f'--bench-memory: {text!r} must be auto or a size such as "8G" or "500M"')
-    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[found[2].upper()]
-
-
-def _backends(config: pytest.Config) -> dict[str, backends.Backend]:
-    table = dict(backends.BACKENDS)
-    for added in config.hook.pytest_paritygate_backends(config=config):
-        for name, module in added.items():
-            if name in table:
-                raise pytest.UsageError(f"pytest_paritygate_backends: there is a backend {name!r} already")
-            table[name] = backends.Backend(name, module)
-    return table
 
 
 def _progress(config: pytest.Config, times: Times) -> Progress:
@@ -478,45 +294,6 @@ def _ensure_run(config: pytest.Config) -> None:
     if RUN not in config.stash:
         matrix = config.stash[MATRIX]
         config.stash[RUN] = new_run(config.rootpath, matrix.budget, matrix.controlled, matrix.seed)
-
-
-def _cell(item: pytest.Item) -> Cell | None:
-    found = getattr(item, "callspec", None)
-    value = found.params.get("cell") if found is not None else None
-    return value if isinstance(value, Cell) else None
-
-
-def _is_throughput(item: pytest.Item) -> bool:
-    return "benchmark" in getattr(item, "fixturenames", ())
-
-
-def _attach_clock(config: pytest.Config, item: pytest.Item) -> None:
-    """Give the item a replaying clock, and pytest-benchmark a marker that names it.
-
-    Only the closest ``benchmark`` marker counts there, so a user's own is copied into ours.
-    """
-    clock = item.stash[CLOCK] = ReplayClock()
-    if not config.pluginmanager.hasplugin("benchmark"):
-        return
-    cell = _cell(item)
-    own = item.get_closest_marker("benchmark")
-    given = {"group": str(cell.group) if cell else None} | (dict(own.kwargs) if own else {})
-    item.add_marker(pytest.mark.benchmark(**given | {"timer": clock}), append=False)
-    # A cell that fails before it is measured has said why; that its fixture was not used says nothing more.
-    item.add_marker(pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all"))
-
-
-def _explain(record: Record) -> str:
-    text = f"{record.cell}: {record.status}: {record.reason}"
-    trace = record.facts.get("trace", "")
-    return f"{text}\n{trace}" if trace else text
-
-
-def _extra_info(record: Record) -> dict[str, Any]:
-    names = ("throughput", "unit", "speedup", "error", "error_share", "peak_bytes", "prepare_seconds", "accuracy")
-    plain = {name: getattr(record, name) for name in names if getattr(record, name) is not None}
-    facts = {name: value for name, value in record.facts.items() if isinstance(value, str | int | float | bool)}
-    return {"cell": record.cell, "status": str(record.status)} | plain | {"facts": facts}
 
 
 def _xdist_controls(config: pytest.Config) -> bool:

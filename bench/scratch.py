@@ -41,8 +41,10 @@ class Scratch:
 
     def save_answers(self, name: str, sets: list[list[np.ndarray[Any, Any]]]) -> None:
         """Keep the outputs of every input set."""
-        arrays = {f"{s}_{o}": array for s, outputs in enumerate(sets) for o, array in enumerate(outputs)}
-        np.savez(self.folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {
+            f"{s}_{o}": array for s, outputs in enumerate(sets) for o, array in enumerate(outputs)
+        }
+        np.savez(self.folder / f"{name}.npz", **arrays)
 
     def load_answers(self, name: str) -> list[list[np.ndarray[Any, Any]]] | None:
         """What ``save_answers`` kept, or None where there is none."""

@@ -20,7 +20,8 @@ from bench import laboratory, machine, timing
 from bench.backends import BACKENDS
 from bench.budgets import BUDGETS
 from bench.case import Case, Cell, Target
-from bench.group import Contestant, GroupRun, Laboratory
+from bench.contestant import Contestant
+from bench.group import GroupRun, Laboratory
 from bench.launch import ForkServer
 from bench.lock import timing_lock
 from bench.record import Status

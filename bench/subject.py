@@ -169,7 +169,8 @@ class Subject:
             else leaf
             for leaf in flatten(inputs)
         ]
-        return rebuild(inputs, moved)  # type: ignore[no-any-return]
+        same: Inputs = rebuild(inputs, moved)
+        return same
 
     def inputs(self) -> list[Inputs]:
         """The input sets that the reference worker kept."""

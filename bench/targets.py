@@ -107,4 +107,5 @@ def unavailable(target: Target, backends: Mapping[str, Backend]) -> str | None:
     if reason is not None:
         return f"{target.device}: {reason}"
     module = importlib.import_module(backends[target.backend].module)
-    return module.available(target)  # type: ignore[no-any-return]
+    found: str | None = module.available(target)
+    return found

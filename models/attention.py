@@ -121,9 +121,7 @@ def _operator(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, ca
     return functional.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
 
 
-def _refusal(
-    kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
-) -> str | None:
+def _refusal(kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> str | None:
     """What keeps a kernel from running on these tensors, or None."""
     if query.device.type != "cuda" and kernel in CUDA_ONLY:
         return f"{kernel} attention exists on CUDA only"
@@ -277,9 +275,7 @@ def qkv(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, T
     """Standard normal Q (B, H, L, D), K and V (B, H, S, D): batch, heads, seq, head_dim and keys (or seq)."""
     batch, heads, seq, size = (sizes[name] for name in ("batch", "heads", "seq", "head_dim"))
     keys = sizes.get("keys", seq)
-    query, key, value = (
-        torch.randn(batch, heads, length, size, generator=generator) for length in (seq, keys, keys)
-    )
+    query, key, value = (torch.randn(batch, heads, length, size, generator=generator) for length in (seq, keys, keys))
     return query, key, value
 
 

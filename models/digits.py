@@ -54,9 +54,7 @@ def load(standardised: bool = True) -> tuple[Digits, Digits]:
     return Digits(images[~held], targets[~held]), Digits(images[held], targets[held])
 
 
-def train(
-    epochs: int = 12, lr: float = 0.01, momentum: float = 0.9, batch: int = 32, seed: int = 0
-) -> Weights:
+def train(epochs: int = 12, lr: float = 0.01, momentum: float = 0.9, batch: int = 32, seed: int = 0) -> Weights:
     """The weights of a ``DigitsCNN`` trained by SGD on the digits to learn from: 98 % right in about 4 s.
 
     The same arguments give the same weights on the same machine; the global random state stays untouched.

@@ -9,21 +9,21 @@ from pathlib import Path
 from bench.record import Record, Run
 
 
-def write_csv(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:  # noqa: ARG001
+def write_csv(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
     """One row a cell, columns as in ``reports.frame.COLUMNS``, UTF-8."""
     from reports.frame import from_records  # pandas: only where it is wanted
 
     from_records(run, records).to_csv(path, index=False)
 
 
-def write_parquet(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:  # noqa: ARG001
+def write_parquet(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
     """The same columns with their dtypes."""
     from reports.frame import from_records
 
     from_records(run, records).to_parquet(path, engine="pyarrow", index=False)
 
 
-def write_json(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:  # noqa: ARG001
+def write_json(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
     """The whole run with its samples; ``frame.from_json`` and ``jsontext.read_run`` read it."""
     from reports.jsontext import run_text
 

@@ -73,8 +73,10 @@ _RECORD = {  # field of Record that is no metric -> unit, meaning; the metrics s
 
 
 def _columns() -> tuple[Column, ...]:
-    found = [Column(name, TIME if name == "started" else _DTYPE[RUN_SCALARS[field]], unit, meaning)
-             for name, (field, unit, meaning) in _RUN.items()]
+    found = [
+        Column(name, TIME if name == "started" else _DTYPE[RUN_SCALARS[field]], unit, meaning)
+        for name, (field, unit, meaning) in _RUN.items()
+    ]
     for name in (*RECORD_SCALARS, *RECORD_JSON):
         metric = METRIC.get(name)
         unit, meaning = (metric.unit, metric.meaning) if metric else _RECORD.get(name, ("", ""))

@@ -48,8 +48,9 @@ def read_run(path: Path | str) -> tuple[Run, list[Record]]:
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise FileError(f"{path} is not a run written by --bench-report FILE.json ({error!r}); "
-                        "give one that is, or write it again") from error
+        raise FileError(
+            f"{path} is not a run written by --bench-report FILE.json ({error!r}); give one that is, or write it again"
+        ) from error
     if schema > SCHEMA:
         raise FileError(f"{path} has schema {schema}, known are those up to {SCHEMA}: update paritygate")
     try:

@@ -50,12 +50,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the two options and their ini twins."""
     group = parser.getgroup("paritygate")
     group.addoption(
-        "--bench-store", metavar="URL_OR_FILE",
+        "--bench-store",
+        metavar="URL_OR_FILE",
         help="where records are kept: a SQLite file or a database URL "
-             f"(default: ${STORE_VARIABLE}, ini bench_store, then .paritygate/store.sqlite)",
+        f"(default: ${STORE_VARIABLE}, ini bench_store, then .paritygate/store.sqlite)",
     )
     group.addoption(
-        "--bench-report", metavar="FILE", action="append", default=[],
+        "--bench-report",
+        metavar="FILE",
+        action="append",
+        default=[],
         help=f"also write this run to FILE, by suffix: {' '.join(files.WRITERS)}; one file an option",
     )
     parser.addini("bench_store", "a SQLite file (relative to the rootdir) or a database URL for the records")
@@ -114,9 +118,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """Prints the table of this run; with ``-qq`` without the sections that are about nothing bad."""
     if not _tells(config) or exitstatus == pytest.ExitCode.USAGE_ERROR:
         return
@@ -188,8 +190,12 @@ def _open(config: pytest.Config) -> Store:
 
 def _tells(config: pytest.Config) -> bool:
     """Whether this process is the one that tells: there was a run, and it is no worker of xdist."""
-    return (RUN in config.stash and TOLD in config.stash and not config.option.collectonly
-            and not hasattr(config, "workerinput"))
+    return (
+        RUN in config.stash
+        and TOLD in config.stash
+        and not config.option.collectonly
+        and not hasattr(config, "workerinput")
+    )
 
 
 def _records(config: pytest.Config, run: Run) -> Sequence[Record]:

@@ -58,8 +58,11 @@ def headline(run: Run) -> str:
 def summary(run: Run, records: Sequence[Record]) -> str:
     """How many cells ended how; ``run.environment["total_seconds"]``, where known, is the time of it all."""
     ok = [record for record in records if record.status is Status.OK]
-    graphs = {(record.facts["graph_hash"], record.device, record.backend, record.dtype)
-              for record in ok if record.facts.get("graph_hash")}
+    graphs = {
+        (record.facts["graph_hash"], record.device, record.backend, record.dtype)
+        for record in ok
+        if record.facts.get("graph_hash")
+    }
     distinct = f" ({len(graphs)} distinct graphs x targets)" if graphs else ""
     parts = [f"{text.counted(len(ok), 'cell')} ok{distinct}"]
     for status in Status:
@@ -79,22 +82,30 @@ def passed(records: Iterable[Record]) -> bool:
 
 
 def _failures(records: Iterable[Record]) -> list[Item]:
-    return [Item(f"{record.status}  {record.cell}", record.reason or "no reason was given")
-            for record in records if is_failure(record)]
+    return [
+        Item(f"{record.status}  {record.cell}", record.reason or "no reason was given")
+        for record in records
+        if is_failure(record)
+    ]
 
 
 def _gaps(records: Iterable[Record], closed: bool) -> list[Item]:
     fact = "gap_closed" if closed else "known_gap"
-    return [Item(f"{record.cell}: {record.facts[fact]}") for record in records
-            if record.facts.get(fact) and (closed or not record.facts.get("gap_closed"))]
+    return [
+        Item(f"{record.cell}: {record.facts[fact]}")
+        for record in records
+        if record.facts.get(fact) and (closed or not record.facts.get("gap_closed"))
+    ]
 
 
 def _by_reason(records: Iterable[Record], status: Status) -> list[Item]:
     """One line a reason."""
     ended = [record for record in records if record.status is status]
     grouped = _grouped(ended, lambda record: [record.reason or "no reason was given"])
-    return [Item(f"{cells[0] if len(cells) == 1 else text.counted(len(cells), 'cell')}: {reason}")
-            for reason, cells in grouped.items()]
+    return [
+        Item(f"{cells[0] if len(cells) == 1 else text.counted(len(cells), 'cell')}: {reason}")
+        for reason, cells in grouped.items()
+    ]
 
 
 def _warnings(records: Iterable[Record]) -> list[Item]:
@@ -143,8 +154,10 @@ def _footnotes(records: Sequence[Record]) -> list[str]:
         notes.append("~ one launch, no interval")
     if any(record.measured for record in ok):
         notes.append("error: distance from the reference answer; of max: its share of what is allowed")
-        notes.append("prepare: seconds to the first answer, caches warm"
-                     + ("/cold" if any(record.prepare_cold_seconds is not None for record in ok) else ""))
+        notes.append(
+            "prepare: seconds to the first answer, caches warm"
+            + ("/cold" if any(record.prepare_cold_seconds is not None for record in ok) else "")
+        )
     return notes
 
 

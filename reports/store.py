@@ -47,14 +47,17 @@ def _key() -> sa.Column[int]:
 VERSION = sa.Table("paritygate_schema", _META, sa.Column("version", sa.Integer, nullable=False))
 RUNS = sa.Table("runs", _META, _key(), *_columns(RUN_SCALARS, RUN_JSON), sa.UniqueConstraint("id"))
 RECORDS = sa.Table(
-    "records", _META, _key(),
+    "records",
+    _META,
+    _key(),
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id"), nullable=False),
     *_columns(RECORD_SCALARS, RECORD_JSON),
     sa.Column("nan_fields", sa.Text),  # the scalars that were NaN, which SQLite turns into NULL
     sa.UniqueConstraint("run_id", "cell"),
 )
 SAMPLES = sa.Table(
-    "samples", _META,
+    "samples",
+    _META,
     sa.Column("record_number", sa.ForeignKey("records.number"), primary_key=True, autoincrement=False),
     *_columns({}, BULK),
 )
@@ -163,8 +166,10 @@ class Store:
                 return
             for step in range(version, SCHEMA):
                 if step not in MIGRATIONS:
-                    raise StoreError(f"{self.name} has schema {version} and nothing leads from {step} "
-                                     f"to {step + 1}; read it with the paritygate that wrote it")
+                    raise StoreError(
+                        f"{self.name} has schema {version} and nothing leads from {step} "
+                        f"to {step + 1}; read it with the paritygate that wrote it"
+                    )
                 MIGRATIONS[step](connection)
             connection.execute(VERSION.update().values(version=SCHEMA))
 
@@ -174,13 +179,17 @@ class Store:
         if not tables:
             return None
         if VERSION.name not in tables:
-            raise StoreError(f"{self.name} is a database of something else (it has "
-                             f"{', '.join(sorted(tables)[:5])}); nothing was changed: "
-                             "give a file or a database of its own")
+            raise StoreError(
+                f"{self.name} is a database of something else (it has "
+                f"{', '.join(sorted(tables)[:5])}); nothing was changed: "
+                "give a file or a database of its own"
+            )
         version = connection.scalar(sa.select(VERSION.c.version))
         if version is None or version > SCHEMA:
-            raise StoreError(f"{self.name} has schema {version}, known are those up to {SCHEMA}; "
-                             "nothing was changed: update paritygate, or give another --bench-store")
+            raise StoreError(
+                f"{self.name} has schema {version}, known are those up to {SCHEMA}; "
+                "nothing was changed: update paritygate, or give another --bench-store"
+            )
         return int(version)
 
     def _write_ahead(self) -> None:
@@ -211,8 +220,9 @@ def _parsed(url: str | Path) -> sa.URL:
     except (sa.exc.ArgumentError, ValueError):
         # `from None`: SQLAlchemy's message repeats the URL with its password
         masked = re.sub(r"://.*@", "://***@", text).partition("?")[0]
-        raise StoreError(f"{masked!r} is no URL of a database; give the path of a file, "
-                         "or dialect://user@host/name") from None
+        raise StoreError(
+            f"{masked!r} is no URL of a database; give the path of a file, or dialect://user@host/name"
+        ) from None
 
 
 def _name(url: sa.URL) -> str:
@@ -291,8 +301,11 @@ def _advice(what: str) -> str:
     """What to do about a message of the database."""
     for pattern, advice in (
         ("not a database", "Nothing was changed: give another --bench-store, or move that file away"),
-        ("malformed", "The file is damaged, nothing was changed: `sqlite3 FILE .recover` saves what is left; "
-                      "move it away to start a new one"),
+        (
+            "malformed",
+            "The file is damaged, nothing was changed: `sqlite3 FILE .recover` saves what is left; "
+            "move it away to start a new one",
+        ),
         ("locked", f"Another process held it for {BUSY_SECONDS} s: wait, or give another --bench-store"),
         ("readonly|read-only|unable to open", "Give a --bench-store that can be written"),
         ("full", "Make room on the disk, or give another --bench-store"),

@@ -59,8 +59,11 @@ def parity_only(records: Iterable[Record]) -> dict[str, str]:
     for members in shapes:
         if not _has_table(members):
             fine.setdefault(members[0].case, []).extend(r for r in members if r.status is Status.OK)
-    return {case: _fine_line(members, "parity also at" if case in timed else "parity at")
-            for case, members in fine.items() if members}
+    return {
+        case: _fine_line(members, "parity also at" if case in timed else "parity at")
+        for case, members in fine.items()
+        if members
+    }
 
 
 def _by_shape(records: Iterable[Record]) -> list[list[Record]]:
@@ -87,17 +90,20 @@ def _row(record: Record, unit: str) -> Row:
     if record.status is not Status.OK:
         gap = "known gap: " + str(record.facts["known_gap"]) if expected_gap(record) else ""
         return Row(record, (target,), gap or f"{record.status}: {record.reason}".removesuffix(": "))
-    return Row(record, (
-        target,
-        text.rate(record.throughput),
-        text.seconds(record.latency_p50, unit),
-        text.seconds(record.latency_p99, unit),
-        text.ratio(record.speedup, record.speedup_low, record.speedup_high, exact=record.backend == "eager"),
-        text.error(record.error),
-        text.percent(record.error_share),
-        text.memory(record.peak_bytes),
-        _prepare(record),
-    ))
+    return Row(
+        record,
+        (
+            target,
+            text.rate(record.throughput),
+            text.seconds(record.latency_p50, unit),
+            text.seconds(record.latency_p99, unit),
+            text.ratio(record.speedup, record.speedup_low, record.speedup_high, exact=record.backend == "eager"),
+            text.error(record.error),
+            text.percent(record.error_share),
+            text.memory(record.peak_bytes),
+            _prepare(record),
+        ),
+    )
 
 
 def _prepare(record: Record) -> str:

@@ -51,9 +51,7 @@ def memory(value: int | None) -> str:
     return "" if value is None else f"{digits(value / 2**20)} MiB"
 
 
-def ratio(
-    value: float | None, low: float | None = None, high: float | None = None, exact: bool = False
-) -> str:
+def ratio(value: float | None, low: float | None = None, high: float | None = None, exact: bool = False) -> str:
     """``1.31x ±2 %`` with an interval (its half width), ``~1.31x`` without one, ``1.00x`` when exact."""
     if value is None:
         return ""
@@ -100,8 +98,10 @@ def counted(count: int, word: str) -> str:
 
 def printable(text: str) -> str:
     """The text with control and direction characters written out, so that none acts on the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
-                   for char in text.expandtabs(4))
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text.expandtabs(4)
+    )
 
 
 def wilson(share: float, samples: int) -> tuple[float, float]:

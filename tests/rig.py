@@ -54,8 +54,8 @@ class Rig:
             cache=self.cache, scratch=self.folder / str(next(self.numbers)), budget=BUDGET, backends=TABLE,
             threads=THREADS, seed=seed, controlled=True, new_server=lambda launch: self.server,
         )  # fmt: skip
-        where = case.shapes[shape] if shape else case.all_shapes()[0]
-        cells = [Cell(case, where, Target("cpu", backend, dtype)) for backend in backends]  # type: ignore[arg-type]
+        where = next(found for found in case.all_shapes() if found.name == (shape or found.name))
+        cells = [Cell(case, where, Target("cpu", backend, dtype)) for backend in backends]
         run = GroupRun(lab, cells[0].group, cells, cells if timed else [])
         self.made.append(run)
         return run

@@ -118,7 +118,7 @@ class Rigid(Net):
 class Nested(Net):
     """Dicts, tuples, None, numbers: in and out. One answer is an input, one comes twice, one bears an input's name."""
 
-    def forward(  # type: ignore[override]
+    def forward(  # type: ignore[override]  # keywords only, unlike Net
         self, *, x: Tensor, pair: tuple[Tensor, Tensor], factor: int, double: bool
     ) -> dict[str, Any]:
         y = super().forward(x) * factor
@@ -183,4 +183,3 @@ class Segfaulting(Net):
         os.kill(os.getpid(), signal.SIGSEGV)
         time.sleep(60)
         return x
-

@@ -17,8 +17,9 @@ from bench.targets import DEVICE_DTYPES
 
 ROOT = Path(__file__).parent.parent
 OF_THE_PYTEST_PROCESS = ("case", "record", "metrics", "budgets", "targets", "laboratory", "machine", "wire", "launch",
-                         "timing", "advice", "lock", "exitstatus", "progress", "group", "matrix", "plugin",
-                         "hookspecs", "paths")  # fmt: skip
+                         "timing", "advice", "watch", "lock", "exitstatus", "progress", "contestant", "filling",
+                         "group", "matrix", "items", "options", "replay", "handle", "tally", "plugin", "hookspecs",
+                         "paths")  # fmt: skip
 HEAVY = {"torch", "transformers", "onnxruntime", "onnx", "numpy", "pandas", "scipy", "sqlalchemy", "sklearn"}
 
 
@@ -103,7 +104,7 @@ def test_dtypes_of_devices_are_dtypes():
 
 def test_the_readme_names_every_option_and_every_exit_status():
     from bench.exitstatus import Exit
-    from bench.plugin import OPTIONS
+    from bench.options import OPTIONS
 
     readme = (ROOT / "README.md").read_text()
 

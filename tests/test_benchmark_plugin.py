@@ -11,9 +11,12 @@ import pytest
 
 def test_table_and_json_hold_what_was_recorded_and_compare_reads_it(project):
     result = project.run("--benchmark-json=out.json", "--benchmark-autosave")
-    result.stdout.fnmatch_lines([
-        "*benchmark 'one-b8-cpu-fp32': 1 tests*", "test_throughput[[]one-b8-cpu-eager-fp32] *",
-    ])
+    result.stdout.fnmatch_lines(
+        [
+            "*benchmark 'one-b8-cpu-fp32': 1 tests*",
+            "test_throughput[[]one-b8-cpu-eager-fp32] *",
+        ]
+    )
     assert result.ret == 0
     written = json.loads((project.path / "out.json").read_text())["benchmarks"]
     records = project.records(samples=True)

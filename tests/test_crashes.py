@@ -79,12 +79,15 @@ def _misfits(project):
     """A project with a backend for every way to end."""
     for name, act in ENDS.items():
         project.write(f"{name}_backend.py", BACKEND.format(act=act))
-    project.write("conftest.py", f"""
+    project.write(
+        "conftest.py",
+        f"""
         pytest_plugins = ["bench.plugin", "reports.plugin"]
 
         def pytest_paritygate_backends(config):
-            return {({name: f"{name}_backend" for name in ENDS})}
-    """)
+            return { ({name: f"{name}_backend" for name in ENDS}) }
+    """,
+    )
     project.suite("""
         CASES = (Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}, deadline=3),)
     """)

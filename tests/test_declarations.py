@@ -36,7 +36,9 @@ def test_a_bad_value_in_an_ini_file_is_a_usage_error(project):
 
 def test_options_and_their_ini_twins_have_effect(project):
     """The model says in its error what it was given; options stand above ini values."""
-    project.write("my_model.py", """
+    project.write(
+        "my_model.py",
+        """
         import os, random, resource
 
         def Net():
@@ -44,17 +46,21 @@ def test_options_and_their_ini_twins_have_effect(project):
             raise RuntimeError(f"{limit} MiB, arenas {os.environ.get('MALLOC_ARENA_MAX')}, drew {random.random()}")
 
         inputs = None
-    """)
+    """,
+    )
     project.suite('CASES = (Case("one", model="my_model:Net", inputs="my_model:inputs", '
                   'shapes={"b8": {"batch": 8}, "b2": {"batch": 2}}),)\n')  # fmt: skip
-    project.write("pytest.ini", """
+    project.write(
+        "pytest.ini",
+        """
         [pytest]
         bench_targets = cpu-eager-bf16
         bench_budget = normal
         bench_lab = off
         bench_seed = 7
         bench_memory = 3G
-    """)
+    """,
+    )
     ini = project.run(targets=None)
     ini.stdout.fnmatch_lines(["paritygate: budget normal, laboratory off; *"])
     by_ini = project.records()
@@ -87,11 +93,14 @@ def test_a_bad_declaration_is_an_error_that_names_it(project, cases, message):
 
 
 def test_a_cells_test_without_the_fixture_is_an_error_that_names_it(project):
-    project.suite(f"CASES = ({CASE},)\n", """
+    project.suite(
+        f"CASES = ({CASE},)\n",
+        """
         @pytest.mark.cells(CASES)
         def test_parity():
             pass
-    """)
+    """,
+    )
     project.run().stdout.fnmatch_lines(
         ["*test_my_model.py::test_parity: a test marked with cells needs the fixture `cell`*"]
     )
@@ -118,12 +127,15 @@ def test_strings_that_name_nothing_are_failures_of_their_cells(project):
 
 
 def test_a_backend_of_a_name_that_is_taken_is_refused(project):
-    project.write("conftest.py", """
+    project.write(
+        "conftest.py",
+        """
         pytest_plugins = ["bench.plugin", "reports.plugin"]
 
         def pytest_paritygate_backends(config):
             return {"eager": "my_model"}
-    """)
+    """,
+    )
     result = project.run()
     result.stderr.fnmatch_lines(["ERROR: pytest_paritygate_backends: there is a backend 'eager' already"])
     assert result.ret == pytest.ExitCode.USAGE_ERROR

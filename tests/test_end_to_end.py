@@ -41,7 +41,11 @@ def test_an_own_model_in_another_folder_runs_on_every_backend(project):
     }  # fmt: skip
     assert all(record.throughput > 0 and record.speedup > 0 for record in found.values())
     assert found["eager"].speedup == 1.0
-    result.stdout.fnmatch_lines([
-        "*::test_parity[[]*-cpu-compile-fp32] PASSED*",
-        "?1/1, done? *  eager */s  compile ~*x  onnxruntime ~*x", "*= paritygate =*", "3 cells ok*",
-    ])
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_parity[[]*-cpu-compile-fp32] PASSED*",
+            "?1/1, done? *  eager */s  compile ~*x  onnxruntime ~*x",
+            "*= paritygate =*",
+            "3 cells ok*",
+        ]
+    )

@@ -70,13 +70,16 @@ def test_nothing_selected_and_nothing_wanted_are_pytests_own(project):
 
 
 def test_unchecked_is_0_and_strictly_15(project):
-    project.write("my_nan.py", """
+    project.write(
+        "my_nan.py",
+        """
         from my_model import Net, inputs
 
         class Nan(Net):
             def forward(self, x):
                 return super().forward(x) / 0
-    """)
+    """,
+    )
     project.suite("""
         CASES = (
             Case("nan", model="my_nan:Nan", inputs="my_nan:inputs", shapes={"b8": {"batch": 8}}),
@@ -96,9 +99,13 @@ def test_a_known_gap_is_expected_and_its_end_is_told(project):
     project.suite(ONE.format(more='known_gaps={"off": "issue 12", "eager": "issue 11"}'))
     result = project.run("-rx", targets=BOTH)
     result.assert_outcomes(passed=2, xfailed=1, skipped=1)
-    result.stdout.fnmatch_lines([
-        "gap closed, remove it", "*one-b8-cpu-eager-fp32: issue 11", "XFAIL*one-b8-cpu-off-fp32*known gap: issue 12*",
-    ])
+    result.stdout.fnmatch_lines(
+        [
+            "gap closed, remove it",
+            "*one-b8-cpu-eager-fp32: issue 11",
+            "XFAIL*one-b8-cpu-off-fp32*known gap: issue 12*",
+        ]
+    )
     assert result.ret == 0
     strict = project.run("--bench-strict", "--benchmark-disable", targets=BOTH)
     strict.stdout.fnmatch_lines(["*one-b8-cpu-eager-fp32: gap closed (issue 11); remove it from known_gaps*"])

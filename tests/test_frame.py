@@ -88,11 +88,16 @@ def test_json_is_strict_and_loses_nothing(value):
     assert repr(loads(text)) == repr(value)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("", "is not a run"), ("[]", "is not a run"), ('{"a": 1}', "is not a run"),
-    ('{"paritygate": 99}', "update"),
-    ('{"paritygate": 1, "run": {"id": 1}, "records": []}', "cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not a run"),
+        ("[]", "is not a run"),
+        ('{"a": 1}', "is not a run"),
+        ('{"paritygate": 99}', "update"),
+        ('{"paritygate": 1, "run": {"id": 1}, "records": []}', "cannot be read"),
+    ],
+)
 def test_a_file_that_is_no_report_is_named(tmp_path: Path, text: str, message: str):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(FileError, match=rf"r\.json .*{message}"):

@@ -160,7 +160,7 @@ def test_a_reference_worker_that_crashes_leaves_the_cells_failed_with_the_reason
 @pytest.mark.parametrize(
     ("change", "reasons"),
     [
-        ({"model": "nowhere.at_all:Net"}, ['"nowhere.at_all:Net": there is no module \'nowhere\'']),
+        ({"model": "nowhere.at_all:Net"}, ["\"nowhere.at_all:Net\": there is no module 'nowhere'"]),
         ({"model": "tests.specimens:Nett"}, ["tests.specimens has no 'Nett'; it has", "Wide"]),
         ({"model": "tests.specimens:no_module"}, ["tests.specimens:no_module", "gave a int", "nn.Module"]),
         ({"model": "tests.specimens:failing"}, ["RuntimeError: the weights are not here"]),

@@ -31,11 +31,20 @@ def test_failures_stand_before_everything_else():
     assert out.index("SIGSEGV") < out.index("<details>", out.index("SIGSEGV")) < out.index("bert_mini b8_s64")
 
 
-@pytest.mark.parametrize(("foreign", "escaped"), [
-    ("a|b", "a&#124;b"), ("<b>", "&lt;b&gt;"), ("`x`", "&#96;x&#96;"), ("a\nb", "a b"),
-    ("*x* _y_", "&#42;x&#42; &#95;y&#95;"),
-    ("bert_mini", "bert_mini"), ("[x](y)", "&#91;x&#93;(y)"), ("&lt;", "&amp;lt;"), ("\x1b", "&#92;x1b"),
-])
+@pytest.mark.parametrize(
+    ("foreign", "escaped"),
+    [
+        ("a|b", "a&#124;b"),
+        ("<b>", "&lt;b&gt;"),
+        ("`x`", "&#96;x&#96;"),
+        ("a\nb", "a b"),
+        ("*x* _y_", "&#42;x&#42; &#95;y&#95;"),
+        ("bert_mini", "bert_mini"),
+        ("[x](y)", "&#91;x&#93;(y)"),
+        ("&lt;", "&amp;lt;"),
+        ("\x1b", "&#92;x1b"),
+    ],
+)
 def test_foreign_text_is_escaped(foreign: str, escaped: str):
     assert escape(foreign) == escaped
 
@@ -46,8 +55,10 @@ def test_nobody_is_called_and_no_issue_linked():
 
 def test_hostile_names_break_neither_the_table_nor_the_page():
     name = "x|<script>`\n\n# head\n</details>"
-    hostile = [replace(record, case=name, cell=name, device=name, reason=name, unit=name, warnings=[name])
-               for record in RECORDS]
+    hostile = [
+        replace(record, case=name, cell=name, device=name, reason=name, unit=name, warnings=[name])
+        for record in RECORDS
+    ]
     out = render(replace(RUN, branch=name), hostile, [name])
     assert "<script>" not in out
     assert out.count("<details>") == out.count("</details>") == out.count("<summary>")

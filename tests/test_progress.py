@@ -85,9 +85,7 @@ def test_a_group_is_one_line_of_speeds_ratios_and_failures():
             record("checked"),
         ]
     )
-    assert line == (
-        "cnn b32  eager 431 image/s  compile ~1.30x  onnxruntime 3.12x  other PARITY_FAILED  checked ok"
-    )
+    assert line == ("cnn b32  eager 431 image/s  compile ~1.30x  onnxruntime 3.12x  other PARITY_FAILED  checked ok")
 
 
 def test_rates_and_durations_are_short():

@@ -75,28 +75,34 @@ RUN, RECORDS = read_run(GOLDEN / "run.json")
 def test_every_record_is_stored_and_the_table_printed(project: pytest.Pytester):
     result = run(project)
     assert result.ret == 0
-    result.stdout.fnmatch_lines([
-        "*= paritygate =*", "*20.1k*", "9 cells ok*", f"records: .paritygate/store.sqlite, run {RUN.id}",
-    ])
+    result.stdout.fnmatch_lines(
+        [
+            "*= paritygate =*",
+            "*20.1k*",
+            "9 cells ok*",
+            f"records: .paritygate/store.sqlite, run {RUN.id}",
+        ]
+    )
     found = store_of(project.path / ".paritygate" / "store.sqlite").records(RUN.id, samples=True)
     assert [record.cell for record in found] == [record.cell for record in RECORDS]
     assert found[0].samples == RECORDS[0].samples
 
 
 def test_records_are_in_the_store_before_the_next_cell(project: pytest.Pytester):
-    project.makepyfile(test_suite=SUITE + """
+    project.makepyfile(
+        test_suite=SUITE
+        + """
     import os
     if record.backend == "onnxruntime":
         os._exit(1)
-""")
+"""
+    )
     run(project)
     assert len(store_of(project.path / ".paritygate" / "store.sqlite").records(RUN.id)) == 3
 
 
 @pytest.mark.parametrize(("arguments", "shown"), [(["-q"], True), (["-qq"], False)])
-def test_quiet_keeps_the_table_and_drops_the_tail(
-    project: pytest.Pytester, arguments: list[str], shown: bool
-):
+def test_quiet_keeps_the_table_and_drops_the_tail(project: pytest.Pytester, arguments: list[str], shown: bool):
     out = run(project, *arguments).stdout.str()
     assert "20.1k" in out
     assert "SIGSEGV" in out
@@ -104,8 +110,15 @@ def test_quiet_keeps_the_table_and_drops_the_tail(
 
 
 def test_reports_are_written_and_named(project: pytest.Pytester):
-    result = run(project, "--bench-report", "out/r.csv", "--bench-report=r.md", "--bench-report=r.json",
-                 "--bench-report=r.parquet", "test_suite.py")
+    result = run(
+        project,
+        "--bench-report",
+        "out/r.csv",
+        "--bench-report=r.md",
+        "--bench-report=r.json",
+        "--bench-report=r.parquet",
+        "test_suite.py",
+    )
     assert result.ret == 0
     result.stdout.fnmatch_lines(["report: out/r.csv", "report: r.md", "report: r.json", "report: r.parquet"])
     again = read_run(project.path / "r.json")
@@ -131,13 +144,16 @@ def test_the_option_wins_over_the_variable_and_that_over_the_ini_file(
     assert found == {"variable.sqlite", "option.sqlite"}
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--bench-report", "r.xlsx"], "*--bench-report: 'r.xlsx'*.csv, .parquet, .json, .md*"),
-    (["--bench-report", "."], "*--bench-report: '.'*must end in*"),
-    (["--bench-store", "."], "*--bench-store: '.' is a folder*"),
-    (["--bench-store", "test_suite.py"], "*--bench-store: 'test_suite.py' is a file of something else*"),
-    (["--bench-store", "nonsense://user:hunter2@host/x"], "*--bench-store: *nonsense*"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bench-report", "r.xlsx"], "*--bench-report: 'r.xlsx'*.csv, .parquet, .json, .md*"),
+        (["--bench-report", "."], "*--bench-report: '.'*must end in*"),
+        (["--bench-store", "."], "*--bench-store: '.' is a folder*"),
+        (["--bench-store", "test_suite.py"], "*--bench-store: 'test_suite.py' is a file of something else*"),
+        (["--bench-store", "nonsense://user:hunter2@host/x"], "*--bench-store: *nonsense*"),
+    ],
+)
 def test_a_bad_value_is_a_usage_error(project: pytest.Pytester, arguments: list[str], message: str):
     result = run(project, *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -162,12 +178,15 @@ def test_a_newer_store_is_refused_before_anything_is_measured(project: pytest.Py
 
 
 def test_a_store_that_breaks_half_way_costs_nothing(project: pytest.Pytester):
-    project.makepyfile(test_suite=SUITE + """
+    project.makepyfile(
+        test_suite=SUITE
+        + """
     if record is RECORDS[3]:
         store = request.config.rootpath / "s.sqlite"
         store.unlink()
         store.write_text("gone")
-""".replace("RECORDS[3]", "__import__('conftest').RECORDS[3]"))
+""".replace("RECORDS[3]", "__import__('conftest').RECORDS[3]")
+    )
     result = run(project, "--bench-store", "s.sqlite", "--bench-report", "r.json")
     out = result.stdout.str()
     assert result.ret == 0
@@ -193,11 +212,15 @@ def test_without_a_run_nothing_is_said_or_made(project: pytest.Pytester):
 
 
 def test_collection_imports_no_heavy_package_and_makes_nothing(project: pytest.Pytester):
-    project.makeconftest(CONFTEST + SPECS + """
+    project.makeconftest(
+        CONFTEST
+        + SPECS
+        + """
 def pytest_unconfigure(config):
     heavy = {"pandas", "sqlalchemy", "pyarrow", "numpy"} & set(sys.modules)
     print("heavy:", sorted(heavy))
-""")
+"""
+    )
     result = run(project, "--collect-only", "--bench-report=r.parquet", "--bench-store=s.sqlite")
     result.stdout.fnmatch_lines(["heavy: []"])
     assert not list(project.path.glob("*.sqlite"))

@@ -94,9 +94,12 @@ def test_xdist_checks_cells_and_measures_none(project):
 
 def test_output_levels(project):
     verbose = project.run("-v", "-s", "-W", "error", "-k", "one")
-    verbose.stdout.fnmatch_lines([
-        "*::test_parity?one-b8-cpu-eager-fp32? PASSED*", "?1/1, done? one b8  eager * sample/s",
-    ])
+    verbose.stdout.fnmatch_lines(
+        [
+            "*::test_parity?one-b8-cpu-eager-fp32? PASSED*",
+            "?1/1, done? one b8  eager * sample/s",
+        ]
+    )
     assert verbose.ret == 0
     quiet = project.run("-q", "-k", "one", "--benchmark-disable")
     assert "[1/1" not in quiet.stdout.str()

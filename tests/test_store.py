@@ -230,10 +230,16 @@ def test_reading_makes_no_store(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("url", [
-    "nonsense://user:hunter2@host/db", "postgresql+nodriver://user:hunter2@host/db?password=hunter2",
-    "bad url://user:hunter2@host:port/db?password=hunter2", "sqlite://", ":memory:",
-])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense://user:hunter2@host/db",
+        "postgresql+nodriver://user:hunter2@host/db?password=hunter2",
+        "bad url://user:hunter2@host:port/db?password=hunter2",
+        "sqlite://",
+        ":memory:",
+    ],
+)
 def test_an_impossible_url_is_refused_without_its_password(url: str):
     with pytest.raises(StoreError) as caught:
         Store(url)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import scipy.stats  # type: ignore[import-untyped]
+import scipy.stats
 
 from bench import timing
 from bench.timing import Plan, Timing, measure, median_interval, over_launches, plan, quantile, ratio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from bench.backends import Misbehaved, Prepared
@@ -35,8 +36,8 @@ def preload() -> None:
 
     That question starts a Python of its own, 1.1 s, which every worker would otherwise repeat.
     """
-    import torch._dynamo  # imported for the workers
-    import torch._inductor.compile_fx  # noqa: F401
+    importlib.import_module("torch._dynamo")
+    importlib.import_module("torch._inductor.compile_fx")
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
     pick_vec_isa()

@@ -27,9 +27,7 @@ def render(run: Run, records: Sequence[Record], places: Sequence[str] = ()) -> s
     return "\n".join(line.text for line in lines(run, records, places)) + "\n"
 
 
-def lines(
-    run: Run, records: Sequence[Record], places: Sequence[str] = (), brief: bool = False
-) -> Iterator[Line]:
+def lines(run: Run, records: Sequence[Record], places: Sequence[str] = (), brief: bool = False) -> Iterator[Line]:
     """The run line by line; ``brief`` leaves out every section that is not about something bad."""
     yield from _wrapped(headline(run))
     yield Line("")
@@ -110,9 +108,7 @@ def _item(item: Item, tone: str) -> Iterator[Line]:
 
 def _wrapped(what: str, tone: str = "", first: str = "", further: str = "  ") -> Iterator[Line]:
     text = printable(what).replace("\n", " ")
-    for line in textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=further, break_on_hyphens=False
-    ):
+    for line in textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=further, break_on_hyphens=False):
         yield Line(line, tone)
 
 

@@ -1,0 +1,70 @@
+"""A record as it fills: blank, then skipped, ended or opened, then timed."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from bench import timing
+from bench.case import Cell
+from bench.launch import Ended
+from bench.record import Record, Status
+
+
+def blank(cell: Cell) -> Record:
+    """The record of a cell of which nothing is known yet."""
+    return Record(
+        cell=cell.id, case=cell.case.name, shape=cell.shape.name, device=cell.target.device,
+        backend=cell.target.backend, dtype=cell.target.dtype, status=Status.OK, unit=cell.case.unit,
+        units=cell.units,
+    )  # fmt: skip
+
+
+def skipped(cell: Cell, reason: str) -> Record:
+    """The record of a cell that cannot run here."""
+    record = blank(cell)
+    record.status, record.reason = Status.SKIPPED, reason
+    return record
+
+
+def ended(record: Record, end: Ended) -> None:
+    """Complete a record with how its worker ended."""
+    record.status, record.reason = end.status, end.reason
+    if end.trace:
+        record.facts["trace"] = end.trace
+
+
+def opened(record: Record, part: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Complete a record with what a worker's ``open`` found."""
+    shared = dict(facts)
+    record.parameters, record.flops = shared.pop("parameters", None), shared.pop("flops", None)
+    for name, value in part.items():
+        setattr(record, name, value)
+    record.status = Status(part["status"])
+    record.facts = part["facts"] | shared
+
+
+def timed(record: Record, units: int, launches: list[timing.Timing], eager: list[timing.Timing]) -> None:
+    """Complete a record with its timings, a list of one for each launch."""
+    blocks = [block for launch in launches for block in launch.blocks]
+    record.samples = [sample for launch in launches for sample in launch.samples]
+    if len(record.samples) > timing.KEPT_SAMPLES:
+        step = len(record.samples) / timing.KEPT_SAMPLES
+        record.samples = [record.samples[int(i * step)] for i in range(timing.KEPT_SAMPLES)]
+    record.blocks = [launch.blocks for launch in launches]
+    record.throughput = units / statistics.median(blocks)
+    record.latency_p50, record.latency_p90, record.latency_p99 = (
+        timing.quantile(record.samples, share) for share in (0.5, 0.9, 0.99)
+    )
+    bounds = timing.median_interval(blocks)
+    record.interval_low, record.interval_high = bounds or (None, None)
+    record.launches = len(launches)
+    record.calls_per_sample = launches[0].plan.calls
+    record.samples_seen = sum(launch.seen for launch in launches)
+    record.stop = "precision" if all(launch.stop == "precision" for launch in launches) else "budget"
+    if record.backend == "eager":
+        record.speedup = 1.0
+        return
+    ratios = [r for mine, base in zip(launches, eager, strict=False) if (r := timing.ratio(base, mine)) is not None]
+    if ratios:
+        record.speedup, record.speedup_low, record.speedup_high = timing.over_launches(ratios)

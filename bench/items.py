@@ -1,0 +1,24 @@
+"""What the harness keeps with a session and its items, and what an item is to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.case import Cell
+from bench.exitstatus import Outcome
+from bench.matrix import Matrix
+
+MATRIX = pytest.StashKey[Matrix]()
+OUTCOME = pytest.StashKey[Outcome]()
+
+
+def cell_of_item(item: pytest.Item) -> Cell | None:
+    """The cell that an item is about, if it is about one."""
+    found = getattr(item, "callspec", None)
+    value = found.params.get("cell") if found is not None else None
+    return value if isinstance(value, Cell) else None
+
+
+def is_throughput(item: pytest.Item) -> bool:
+    """Whether an item times its cell; others only check it."""
+    return "benchmark" in getattr(item, "fixturenames", ())

@@ -1,0 +1,102 @@
+"""The harness's options: declared once with their ini twins, read once, refused with what would be right."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from bench import backends, targets
+from bench.budgets import BUDGETS, Budget
+from bench.case import Target
+
+# (option, ini twin, default, what it does)
+OPTIONS = (
+    ("--bench-targets", "bench_targets", "present", 'what to run, e.g. "cpu", "compile,eager", "cpu-*-fp32"; '
+     "default: every device present, the default backends, fp32"),
+    ("--bench-budget", "bench_budget", "quick", "how much time to spend: quick, normal or long"),
+    ("--bench-lab", "bench_lab", "on", "on: measure in laboratory conditions; off: in the environment as it is"),
+    ("--bench-seed", "bench_seed", "0", "seed of weights and inputs, a whole number"),
+    ("--bench-memory", "bench_memory", "auto", "bytes a worker may allocate, e.g. 8G; auto: 90 %% of what is free"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options of a session say, checked."""
+
+    targets: list[Target]
+    budget: Budget
+    controlled: bool  # --bench-lab on
+    seed: int
+    memory: int | None  # bytes a worker may allocate; None: 90 % of what is free
+    backends: dict[str, backends.Backend]
+
+
+def add(parser: pytest.Parser) -> None:
+    """Add the options and their ini twins."""
+    group = parser.getgroup("paritygate", "paritygate: same answers, no slower")
+    for option, ini, default, text in OPTIONS:
+        group.addoption(option, metavar="VALUE", default=None, help=f"{text} (ini: {ini})")
+        parser.addini(ini, text.replace("%%", "%"), default=default)
+    group.addoption(
+        "--bench-strict", action="store_true", default=None,
+        help="unchecked cells end with status 15, and a known gap that has closed is a failure (ini: bench_strict)",
+    )  # fmt: skip
+    parser.addini("bench_strict", "see --bench-strict", type="bool", default=False)
+
+
+def read(config: pytest.Config) -> Settings:
+    """The options' values. Raises ``pytest.UsageError`` naming the option, the value, and what would be right."""
+    budget = BUDGETS.get(value(config, "bench_budget"))
+    if budget is None:
+        raise pytest.UsageError(
+            f"--bench-budget: {value(config, 'bench_budget')!r} must be one of {', '.join(BUDGETS)}"
+        )
+    lab, seed = value(config, "bench_lab"), value(config, "bench_seed")
+    if lab not in ("on", "off"):
+        raise pytest.UsageError(f"--bench-lab: {lab!r} must be on or off")
+    if not re.fullmatch(r"\d{1,9}", seed):
+        raise pytest.UsageError(f"--bench-seed: {seed!r} must be a whole number from 0 to 999999999")
+    table = _backends(config)
+    try:
+        chosen = targets.select(value(config, "bench_targets"), table)
+    except targets.TargetError as error:
+        raise pytest.UsageError(str(error)) from None
+    return Settings(chosen, budget, lab == "on", int(seed), _bytes(value(config, "bench_memory")), table)
+
+
+def value(config: pytest.Config, name: str) -> str:
+    """An option's value as given on the command line, or else in the ini file."""
+    given = config.getoption(f"--{name.replace('_', '-')}")
+    return str(config.getini(name) if given is None else given).strip()
+
+
+def strict(config: pytest.Config) -> bool:
+    """Whether ``--bench-strict`` holds."""
+    return bool(config.getoption("--bench-strict") or config.getini("bench_strict"))
+
+
+def timing(config: pytest.Config) -> bool:
+    """Whether measuring is on, as far as pytest-benchmark's options say."""
+    return not (config.getoption("benchmark_disable", False) or config.getoption("benchmark_skip", False))
+
+
+def _bytes(text: str) -> int | None:
+    if text == "auto":
+        return None
+    found = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?B)?", text, re.IGNORECASE)
+    if not found or int(found[1]) == 0:
+        raise pytest.UsageError(f'--bench-memory: {text!r} must be auto or a size such as "8G" or "500M"')
+    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[found[2].upper()]
+
+
+def _backends(config: pytest.Config) -> dict[str, backends.Backend]:
+    table = dict(backends.BACKENDS)
+    for added in config.hook.pytest_paritygate_backends(config=config):
+        for name, module in added.items():
+            if name in table:
+                raise pytest.UsageError(f"pytest_paritygate_backends: there is a backend {name!r} already")
+            table[name] = backends.Backend(name, module)
+    return table
