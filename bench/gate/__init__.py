@@ -1,0 +1,1 @@
+"""The gate: is head slower than base? Statistics (pure), revisions, launches, and the run that ties them."""
