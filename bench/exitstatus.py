@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from bench.record import Status
+from bench.record import Status, Verdict
 
 
 class Exit(IntEnum):
-    """Our statuses beside pytest's 0 to 5; 11 (regression) and 13 (invalid run) belong to the gate."""
+    """Our statuses beside pytest's 0 to 5."""
 
     OK = 0
     FAILED = 1
@@ -22,6 +22,8 @@ class Exit(IntEnum):
     UNDECIDED = 15
 
 
+COMPARED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.SAME, Verdict.UNSTABLE, Verdict.INCONCLUSIVE)
+UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE, Verdict.BROKEN)  # broken here: on base only
 BROKEN = (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
 
 
@@ -30,20 +32,29 @@ class Outcome:
     """What one of our items ended with. ``judged``: its failure, if any, is the harness's verdict on the cell."""
 
     cell: str
-    kind: str  # "parity" or "throughput"
+    kind: str  # "parity", "throughput" or "regression"
     status: Status
     judged: bool  # the item failed, and the harness is who failed it
     measured: bool
     gap_closed: bool = False
+    verdict: str = ""  # of a comparison
 
 
 def exit_status(
-    pytest_status: int, outcomes: Iterable[Outcome], foreign_failures: int, *, strict: bool, timing: bool
+    pytest_status: int,
+    outcomes: Iterable[Outcome],
+    foreign_failures: int,
+    *,
+    strict: bool,
+    timing: bool,
+    invalid: bool = False,
+    missing: bool = False,
 ) -> int:
     """The session's exit status; the first that applies, in the order of the lines below.
 
     ``foreign_failures`` counts failures that are not the harness's. ``timing``: measuring was asked for (it
-    was not switched off by ``--benchmark-disable`` or its like).
+    was not switched off by ``--benchmark-disable`` or its like). ``invalid``: the gate's run cannot be trusted;
+    ``missing``: base has cells that head has not.
     """
     outcomes = list(outcomes)
     if pytest_status not in (Exit.OK, Exit.FAILED) or not outcomes:
@@ -55,12 +66,25 @@ def exit_status(
         return Exit.PARITY
     if any(status in BROKEN for status in failed):
         return Exit.BROKEN
-    if failed:  # a gap that closed, under --bench-strict
+    if any(outcome.gap_closed and outcome.judged for outcome in outcomes):  # under --bench-strict
         return Exit.PARITY
-    throughput = [outcome for outcome in outcomes if outcome.kind == "throughput"]
-    nothing_measured = timing and throughput and not any(outcome.measured for outcome in throughput)
-    if nothing_measured or all(outcome.status is Status.SKIPPED for outcome in outcomes):
+    if invalid:
+        return Exit.INVALID
+    if any(outcome.verdict in (Verdict.REGRESSED, Verdict.UNSTABLE) for outcome in outcomes):
+        return Exit.REGRESSION
+    if missing or _nothing(outcomes, timing):
         return Exit.NOTHING
-    if strict and any(outcome.status is Status.UNCHECKED for outcome in outcomes):
+    if strict and any(outcome.status is Status.UNCHECKED or outcome.verdict in UNDECIDED for outcome in outcomes):
         return Exit.UNDECIDED
     return pytest_status
+
+
+def _nothing(outcomes: list[Outcome], timing: bool) -> bool:
+    """Whether nothing was measured, or with a gate nothing compared."""
+    throughput = [outcome for outcome in outcomes if outcome.kind == "throughput"]
+    regression = [outcome for outcome in outcomes if outcome.kind == "regression"]
+    return (
+        all(outcome.status is Status.SKIPPED for outcome in outcomes)
+        or (timing and bool(throughput) and not any(outcome.measured for outcome in throughput))
+        or (bool(regression) and not any(outcome.verdict in COMPARED for outcome in regression))
+    )

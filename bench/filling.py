@@ -68,3 +68,14 @@ def timed(record: Record, units: int, launches: list[timing.Timing], eager: list
     ratios = [r for mine, base in zip(launches, eager, strict=False) if (r := timing.ratio(base, mine)) is not None]
     if ratios:
         record.speedup, record.speedup_low, record.speedup_high = timing.over_launches(ratios)
+
+
+def paired(record: Record, units: int, blocks: list[list[float]], calls: int) -> None:
+    """Complete a record with head's block times of the gate, a list for each launch pair; seconds per call."""
+    every = [block for launch in blocks for block in launch]
+    record.blocks, record.samples, record.samples_seen = blocks, every[: timing.KEPT_SAMPLES], len(every)
+    record.throughput = units / statistics.median(every)
+    record.latency_p50 = statistics.median(every)
+    bounds = timing.median_interval(every)
+    record.interval_low, record.interval_high = bounds or (None, None)
+    record.launches, record.calls_per_sample, record.stop = len(blocks), calls, "gate"

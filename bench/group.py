@@ -40,6 +40,7 @@ class Laboratory:
     new_server: Callable[[int], ForkServer]
     say: Callable[[str], object] = str  # what is being done right now
     tell: Callable[[str], object] = str  # what must be known afterwards, too
+    hash_seed: int | None = None  # of the next fork server; None: drawn
     servers: dict[int, ForkServer] = field(default_factory=dict)
 
     def server(self, launch: int) -> ForkServer:
@@ -73,6 +74,8 @@ class GroupRun:
         self.timings: dict[str, list[timing.Timing]] = {}
         self.warnings: dict[str, list[str]] = {}
         self.facts: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}  # the modules of model and inputs, as the reference worker imported them
+        self.foreign_weights = ""  # why another revision's weights were not taken over
         self.folder = laboratory.scratch / str(group)
 
     def open(self) -> None:
@@ -136,8 +139,8 @@ class GroupRun:
     def _say(self, what: str) -> None:
         self.laboratory.say(f"{self.case.name} {self.shape.name}: {what}")
 
-    def make_reference(self, launch: int = 0) -> bool:
-        """Fill the group's scratch folder.
+    def make_reference(self, launch: int = 0, given: Path | None = None) -> bool:
+        """Fill the group's scratch folder, with inputs and weights of its own or those of the folder ``given``.
 
         Whether there is something to compare with; if not, every record says why.
         """
@@ -148,12 +151,15 @@ class GroupRun:
         }
         worker = self.laboratory.server(launch).fork(self._task(""))
         try:
-            made = worker.ask({"op": "reference", "backends": backends}, self._deadline(bool(backends)), self._say)
+            made = worker.ask(
+                {"op": "reference", "backends": backends, "given": None if given is None else str(given)},
+                self._deadline(bool(backends)), self._say,
+            )  # fmt: skip
         except Ended as end:
             return self._without_reference(end)
         finally:
             worker.close()
-        self.facts = made["facts"]
+        self.facts, self.sources, self.foreign_weights = made["facts"], made["sources"], made["weights"]
         for cell in self.cells:
             record = self.records[cell.id]
             artefact = made["artefacts"].get(cell.target.backend, {})
@@ -190,12 +196,18 @@ class GroupRun:
         """Open and check, in a launch's fork server, every cell that is still ok; those to be timed stay parked."""
         for cell in self.cells:
             if self.records[cell.id].status is Status.OK:
-                try:
-                    self._open(cell, launch)
-                except Ended as end:
-                    filling.ended(self.records[cell.id], end)
+                self.open_cell(
+                    cell, launch, keep=cell in self.timed or (bool(self.timed) and cell.target.backend == "eager")
+                )
 
-    def _open(self, cell: Cell, launch: int) -> None:
+    def open_cell(self, cell: Cell, launch: int, keep: bool) -> None:
+        """Open and check one cell; its record says how that ended. An ok one that is to be kept stays parked."""
+        try:
+            self._open(cell, launch, keep)
+        except Ended as end:
+            filling.ended(self.records[cell.id], end)
+
+    def _open(self, cell: Cell, launch: int, keep: bool) -> None:
         """Open a cell's worker. One that had to compile is replaced by one that finds the cache warm: peak
         memory and prepare seconds are then those of any later run.
         """
@@ -227,7 +239,7 @@ class GroupRun:
                 record.prepare_cold_seconds = exported + part["prepare_seconds"]
         elif part["status"] != Status.OK:
             filling.opened(record, part, self.facts)
-        if record.status is Status.OK and (cell in self.timed or (self.timed and cell.target.backend == "eager")):
+        if record.status is Status.OK and keep:
             self.workers[cell.id] = worker
             worker.park()
         else:

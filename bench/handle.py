@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from bench import options
 from bench.case import Cell
 from bench.exitstatus import Outcome
-from bench.items import MATRIX, OUTCOME, cell_of_item, is_throughput
-from bench.record import Record, Status
+from bench.items import MATRIX, OUTCOME, REGRESSION, cell_of_item, is_regression, is_throughput, kind
+from bench.record import Record, Status, Verdict
 from bench.replay import replay
 
 XDIST_REASON = "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
@@ -57,10 +58,24 @@ class CellHandle:
         if benchmark is not None:
             replay(self._item, benchmark, record)
 
+    def assert_not_slower(self) -> None:
+        """Fail where head is slower than the revision of ``--bench-against``; skip where that cannot be told."""
+        record = self._matrix.judged(self._cell)
+        self._note(record)
+        if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED):
+            if self._told_by_parity_item():
+                pytest.skip(f"{record.status}: see its test_parity")
+            self._fail(record, _explain(record))
+        text = f"{self.id}: {comparison(record)}"
+        if record.verdict in (Verdict.REGRESSED, Verdict.UNSTABLE):
+            self._fail(record, text)
+        if record.verdict not in (Verdict.SAME, Verdict.IMPROVED):
+            pytest.skip(text)
+
     def _note(self, record: Record, judged: bool = False) -> None:
         self._item.stash[OUTCOME] = Outcome(
-            self.id, "throughput" if is_throughput(self._item) else "parity", record.status, judged,
-            record.measured, "gap_closed" in record.facts,
+            self.id, kind(self._item), record.status, judged, record.measured, "gap_closed" in record.facts,
+            record.verdict if is_regression(self._item) else "",
         )  # fmt: skip
 
     def _fail(self, record: Record, message: str) -> None:
@@ -71,10 +86,12 @@ class CellHandle:
         """Skip here, in the fixture, so that ``benchmark`` is never set up for a cell that is not timed."""
         item = self._item
         throughput = is_throughput(item)
-        if throughput and hasattr(item.config, "workerinput"):
+        if (throughput or is_regression(item)) and hasattr(item.config, "workerinput"):
             record = Record(self.id, "", "", "", "", "", Status.SKIPPED)
             self._note(record)
             pytest.skip(XDIST_REASON)
+        if is_regression(item):
+            return
         record = self.record
         if record.status in (Status.SKIPPED, Status.UNCHECKED):
             self._note(record)
@@ -86,8 +103,32 @@ class CellHandle:
     def _told_by_parity_item(self) -> bool:
         """Whether the cell's test_parity has run and told that it is not ok; ``--benchmark-only`` skips it, say."""
         told = [other.stash.get(OUTCOME, None) for other in self._item.session.items
-                if cell_of_item(other) == self._cell and not is_throughput(other)]  # fmt: skip
+                if cell_of_item(other) == self._cell and kind(other) == "parity"]  # fmt: skip
         return any(outcome is not None and outcome.status is not Status.OK for outcome in told)
+
+
+def regression_test(name: str, marks: Sequence[pytest.Mark]) -> Callable[[CellHandle], None]:
+    """The harness's own test function of that name, with the marks of the one it stands in for."""
+
+    def test_regression(cell: CellHandle) -> None:
+        cell.assert_not_slower()
+
+    test_regression.__name__ = name
+    vars(test_regression).update({REGRESSION: True, "pytestmark": list(marks)})
+    return test_regression
+
+
+def comparison(record: Record) -> str:
+    """The verdict with its numbers and findings, for a failure or skip message."""
+    text = f"{record.verdict}: {record.verdict_reason}"
+    if record.effect is not None and record.effect_low is not None and record.effect_high is not None:
+        text += (
+            f"; head's time is base's {record.effect:+.1%} ({record.effect_low:+.1%} to {record.effect_high:+.1%}, "
+            f"95 %) over {record.launches} launch pairs"
+        )
+        if record.detectable is not None:
+            text += f", a slowdown of {record.detectable:.1%} would have been found"
+    return "\n".join([text, *record.findings])
 
 
 def _explain(record: Record) -> str:

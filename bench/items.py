@@ -10,6 +10,8 @@ from bench.matrix import Matrix
 
 MATRIX = pytest.StashKey[Matrix]()
 OUTCOME = pytest.StashKey[Outcome]()
+KINDS = ("parity", "throughput", "regression")
+REGRESSION = "paritygate_regression"  # the attribute that marks our own test function
 
 
 def cell_of_item(item: pytest.Item) -> Cell | None:
@@ -20,5 +22,15 @@ def cell_of_item(item: pytest.Item) -> Cell | None:
 
 
 def is_throughput(item: pytest.Item) -> bool:
-    """Whether an item times its cell; others only check it."""
+    """Whether an item times its cell; others only check it, or compare it."""
     return "benchmark" in getattr(item, "fixturenames", ())
+
+
+def is_regression(item: pytest.Item) -> bool:
+    """Whether an item is one of the harness's own ``test_regression``."""
+    return hasattr(getattr(item, "obj", None), REGRESSION)
+
+
+def kind(item: pytest.Item) -> str:
+    """``parity``, ``throughput`` or ``regression``: in this order they run."""
+    return "regression" if is_regression(item) else "throughput" if is_throughput(item) else "parity"

@@ -16,15 +16,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bench import filling, laboratory, machine, targets
+from bench import filling, laboratory, machine, paths, targets
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Case, Cell, DeclarationError, Group, Target, cell_of
 from bench.group import GroupRun, Laboratory
 from bench.launch import ForkServer
 from bench.progress import Progress
-from bench.record import Record, Run, Status
+from bench.record import Record, Run, Status, Verdict
+
+if TYPE_CHECKING:
+    from bench.gate.session import Gate
 
 MEMORY_SHARE = 0.9  # of what is available, unless --bench-memory says otherwise
 
@@ -57,6 +61,10 @@ class Matrix:
         self._measured = False
         self._laboratory: Laboratory | None = None
         self._reasons: dict[Target, str | None] = {}
+        self.gated: dict[str, Cell] = {}
+        self.gate: Gate | None = None
+        self.comparison: dict[str, Any] = {}  # of the gate's run as a whole, once it has run
+        self._missing: Callable[[], tuple[list[str], str]] = lambda: ([], "")
 
     def cells(self, cases: Iterable[Case], timed: bool) -> list[Cell]:
         """The cells of some cases within budget and targets; with ``timed`` only those that have a speed.
@@ -81,11 +89,12 @@ class Matrix:
                         found.append(cell)
         return found
 
-    def plan(self, checked: Iterable[Cell], timed: Iterable[Cell]) -> None:
+    def plan(self, checked: Iterable[Cell], timed: Iterable[Cell], gated: Iterable[Cell] = ()) -> None:
         """What was selected, after ``-k``, ``--lf``, ``--deselect`` and their like; in the order of the run."""
         timed = list(timed)
         self.timed = {cell.id for cell in timed}
-        for cell in dict.fromkeys([*checked, *timed]):
+        self.gated = {cell.id: cell for cell in gated}
+        for cell in dict.fromkeys([*checked, *timed, *self.gated.values()]):
             self.members.setdefault(cell.group, []).append(cell)
         self.progress.plan([str(group) for group, cells in self.members.items() if self._runnable(cells)])
 
@@ -113,6 +122,48 @@ class Matrix:
                 self._emit_once(member.id)
         return record
 
+    def compare_with(self, gate: Gate, missing: Callable[[], tuple[list[str], str]]) -> None:
+        """Have the planned cells compared with another revision; ``missing`` asks which cells only base has."""
+        self.gate, self._missing = gate, missing
+
+    def judged(self, cell: Cell) -> Record:
+        """The record of a cell with its verdict; the first call runs the gate for all of them."""
+        if not self.records.get(cell.id, filling.blank(cell)).verdict:
+            self._run_gate()
+        return self.records[cell.id]
+
+    def _run_gate(self) -> None:
+        from bench.gate import session  # numpy and scipy: only where a gate was asked for
+        from bench.gate.run import Result
+
+        assert self.gate is not None
+        self.close_group()
+        main = self._get_laboratory()
+        main.close()
+        waiting = [cell for cell in self.gated.values() if self._may_be_gated(cell)]
+        self.progress.start("gate")
+        result = self.gate.run(waiting, main, self._gate_server) if waiting else Result()
+        for cell in waiting:
+            self.records[cell.id] = session.gated(cell, self.gate.records.get(cell.id), result)
+        missing, note = self._missing()
+        self.comparison = session.summary(self.gate, result, missing, note)
+        for cell in waiting:
+            self._emit_once(cell.id)
+        self.progress.finish("gate", [self.records[cell.id] for cell in waiting])
+
+    def _may_be_gated(self, cell: Cell) -> bool:
+        """Whether there is a speed to compare; a cell that failed its check has said why."""
+        if (reason := self.unavailable(cell)) is not None:
+            self.records[cell.id] = filling.skipped(cell, reason)
+        record = self.records.setdefault(cell.id, filling.blank(cell))
+        if record.status is Status.OK:
+            return True
+        failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
+        record.verdict = str(Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE)
+        record.verdict_reason = f"head: {record.reason}"
+        self._emit_once(cell.id)
+        return False
+
     def close_group(self) -> None:
         """End the open group: its workers, its line of progress, and records not yet handed on."""
         if self._open is None:
@@ -122,7 +173,8 @@ class Matrix:
         shutil.rmtree(group.folder, ignore_errors=True)
         known = [self.records[cell.id] for cell in self.members[group.group] if _known(self.records[cell.id])]
         for record in known:
-            self._emit_once(record.cell)
+            if record.cell not in self.gated:
+                self._emit_once(record.cell)
         self.progress.finish(str(group.group), known)
 
     def close(self) -> None:
@@ -134,10 +186,14 @@ class Matrix:
                 self._laboratory.close()
                 shutil.rmtree(self._laboratory.scratch, ignore_errors=True)
                 self._laboratory = None
+            if self.gate is not None:
+                self.gate.close()
             self.progress.wipe()
 
     def kill(self) -> None:
         """End every process at once, before anything else is done (Ctrl-C)."""
+        if self.gate is not None:
+            self.gate.kill()
         if self._laboratory is not None:
             self._laboratory.close()
 
@@ -160,7 +216,8 @@ class Matrix:
         self.records |= {cell.id: self._open.records[cell.id] for cell in cells}
         self._open.open()
         for cell in cells:
-            if cell.id not in self.timed or self.records[cell.id].status is not Status.OK:
+            later = cell.id in self.timed or cell.id in self.gated
+            if not later or self.records[cell.id].status is not Status.OK:
                 self._emit_once(cell.id)
 
     def _emit_once(self, cell_id: str) -> None:
@@ -191,23 +248,31 @@ class Matrix:
         """A fork server that has imported what the selected cells name, and nothing else."""
         assert self._laboratory is not None
         cells = self._runnable(cell for members in self.members.values() for cell in members)
+        server = self._server(cells, self._laboratory.scratch / f"launch-{launch}", None, random.randrange(2**32))
+        server.start()
+        return server
+
+    def _gate_server(self, folder: Path, path: list[str], hash_seed: int) -> ForkServer:
+        return self._server(self._runnable(self.gated.values()), folder, path, hash_seed)
+
+    def _server(self, cells: list[Cell], folder: Path, path: list[str] | None, hash_seed: int) -> ForkServer:
+        assert self._laboratory is not None
         available = machine.available_memory()
         limit = None if available is None else int(MEMORY_SHARE * available)
-        server = ForkServer(
+        return ForkServer(
             laboratory.environment(
                 os.environ,
                 threads=self._laboratory.threads,
                 cache=self._laboratory.cache,
                 laboratory=self.controlled,
-                hash_seed=random.randrange(2**32),
+                hash_seed=hash_seed,
             ),
-            self._laboratory.scratch / f"launch-{launch}",
+            folder,
             modules=list(dict.fromkeys(name for cell in cells for name in cell.case.preload)),
             backends=list(dict.fromkeys(self.backends[cell.target.backend].module for cell in cells)),
             memory=self.memory or limit,
+            path=path,
         )
-        server.start()
-        return server
 
 
 def _known(record: Record) -> bool:
@@ -218,23 +283,11 @@ def _known(record: Record) -> bool:
 def _new_scratch(parent: Path) -> Path:
     """A folder of our own under ``scratch/``; those of runs that were killed are removed."""
     parent.mkdir(exist_ok=True)
-    for old in parent.iterdir():
-        pid = old.name.partition("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(old, ignore_errors=True)
-    folder = parent / f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    for old in filter(paths.abandoned, parent.iterdir()):
+        shutil.rmtree(old, ignore_errors=True)
+    folder = parent / paths.own_name()
     folder.mkdir()
     return folder
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def new_run(root: Path, budget: Budget, controlled: bool, seed: int) -> Run:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -18,8 +20,11 @@ OPTIONS = (
     ("--bench-budget", "bench_budget", "quick", "how much time to spend: quick, normal or long"),
     ("--bench-lab", "bench_lab", "on", "on: measure in laboratory conditions; off: in the environment as it is"),
     ("--bench-seed", "bench_seed", "0", "seed of weights and inputs, a whole number"),
+    ("--bench-profile", "bench_profile", "normal", "what slowdown the gate tolerates and what it must catch: normal "
+     "(1 %% and 3 %%), strict (0.5 %% and 2 %%) or noisy (2 %% and 5 %%)"),
     ("--bench-memory", "bench_memory", "auto", "bytes a worker may allocate, e.g. 8G; auto: 90 %% of what is free"),
 )  # fmt: skip
+PROFILES = ("normal", "strict", "noisy")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,14 @@ def add(parser: pytest.Parser) -> None:
         help="unchecked cells end with status 15, and a known gap that has closed is a failure (ini: bench_strict)",
     )  # fmt: skip
     parser.addini("bench_strict", "see --bench-strict", type="bool", default=False)
+    group.addoption(  # no ini twin: it would gate every run
+        "--bench-against", metavar="REV", default=None,
+        help="the gate: compare head with this revision (branch, tag, commit), launch pair by launch pair",
+    )  # fmt: skip
+    parser.addini("bench_source", "the code under test, paths relative to the rootdir (default: models)",
+                  type="linelist", default=["models"])  # fmt: skip
+    parser.addini("bench_removed", "cells that head has given up on purpose, `ID: reason`, one a line",
+                  type="linelist", default=[])  # fmt: skip
 
 
 def read(config: pytest.Config) -> Settings:
@@ -65,6 +78,25 @@ def read(config: pytest.Config) -> Settings:
     except targets.TargetError as error:
         raise pytest.UsageError(str(error)) from None
     return Settings(chosen, budget, lab == "on", int(seed), _bytes(value(config, "bench_memory")), table)
+
+
+def against(config: pytest.Config) -> tuple[str, str, list[str], dict[str, str]] | None:
+    """(revision, profile, sources, removed cells with reasons) of ``--bench-against``, or None without it."""
+    revision = config.getoption("--bench-against")
+    if revision is None:
+        return None
+    if os.name != "posix" or sys.platform == "darwin":
+        raise pytest.UsageError("--bench-against needs Linux: elsewhere a parked process cannot be seen to be stopped")
+    profile = value(config, "bench_profile")
+    if profile not in PROFILES:
+        raise pytest.UsageError(f"--bench-profile: {profile!r} must be one of {', '.join(PROFILES)}")
+    removed = {}
+    for line in config.getini("bench_removed"):
+        cell, colon, reason = line.partition(":")
+        if not colon or not reason.strip():
+            raise pytest.UsageError(f"ini bench_removed: {line!r} must be `ID: reason`")
+        removed[cell.strip()] = reason.strip()
+    return revision, profile, list(config.getini("bench_source")), removed
 
 
 def value(config: pytest.Config, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import uuid
 import warnings
 from pathlib import Path
 
@@ -31,3 +32,22 @@ def home(rootpath: Path) -> Path:
     if folder.parent != rootpath:
         warnings.warn(f"{rootpath / NAME} is not writable; results go to {folder}", stacklevel=2)
     return folder
+
+
+def own_name() -> str:
+    """A name for a folder of this process alone, by which later runs can tell whether it is still in use."""
+    return f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
+
+
+def abandoned(folder: Path) -> bool:
+    """Whether the process that made a folder of ``own_name`` is gone: it was killed before it could clean up."""
+    pid = folder.name.partition("-")[0]
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
@@ -20,12 +21,12 @@ import pytest
 
 from bench import exitstatus, hookspecs, options, paths, targets
 from bench.case import DeclarationError
-from bench.handle import CellHandle
+from bench.handle import CellHandle, regression_test
 from bench.hookspecs import RUN
-from bench.items import MATRIX, OUTCOME, cell_of_item, is_throughput
+from bench.items import KINDS, MATRIX, OUTCOME, REGRESSION, cell_of_item, is_regression, is_throughput, kind
 from bench.matrix import Matrix, new_run
 from bench.progress import Progress, Times, counted, duration
-from bench.record import Run
+from bench.record import Record, Run
 from bench.replay import FallbackBenchmark, attach_clock
 from bench.tally import TALLY, Tally
 
@@ -77,6 +78,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     def home() -> Path:
         return paths.home(config.rootpath)
 
+    def emit(record: Record) -> None:
+        run = config.stash[RUN]
+        if comparison := config.stash[MATRIX].comparison:
+            run.environment["gate"] = comparison
+        config.hook.pytest_paritygate_record(config=config, run=run, record=record)
+
     config.stash[MATRIX] = Matrix(
         home,
         budget=settings.budget,
@@ -88,7 +95,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         progress=_progress(
             config, Times(paths.find(config.rootpath) / "times.json", settings.budget.name, settings.budget.launches)
         ),
-        emit=lambda record: config.hook.pytest_paritygate_record(config=config, run=config.stash[RUN], record=record),
+        emit=emit,
     )
     shared = getattr(config, "workerinput", {}).get("paritygate_run")
     if shared:
@@ -124,7 +131,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.Collector.CollectError(f"{name}: write @pytest.mark.cells(CASES) with one tuple of Case")
     metafunc.config.stash[TALLY].cell_functions += 1
     try:
-        cells = metafunc.config.stash[MATRIX].cells(marker.args[0], timed="benchmark" in metafunc.fixturenames)
+        timed = "benchmark" in metafunc.fixturenames or hasattr(metafunc.function, REGRESSION)
+        cells = metafunc.config.stash[MATRIX].cells(marker.args[0], timed=timed)
     except DeclarationError as error:
         raise pytest.Collector.CollectError(f"{name}: {error}") from None
     if cells:
@@ -136,6 +144,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )  # fmt: skip
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Collector, name: str, obj: object
+) -> Generator[None, Any, pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None]:
+    """With ``--bench-against`` the harness's own test_regression stands in for each test that times cells.
+
+    Made here, beside the other items of the file, so that node ids, ``-k`` and ``--lf`` find them.
+    """
+    made = yield
+    if collector.config.getoption("--bench-against") is None or not isinstance(made, list):
+        return made
+    timed = [item for item in made if isinstance(item, pytest.Function) and is_throughput(item)]
+    if not timed or timed[0].get_closest_marker("cells") is None:
+        return made
+    own = name.replace("throughput", "regression") if "throughput" in name else f"{name}_regression"
+    found: list[pytest.Item | pytest.Collector] = collector.ihook.pytest_pycollect_makeitem(
+        collector=collector, name=own, obj=regression_test(own, getattr(obj, "pytestmark", []))
+    )
+    return found
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order group by group, parity before throughput within each; attach the replaying clocks."""
@@ -145,6 +174,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         number, item = numbered
         cell = cell_of_item(item)
         group = item if cell is None else cell.group
+        if is_regression(item):
+            return len(items), 0, number  # after everything else: the gate runs once for all of them
         return first.setdefault(group, number), int(is_throughput(item)), number
 
     items[:] = [item for _, item in sorted(enumerate(items), key=place)]
@@ -159,9 +190,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     ours = [(item, cell) for item in session.items if (cell := cell_of_item(item)) is not None]
     alone = hasattr(config, "workerinput")  # xdist: this worker runs some of these, and none is timed
-    config.stash[MATRIX].plan(
-        (cell for _, cell in ours), () if alone else (cell for item, cell in ours if is_throughput(item))
-    )
+    kinds = {what: [cell for item, cell in ours if kind(item) == what] for what in KINDS}
+    gated = () if alone else kinds["regression"]
+    config.stash[MATRIX].plan(kinds["parity"] + kinds["throughput"], () if alone else kinds["throughput"], gated)
+    if gated and not config.option.collectonly:
+        _open_gate(config)
     if ours and not config.option.collectonly:
         _ensure_run(config)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -248,12 +281,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     tally = config.stash[TALLY]
+    comparison = matrix.comparison
     session.exitstatus = exitstatus.exit_status(
         session.exitstatus,
         tally.outcomes,
         tally.foreign_failures,
         strict=options.strict(config),
         timing=options.timing(config),
+        invalid=bool(comparison.get("invalid")),
+        missing=bool(comparison.get("missing")),
     )
     nothing = tally.cell_functions and not tally.outcomes and session.exitstatus == pytest.ExitCode.OK
     if nothing and not tally.foreign_failures:
@@ -261,6 +297,40 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 # -- helpers
+
+
+def _open_gate(config: pytest.Config) -> None:
+    """Check the other revision out, before anything is measured."""
+    asked = options.against(config)
+    assert asked is not None
+    from bench.gate.revisions import RevisionError
+    from bench.gate.session import Against, Gate
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt  # SIGTERM ends a run like Ctrl-C: no process and no checkout stays behind
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        gate = Gate(config.rootpath, Against(*asked), paths.home(config.rootpath) / "worktrees")
+    except RevisionError as error:
+        raise pytest.UsageError(str(error)) from None
+    matrix = config.stash[MATRIX]
+    matrix.compare_with(gate, lambda: gate.missing(list(matrix.gated), _same_selection(config)))
+
+
+def _same_selection(config: pytest.Config) -> list[str] | None:
+    """Arguments with which base's checkout collects what was selected here; None where single items were named."""
+    found = []
+    for argument in config.args:
+        path = (config.invocation_params.dir / argument).resolve()
+        if "::" in argument or not path.is_relative_to(config.rootpath):
+            return None
+        found.append(str(path.relative_to(config.rootpath)))
+    for option, given in (("-k", config.option.keyword), ("-m", config.option.markexpr)):
+        found += [option, given] if given else []
+    for option in ("bench_targets", "bench_budget"):
+        found += [f"--{option.replace('_', '-')}", options.value(config, option)]
+    return found
 
 
 def _progress(config: pytest.Config, times: Times) -> Progress:

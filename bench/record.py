@@ -2,6 +2,7 @@
 
 Schema history:
     1  2026-11  first
+    2  2026-11  the gate: verdict, effect and findings
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Status(StrEnum):
@@ -90,6 +91,15 @@ class Record:
     parameters: int | None = None
     flops: int | None = None  # of one call, counted in eager
 
+    verdict: str = ""  # a Verdict, where the cell was compared with another revision
+    verdict_reason: str = ""
+    effect: float | None = None  # share by which head is slower than base; negative: faster
+    effect_low: float | None = None  # 95 % interval over launch pairs
+    effect_high: float | None = None
+    effect_sd: float | None = None  # of single launch pairs, of ln(head/base)
+    detectable: float | None = None  # the smallest slowdown that would have been found with 95 %
+
+    findings: list[str] = field(default_factory=list)  # what changed from base to head for certain
     warnings: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)  # graphs, providers, kernels, node counts ...
     parity: dict[str, Any] = field(default_factory=dict)  # every number of the comparison

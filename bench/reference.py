@@ -18,6 +18,7 @@ from bench import facts, parity
 from bench.backends import Unavailable
 from bench.errors import status_of
 from bench.record import Status
+from bench.scratch import Scratch
 from bench.subject import (
     CHECKED_ROWS,
     CHECKED_SETS,
@@ -35,22 +36,26 @@ from bench.subject import (
 Say = Callable[[str], object]
 
 
-def make(subject: Subject, backends: dict[str, str], say: Say) -> dict[str, Any]:
+def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | None = None) -> dict[str, Any]:
     """Everything the group's cell workers load. ``backends``: name -> module of those that have an ``artefact``.
 
+    ``given``: the folder of another revision's reference, whose inputs and weights are taken over, so that both
+    revisions work on the same. Weights that do not fit are left, and ``weights`` says why.
+
     Returns plain data: ``facts``, ``unchecked`` (why there is no reference, or ""), ``artefacts`` (backend ->
-    facts, or the error that its cells get). Raises what the model raises when built or run in eager: then
-    there is nothing that any backend could be compared with.
+    facts, or the error that its cells get), ``sources`` (module -> file, of the case's own packages). Raises what
+    the model raises when built or run in eager: then there is nothing that any backend could be compared with.
     """
     say("importing and building the model")
     module = subject.build()
+    foreign = "" if given is None else _take_weights(given, module)
     say("making inputs")
-    first = subject.make_inputs(0)
+    first = subject.make_inputs(0) if given is None else given.load("inputs")[0]
     say("running eager")
     with torch.inference_mode():
         eager = [tensors(call(module, first))]
     say("making inputs")
-    sets = _input_sets(subject, first, _rows(eager[0]))
+    sets = _input_sets(subject, first, _rows(eager[0])) if given is None else given.load("inputs")
     say("running eager")
     with torch.inference_mode():
         eager += [tensors(call(module, inputs)) for inputs in sets[1:]]
@@ -84,7 +89,19 @@ def make(subject: Subject, backends: dict[str, str], say: Say) -> dict[str, Any]
     for name, location in backends.items() if not unchecked else ():
         say(f"making what {name} needs")
         artefacts[name] = _artefact(subject, name, location)
-    return {"facts": found, "unchecked": unchecked, "artefacts": artefacts, "sets": len(sets)}
+    return {"facts": found, "unchecked": unchecked, "artefacts": artefacts, "sets": len(sets), "weights": foreign,
+            "sources": subject.sources()}  # fmt: skip
+
+
+def _take_weights(given: Scratch, module: torch.nn.Module) -> str:
+    """Load another revision's weights; why they do not fit, or ""."""
+    own = copy.deepcopy(module.state_dict())
+    try:
+        given.load_weights(module)
+    except ValueError as error:
+        module.load_state_dict(own)  # whole, not half of either
+        return str(error)
+    return ""
 
 
 def _tensors_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -205,16 +205,19 @@ class Subject:
 
         Content, not time: an artefact made from other source is another artefact.
         """
-        tops = {self.case[key].partition(":")[0].partition(".")[0] for key in ("model", "inputs")}
-        files = {
-            module.__file__
-            for name, module in list(sys.modules.items())
-            if name.partition(".")[0] in tops and getattr(module, "__file__", None)
-        }
         digest = hashlib.sha256()
-        for path in sorted(filter(None, files)):
+        for path in sorted(set(self.sources().values()), key=lambda path: (Path(path).name, path)):
             digest.update(Path(path).name.encode() + Path(path).read_bytes())
         return digest.hexdigest()
+
+    def sources(self) -> dict[str, str]:
+        """The loaded modules under the model's and the inputs' top-level packages, and their files."""
+        tops = {self.case[key].partition(":")[0].partition(".")[0] for key in ("model", "inputs")}
+        return {
+            name: file
+            for name, module in list(sys.modules.items())
+            if name.partition(".")[0] in tops and (file := getattr(module, "__file__", None))
+        }
 
     def _seed(self, purpose: str) -> int:
         """A seed for one purpose of this case: stable over processes and Python versions, unlike ``hash``."""

@@ -88,7 +88,7 @@ def measure(
     """
     timings: dict[str, Timing] = {}
     for name, contestant in contestants.items():
-        timings[name] = _warm_up(contestant, clock, limit=max(0.5, 2 * seconds))
+        timings[name] = warm_up(contestant, clock, limit=max(0.5, 2 * seconds))
     round_number = 0
     while racing := [name for name in timings if timings[name].dropped is None]:
         undecided = [name for name in racing if not _decide(timings[name], seconds, precision)]
@@ -110,8 +110,11 @@ def measure(
     return timings
 
 
-def _warm_up(contestant: Contestant, clock: Callable[[], float], limit: float) -> Timing:
-    """Run blocks until three consecutive medians agree within 5 %, or ``limit`` seconds are over."""
+def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float) -> Timing:
+    """A timing with a plan and no blocks yet, after blocks of which three medians in a row agree within 5 %.
+
+    Gives up after ``limit`` seconds, not ``warm`` then.
+    """
     timing = Timing(Plan(1, 1))
     end = clock() + limit
     medians: list[float] = []

@@ -11,6 +11,7 @@ import importlib
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from bench.backends import Misbehaved
 from bench.devices import DEVICES
 from bench.errors import status_of
 from bench.record import Status
+from bench.scratch import Scratch
 from bench.subject import CHECKED_SETS, Subject, arrays, flatten, rebuild
 from bench.wire import Channel
 
@@ -65,9 +67,9 @@ class Worker:
         """What this process really got, for the doctor."""
         return {"asked": laboratory.asked(), "settings": self.settings} | conditions.found()
 
-    def reference(self, backends: dict[str, str]) -> dict[str, Any]:
+    def reference(self, backends: dict[str, str], given: str | None = None) -> dict[str, Any]:
         """Make what the group's cells need; see ``bench.reference``."""
-        return reference.make(self.subject, backends, self.say)
+        return reference.make(self.subject, backends, self.say, None if given is None else Scratch(Path(given)))
 
     def open(self, module: str, batch_invariance: bool) -> dict[str, Any]:
         """Prepare the backend (``module`` is its file), check its answers, collect evidence.
@@ -150,6 +152,22 @@ class Worker:
         self._verify(*kept)
         gc.collect()
         return {"times": [seconds / calls for seconds in times]}
+
+    def keep(self) -> dict[str, Any]:
+        """Leave the answers that timed ones are compared with in the group's folder, for ``against``."""
+        self.subject.scratch.save_answers(f"timed-{self.subject.backend}", self.expected)
+        return {}
+
+    def against(self, folder: str) -> dict[str, Any]:
+        """How far these answers are from those that another revision's worker kept in its group's folder."""
+        theirs = Scratch(Path(folder)).load_answers(f"timed-{self.subject.backend}")
+        assert theirs is not None
+        outcome = parity.compare(self.expected, theirs, None, self.tolerance)
+        pairs = [
+            pair for ours, other in zip(self.expected, theirs, strict=True) for pair in zip(ours, other, strict=False)
+        ]
+        same = all(a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+        return {"identical": same, "error": outcome.error, "allowed": self.allowed, "reason": outcome.problem}
 
     def finish(self) -> dict[str, Any]:
         """The evidence after the last block."""

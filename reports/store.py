@@ -62,7 +62,17 @@ SAMPLES = sa.Table(
     *_columns({}, BULK),
 )
 
-MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {}
+
+def _gate_columns(connection: sa.Connection) -> None:
+    """1 -> 2: the verdict of a comparison."""
+    names = ("verdict", "verdict_reason", "effect", "effect_low", "effect_high", "effect_sd", "detectable", "findings")
+    for column in (RECORDS.c[name] for name in names):
+        kind = column.type.compile(connection.dialect)
+        connection.execute(sa.text(f"ALTER TABLE records ADD COLUMN {column.name} {kind}"))
+    connection.execute(RECORDS.update().values(verdict="", verdict_reason="", findings="[]"))
+
+
+MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {1: _gate_columns}
 """Version -> what turns such a store into one of the next version; all steps run in one transaction."""
 
 

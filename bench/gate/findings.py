@@ -1,0 +1,48 @@
+"""What changed between two revisions for certain: facts without noise, compared exactly, a line each. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.record import Record
+
+EXACT = ("graphs", "graph_breaks", "recompiles", "captured_calls", "fused_attention", "nodes", "optimised_nodes",
+         "fusions", "providers", "nodes_by_provider", "sdpa_kernels", "graph_hash")  # fmt: skip
+PEAK_SHARE, PEAK_BYTES = 0.02, 1 << 20  # of one cell's peak memory in two workers; reports/evidence/overhead.json
+
+
+def changed_facts(base: Record, head: Record) -> list[str]:
+    """The facts of a cell that differ, as "name: base -> head"."""
+    found = [
+        _line(name, base.facts[name], head.facts[name])
+        for name in EXACT
+        if name in base.facts and name in head.facts and base.facts[name] != head.facts[name]
+    ]
+    for name in ("parameters", "flops"):
+        before, after = getattr(base, name), getattr(head, name)
+        if before is not None and after is not None and before != after:
+            found.append(_line(name, before, after))
+    if base.peak_bytes and head.peak_bytes:
+        more = head.peak_bytes - base.peak_bytes
+        if abs(more) > max(PEAK_BYTES, PEAK_SHARE * base.peak_bytes):
+            found.append(f"peak memory: {base.peak_bytes / 2**20:.1f} -> {head.peak_bytes / 2**20:.1f} MiB")
+    return found
+
+
+def changed_answers(compared: dict[str, Any]) -> str | None:
+    """What to say of head's answers against base's, on the same inputs and weights; None for the same bits."""
+    if compared["identical"]:
+        return None
+    error, allowed = compared["error"], compared["allowed"]
+    if compared["reason"] and error == float("inf"):
+        return f"answers: {compared['reason']}"
+    size = "rounding" if error <= allowed else f"more than the {allowed:.1g} that backends may differ by"
+    return f"answers: differ from base's by {error:.2g} on the same inputs and weights ({size})"
+
+
+def _line(name: str, before: Any, after: Any) -> str:
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [key for key in before | after if before.get(key) != after.get(key)]
+        changes = ", ".join(f"{key} {before.get(key, 0)} -> {after.get(key, 0)}" for key in keys)
+        return f"{name}: {changes}"
+    return f"{name}: {before} -> {after}"

@@ -1,0 +1,62 @@
+"""One launch pair of one cell: warm both sides up, then ABBA quads until the pair's own spread is small enough."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench import timing
+from bench.gate import quads
+from bench.timing import Contestant
+
+WARM_UP = 0.5  # seconds at most for each side
+FEW_SAMPLES = 5  # below, a block's value is the mean of its samples; else their median
+
+
+@dataclass
+class Measured:
+    """Quads of one launch pair; blocks in seconds per call. ``orders`` tells which quads ran BAAB."""
+
+    quads: list[float] = field(default_factory=list)
+    orders: list[str] = field(default_factory=list)
+    base: list[float] = field(default_factory=list)
+    head: list[float] = field(default_factory=list)
+    calls: int = 1  # in a sample
+
+    @property
+    def d(self) -> float:
+        """ln(head/base): the launch pair's one number."""
+        return float(quads.trimmed_mean(self.quads))
+
+    @property
+    def within(self) -> float:
+        """Its standard error within the launch."""
+        return float(quads.standard_error(self.quads))
+
+
+def measure(base: Contestant, head: Contestant, rng: random.Random, clock: Callable[[], float]) -> Measured:
+    """The launch pair's quads. Raises ``timing.Dropped`` where a side cannot go on."""
+    sides = {"A": base, "B": head}
+    warm = {}
+    for name in rng.sample(list(sides), 2):
+        warm[name] = timing.warm_up(sides[name], clock, WARM_UP)
+        if (gone := warm[name].dropped) is not None:
+            raise gone
+    plan = max((found.plan for found in warm.values()), key=lambda plan: plan.calls * plan.samples)
+    found = Measured(calls=plan.calls)
+    while not quads.enough(found.quads):
+        order = rng.choice(quads.ORDERS)
+        times: dict[str, list[float]] = {"A": [], "B": []}
+        for name in order:
+            times[name].append(_value(list(sides[name].block(plan.calls, plan.samples))))
+        found.orders.append(order)
+        found.base += times["A"]
+        found.head += times["B"]
+        found.quads.append(float(quads.quad(times["A"], times["B"])))
+    return found
+
+
+def _value(samples: list[float]) -> float:
+    return statistics.fmean(samples) if len(samples) < FEW_SAMPLES else statistics.median(samples)

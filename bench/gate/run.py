@@ -1,0 +1,309 @@
+"""One run of the gate: base and head side by side, launch pair after launch pair, until every cell is decided.
+
+A launch has a fresh fork server for either side, and a third, the twin of base, where control cells are in it. Cells
+come in random order; the two workers of a cell open at once, run their quads in turn and are gone before the next.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import advice
+from bench.case import Cell, Group
+from bench.contestant import Contestant
+from bench.gate import findings, pair, slots, validity
+from bench.gate.course import Course, Pair
+from bench.gate.verdict import Decided, Margins
+from bench.group import GroupRun, Laboratory
+from bench.launch import Ended, ForkServer
+from bench.lock import timing_lock
+from bench.record import Status
+from bench.timing import Dropped
+from bench.watch import Watch
+
+REPLACED = 0.5  # at most so many launches, per launch that counted, are thrown away for what the machine did
+
+
+class Invalid(Exception):
+    """The run cannot give verdicts; the message says why."""
+
+
+@dataclass
+class Side:
+    """The code under test in one revision: where it lies, its laboratory, and its groups."""
+
+    name: str
+    tree: Path
+    laboratory: Laboratory
+    slot: Path = Path()
+    groups: dict[Group, GroupRun] = field(default_factory=dict)
+
+    def run_of(self, cell: Cell) -> GroupRun:
+        """The group that a cell is in."""
+        return self.groups[cell.group]
+
+
+@dataclass
+class Broken:
+    """Why a cell got no verdict from measuring: which side, what status, what reason."""
+
+    side: str  # "base", "head", or "" where the two cannot be compared
+    status: Status
+    reason: str
+
+
+@dataclass
+class Result:
+    """What a run of the gate found."""
+
+    decided: dict[str, Decided] = field(default_factory=dict)
+    broken: dict[str, Broken] = field(default_factory=dict)
+    findings: dict[str, list[str]] = field(default_factory=dict)
+    controls: dict[str, Decided] = field(default_factory=dict)
+    invalid: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    launches: list[list[tuple[str, pair.Measured]]] = field(default_factory=list)  # by launch: cell, its blocks
+    replaced: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
+
+
+class GateRun:
+    """Ties sides, slots and courses together. ``limit``: seconds after which no further launch begins."""
+
+    def __init__(
+        self,
+        base: Side,
+        head: Side,
+        twin: Side | None,
+        *,
+        places: slots.Slots,
+        cells: Sequence[Cell],
+        margins: Margins,
+        limit: float,
+        seed: int,
+        say: Callable[[str], object] = str,
+        tell: Callable[[str], object] = str,
+    ) -> None:
+        self.base, self.head, self.twin, self.places = base, head, twin, places
+        self.cells = {cell.id: cell for cell in cells}
+        self.rng = random.Random(seed)
+        self.margins, self.limit, self.say, self.tell = margins, limit, say, tell
+        self.course = Course(list(self.cells), margins)
+        chosen = self.rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells))) if twin else []
+        self.controls = Course(chosen, margins)
+        self.result = Result()
+        self._number = 0
+        self._started = time.monotonic()
+
+    def run(self) -> Result:
+        """Everything: references, launches, verdicts."""
+        try:
+            self._clocked("references", self._prepare)
+            while self._wanted() and not self._late():
+                self._clocked("launches", self._launch)
+        finally:
+            self.close()
+        self._conclude()
+        return self.result
+
+    def close(self) -> None:
+        """End every process of every side."""
+        for side in self._sides():
+            for run in side.groups.values():
+                run.close()
+            side.laboratory.close()
+
+    # -- before the first launch
+
+    def _prepare(self) -> None:
+        self._fill_slots()
+        groups: dict[Group, list[Cell]] = {}
+        for cell in self.cells.values():
+            groups.setdefault(cell.group, []).append(cell)
+        for number, (group, cells) in enumerate(groups.items(), 1):
+            self.say(f"references, group {number} of {len(groups)}: {group}")
+            self._reference(group, cells)
+        for side in self._sides():
+            side.laboratory.close()
+
+    def _reference(self, group: Group, cells: list[Cell]) -> None:
+        for side in self._sides():
+            side.groups[group] = GroupRun(side.laboratory, group, cells, ())
+        head, base = self.head.groups[group], self.base.groups[group]
+        head.make_reference()
+        if head.sources:
+            base.make_reference(given=head.folder)
+        for side, run in ((self.head, head), (self.base, base)):
+            if strangers := slots.strangers(run.sources, self.places.names, side.slot):
+                raise Invalid(
+                    f"head and base ran the same installed code: {', '.join(strangers[:3])}; uninstall it, or name "
+                    "what is under test in the ini option bench_source"
+                )
+            for cell in cells:
+                self._drop_if_broken(side, cell)
+        if self.twin is not None:
+            self.twin.groups[group].folder = base.folder
+        if head.sources and not self._under_test(head.sources):
+            for cell in cells:
+                reason = f"its code is not in bench_source ({', '.join(self.places.sources)}): both sides run the same"
+                self._drop(cell, Broken("", Status.UNCHECKED, reason))
+
+    def _under_test(self, sources: Mapping[str, str]) -> bool:
+        return any(module.partition(".")[0] in self.places.names for module in sources)
+
+    def _drop_if_broken(self, side: Side, cell: Cell) -> None:
+        record = side.run_of(cell).records[cell.id]
+        if record.status is not Status.OK and cell.id not in self.course.broken:
+            self._drop(cell, Broken(side.name, record.status, record.reason))
+
+    def _drop(self, cell: Cell, why: Broken) -> None:
+        if cell.id not in self.course.broken:
+            self.result.broken[cell.id] = why
+            self.course.drop(cell.id, why.reason)
+        if cell.id in self.controls.screened and cell.id not in self.controls.broken:
+            self.controls.drop(cell.id, why.reason)
+
+    # -- launches
+
+    def _wanted(self) -> list[tuple[Course, Cell]]:
+        return [(course, self.cells[name]) for course in (self.course, self.controls) for name in course.wanted()]
+
+    def _late(self) -> bool:
+        each = self.result.seconds.get("launches", 0.0) / max(1, self._number)
+        if time.monotonic() - self._started + each <= self.limit:
+            return False
+        self.tell(f"gate: the time is up ({self.limit:.0f} s); what is undecided stays inconclusive")
+        return True
+
+    def _launch(self) -> None:
+        """One launch of every wanted cell; its numbers count unless the machine was disturbed."""
+        wanted = self._wanted()
+        self._number += 1
+        self._fill_slots()
+        sides = [self.base, self.head, *([self.twin] if self.twin and self._has_controls(wanted) else [])]
+        seed = self.rng.randrange(10**9, 2**32)
+        for side in self.rng.sample(sides, len(sides)):
+            side.laboratory.hash_seed = seed
+            side.laboratory.server(self._number)
+        watch = Watch([])
+        found: dict[Course, dict[str, pair.Measured]] = {self.course: {}, self.controls: {}}
+        for place, (course, cell) in enumerate(self.rng.sample(wanted, len(wanted)), 1):
+            stage = "screen" if course.stage == 1 else "confirm"
+            self.say(f"{stage}, launch {self._number}, cell {place} of {len(wanted)}: {cell.id}")
+            other = self.head if course is self.course else self.twin
+            assert other is not None
+            measured = self._measure(cell, other)
+            if measured is not None:
+                found[course][cell.id] = measured
+        for side in sides:
+            side.laboratory.close()
+        steal = watch.conditions().steal
+        counted = self._number - self.result.replaced
+        if steal > advice.STEAL and self.result.replaced < REPLACED * counted:
+            self.result.replaced += 1
+            self.tell(f"gate: launch {self._number} is repeated, the hypervisor took {steal:.0%} of the processors")
+            return
+        for course, measurements in found.items():
+            open_cells = course.wanted()
+            if open_cells and not set(open_cells) - set(measurements):
+                course.note({name: Pair(measurements[name].d, measurements[name].within) for name in open_cells})
+        self.result.launches.append(list(found[self.course].items()))
+
+    def _has_controls(self, wanted: Iterable[tuple[Course, Cell]]) -> bool:
+        return any(course is self.controls for course, _ in wanted)
+
+    def _measure(self, cell: Cell, other: Side) -> pair.Measured | None:
+        """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
+        order = self.rng.sample([self.base, other], 2)
+        with ThreadPoolExecutor(2) as pool:  # both at once: they wait for their workers, and it halves the time
+            list(pool.map(lambda side: side.run_of(cell).open_cell(cell, self._number, keep=True), order))
+        workers = {side.name: side.run_of(cell).workers.get(cell.id) for side in order}
+        try:
+            for side in (other, self.base):
+                self._drop_if_broken(side, cell)
+            base, head = workers[self.base.name], workers[other.name]
+            if base is None or head is None:
+                return None
+            if other is self.head and cell.id not in self.result.findings:
+                self._compare(cell)
+            try:
+                with timing_lock(self.tell):
+                    return pair.measure(Contestant(base), Contestant(head), self.rng, time.monotonic)
+            except Dropped as dropped:
+                end: Ended = dropped.args[0]
+                side = self.base if base.ended else other
+                self._drop(cell, Broken(side.name, end.status, end.reason))
+                return None
+        finally:
+            for side in order:
+                side.run_of(cell).close()
+
+    def _compare(self, cell: Cell) -> None:
+        """What changed for certain, once a cell: facts, and answers where the weights are the same."""
+        base, head = self.base.run_of(cell), self.head.run_of(cell)
+        found = findings.changed_facts(base.records[cell.id], head.records[cell.id])
+        if base.foreign_weights:
+            found.append(f"answers: not comparable, base cannot load head's weights ({base.foreign_weights})")
+        else:
+            base.workers[cell.id].ask({"op": "keep"}, 60)
+            base.workers[cell.id].park()
+            compared = head.workers[cell.id].ask({"op": "against", "folder": str(base.folder)}, 60)
+            head.workers[cell.id].park()
+            if (line := findings.changed_answers(compared)) is not None:
+                found.append(line)
+        self.result.findings[cell.id] = found
+
+    def _fill_slots(self) -> None:
+        sides = self._sides()
+        order = self.rng.sample(range(len(sides)), len(sides))
+        for side, slot in zip(sides, self.places.fill(order, [side.tree for side in sides]), strict=True):
+            side.slot = slot
+
+    def _sides(self) -> list[Side]:
+        return [self.base, self.head, *([self.twin] if self.twin else [])]
+
+    def _clocked(self, what: str, step: Callable[[], object]) -> None:
+        started = time.monotonic()
+        try:
+            step()
+        finally:
+            self.result.seconds[what] = self.result.seconds.get(what, 0.0) + time.monotonic() - started
+
+    # -- after the last launch
+
+    def _conclude(self) -> None:
+        result = self.result
+        measured = {name for name, pairs in self.course.screened.items() if pairs}
+        result.decided = {name: decided for name, decided in self.course.verdicts().items() if name in measured}
+        result.controls = {
+            name: decided for name, decided in self.controls.verdicts().items() if self.controls.screened[name]
+        }
+        d = {name: [p.d for p in self.controls.screened[name]] for name in result.controls}
+        result.invalid += validity.problems(result.controls, d)
+        orders: dict[str, list[float]] = {"ABBA": [], "BAAB": []}
+        for launch in result.launches:
+            for _, measured_pair in launch:
+                for order, value in zip(measured_pair.orders, measured_pair.quads, strict=True):
+                    orders[order].append(value - measured_pair.d)
+        shortest = min(len(values) for values in orders.values())
+        series = [[p.d for p in pairs] for pairs in self.course.screened.values() if len(pairs) > 1]
+        result.warnings += validity.warnings(orders["ABBA"][:shortest], orders["BAAB"][:shortest], series)
+
+
+def serve(
+    new: Callable[[Path, list[str], int], ForkServer], side: Side, places: slots.Slots
+) -> Callable[[int], ForkServer]:
+    """How a side's laboratory starts its fork servers: with the side's slot first on the path."""
+
+    def start(launch: int) -> ForkServer:
+        folder = side.laboratory.scratch / f"launch-{launch}"
+        server = new(folder, places.path(side.slot), side.laboratory.hash_seed or 0)
+        server.start()
+        return server
+
+    return start

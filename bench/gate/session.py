@@ -1,0 +1,177 @@
+"""The gate of one pytest session: the other revision's checkout, both sides' laboratories, and a verdict for each cell.
+
+Imported only with ``--bench-against``: the statistics need numpy and scipy, which collection does without.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import filling
+from bench.case import Cell
+from bench.gate import revisions
+from bench.gate.revisions import RevisionError, Worktree
+from bench.gate.run import GateRun, Invalid, Result, Side, serve
+from bench.gate.slots import Slots
+from bench.gate.verdict import PROFILES
+from bench.group import Laboratory
+from bench.launch import ForkServer, ServerFailed
+from bench.record import Record, Status, Verdict
+
+LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
+
+
+@dataclass(frozen=True)
+class Against:
+    """What to compare with, as the options say it."""
+
+    revision: str
+    profile: str
+    sources: list[str]  # paths relative to the project's root: the code under test
+    removed: dict[str, str]  # ids of cells that head has given up, with the reason
+
+
+class Gate:
+    """Base and head of one session. Raises ``RevisionError`` when made, ``Invalid`` when run, where they cannot be."""
+
+    def __init__(self, root: Path, against: Against, folder: Path) -> None:
+        self.against, self.root = against, root
+        self.running: GateRun | None = None
+        self.records: dict[str, Record] = {}  # head's, by cell
+        for source in against.sources:
+            if not (root / source).exists():
+                raise RevisionError(f"bench_source: {source!r} is not in {root}; it names the code under test")
+        self.worktree = Worktree(root, against.revision, folder)
+        try:
+            self._check_sources()
+        except RevisionError:
+            self.close()
+            raise
+        self.same = self.worktree.commit == self.worktree.head and not revisions.changed(root, against.sources)
+
+    def close(self) -> None:
+        """Remove the checkout."""
+        self.worktree.close()
+
+    def kill(self) -> None:
+        """End every process of a run that was interrupted."""
+        if self.running is not None:
+            self.running.close()
+
+    def run(
+        self,
+        cells: Sequence[Cell],
+        laboratory: Laboratory,
+        new_server: Callable[[Path, list[str], int], ForkServer],
+    ) -> Result:
+        """The whole schedule for these cells; everything it started is gone afterwards."""
+        trees = {"base": self.worktree.root, "head": self.root, "twin": self.worktree.root}
+        places = Slots(laboratory.scratch / "slots", self.root, self.against.sources)
+        names = ["base", "head"] if self.same else ["base", "head", "twin"]  # an A/A run is all controls
+        sides = {}
+        for name in names:
+            side = Side(name, trees[name], replace(laboratory, scratch=laboratory.scratch / name, servers={}))
+            side.laboratory.new_server = serve(new_server, side, places)
+            sides[name] = side
+        gate = GateRun(
+            sides["base"], sides["head"], sides.get("twin"),
+            places=places, cells=cells, margins=PROFILES[self.against.profile], limit=LIMITS[laboratory.budget.name],
+            seed=random.SystemRandom().randrange(2**32), say=laboratory.say, tell=laboratory.tell,
+        )  # fmt: skip
+        self.running = gate
+        try:
+            return gate.run()
+        except (Invalid, ServerFailed) as error:
+            gate.result.invalid.append(str(error))
+            return gate.result
+        finally:
+            self.records = {
+                cell.id: sides["head"].groups[cell.group].records[cell.id]
+                for cell in cells
+                if cell.group in sides["head"].groups
+            }
+
+    def missing(self, cells: Sequence[str], arguments: Sequence[str] | None) -> tuple[list[str], str]:
+        """(cells that base has and head has not, why they could not be asked for or "").
+
+        ``arguments`` select in base's checkout what was selected here; None where single items were named.
+        """
+        if arguments is None:
+            return [], ""
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GIT_"))}
+        path = os.pathsep.join([str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])])
+        try:
+            done = subprocess.run(command, cwd=self.worktree.root, env=environment | {"PYTHONPATH": path},
+                                  capture_output=True, text=True, check=False, timeout=300)  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return [], "collecting base's cells took over 300 s"
+        if done.returncode not in (0, 5):
+            last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
+            return [], f"base's cells could not be collected: {' '.join(last)}"
+        there = [
+            line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "::" in line and "[" in line
+        ]
+        known = {*cells, *self.against.removed, "none"}
+        return [cell for cell in dict.fromkeys(there) if cell.count("-") == 4 and cell not in known], ""
+
+    def _check_sources(self) -> None:
+        inside = revisions.submodules(self.worktree.path, self.worktree.commit)
+        prefix = self.root.resolve().relative_to(self.worktree.repository.resolve())
+        for source in self.against.sources:
+            place = str(prefix / source)
+            for module in inside:
+                if (place + "/").startswith(module + "/") or (module + "/").startswith(place + "/"):
+                    raise RevisionError(
+                        f"bench_source: {source!r} touches the submodule {module!r}, which a worktree has empty; run "
+                        "the gate in the submodule's own repository"
+                    )
+            if not (self.worktree.root / source).exists():
+                raise RevisionError(
+                    f"--bench-against: {source!r} (ini bench_source) does not exist in {self.against.revision}"
+                )
+
+
+def gated(cell: Cell, record: Record | None, result: Result) -> Record:
+    """The cell's record with head's times of all launches, and with its verdict."""
+    record = filling.blank(cell) if record is None else record
+    pairs = [measured for launch in result.launches for name, measured in launch if name == cell.id]
+    if pairs and record.status is Status.OK:
+        filling.paired(record, cell.units, [measured.head for measured in pairs], pairs[0].calls)
+    record.findings = result.findings.get(cell.id, [])
+    if (broken := result.broken.get(cell.id)) is not None:
+        record.verdict = str(Verdict.BROKEN if broken.side else Verdict.NOT_COMPARABLE)
+        record.verdict_reason = f"{broken.side}: {broken.reason}" if broken.side else broken.reason
+        if broken.side == "head" and record.status is Status.OK:
+            record.status, record.reason = broken.status, broken.reason
+        return record
+    decided = result.decided.get(cell.id)
+    if decided is None:
+        record.verdict = str(Verdict.INCONCLUSIVE)
+        record.verdict_reason = result.invalid[0] if result.invalid else "the time was up before its first launch"
+        return record
+    record.verdict, record.verdict_reason = str(decided.verdict), decided.reason
+    if result.invalid and decided.verdict is not Verdict.SAME:  # in an invalid run nothing is red, nothing better
+        record.verdict, record.verdict_reason = str(Verdict.INCONCLUSIVE), f"the run is invalid: {result.invalid[0]}"
+    estimate = decided.estimate
+    record.effect, record.effect_low, record.effect_high = estimate.effect, estimate.low, estimate.high
+    record.effect_sd, record.detectable, record.launches = estimate.sd, decided.detectable, estimate.launches
+    return record
+
+
+def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> dict[str, Any]:
+    """What is known of the gate's run as a whole, for the run's environment."""
+    return {
+        "against": gate.against.revision, "commit": gate.worktree.commit, "profile": gate.against.profile,
+        "invalid": result.invalid, "warnings": result.warnings + ([note] if note else []), "missing": list(missing),
+        "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},
+        "replaced": result.replaced, "launches": len(result.launches),
+        "seconds": {what: round(seconds, 1) for what, seconds in result.seconds.items()},
+    }  # fmt: skip

@@ -1,0 +1,52 @@
+"""Slots: folders of equal path length through which a measuring process imports the code under test of one side.
+
+Harness and suites are the same on both sides; only ``bench_source`` differs, and it comes through links. Which slot
+holds which side is drawn anew for every launch, so that a path can favour neither.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class Slots:
+    """As many slots below ``parent`` as there are sides in a launch."""
+
+    def __init__(self, parent: Path, root: Path, sources: Sequence[str], count: int = 3) -> None:
+        self.root, self.sources = root.resolve(), list(sources)
+        self.places = [parent / f"s{number}" for number in range(count)]
+
+    def fill(self, order: Sequence[int], trees: Sequence[Path]) -> list[Path]:
+        """Let slot ``order[i]`` hold the sources of ``trees[i]``; the slot of each tree."""
+        for number, tree in zip(order, trees, strict=True):
+            for source in self.sources:
+                link = self.places[number] / source
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.unlink(missing_ok=True)
+                link.symlink_to(tree / source)
+        return [self.places[number] for number in order]
+
+    def path(self, slot: Path, existing: Sequence[str] = sys.path) -> list[str]:
+        """``sys.path`` of a process of that slot: entries inside the project come from the slot first."""
+        inside = []
+        for entry in existing:
+            place = Path(entry or ".").resolve()
+            if place.is_relative_to(self.root):
+                inside.append(str(slot / place.relative_to(self.root)))
+        return [*dict.fromkeys([*inside, str(slot)]), *existing]
+
+    @property
+    def names(self) -> set[str]:
+        """The top-level module names under test."""
+        return {Path(source).stem for source in self.sources}
+
+
+def strangers(sources: Mapping[str, str], names: set[str], slot: Path) -> list[str]:
+    """The modules under test that were imported from elsewhere than the slot: both sides would run the same code."""
+    return [
+        f"{module} from {file}"
+        for module, file in sorted(sources.items())
+        if module.partition(".")[0] in names and not Path(file).is_relative_to(slot)
+    ]
