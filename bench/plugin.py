@@ -159,10 +159,10 @@ def pytest_pycollect_makeitem(
     if not timed or timed[0].get_closest_marker("cells") is None:
         return made
     own = name.replace("throughput", "regression") if "throughput" in name else f"{name}_regression"
-    found: list[pytest.Item | pytest.Collector] = collector.ihook.pytest_pycollect_makeitem(
-        collector=collector, name=own, obj=regression_test(own, getattr(obj, "pytestmark", []))
-    )
-    return found
+    test = regression_test(own, getattr(obj, "pytestmark", []))
+    setattr(collector.obj, own, test)  # type: ignore[attr-defined]  # an item looks its function up there, by name
+    found = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=own, obj=test)
+    return list(found)
 
 
 @pytest.hookimpl(trylast=True)
