@@ -232,7 +232,7 @@ class GroupRun:
                 continue
             break
         part["facts"].pop("cold", None)
-        if launch == 0:
+        if record.error is None:  # its first launch
             exported = record.prepare_cold_seconds if cell.target.backend == "onnxruntime" else None
             filling.opened(record, part, self.facts)
             if exported is not None:

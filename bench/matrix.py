@@ -96,7 +96,8 @@ class Matrix:
         self.gated = {cell.id: cell for cell in gated}
         for cell in dict.fromkeys([*checked, *timed, *self.gated.values()]):
             self.members.setdefault(cell.group, []).append(cell)
-        self.progress.plan([str(group) for group, cells in self.members.items() if self._runnable(cells)])
+        groups = [str(group) for group, cells in self.members.items() if self._runnable(cells)]
+        self.progress.plan([*groups, *(["gate"] if self.gated else [])])
 
     def unavailable(self, cell: Cell) -> str | None:
         """Why a cell cannot run here, as far as is known without opening it."""
@@ -181,6 +182,9 @@ class Matrix:
         """End everything; what was measured is kept."""
         try:
             self.close_group()
+            for name in self.gated:  # interrupted before their verdict: what was checked is kept
+                if name in self.records and _known(self.records[name]):
+                    self._emit_once(name)
         finally:
             if self._laboratory is not None:
                 self._laboratory.close()

@@ -162,7 +162,8 @@ def pytest_pycollect_makeitem(
     test = regression_test(own, getattr(obj, "pytestmark", []))
     setattr(collector.obj, own, test)  # type: ignore[attr-defined]  # an item looks its function up there, by name
     found = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=own, obj=test)
-    return list(found)
+    regressions: list[pytest.Item | pytest.Collector] = list(found)
+    return regressions
 
 
 @pytest.hookimpl(trylast=True)

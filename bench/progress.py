@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -102,8 +103,10 @@ class Progress:
 
 
 def summary(records: Sequence[Record]) -> str:
-    """A group in one line: ``cnn_digits b32  eager 20,100 image/s  compile ~1.3x  onnxruntime ~3.1x``."""
+    """A group in one line: ``cnn_digits b32  eager 20.1k image/s  compile ~1.3x  onnxruntime ~3.1x``."""
     first = records[0]
+    if verdicts := Counter(record.verdict for record in records if record.verdict):
+        return "gate  " + ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdicts.most_common())
     return f"{first.case} {first.shape}  " + "  ".join(_short(record) for record in records)
 
 

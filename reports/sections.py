@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.record import Record, Run, Status
-from reports import text
+from reports import comparison, text
 from reports.table import expected_gap, is_failure
 
 SHOWN_FACTS = ("fused_attention",)  # a backend did something else: no failure, but worth knowing
@@ -32,7 +32,9 @@ class Section:
 
 def sections(run: Run, records: Sequence[Record]) -> list[Section]:
     """The sections that have anything to say, worst first."""
+    verdicts = comparison.compared(records)
     found = (
+        *_comparison(run, verdicts),
         Section("failures", tuple(_failures(records)), bad=True),
         Section("gap closed, remove it", tuple(_gaps(records, closed=True)), bad=True),
         Section("unchecked (never a pass)", tuple(_by_reason(records, Status.UNCHECKED)), bad=True),
@@ -45,6 +47,16 @@ def sections(run: Run, records: Sequence[Record]) -> list[Section]:
         Section("notes", tuple(Item(note) for note in _footnotes(records))),
     )
     return [section for section in found if section.items]
+
+
+def _comparison(run: Run, verdicts: Sequence[Record]) -> list[Section]:
+    """The gate's verdicts, and what is to be said of its run."""
+    red = any(record.verdict in comparison.RED for record in verdicts)
+    items = tuple(Item(comparison.line(record), comparison.body(record)) for record in verdicts)
+    remarks = comparison.remarks(run)
+    found = [Section(comparison.title(run, verdicts), items, bad=red)] if items else []
+    found += [Section("the gate's run", tuple(Item(what) for what, bad in remarks if bad), bad=True)]
+    return [*found, Section("remarks on the gate's run", tuple(Item(what) for what, bad in remarks if not bad))]
 
 
 def headline(run: Run) -> str:
@@ -76,9 +88,10 @@ def summary(run: Run, records: Sequence[Record]) -> str:
 
 
 def passed(records: Iterable[Record]) -> bool:
-    """Whether no record is a failure and at least one is ok."""
+    """Whether no record is a failure, none has regressed, and at least one is ok."""
     records = list(records)
-    return any(r.status is Status.OK for r in records) and not any(map(is_failure, records))
+    good = not any(is_failure(record) or record.verdict in comparison.RED for record in records)
+    return good and any(record.status is Status.OK for record in records)
 
 
 def _failures(records: Iterable[Record]) -> list[Item]:
