@@ -66,7 +66,7 @@ def exit_status(
         return Exit.PARITY
     if any(status in BROKEN for status in failed):
         return Exit.BROKEN
-    if any(outcome.gap_closed and outcome.judged for outcome in outcomes):  # under --bench-strict
+    if any(outcome.judged and not outcome.verdict for outcome in outcomes):  # a gap that closed, under --bench-strict
         return Exit.PARITY
     if invalid:
         return Exit.INVALID

@@ -152,7 +152,7 @@ def pytest_pycollect_makeitem(
 
     Made here, beside the other items of the file, so that node ids, ``-k`` and ``--lf`` find them.
     """
-    made = yield
+    made: pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None = yield
     if collector.config.getoption("--bench-against") is None or not isinstance(made, list):
         return made
     timed = [item for item in made if isinstance(item, pytest.Function) and is_throughput(item)]

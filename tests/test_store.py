@@ -167,11 +167,37 @@ def test_an_older_schema_is_migrated_step_by_step_or_not_at_all(tmp_path: Path, 
     assert Store(path).records(RUN.id)[0].reason == "++"
 
 
+def test_a_store_of_schema_1_is_read_and_written_on(tmp_path: Path):
+    """As the first version made it: its tables word for word, one run, one record."""
+    path = tmp_path / "s.sqlite"
+    statements = (GOLDEN / "schema-1.sql").read_text().partition("\n")[2]
+    with sqlite3.connect(path) as connection:
+        quoted = re.sub(r"\t([a-z]\w*) ", r'\t"\1" ', statements)
+        connection.executescript(quoted.replace("\n)\n", "\n);\n"))
+        connection.execute("INSERT INTO paritygate_schema VALUES (1)")
+        connection.execute("INSERT INTO runs (number, id, started, budget, laboratory, seed, schema, environment, absent)"
+                           " VALUES (1, 'old', '2026-11-01T00:00:00+00:00', 'quick', 1, 0, 1, '{}', '{}')")  # fmt: skip
+        connection.execute(
+            "INSERT INTO records (number, run_id, cell, status, throughput, warnings, facts, parity, nan_fields)"
+            " VALUES (1, 'old', 'a-b-cpu-eager-fp32', 'ok', 5.0, '[]', '{}', '{}', '[]')"
+        )
+    connection.close()
+
+    (old,) = Store(path).records("old")
+    assert (old.cell, old.throughput, old.verdict, old.effect, old.findings) == (
+        "a-b-cpu-eager-fp32",
+        5.0,
+        "",
+        None,
+        [],
+    )
+
+
 def test_the_tables_of_this_schema_are_these():
     """A changed Record changes the tables: raise SCHEMA, write a migration, then write this file anew."""
     statements = [str(sa.schema.CreateTable(table)).strip() for table in store_module._META.sorted_tables]
     text = re.sub(r"[ \t]+\n", "\n", "\n".join([f"schema {SCHEMA}", *statements])) + "\n"
-    golden = GOLDEN / "schema.sql"
+    golden = GOLDEN / f"schema-{SCHEMA}.sql"
     if os.environ.get("GOLDEN") == "write":
         golden.write_text(text, "utf-8")
     assert text == golden.read_text("utf-8")
