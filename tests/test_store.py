@@ -175,8 +175,10 @@ def test_a_store_of_schema_1_is_read_and_written_on(tmp_path: Path):
         quoted = re.sub(r"\t([a-z]\w*) ", r'\t"\1" ', statements)
         connection.executescript(quoted.replace("\n)\n", "\n);\n"))
         connection.execute("INSERT INTO paritygate_schema VALUES (1)")
-        connection.execute("INSERT INTO runs (number, id, started, budget, laboratory, seed, schema, environment, absent)"
-                           " VALUES (1, 'old', '2026-11-01T00:00:00+00:00', 'quick', 1, 0, 1, '{}', '{}')")  # fmt: skip
+        connection.execute(
+            "INSERT INTO runs (number, id, started, budget, laboratory, seed, schema, environment, absent)"
+            " VALUES (1, 'old', '2026-11-01T00:00:00+00:00', 'quick', 1, 0, 1, '{}', '{}')"
+        )
         connection.execute(
             "INSERT INTO records (number, run_id, cell, status, throughput, warnings, facts, parity, nan_fields)"
             " VALUES (1, 'old', 'a-b-cpu-eager-fp32', 'ok', 5.0, '[]', '{}', '{}', '[]')"

@@ -1,0 +1,231 @@
+"""The gate end to end: a user's own repository, real revisions, real fork servers; each end by its planted cause."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import textwrap
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tests.conftest import MODEL, eventually
+
+SLOW = """
+    import time
+
+
+    class Slow(Net):
+        def forward(self, x):
+            start = time.perf_counter()
+            y = super().forward(x)
+            end = time.perf_counter()
+            while time.perf_counter() - end < 0.5 * (end - start):
+                pass
+            return y
+
+
+    Net = Slow
+"""
+OTHER_NUMBERS = (
+    "\n\nclass Scaled(Net):\n    def forward(self, x):\n        return 1.01 * super().forward(x)\n\n\nNet = Scaled\n"
+)
+ONE = "one-b8-cpu-eager-fp32"
+ONLY_ONE = """
+    CASES = (Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),)
+"""
+
+
+class Repository:
+    """The project in git, its code under test being ``my_model.py``; ``base`` is its first commit."""
+
+    def __init__(self, project):
+        self.project = project
+        project.write("pytest.ini", "[pytest]\nbench_source = my_model.py\n")
+        project.write(".gitignore", ".paritygate/\n__pycache__/\noutput.txt\n*.xml\n")
+        project.suite(ONLY_ONE)
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "user.email", "a@b.c")
+        self.git("config", "user.name", "A")
+        self.commit("base")
+
+    def git(self, *command):
+        done = subprocess.run(["git", *command], cwd=self.project.path, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    def commit(self, tag):
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", tag)
+        self.git("tag", tag)
+
+    def model(self, more):
+        """Give head a model with more code at its end."""
+        self.project.write("my_model.py", textwrap.dedent(MODEL) + textwrap.dedent(more))
+
+    def gate(self, *arguments, against="base"):
+        return self.project.run("--bench-against", against, *arguments)
+
+    def left(self):
+        """What a run has left behind: checkouts and folders."""
+        trees = self.git("worktree", "list").splitlines()[1:]
+        folder = self.project.path / ".paritygate"
+        return trees + [str(path) for name in ("worktrees", "scratch") for path in (folder / name).glob("*")]
+
+
+@pytest.fixture
+def repository(project):
+    return Repository(project)
+
+
+def test_unchanged_code_is_the_same_and_nothing_is_left_behind(repository):
+    result = repository.gate("-v", against="HEAD")
+
+    result.stdout.fnmatch_lines([f"*::test_parity[[]{ONE}] PASSED*", f"*::test_regression[[]{ONE}] PASSED*",
+                                 "head against HEAD*: 1 same"])  # fmt: skip
+    assert "test_throughput" not in result.stdout.str()
+    assert result.ret == 0
+    record = repository.project.records()[ONE]
+    assert (record.verdict, record.findings) == ("same", [])
+    assert record.effect_low <= record.effect <= record.effect_high
+    assert record.throughput > 0
+    assert record.error is not None
+    assert not repository.left()
+
+
+def test_a_slower_head_is_11_and_says_by_how_much(repository):
+    repository.model(SLOW)
+    result = repository.gate("--junit-xml", "out.xml")
+
+    assert result.ret == 11
+    record = repository.project.records()[ONE]
+    assert record.verdict == "regressed"
+    assert 0.3 < record.effect < 0.7
+    result.stdout.fnmatch_lines([f"*regressed*{ONE}*", "FAILED*test_regression*"])
+    (failure,) = ET.parse(repository.project.path / "out.xml").iter("failure")
+    assert "regressed: slower by more than the tolerated 1.0%" in failure.get("message")
+    assert "launch pairs" in failure.get("message")
+
+    again = repository.gate("--lf", "--collect-only", "-q")  # the regression alone, though parity items came first
+    again.stdout.fnmatch_lines([f"*::test_regression[[]{ONE}]"])
+    assert "test_parity" not in again.stdout.str()
+    by_id = repository.gate("--collect-only", "-q", f"test_my_model.py::test_regression[{ONE}]")
+    by_id.stdout.fnmatch_lines(["1 test collected*"])
+
+
+def test_other_numbers_are_named_even_where_they_pass(repository):
+    repository.model(OTHER_NUMBERS)
+    repository.gate()
+
+    (line,) = [line for line in repository.project.records()[ONE].findings if line.startswith("answers")]
+    assert "differ from base's by 0.01 on the same inputs and weights" in line
+
+
+def test_weights_that_do_not_fit_are_not_compared_and_speed_still_is(repository):
+    repository.project.write("my_model.py", MODEL.replace("32", "48"))
+    repository.gate()
+
+    record = repository.project.records()[ONE]
+    assert record.verdict in ("same", "regressed", "improved", "inconclusive")
+    assert any("base cannot load head's weights" in line for line in record.findings)
+    assert any(line.startswith("parameters: 676 -> 1012") for line in record.findings)
+
+
+def test_a_head_that_does_not_import_is_12(repository):
+    repository.model("raise RuntimeError('half written')")
+    result = repository.gate()
+
+    assert result.ret == 12
+    result.stdout.fnmatch_lines(["*half written*"])
+
+
+def test_a_base_that_does_not_import_is_told_and_strictly_15(repository):
+    repository.model("raise RuntimeError('half written')")
+    repository.commit("broken")
+    repository.model("")
+    repository.project.suite("""
+        CASES = (
+            Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+            Case("sound", model="torch.nn:Identity", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+        )
+    """)
+    result = repository.gate("-rs", against="broken")
+
+    result.stdout.fnmatch_lines(["*broken: base: *half written*"])
+    assert result.ret == 14  # nothing could be compared
+
+
+def test_wrong_answers_on_head_are_10_and_are_not_timed(repository):
+    repository.project.backend("off", "tensor + 1")
+    result = repository.project.run("--bench-against", "base", targets="cpu-eager-fp32,cpu-off-fp32")
+
+    assert result.ret == 10
+    assert repository.project.records()["one-b8-cpu-off-fp32"].verdict == "broken"
+    assert repository.project.records()[ONE].verdict == "same"
+
+
+def test_a_cell_that_head_has_lost_is_14_unless_it_was_given_up(repository):
+    repository.project.suite("""
+        CASES = (
+            Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+            Case("two", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+        )
+    """)
+    repository.commit("two")
+    repository.project.suite(ONLY_ONE)
+    result = repository.gate(against="two")
+
+    assert result.ret == 14
+    result.stdout.fnmatch_lines(["*missing: two-b8-cpu-eager-fp32 is in base and not in head*"])
+
+    given_up = "bench_removed = two-b8-cpu-eager-fp32: nobody used it"
+    repository.project.write("pytest.ini", f"[pytest]\nbench_source = my_model.py\n{given_up}\n")
+    assert repository.gate(against="two").ret == 0
+
+
+def test_the_same_installed_code_on_both_sides_is_13(repository, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("site")
+    (elsewhere / "my_model.py").write_text(textwrap.dedent(MODEL))
+    (elsewhere / "sitecustomize.py").write_text(
+        f"import importlib.util, sys\nspec = importlib.util.spec_from_file_location('my_model', {str(elsewhere)!r} + "
+        "'/my_model.py')\nclass First:\n    def find_spec(self, name, path=None, target=None):\n"
+        "        return spec if name == 'my_model' else None\nsys.meta_path.insert(0, First())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(elsewhere), os.environ["PYTHONPATH"]]))
+    result = repository.gate()
+
+    assert result.ret == 13
+    result.stdout.fnmatch_lines(["*run invalid: head and base ran the same installed code: my_model from *"])
+
+
+@pytest.mark.parametrize(("against", "said"), [
+    ("nonsense", "*--bench-against: 'nonsense' is no branch, tag or commit here*git fetch*"),
+    ("--output=x", "*--bench-against: '--output=x' is no branch*"),
+])  # fmt: skip
+def test_a_revision_that_is_none_is_a_usage_error(repository, against, said):
+    result = repository.project.run(f"--bench-against={against}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+    assert not repository.left()
+
+
+def test_no_repository_no_source_and_no_profile_are_usage_errors(project):
+    assert project.run("--bench-against", "HEAD").ret == pytest.ExitCode.USAGE_ERROR
+    repository = Repository(project)
+    project.write("pytest.ini", "[pytest]\nbench_source = nowhere\n")
+    result = repository.gate()
+    result.stderr.fnmatch_lines(["*bench_source: 'nowhere' is not in *"])
+    result = repository.gate("--bench-profile", "lax")
+    result.stderr.fnmatch_lines(["*--bench-profile: 'lax' must be one of normal, strict, noisy*"])
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_ended_leaves_neither_checkout_nor_process(repository, how):
+    running = repository.project.start("--bench-against", "base")
+    eventually(lambda: list((repository.project.path / ".paritygate" / "scratch").glob("*/base/launch-1")), seconds=120)
+    os.kill(running.process.pid, how)
+
+    assert running.end() == pytest.ExitCode.INTERRUPTED
+    assert not repository.left()
+    assert repository.project.records()[ONE].verdict == ""  # what was checked is kept
