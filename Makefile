@@ -11,9 +11,12 @@ bench: setup   ## run the quick matrix on this machine, print the table, write t
 test: setup    ## the project's own tests
 	$(RUN) pytest tests
 
-lint: setup    ## style and types
+lint: setup    ## style, types, workflows, shell
 	$(RUN) ruff check .
 	$(RUN) mypy
+	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	$(VENV)/bin/shellcheck .ci/run .github/actions/*/*.sh
 
 setup: $(VENV)/ready   ## make .venv with the tested versions
 

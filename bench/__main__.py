@@ -27,6 +27,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     doctor.add_argument("--launches", type=_count, default=5, metavar="N", help="fresh processes a side (default 5)")
     doctor.set_defaults(run=_doctor)
+    aa = commands.add_parser(
+        "aa",
+        help="how often does the gate cry wolf on this machine?",
+        description="Runs the gate with the same code on both sides and tells false alarms, coverage, spread and cost; "
+        "with --plant also what share of slowdowns is found. Exit status 1 when unchanged code was called slower.",
+        epilog="examples:  python -m bench aa --runs 20 --resume aa.csv    python -m bench aa --runs 9 --plant 3,5,10%",
+    )
+    aa.add_argument("--runs", type=int, default=5, metavar="N", help="runs in all, those in FILE included (default 5)")
+    aa.add_argument("--resume", type=Path, default=Path(".paritygate/aa.csv"), metavar="FILE",
+                    help="where rows are kept and continued (default .paritygate/aa.csv)")  # fmt: skip
+    aa.add_argument("--plant", type=_shares, default=[], metavar="SIZES",
+                    help="make two cells of each run slower, by these shares in turn, e.g. 3,5,10%%")  # fmt: skip
+    aa.add_argument("-k", dest="select", metavar="EXPRESSION", help="which cells (default: 15 of five models)")
+    aa.set_defaults(run=_aa)
     parsed = parser.parse_args(arguments)
     try:
         return int(parsed.run(parsed))
@@ -49,6 +63,24 @@ def _doctor(parsed: argparse.Namespace) -> int:
         print(text, flush=True)
 
     return doctor.run(parsed.launches, paths.home(Path.cwd()), say, tell)
+
+
+def _aa(parsed: argparse.Namespace) -> int:
+    from bench.gate import aa
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    return aa.run(parsed.resume, parsed.runs, parsed.plant, parsed.select or aa.CELLS, say)
+
+
+def _shares(text: str) -> list[float]:
+    """``3,5,10%`` or ``0.03,0.05``."""
+    percent = text.endswith("%")
+    shares = [float(part) / (100 if percent else 1) for part in text.removesuffix("%").split(",")]
+    if not all(0 < share < 1 for share in shares):
+        raise argparse.ArgumentTypeError("shares like 3,5,10% or 0.03,0.05")
+    return shares
 
 
 def _count(text: str) -> int:

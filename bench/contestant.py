@@ -13,10 +13,10 @@ BLOCK_DEADLINE = 30.0  # beyond ten times what is expected: a machine that other
 
 
 class Contestant:
-    """A parked worker as timing sees it."""
+    """A parked worker as timing sees it. ``planted``: by what share its calls are made slower, on purpose."""
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
+    def __init__(self, worker: Worker, planted: float = 0.0) -> None:
+        self.worker, self.planted = worker, planted
         self.seconds_per_call: float | None = None
         self.rng = random.Random()  # which timed answer is checked must not be foreseeable
 
@@ -25,7 +25,8 @@ class Contestant:
         deadline = BLOCK_DEADLINE
         if self.seconds_per_call is not None:
             deadline += 10 * self.seconds_per_call * (calls * samples + 1)
-        request = {"op": "block", "calls": calls, "samples": samples, "keep": self.rng.randrange(samples)}
+        request = {"op": "block", "calls": calls, "samples": samples, "keep": self.rng.randrange(samples),
+                   "planted": self.planted}  # fmt: skip
         try:
             times: list[float] = self.worker.ask(request, deadline)["times"]
         except Ended as end:

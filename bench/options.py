@@ -54,6 +54,10 @@ def add(parser: pytest.Parser) -> None:
         "--bench-against", metavar="REV", default=None,
         help="the gate: compare head with this revision (branch, tag, commit), launch pair by launch pair",
     )  # fmt: skip
+    group.addoption(
+        "--bench-plant", metavar="ID=SHARE", action="append", default=[],
+        help="with --bench-against: make head's cell slower by that share on purpose, to see that the gate finds it",
+    )  # fmt: skip
     parser.addini("bench_source", "the code under test, paths relative to the rootdir (default: models)",
                   type="linelist", default=["models"])  # fmt: skip
     parser.addini("bench_removed", "cells that head has given up on purpose, `ID: reason`, one a line",
@@ -80,8 +84,8 @@ def read(config: pytest.Config) -> Settings:
     return Settings(chosen, budget, lab == "on", int(seed), _bytes(value(config, "bench_memory")), table)
 
 
-def against(config: pytest.Config) -> tuple[str, str, list[str], dict[str, str]] | None:
-    """(revision, profile, sources, removed cells with reasons) of ``--bench-against``, or None without it."""
+def against(config: pytest.Config) -> tuple[str, str, list[str], dict[str, str], dict[str, float]] | None:
+    """(revision, profile, sources, removed cells, planted slowdowns) of ``--bench-against``, or None without it."""
     revision = config.getoption("--bench-against")
     if revision is None:
         return None
@@ -96,7 +100,13 @@ def against(config: pytest.Config) -> tuple[str, str, list[str], dict[str, str]]
         if not colon or not reason.strip():
             raise pytest.UsageError(f"ini bench_removed: {line!r} must be `ID: reason`")
         removed[cell.strip()] = reason.strip()
-    return revision, profile, list(config.getini("bench_source")), removed
+    planted = {}
+    for given in config.getoption("--bench-plant"):
+        found = re.fullmatch(r"([\w-]+)=(\d*\.?\d+)(%?)", given)
+        if not found:
+            raise pytest.UsageError(f"--bench-plant: {given!r} must be like mlp-b256-cpu-eager-fp32=5%")
+        planted[found[1]] = float(found[2]) / (100 if found[3] else 1)
+    return revision, profile, list(config.getini("bench_source")), removed, planted
 
 
 def value(config: pytest.Config, name: str) -> str:

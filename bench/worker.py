@@ -120,11 +120,12 @@ class Worker:
         gc.disable()
         return part
 
-    def block(self, calls: int, samples: int, keep: int) -> dict[str, Any]:
+    def block(self, calls: int, samples: int, keep: int, planted: float = 0.0) -> dict[str, Any]:
         """Time one block: ``samples`` samples of ``calls`` calls, rotating over the input sets.
 
         Sample ``keep``'s last output is compared with what the check saw for the same input: a fast wrong
-        answer has no speed. Returns seconds per call for each sample.
+        answer has no speed. Returns seconds per call for each sample. ``planted``: after every sample spin for
+        that share of it; so it is seen whether a slowdown of that size is found.
         """
         prepared, feeds, clock, synchronize = self.prepared, self.feeds, self.device.clock, self.device.synchronize
         call, count, turn = prepared.call, len(feeds), self.turn
@@ -144,6 +145,11 @@ class Worker:
                     raw = call(feeds[turn % count])
                     turn += 1
                 synchronize()
+                if planted:
+                    over = clock()
+                    over += planted * (over - start)
+                    while clock() < over:
+                        pass
                 times[sample] = clock() - start
                 if sample == keep:
                     kept = (self._read(raw), (turn - 1) % count)

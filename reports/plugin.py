@@ -127,8 +127,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     run, told = config.stash[RUN], config.stash[TOLD]
     terminalreporter.section("paritygate")
     brief = config.get_verbosity() <= -2
-    for line in terminal.lines(run, _records(config, run), told.places, brief):
+    records = _records(config, run)
+    for line in terminal.lines(run, records, told.places, brief):
         terminalreporter.write_line(line.text, **TONES.get(line.tone, {}))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from reports.renderers import github
+
+        for command in github.commands(run, records):
+            terminalreporter.write_line(command)
+        if os.environ.get("GITHUB_STEP_SUMMARY"):
+            github.write_summary(os.environ, run, records, told.places)
 
 
 def _store_url(config: pytest.Config) -> str | None:

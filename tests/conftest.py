@@ -195,7 +195,7 @@ def _running_below(folder: Path) -> list[psutil.Process]:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """A user's project in a folder of its own; nothing of it may still run when the test ends."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in ("PARITYGATE_STORE", "XDG_CACHE_HOME", "PYTEST_ADDOPTS"):
+    for name in ("PARITYGATE_STORE", "XDG_CACHE_HOME", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     made = Project(pytester)
     yield made

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from bench.exitstatus import BROKEN, Exit, Outcome, exit_status
-from bench.record import Status
+from bench.record import Status, Verdict
 
 OK = Outcome("a", "parity", Status.OK, judged=False, measured=False)
 TIMED = Outcome("a", "throughput", Status.OK, judged=False, measured=True)
@@ -43,6 +43,40 @@ def status(*outcomes, pytest_status=None, foreign=0, strict=False, timing=True):
 )
 def test_what_happened_decides_in_any_order(outcomes, wanted):
     assert {status(*order) for order in itertools.permutations(outcomes)} == {wanted}
+
+
+def compared(verdict, *, judged=False, status=Status.OK):
+    return Outcome("c", "regression", status, judged=judged, measured=True, verdict=str(verdict))
+
+
+SAME, SLOWER = compared(Verdict.SAME), compared(Verdict.REGRESSED, judged=True)
+OPEN, APART = compared(Verdict.INCONCLUSIVE), compared(Verdict.NOT_COMPARABLE)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "more", "wanted"),
+    [
+        ([OK, SAME, compared(Verdict.IMPROVED)], {}, Exit.OK),
+        ([OK, SAME, SLOWER], {}, Exit.REGRESSION),
+        ([SAME, compared(Verdict.UNSTABLE, judged=True)], {}, Exit.REGRESSION),
+        ([SAME, OPEN], {}, Exit.OK),
+        ([SAME, OPEN], {"strict": True}, Exit.UNDECIDED),
+        ([SAME, APART], {}, Exit.OK),
+        ([SAME, APART], {"strict": True}, Exit.UNDECIDED),
+        ([APART], {}, Exit.NOTHING),
+        ([SAME, compared(Verdict.BROKEN)], {"strict": True}, Exit.UNDECIDED),  # on base only
+        ([SAME, compared(Verdict.BROKEN, judged=True, status=Status.CRASHED)], {}, Exit.BROKEN),
+        ([SAME, SLOWER, WRONG], {}, Exit.PARITY),
+        ([SAME, SLOWER], {"invalid": True}, Exit.INVALID),
+        ([SAME, WRONG], {"invalid": True}, Exit.PARITY),  # certain whatever the timing
+        ([SAME], {"missing": True}, Exit.NOTHING),
+        ([SAME, SLOWER], {"missing": True}, Exit.REGRESSION),
+    ],
+)
+def test_what_a_gate_ended_with_decides_in_any_order(outcomes, more, wanted):
+    for order in itertools.permutations(outcomes):
+        failed = int(any(outcome.judged for outcome in order))
+        assert exit_status(failed, order, 0, **{"strict": False, "timing": True} | more) == wanted
 
 
 def test_unchecked_ends_with_15_only_when_strict():

@@ -73,7 +73,10 @@ class Result:
 
 
 class GateRun:
-    """Ties sides, slots and courses together. ``limit``: seconds after which no further launch begins."""
+    """Ties sides, slots and courses together. ``limit``: seconds after which no further launch begins.
+
+    ``planted``: cell -> share by which head is made slower on purpose.
+    """
 
     def __init__(
         self,
@@ -86,12 +89,13 @@ class GateRun:
         margins: Margins,
         limit: float,
         seed: int,
+        planted: Mapping[str, float],
         say: Callable[[str], object] = str,
         tell: Callable[[str], object] = str,
     ) -> None:
         self.base, self.head, self.twin, self.places = base, head, twin, places
         self.cells = {cell.id: cell for cell in cells}
-        self.rng = random.Random(seed)
+        self.rng, self.planted = random.Random(seed), planted
         self.margins, self.limit, self.say, self.tell = margins, limit, say, tell
         self.course = Course(list(self.cells), margins)
         chosen = self.rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells))) if twin else []
@@ -233,7 +237,8 @@ class GateRun:
                 self._compare(cell)
             try:
                 with timing_lock(self.tell):
-                    return pair.measure(Contestant(base), Contestant(head), self.rng, time.monotonic)
+                    planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
+                    return pair.measure(Contestant(base), Contestant(head, planted), self.rng, time.monotonic)
             except Dropped as dropped:
                 end: Ended = dropped.args[0]
                 side = self.base if base.ended else other

@@ -5,6 +5,7 @@ Imported only with ``--bench-against``: the statistics need numpy and scipy, whi
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import subprocess
@@ -36,6 +37,7 @@ class Against:
     profile: str
     sources: list[str]  # paths relative to the project's root: the code under test
     removed: dict[str, str]  # ids of cells that head has given up, with the reason
+    planted: dict[str, float]  # cell -> share by which head is made slower on purpose
 
 
 class Gate:
@@ -83,7 +85,8 @@ class Gate:
         gate = GateRun(
             sides["base"], sides["head"], sides.get("twin"),
             places=places, cells=cells, margins=PROFILES[self.against.profile], limit=LIMITS[laboratory.budget.name],
-            seed=random.SystemRandom().randrange(2**32), say=laboratory.say, tell=laboratory.tell,
+            seed=random.SystemRandom().randrange(2**32), planted=self.against.planted,
+            say=laboratory.say, tell=laboratory.tell,
         )  # fmt: skip
         self.running = gate
         try:
@@ -172,6 +175,17 @@ def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> di
         "against": gate.against.revision, "commit": gate.worktree.commit, "profile": gate.against.profile,
         "invalid": result.invalid, "warnings": result.warnings + ([note] if note else []), "missing": list(missing),
         "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},
-        "replaced": result.replaced, "launches": len(result.launches),
+        "replaced": result.replaced, "launches": len(result.launches), "planted": gate.against.planted,
+        "code": code_digest(),
         "seconds": {what: round(seconds, 1) for what, seconds in result.seconds.items()},
     }  # fmt: skip
+
+
+def code_digest() -> str:
+    """A digest of the code that verdicts come from: evidence made with other code is stale."""
+    package = Path(__file__).parent
+    files = [
+        *sorted(package.glob("*.py")),
+        *(package.parent / name for name in ("timing.py", "laboratory.py", "worker.py")),
+    ]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -1,0 +1,55 @@
+"""The A/A protocol's figures, from rows whose truth is known; its runs are real and take minutes, see the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.gate import aa
+from bench.gate.aa import Row
+
+ROW = Row(0, "a-b8-cpu-eager-fp32", 0.0, "same", 0.001, -0.002, 0.004, 0.004, 3, 0.015, False, 100.0, "abc")
+
+
+def test_rows_survive_the_file(tmp_path):
+    path = tmp_path / "aa.csv"
+    rows = [ROW, replace(ROW, run=1, verdict="regressed", planted=0.03, invalid=True)]
+    aa._write(path, rows, 2, [0.03])
+
+    assert aa.read(path) == rows
+    assert path.read_text().startswith(f"# python -m bench aa --runs 2 --plant 0.03 --resume {path}\n")
+    assert aa.read(tmp_path / "none.csv") == []
+
+
+def test_false_reds_come_with_their_bound_and_cells_with_their_spread():
+    rows = [replace(ROW, run=number) for number in range(20)]
+    text = aa.report(rows)
+
+    assert "false reds: 0 of 20 runs (at most 13.9% at 95 %, Clopper-Pearson)" in text
+    assert "95 % intervals that cover 0: 20 of 20 (100.0%)" in text
+    assert "time: median 100 s a run of 1 cells, 100.0 s a cell" in text
+    assert "a-b8-cpu-eager-fp32: 0.40%, 1.5%, 20 same" in text
+    assert "false reds: 1 of 20" in aa.report([*rows[1:], replace(ROW, verdict="unstable")])
+
+
+def test_a_planted_slowdown_is_power_and_no_false_red():
+    rows = [ROW, replace(ROW, cell="b-b8-cpu-eager-fp32", planted=0.03, verdict="regressed", effect=0.031, low=0.028,
+                         high=0.034)]  # fmt: skip
+    text = aa.report(rows)
+
+    assert "false reds: 0 of 1" in text
+    assert "planted 3%: 1 of 1 found, bias +0.10%, interval covers it in 1" in text
+
+
+def test_only_calm_cells_must_be_decided():
+    wild = replace(ROW, cell="wild-b8-cpu-eager-fp32", sd=0.04, verdict="inconclusive")
+    assert "inconclusive: 0 of 1 among cells" in aa.report([ROW, wild])
+    assert "inconclusive: 1 of 2 among cells" in aa.report([ROW, replace(wild, sd=0.01)])
+
+
+def test_evidence_of_other_code_is_stale(tmp_path):
+    path = tmp_path / "aa.csv"
+    aa._write(path, [ROW], 1, [])
+    said = []
+
+    assert aa.run(path, 1, [], "nothing", said.append) == 2
+    assert "stale" in said[0]

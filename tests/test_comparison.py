@@ -1,0 +1,55 @@
+"""A gate's verdicts as lines: worst first, with interval and launches, and what is to be said of the run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.record import Record, Run, Status
+from reports import comparison
+from reports.renderers import markdown, terminal
+from reports.sections import passed
+
+GATE = {"against": "origin/main", "commit": "0123456789abcdef", "profile": "normal", "invalid": [], "missing": [],
+        "warnings": ["drift: ..."]}  # fmt: skip
+RUN = Run("1", "2026-01-01T00:00:00+00:00", "quick", True, 0, environment={"gate": GATE})
+OK = Record("a-b8-cpu-eager-fp32", "a", "b8", "cpu", "eager", "fp32", Status.OK, throughput=5.0, unit="row")
+SAME = replace(OK, verdict="same", verdict_reason="any change is below 3%", effect=0.001, effect_low=-0.002,
+               effect_high=0.004, launches=3, detectable=0.015)  # fmt: skip
+SLOWER = replace(SAME, cell="b-b8-cpu-eager-fp32", verdict="regressed", verdict_reason="slower", effect=0.08,
+                 findings=["graph_breaks: 0 -> 1"])  # fmt: skip
+APART = replace(OK, cell="c-b8-cpu-eager-fp32", verdict="not_comparable", verdict_reason="its code is elsewhere")
+
+
+def test_the_worst_comes_first():
+    found = comparison.compared([SAME, APART, SLOWER, OK])
+
+    assert [record.verdict for record in found] == ["regressed", "not_comparable", "same"]
+    assert comparison.title(RUN, found) == (
+        "head against origin/main (0123456789), profile normal: 1 regressed, 1 not comparable, 1 same"
+    )
+
+
+def test_the_table_tells_size_interval_launches_and_what_changed_for_certain():
+    text = terminal.render(RUN, [SAME, SLOWER, APART])
+
+    assert "  regressed      +8.0% (-0.2% to +0.4%)     b-b8-cpu-eager-fp32  3 launch pairs, sees 1.5%" in text
+    assert "      graph_breaks: 0 -> 1" in text
+    assert "  not comparable c-b8-cpu-eager-fp32: its code is elsewhere" in text
+    assert "drift: ..." in text
+    assert max(map(len, text.splitlines())) <= terminal.WIDTH
+
+
+def test_a_regression_is_not_ok_in_the_comment_either():
+    assert passed([SAME])
+    assert not passed([SAME, SLOWER])
+    text = markdown.render(RUN, [SAME, SLOWER])
+    assert text.startswith("## paritygate: not ok")
+    assert text.index("regressed") < text.index("Table")
+
+
+def test_an_invalid_run_and_missing_cells_are_said():
+    run = replace(RUN, environment={"gate": GATE | {"invalid": ["side bias: ..."], "missing": ["x-b1-cpu-eager-fp32"]}})
+    text = " ".join(terminal.render(run, [SAME]).split())
+
+    assert "run invalid: side bias: ...; nothing in it is a verdict" in text
+    assert "missing: x-b1-cpu-eager-fp32 is in base and not in head" in text

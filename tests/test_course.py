@@ -1,0 +1,90 @@
+"""The course of a gate: which cells are wanted, in which stage, and what is said when it ends early."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.gate.course import Course, Pair
+from bench.gate.verdict import PROFILES
+from bench.record import Verdict
+
+NORMAL = PROFILES["normal"]
+
+
+def note(course, **d):
+    course.note({name: Pair(value, 0.001) for name, value in d.items()})
+
+
+def wiggle(n):
+    return 0.0005 * (-1) ** n
+
+
+def test_same_cells_leave_and_others_get_fresh_launches_together():
+    course = Course(["same", "slow", "fast"], NORMAL)
+    for n in range(3):
+        note(course, same=wiggle(n), slow=0.1 + wiggle(n), fast=-0.1 + wiggle(n))
+    assert course.wanted() == ["slow", "fast"]
+    assert course.stage == 1
+    note(course, slow=0.1, fast=-0.1)
+    assert (course.stage, course.wanted()) == (2, ["slow", "fast"])
+
+    launches = 0
+    while course.wanted():
+        note(course, **{name: (0.1 if name == "slow" else -0.1) + wiggle(launches) for name in course.wanted()})
+        launches += 1
+    found = course.verdicts()
+
+    assert launches == 9  # the first look for two cells
+    assert {name: decided.verdict for name, decided in found.items()} == {
+        "same": Verdict.SAME, "slow": Verdict.REGRESSED, "fast": Verdict.IMPROVED,
+    }  # fmt: skip
+    assert found["slow"].estimate.launches == 9  # those of stage 1 are not among them
+    assert found["slow"].estimate.effect == pytest.approx(0.105, abs=0.002)
+
+
+def test_a_course_that_ends_early_is_inconclusive_and_says_what_it_would_have_seen():
+    course = Course(["a"], NORMAL)
+    note(course, a=0.02)
+    note(course, a=-0.02)
+    decided = course.verdicts()["a"]
+
+    assert decided.verdict is Verdict.INCONCLUSIVE
+    assert "2 launch pairs do not tell" in decided.reason
+
+
+def test_a_dropped_cell_is_wanted_no_more_and_gets_no_verdict():
+    course = Course(["a", "b"], NORMAL)
+    note(course, a=0.0, b=0.0)
+    course.drop("a", "crashed")
+
+    assert course.wanted() == ["b"]
+    assert "a" not in course.verdicts()
+
+
+def test_dropping_the_last_one_undecided_lets_the_routed_go_on():
+    course = Course(["slow", "wild"], NORMAL)
+    for n in range(4):
+        note(course, slow=0.1 + wiggle(n), wild=0.03 * (-1) ** n)
+    assert course.wanted() == ["wild"]
+    course.drop("wild", "crashed")
+
+    assert (course.stage, course.wanted()) == (2, ["slow"])
+
+
+def test_a_launch_pair_must_hold_what_was_wanted():
+    with pytest.raises(ValueError, match="must hold"):
+        note(Course(["a", "b"], NORMAL), a=0.0)
+
+
+def test_a_slow_mode_of_head_is_unstable_and_one_of_base_is_not():
+    def verdict_of(sign):
+        course = Course(["a"], NORMAL)
+        n = 0
+        while course.wanted():
+            note(course, a=sign * (0.035 if n % 2 else 0.0) + wiggle(n))  # in the mean too little to be red
+            n += 1
+        return course.verdicts()["a"]
+
+    assert verdict_of(1).verdict is Verdict.UNSTABLE
+    assert "slower in 10 of 20 launches, base never" in verdict_of(1).reason
+    assert verdict_of(-1).verdict is Verdict.INCONCLUSIVE

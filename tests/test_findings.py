@@ -1,0 +1,41 @@
+"""What changed for certain, a line each; nothing where nothing did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.gate.findings import changed_answers, changed_facts
+from bench.record import Record, Status
+
+BASE = Record("a-b8-cpu-compile-fp32", "a", "b8", "cpu", "compile", "fp32", Status.OK, parameters=10,
+              flops=100, peak_bytes=100 << 20, facts={"graphs": 1, "graph_breaks": 0, "nodes": {"MatMul": 4, "Add": 2}})  # fmt: skip
+
+
+def test_equal_facts_say_nothing():
+    assert changed_facts(BASE, BASE) == []
+    assert changed_facts(BASE, replace(BASE, peak_bytes=101 << 20)) == []  # as one cell differs from itself
+
+
+@pytest.mark.parametrize(("head", "line"), [
+    ({"facts": BASE.facts | {"graph_breaks": 1}}, "graph_breaks: 0 -> 1"),
+    ({"facts": BASE.facts | {"nodes": {"MatMul": 4, "Add": 3, "Cast": 1}}}, "nodes: Add 2 -> 3, Cast 0 -> 1"),
+    ({"parameters": 11}, "parameters: 10 -> 11"),
+    ({"flops": 90}, "flops: 100 -> 90"),
+    ({"peak_bytes": 120 << 20}, "peak memory: 100.0 -> 120.0 MiB"),
+])  # fmt: skip
+def test_each_change_is_a_line(head, line):
+    assert changed_facts(BASE, replace(BASE, **head)) == [line]
+
+
+@pytest.mark.parametrize(("compared", "said"), [
+    ({"identical": True, "error": 0.0, "allowed": 1e-6, "reason": ""}, None),
+    ({"identical": False, "error": 2e-7, "allowed": 1e-6, "reason": ""}, "rounding"),
+    ({"identical": False, "error": 1e-3, "allowed": 1e-6, "reason": "x"}, "more than the 1e-06"),
+    ({"identical": False, "error": float("inf"), "allowed": 1e-6, "reason": "shape (2,)"}, "shape (2,)"),
+])  # fmt: skip
+def test_answers_are_the_same_bits_or_say_how_far_off(compared, said):
+    line = changed_answers(compared)
+
+    assert line is None if said is None else said in line

@@ -1,0 +1,58 @@
+"""One launch pair: both sides in quads of either order, the same plan, and as many as their spread asks for."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from bench.gate import pair, quads
+from bench.timing import Dropped
+from tests.fakes import FakeClock, FakeContestant, cycle
+
+
+def measured(base, head, clock=None, seed=0):
+    return pair.measure(base, head, random.Random(seed), clock or base.clock)
+
+
+def sides(base, head):
+    clock, log = FakeClock(), []
+    return (
+        FakeContestant(base, clock, name="A", log=log),
+        FakeContestant(head, clock, name="B", log=log),
+        log,
+    )
+
+
+def test_the_ratio_comes_out_of_quads_in_both_orders():
+    base, head, log = sides(1e-3, 1.1e-3)
+    found = measured(base, head)
+
+    assert found.d == pytest.approx(math.log(1.1))
+    assert len(found.quads) == quads.FEWEST
+    quads_of_log = ["".join(log[-4 * n : -4 * (n - 1) or None]) for n in range(4, 0, -1)]
+    assert set(quads_of_log) <= set(quads.ORDERS)
+    assert found.orders == quads_of_log
+    orders = {order for seed in range(20) for order in measured(*sides(1e-3, 1e-3)[:2], seed=seed).orders}
+    assert orders == set(quads.ORDERS)
+
+
+def test_both_sides_run_the_same_number_of_calls():
+    base, head, _ = sides(1e-3, 1.3e-3)
+    measured(base, head)
+
+    assert base.plans[-1] == head.plans[-1]
+
+
+def test_a_restless_pair_gets_more_quads_up_to_a_limit():
+    base, head, _ = sides(cycle(1e-3, 1.05e-3, 0.97e-3), cycle(1e-3, 1.04e-3, 0.95e-3, 1.01e-3))
+
+    assert len(measured(base, head).quads) == quads.MOST
+
+
+@pytest.mark.parametrize("gone", [0, 2, 9])
+def test_a_side_that_drops_out_ends_the_pair(gone):
+    clock = FakeClock()
+    with pytest.raises(Dropped, match="h is gone"):
+        measured(FakeContestant(1e-3, clock), FakeContestant(1e-3, clock, name="h", gone=gone))
