@@ -9,8 +9,9 @@ import pytest
 from bench.gate.findings import changed_answers, changed_facts
 from bench.record import Record, Status
 
+FACTS = {"graphs": 1, "graph_breaks": 0, "nodes": {"MatMul": 4, "Add": 2}}
 BASE = Record("a-b8-cpu-compile-fp32", "a", "b8", "cpu", "compile", "fp32", Status.OK, parameters=10,
-              flops=100, peak_bytes=100 << 20, facts={"graphs": 1, "graph_breaks": 0, "nodes": {"MatMul": 4, "Add": 2}})  # fmt: skip
+              flops=100, peak_bytes=100 << 20, facts=FACTS)  # fmt: skip
 
 
 def test_equal_facts_say_nothing():

@@ -106,10 +106,10 @@ class Course:
         return Decided(what, reason, estimate, seen)
 
     def _unstable(self, found: Mapping[str, Decided]) -> dict[str, Decided]:
-        """The routed cells without a verdict in which head has a slow mode that base never showed."""
+        """The routed cells in which head has a slow mode that base never showed, though the means told nothing."""
         modes = {}
         for cell, pairs in self.confirmed.items():
-            if cell in found and found[cell].verdict is Verdict.INCONCLUSIVE and pairs:
+            if cell in found and found[cell].verdict in (Verdict.INCONCLUSIVE, Verdict.SAME) and pairs:
                 within = float(np.median([pair.within for pair in pairs]))
                 modes[cell] = verdict.slow_modes(_d(pairs), within, self.margins)
         p = dict.fromkeys(self.confirmed, 1.0)

@@ -6,6 +6,7 @@ set -uo pipefail
 : "${PYTHON:=python}" "${COLLECTED:=bench}" "${REPORT:=paritygate-report}" "${ARGUMENTS:=}" "${PULL_REQUEST:=}"
 
 mkdir -p "$REPORT"
+rm -f "$REPORT/report.md" "$REPORT/report.json"   # what an earlier step has left is not this run's
 printf '%s\n' "$PULL_REQUEST" > "$REPORT/pull_request"
 
 if ! git cat-file -e "$BASE^{commit}" 2>/dev/null; then
