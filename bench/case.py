@@ -92,6 +92,7 @@ class Case:
     - ``nonfinite``: the reference answer may hold NaN or infinities; elsewhere that leaves it unchecked.
     - ``preload``: modules that the fork server imports before its first fork.
     - ``deadline``: seconds a worker may take to open; without it the budget's.
+    - ``tolerated``: the share by which the gate lets this case become slower, e.g. 0.1; without it the profile's.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Case:
     nonfinite: bool = False
     preload: Sequence[str] = ()
     deadline: float | None = None
+    tolerated: float | None = None
 
     def __post_init__(self) -> None:
         _check_field("case", self.name)
@@ -125,6 +127,8 @@ class Case:
             raise DeclarationError(f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"')
         if isinstance(self.targets, str) or isinstance(self.preload, str):
             raise DeclarationError(f"case {self.name}: targets and preload are tuples of strings, not one string")
+        if self.tolerated is not None and not 0 <= self.tolerated < 10:
+            raise DeclarationError(f"case {self.name}: tolerated={self.tolerated!r} must be a share, e.g. 0.1 for 10 %")
         named = {name: _named(sizes, name) for name, sizes in self.shapes.items()}
         named |= {name: replace(_named(sizes, name), timed=False) for name, sizes in self.parity_shapes.items()}
         if not any(shape.timed for shape in named.values()):

@@ -64,7 +64,7 @@ class Matrix:
         self.gated: dict[str, Cell] = {}
         self.gate: Gate | None = None
         self.comparison: dict[str, Any] = {}  # of the gate's run as a whole, once it has run
-        self._missing: Callable[[], tuple[list[str], str]] = lambda: ([], "")
+        self._arguments: list[str] | None = None
 
     def cells(self, cases: Iterable[Case], timed: bool) -> list[Cell]:
         """The cells of some cases within budget and targets; with ``timed`` only those that have a speed.
@@ -123,9 +123,9 @@ class Matrix:
                 self._emit_once(member.id)
         return record
 
-    def compare_with(self, gate: Gate, missing: Callable[[], tuple[list[str], str]]) -> None:
-        """Have the planned cells compared with another revision; ``missing`` asks which cells only base has."""
-        self.gate, self._missing = gate, missing
+    def compare_with(self, gate: Gate, arguments: list[str] | None) -> None:
+        """Have the planned cells compared with another revision; ``arguments`` select the same cells there."""
+        self.gate, self._arguments = gate, arguments
 
     def judged(self, cell: Cell) -> Record:
         """The record of a cell with its verdict; the first call runs the gate for all of them."""
@@ -141,24 +141,29 @@ class Matrix:
         self.close_group()
         main = self._get_laboratory()
         main.close()
-        waiting = [cell for cell in self.gated.values() if self._may_be_gated(cell)]
         self.progress.start("gate")
+        base, note = self.gate.cells_of_base(self._arguments)
+        waiting = [cell for cell in self.gated.values() if self._may_be_gated(cell, base)]
         result = self.gate.run(waiting, main, self._gate_server) if waiting else Result()
         for cell in waiting:
-            self.records[cell.id] = session.gated(cell, self.gate.records.get(cell.id), result)
-        missing, note = self._missing()
+            self.records[cell.id] = self.gate.judged(cell, result)
+        missing = self.gate.missing(base or (), self.gated)
         self.comparison = session.summary(self.gate, result, missing, note)
         for cell in waiting:
             self._emit_once(cell.id)
         self.progress.finish("gate", [self.records[cell.id] for cell in waiting])
 
-    def _may_be_gated(self, cell: Cell) -> bool:
-        """Whether there is a speed to compare; a cell that failed its check has said why."""
+    def _may_be_gated(self, cell: Cell, base: Sequence[str] | None) -> bool:
+        """Whether there is a speed to compare; the record says so where there is none."""
         if (reason := self.unavailable(cell)) is not None:
             self.records[cell.id] = filling.skipped(cell, reason)
         record = self.records.setdefault(cell.id, filling.blank(cell))
-        if record.status is Status.OK:
+        if record.status is Status.OK and (base is None or cell.id in base):
             return True
+        if record.status is Status.OK:
+            record.verdict, record.verdict_reason = str(Verdict.NEW), "base has no such cell"
+            self._emit_once(cell.id)
+            return False
         failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
         record.verdict = str(Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE)
         record.verdict_reason = f"head: {record.reason}"

@@ -315,8 +315,7 @@ def _open_gate(config: pytest.Config) -> None:
         gate = Gate(config.rootpath, Against(*asked), paths.home(config.rootpath) / "worktrees")
     except RevisionError as error:
         raise pytest.UsageError(str(error)) from None
-    matrix = config.stash[MATRIX]
-    matrix.compare_with(gate, lambda: gate.missing(list(matrix.gated), _same_selection(config)))
+    config.stash[MATRIX].compare_with(gate, _same_selection(config))
 
 
 def _same_selection(config: pytest.Config) -> list[str] | None:

@@ -78,6 +78,10 @@ class Course:
         found = {cell: self._decided(cell) for cell in self.screened if cell not in self.broken}
         return found | self._unstable(found)
 
+    def evidence(self, cell: str) -> list[float]:
+        """D of the launch pairs that a cell's verdict stands on: those of stage 2 where it got there."""
+        return _d(self.confirmed.get(cell) or self.screened[cell])
+
     def _screen(self) -> None:
         if not self._screening:
             return
@@ -92,8 +96,7 @@ class Course:
 
     def _decided(self, cell: str) -> Decided:
         family = len(self.confirmed) or 1
-        pairs = self.confirmed.get(cell) or self.screened[cell]
-        d = _d(pairs)
+        d = self.evidence(cell)
         estimate = verdict.estimate(d)
         seen = verdict.detectable(estimate.sd, self.margins, family) if len(d) > 1 else float("inf")
         if self._confirmation is not None and cell in self._confirmation.decided:

@@ -48,6 +48,12 @@ def resolve(root: Path, revision: str) -> str:
     raise RevisionError(f"--bench-against: {revision!r} is no branch, tag or commit here; is it fetched (`git fetch`)?")
 
 
+def trailers(root: Path, base: str, key: str) -> list[str]:
+    """The values of a trailer in the commits from base to HEAD."""
+    log = _run(root, "log", f"--format=%(trailers:key={key},valueonly,unfold)", f"{base}..HEAD").stdout
+    return [line for line in log.splitlines() if line.strip()]
+
+
 def submodules(root: Path, commit: str) -> list[str]:
     """The paths of a commit's submodules: a worktree has them empty."""
     lines = _run(root, "ls-tree", "-r", "--full-tree", commit).stdout.splitlines()

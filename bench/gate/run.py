@@ -62,6 +62,7 @@ class Result:
     """What a run of the gate found."""
 
     decided: dict[str, Decided] = field(default_factory=dict)
+    d: dict[str, list[float]] = field(default_factory=dict)  # the launch pairs that each verdict stands on
     broken: dict[str, Broken] = field(default_factory=dict)
     findings: dict[str, list[str]] = field(default_factory=dict)
     controls: dict[str, Decided] = field(default_factory=dict)
@@ -285,6 +286,7 @@ class GateRun:
         result = self.result
         measured = {name for name, pairs in self.course.screened.items() if pairs}
         result.decided = {name: decided for name, decided in self.course.verdicts().items() if name in measured}
+        result.d = {name: self.course.evidence(name) for name in result.decided}
         result.controls = {
             name: decided for name, decided in self.controls.verdicts().items() if self.controls.screened[name]
         }

@@ -10,18 +10,19 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench import filling
 from bench.case import Cell
-from bench.gate import revisions
+from bench.gate import acceptance, revisions
+from bench.gate.acceptance import Accepted
 from bench.gate.revisions import RevisionError, Worktree
 from bench.gate.run import GateRun, Invalid, Result, Side, serve
 from bench.gate.slots import Slots
-from bench.gate.verdict import PROFILES
+from bench.gate.verdict import PROFILES, Margins
 from bench.group import Laboratory
 from bench.launch import ForkServer, ServerFailed
 from bench.record import Record, Status, Verdict
@@ -56,6 +57,8 @@ class Gate:
         except RevisionError:
             self.close()
             raise
+        trailers = revisions.trailers(root, self.worktree.commit, "Bench-Accept")
+        self.accepted, self.unread = acceptance.parse(trailers)
         self.same = self.worktree.commit == self.worktree.head and not revisions.changed(root, against.sources)
 
     def close(self) -> None:
@@ -101,13 +104,13 @@ class Gate:
                 if cell.group in sides["head"].groups
             }
 
-    def missing(self, cells: Sequence[str], arguments: Sequence[str] | None) -> tuple[list[str], str]:
-        """(cells that base has and head has not, why they could not be asked for or "").
+    def cells_of_base(self, arguments: Sequence[str] | None) -> tuple[list[str] | None, str]:
+        """(the ids that base collects, or None where they are not known; why they could not be asked for, or "").
 
         ``arguments`` select in base's checkout what was selected here; None where single items were named.
         """
         if arguments is None:
-            return [], ""
+            return None, ""
         command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GIT_"))}
         path = os.pathsep.join([str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -115,15 +118,22 @@ class Gate:
             done = subprocess.run(command, cwd=self.worktree.root, env=environment | {"PYTHONPATH": path},
                                   capture_output=True, text=True, check=False, timeout=300)  # fmt: skip
         except subprocess.TimeoutExpired:
-            return [], "collecting base's cells took over 300 s"
+            return None, "collecting base's cells took over 300 s"
         if done.returncode not in (0, 5):
             last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
-            return [], f"base's cells could not be collected: {' '.join(last)}"
-        there = [
-            line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "::" in line and "[" in line
-        ]
-        known = {*cells, *self.against.removed, "none"}
-        return [cell for cell in dict.fromkeys(there) if cell.count("-") == 4 and cell not in known], ""
+            return None, f"base's cells could not be collected, so that none is known to be new or missing: {last}"
+        found = [line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "::" in line]
+        return [cell for cell in dict.fromkeys(found) if cell.count("-") == 4], ""
+
+    def judged(self, cell: Cell, result: Result) -> Record:
+        """The cell's record with its verdict, what was accepted included."""
+        accepted = acceptance.of(cell, self.accepted)
+        return gated(cell, self.records.get(cell.id), result, accepted, PROFILES[self.against.profile])
+
+    def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
+        """The cells of base that head lacks and has not given up."""
+        known = {*head, *self.against.removed}
+        return [cell for cell in base if cell not in known]
 
     def _check_sources(self) -> None:
         inside = revisions.submodules(self.worktree.path, self.worktree.commit)
@@ -142,7 +152,7 @@ class Gate:
                 )
 
 
-def gated(cell: Cell, record: Record | None, result: Result) -> Record:
+def gated(cell: Cell, record: Record | None, result: Result, accepted: Accepted | None, margins: Margins) -> Record:
     """The cell's record with head's times of all launches, and with its verdict."""
     record = filling.blank(cell) if record is None else record
     pairs = [measured for launch in result.launches for name, measured in launch if name == cell.id]
@@ -160,6 +170,7 @@ def gated(cell: Cell, record: Record | None, result: Result) -> Record:
         record.verdict = str(Verdict.INCONCLUSIVE)
         record.verdict_reason = result.invalid[0] if result.invalid else "the time was up before its first launch"
         return record
+    decided = acceptance.judge(decided, result.d[cell.id], accepted, margins)
     record.verdict, record.verdict_reason = str(decided.verdict), decided.reason
     if result.invalid and decided.verdict is not Verdict.SAME:  # in an invalid run nothing is red, nothing better
         record.verdict, record.verdict_reason = str(Verdict.INCONCLUSIVE), f"the run is invalid: {result.invalid[0]}"
@@ -173,7 +184,8 @@ def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> di
     """What is known of the gate's run as a whole, for the run's environment."""
     return {
         "against": gate.against.revision, "commit": gate.worktree.commit, "profile": gate.against.profile,
-        "invalid": result.invalid, "warnings": result.warnings + ([note] if note else []), "missing": list(missing),
+        "invalid": result.invalid, "missing": list(missing),
+        "warnings": [*result.warnings, *gate.unread, *filter(None, [note])],
         "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},
         "replaced": result.replaced, "launches": len(result.launches), "planted": gate.against.planted,
         "code": code_digest(),

@@ -1,0 +1,61 @@
+"""An accepted slowdown passes, with its reason; a larger one does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.case import Case, Cell, DeclarationError, Target
+from bench.gate import acceptance
+from bench.gate.acceptance import Accepted
+from bench.gate.verdict import PROFILES, Decided, estimate
+from bench.record import Verdict
+
+NORMAL = PROFILES["normal"]
+
+
+def cell(**more):
+    case = Case("bert", model="m:M", inputs="m:i", shapes={"b8": {"batch": 8}}, **more)
+    return Cell(case, case.all_shapes()[0], Target("cpu", "eager", "fp32"))
+
+
+def regressed(size):
+    d = np.log1p(size) + 0.001 * np.array([1, -1, 2, -2, 0, 1, -1, 0])
+    return Decided(Verdict.REGRESSED, "slower", estimate(d), 0.02), d
+
+
+def test_trailers_are_read_and_those_that_cannot_be_are_named():
+    found, problems = acceptance.parse(["bert-*-cpu-* <= 10 % a security fix", "bert slower, sorry", "x<=2.5% y"])
+
+    assert found == [Accepted("bert-*-cpu-*", 0.1, "a security fix"), Accepted("x", 0.025, "y")]
+    assert problems == ["Bench-Accept: 'bert slower, sorry' is not read; write `PATTERN <= 10 % reason`"]
+
+
+@pytest.mark.parametrize(("size", "verdict", "said"), [
+    (0.08, Verdict.SAME, "accepted up to 10%: a fix"),
+    (0.10, Verdict.SAME, "accepted up to 10%: a fix"),
+    (0.15, Verdict.REGRESSED, "and by more than the accepted 10%"),
+])  # fmt: skip
+def test_up_to_what_is_accepted_it_is_the_same(size, verdict, said):
+    found = acceptance.judge(*regressed(size), Accepted("*", 0.1, "a fix"), NORMAL)
+
+    assert found.verdict is verdict
+    assert said in found.reason
+
+
+def test_nothing_accepted_changes_nothing():
+    decided, d = regressed(0.08)
+    assert acceptance.judge(decided, d, None, NORMAL) is decided
+
+
+def test_the_widest_of_those_that_match_counts():
+    found = [Accepted("bert-*", 0.05, "a"), Accepted("cnn-*", 0.5, "b")]
+
+    assert acceptance.of(cell(), found) == found[0]
+    assert acceptance.of(cell(tolerated=0.2), found).share == 0.2
+    assert acceptance.of(cell(), found[1:]) is None
+
+
+def test_a_tolerance_that_is_no_share_is_refused():
+    with pytest.raises(DeclarationError, match="case bert: tolerated=15 must be a share"):
+        cell(tolerated=15)
