@@ -67,6 +67,14 @@ def sdpa_kernels(run: Callable[[], Any]) -> dict[str, int]:
     return {kernel: seen[name] for name, kernel in SDPA_KERNELS.items() if seen[name]}
 
 
+def operator_times(run: Callable[[], Any], calls: int = 5) -> dict[str, float]:
+    """Seconds a call by operator, its own time without what it calls; compiled kernels count as one another."""
+    with torch.autograd.profiler.profile() as profile:
+        for _ in range(calls):
+            run()
+    return {event.key: event.self_cpu_time_total / 1e6 / calls for event in profile.key_averages()}
+
+
 class CompileCounters:
     """What dynamo and inductor did since this was made."""
 

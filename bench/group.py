@@ -200,25 +200,27 @@ class GroupRun:
                     cell, launch, keep=cell in self.timed or (bool(self.timed) and cell.target.backend == "eager")
                 )
 
-    def open_cell(self, cell: Cell, launch: int, keep: bool) -> None:
-        """Open and check one cell; its record says how that ended. An ok one that is to be kept stays parked."""
+    def open_cell(self, cell: Cell, launch: int, keep: bool, again: bool = False) -> None:
+        """Open and check one cell; its record says how that ended. An ok one that is to be kept stays parked.
+
+        ``again``: an earlier worker has left its answers, and that they come again is check enough.
+        """
         try:
-            self._open(cell, launch, keep)
+            self._open(cell, launch, keep, again)
         except Ended as end:
             filling.ended(self.records[cell.id], end)
 
-    def _open(self, cell: Cell, launch: int, keep: bool) -> None:
+    def _open(self, cell: Cell, launch: int, keep: bool, again: bool) -> None:
         """Open a cell's worker. One that had to compile is replaced by one that finds the cache warm: peak
         memory and prepare seconds are then those of any later run.
         """
         record = self.records[cell.id]
         module = self._module(cell)
         deadline = self._deadline(cold=cell.target.backend.startswith("compile"))
-        request = {
-            "op": "open",
-            "module": module,
-            "batch_invariance": cell.target.backend in ("eager", "onnxruntime"),
-        }
+        request: dict[str, Any] = {"op": "reopen", "module": module}
+        if not again:
+            resizable = cell.target.backend in ("eager", "onnxruntime")
+            request = {"op": "open", "module": module, "batch_invariance": resizable}
         for attempt in ("cold", "warm"):
             worker = self.laboratory.server(launch).fork(self._task(cell.target.backend))
             try:

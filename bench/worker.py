@@ -58,6 +58,7 @@ class Worker:
         torch.set_float32_matmul_precision("highest")
         torch.set_flush_denormal(False)
         self.settings = facts.settings()
+        self.feeds: list[Any] = []  # the inputs as the backend takes them
 
     def ready(self) -> dict[str, Any]:
         """Nothing: that it answers is the answer."""
@@ -76,9 +77,46 @@ class Worker:
 
         Returns a part of the record: plain data.
         """
+        part, answers = self._prepare(module, None)
+        self.say("comparing with the reference")
+        part |= self._check(answers)
+        with self.prepared.guard():
+            part["facts"]["sdpa_kernels"] = self.prepared.kernels(self.feeds[0])
+            if batch_invariance:
+                part["facts"] |= self._batch_invariance(answers[0])
+            if self.subject.case["evaluate"]:
+                part |= self._evaluate(part)
+        self.feeds = self.feeds[:CHECKED_SETS]
+        self.expected = answers[:CHECKED_SETS]
+        self._settle()
+        return part
+
+    def reopen(self, module: str) -> dict[str, Any]:
+        """Prepare a backend that an earlier worker has opened and left answers of (``keep``): those must come again."""
+        part, answers = self._prepare(module, CHECKED_SETS)
+        kept = self.subject.scratch.load_answers(self._kept)
+        assert kept is not None
+        self.expected, self.allowed = kept, self.subject.scratch.load(self._kept)["allowed"]
+        for number, answer in enumerate(answers):
+            self._verify(answer, number, "in another process of the same code")
+        self._settle()
+        return part | {"status": str(Status.OK)}
+
+    def keep(self) -> dict[str, Any]:
+        """Leave the answers that timed ones are compared with in the group's folder, for ``reopen`` and ``against``."""
+        self.subject.scratch.save_answers(self._kept, self.expected)
+        self.subject.scratch.save(self._kept, {"allowed": self.allowed})
+        return {}
+
+    @property
+    def _kept(self) -> str:
+        return f"timed-{self.subject.backend}"
+
+    def _prepare(self, module: str, sets: int | None) -> tuple[dict[str, Any], list[list[np.ndarray[Any, Any]]]]:
+        """Make the backend ready and have it answer that many input sets, all without a number."""
         subject = self.subject
         self.say("loading inputs")
-        self.inputs = subject.inputs()
+        self.inputs = subject.inputs()[:sets]
         gc.collect()
         self.device.reset_peak()
         self.say("preparing the model")
@@ -95,7 +133,6 @@ class Worker:
         del raw
         peak = self.device.peak_bytes()
         found = self.prepared.facts()
-        self.say("comparing with the reference")
         changed = {k: (v, now) for k, v in self.settings.items() if (now := facts.settings()[k]) != v}
         if changed:
             raise Misbehaved(f"settings changed while preparing (was, is): {changed}; all backends must share them")
@@ -105,20 +142,14 @@ class Worker:
             "peak_bytes": peak,
             "facts": found | {"settings": self.settings} | self.device.facts(),
         }
-        part |= self._check(answers)
-        with self.prepared.guard():
-            part["facts"]["sdpa_kernels"] = self.prepared.kernels(self.feeds[0])
-            if batch_invariance:
-                part["facts"] |= self._batch_invariance(answers[0])
-            if subject.case["evaluate"]:
-                part |= self._evaluate(part)
-        self.feeds = self.feeds[:CHECKED_SETS]
-        self.expected = answers[:CHECKED_SETS]
+        return part, answers
+
+    def _settle(self) -> None:
+        """Nothing is collected from here on: a collection in the measured loop would be measured."""
         self.turn = 0
         gc.collect()
         gc.freeze()
         gc.disable()
-        return part
 
     def block(self, calls: int, samples: int, keep: int, planted: float = 0.0) -> dict[str, Any]:
         """Time one block: ``samples`` samples of ``calls`` calls, rotating over the input sets.
@@ -159,14 +190,9 @@ class Worker:
         gc.collect()
         return {"times": [seconds / calls for seconds in times]}
 
-    def keep(self) -> dict[str, Any]:
-        """Leave the answers that timed ones are compared with in the group's folder, for ``against``."""
-        self.subject.scratch.save_answers(f"timed-{self.subject.backend}", self.expected)
-        return {}
-
     def against(self, folder: str) -> dict[str, Any]:
         """How far these answers are from those that another revision's worker kept in its group's folder."""
-        theirs = Scratch(Path(folder)).load_answers(f"timed-{self.subject.backend}")
+        theirs = Scratch(Path(folder)).load_answers(self._kept)
         assert theirs is not None
         outcome = parity.compare(self.expected, theirs, None, self.tolerance)
         pairs = [
@@ -174,6 +200,11 @@ class Worker:
         ]
         same = all(a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
         return {"identical": same, "error": outcome.error, "allowed": self.allowed, "reason": outcome.problem}
+
+    def profile(self) -> dict[str, Any]:
+        """Seconds by operator of a call: where a slowdown is."""
+        with self.prepared.guard():
+            return {"operators": facts.operator_times(lambda: self.prepared.call(self.feeds[0]))}
 
     def finish(self) -> dict[str, Any]:
         """The evidence after the last block."""
@@ -211,8 +242,8 @@ class Worker:
             "parity": outcome.as_dict(),
         }
 
-    def _verify(self, timed: list[np.ndarray[Any, Any]], which: int) -> None:
-        """Raise ``Misbehaved`` where a timed answer is not the checked answer to the same input."""
+    def _verify(self, timed: list[np.ndarray[Any, Any]], which: int, when: str = "while timed") -> None:
+        """Raise ``Misbehaved`` where an answer is not the checked answer to the same input."""
         expected = self.expected[which]
         for output, (now, then) in enumerate(zip(timed, expected, strict=True)):
             if np.array_equal(now, then, equal_nan=now.dtype.kind == "f"):
@@ -222,7 +253,7 @@ class Worker:
             norm = max(float(np.linalg.norm(then[np.isfinite(then)].astype(np.float64))), parity.TINY)
             if not off / norm <= 2 * self.allowed:
                 raise Misbehaved(
-                    f"wrong answer while timed: output {output} for input set {which} is {off / norm:.3g} away from "
+                    f"wrong answer {when}: output {output} for input set {which} is {off / norm:.3g} away from "
                     f"the checked answer (allowed {2 * self.allowed:.3g})"
                 )
 

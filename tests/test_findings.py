@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.gate.findings import changed_answers, changed_facts
+from bench.gate.findings import changed_answers, changed_facts, changed_operators
 from bench.record import Record, Status
 
 FACTS = {"graphs": 1, "graph_breaks": 0, "nodes": {"MatMul": 4, "Add": 2}}
@@ -28,6 +28,16 @@ def test_equal_facts_say_nothing():
 ])  # fmt: skip
 def test_each_change_is_a_line(head, line):
     assert changed_facts(BASE, replace(BASE, **head)) == [line]
+
+
+def test_the_operators_that_take_longer_are_named_the_worst_first():
+    base = {"addmm": 100e-6, "relu": 10e-6, "copy_": 5e-6}
+    head = {"addmm": 101e-6, "relu": 8e-6, "copy_": 5e-6, "clone": 30e-6}
+
+    assert changed_operators(base, head) == [
+        "operator clone: 0 -> 30 µs a call", "operator addmm: 100 -> 101 µs a call",
+    ]  # fmt: skip
+    assert len(changed_operators({}, {str(n): 1e-6 for n in range(9)})) == 5
 
 
 @pytest.mark.parametrize(("compared", "said"), [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bench.record import Record
 
 EXACT = ("graphs", "graph_breaks", "recompiles", "captured_calls", "fused_attention", "nodes", "optimised_nodes",
          "fusions", "providers", "nodes_by_provider", "sdpa_kernels", "graph_hash")  # fmt: skip
+OPERATORS = 5
 PEAK_SHARE, PEAK_BYTES = 0.02, 1 << 20  # of one cell's peak memory in two workers; reports/evidence/overhead.json
 
 
@@ -27,6 +29,16 @@ def changed_facts(base: Record, head: Record) -> list[str]:
         if abs(more) > max(PEAK_BYTES, PEAK_SHARE * base.peak_bytes):
             found.append(f"peak memory: {base.peak_bytes / 2**20:.1f} -> {head.peak_bytes / 2**20:.1f} MiB")
     return found
+
+
+def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> list[str]:
+    """The operators that take the most longer on head, at most five, as "name: before -> after"; seconds a call."""
+    more = {name: head.get(name, 0.0) - base.get(name, 0.0) for name in {*base, *head}}
+    worst = sorted((name for name in more if more[name] > 0), key=lambda name: -more[name])[:OPERATORS]
+    return [
+        f"operator {name}: {base.get(name, 0.0) * 1e6:.0f} -> {head.get(name, 0.0) * 1e6:.0f} µs a call"
+        for name in worst
+    ]
 
 
 def changed_answers(compared: dict[str, Any]) -> str | None:

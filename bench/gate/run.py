@@ -10,10 +10,11 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import advice
+from bench import advice, filling
 from bench.case import Cell, Group
 from bench.contestant import Contestant
 from bench.gate import findings, pair, slots, validity
@@ -22,10 +23,11 @@ from bench.gate.verdict import Decided, Margins
 from bench.group import GroupRun, Laboratory
 from bench.launch import Ended, ForkServer
 from bench.lock import timing_lock
-from bench.record import Status
+from bench.record import Status, Verdict
 from bench.timing import Dropped
 from bench.watch import Watch
 
+KEEP_DEADLINE = 60.0  # seconds to read or write some answers
 REPLACED = 0.5  # at most so many launches, per launch that counted, are thrown away for what the machine did
 
 
@@ -103,6 +105,7 @@ class GateRun:
         self.controls = Course(chosen, margins)
         self.result = Result()
         self._number = 0
+        self._kept: set[tuple[str, str]] = set()  # (side, cell) whose answers are in the group's folder
         self._started = time.monotonic()
 
     def run(self) -> Result:
@@ -111,9 +114,10 @@ class GateRun:
             self._clocked("references", self._prepare)
             while self._wanted() and not self._late():
                 self._clocked("launches", self._launch)
+            self._conclude()
+            self._clocked("profiles", self._explain)
         finally:
             self.close()
-        self._conclude()
         return self.result
 
     def close(self) -> None:
@@ -226,7 +230,7 @@ class GateRun:
         """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
         order = self.rng.sample([self.base, other], 2)
         with ThreadPoolExecutor(2) as pool:  # both at once: they wait for their workers, and it halves the time
-            list(pool.map(lambda side: side.run_of(cell).open_cell(cell, self._number, keep=True), order))
+            list(pool.map(lambda side: self._open(side, cell), order))
         workers = {side.name: side.run_of(cell).workers.get(cell.id) for side in order}
         try:
             for side in (other, self.base):
@@ -249,6 +253,22 @@ class GateRun:
             for side in order:
                 side.run_of(cell).close()
 
+    def _open(self, side: Side, cell: Cell) -> None:
+        run = side.run_of(cell)
+        again = (side.name, cell.id) in self._kept
+        run.open_cell(cell, self._number, keep=True, again=again)
+        worker = run.workers.get(cell.id)
+        if again or worker is None:
+            return
+        try:
+            worker.ask({"op": "keep"}, KEEP_DEADLINE)
+        except Ended as end:
+            filling.ended(run.records[cell.id], end)
+            run.close()
+        else:
+            worker.park()
+            self._kept.add((side.name, cell.id))
+
     def _compare(self, cell: Cell) -> None:
         """What changed for certain, once a cell: facts, and answers where the weights are the same."""
         base, head = self.base.run_of(cell), self.head.run_of(cell)
@@ -256,13 +276,35 @@ class GateRun:
         if base.foreign_weights:
             found.append(f"answers: not comparable, base cannot load head's weights ({base.foreign_weights})")
         else:
-            base.workers[cell.id].ask({"op": "keep"}, 60)
-            base.workers[cell.id].park()
-            compared = head.workers[cell.id].ask({"op": "against", "folder": str(base.folder)}, 60)
+            compared = head.workers[cell.id].ask({"op": "against", "folder": str(base.folder)}, KEEP_DEADLINE)
             head.workers[cell.id].park()
             if (line := findings.changed_answers(compared)) is not None:
                 found.append(line)
         self.result.findings[cell.id] = found
+
+    def _explain(self) -> None:
+        """Where the time went in cells that have regressed: a profiled call on either side."""
+        regressed = [name for name, decided in self.result.decided.items() if decided.verdict is Verdict.REGRESSED]
+        if not regressed or self.result.invalid:
+            return
+        self._number += 1
+        self._fill_slots()
+        for name in regressed:
+            cell = self.cells[name]
+            self.say(f"profile: {name}")
+            for side in (self.base, self.head):
+                self._open(side, cell)
+            workers = [side.run_of(cell).workers.get(name) for side in (self.base, self.head)]
+            with suppress(Ended):  # the verdict stands without
+                found = [
+                    worker.ask({"op": "profile"}, KEEP_DEADLINE)["operators"]
+                    for worker in workers
+                    if worker is not None
+                ]
+                if len(found) == 2 and (lines := findings.changed_operators(*found)):
+                    self.result.findings.setdefault(name, []).extend(lines)
+            for side in (self.base, self.head):
+                side.run_of(cell).close()
 
     def _fill_slots(self) -> None:
         sides = self._sides()
