@@ -135,7 +135,7 @@ class Matrix:
 
     def _run_gate(self) -> None:
         from bench.gate import session  # numpy and scipy: only where a gate was asked for
-        from bench.gate.run import Result
+        from bench.gate.sides import Result
 
         assert self.gate is not None
         self.close_group()

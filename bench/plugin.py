@@ -310,7 +310,8 @@ def _open_gate(config: pytest.Config) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt  # SIGTERM ends a run like Ctrl-C: no process and no checkout stays behind
 
-    signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, stop)
+    config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
     try:
         gate = Gate(config.rootpath, Against(*asked), paths.home(config.rootpath) / "worktrees")
     except RevisionError as error:

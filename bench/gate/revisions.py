@@ -10,6 +10,9 @@ from pathlib import Path
 from bench import paths
 
 
+NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # a checkout for measuring is nobody's checkout
+
+
 class RevisionError(Exception):
     """A revision cannot be had; the message says why and what to do."""
 
@@ -87,7 +90,7 @@ def _git(root: Path, *command: str, why: str) -> str:
 
 def _run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=False,
+        return subprocess.run(["git", *NO_HOOKS, *command], cwd=root, capture_output=True, text=True, check=False,
                               env=_environment())  # fmt: skip
     except FileNotFoundError:
         raise RevisionError("--bench-against needs git, which is not installed") from None

@@ -11,17 +11,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench import advice, filling
 from bench.case import Cell, Group
 from bench.contestant import Contestant
 from bench.gate import findings, pair, slots, validity
 from bench.gate.course import Course, Pair
-from bench.gate.verdict import Decided, Margins
-from bench.group import GroupRun, Laboratory
-from bench.launch import Ended, ForkServer
+from bench.gate.sides import Broken, Invalid, Result, Side
+from bench.gate.verdict import Margins
+from bench.group import GroupRun
+from bench.launch import Ended
 from bench.lock import timing_lock
 from bench.record import Status, Verdict
 from bench.timing import Dropped
@@ -29,50 +28,6 @@ from bench.watch import Watch
 
 KEEP_DEADLINE = 60.0  # seconds to read or write some answers
 REPLACED = 0.5  # at most so many launches, per launch that counted, are thrown away for what the machine did
-
-
-class Invalid(Exception):
-    """The run cannot give verdicts; the message says why."""
-
-
-@dataclass
-class Side:
-    """The code under test in one revision: where it lies, its laboratory, and its groups."""
-
-    name: str
-    tree: Path
-    laboratory: Laboratory
-    slot: Path = Path()
-    groups: dict[Group, GroupRun] = field(default_factory=dict)
-
-    def run_of(self, cell: Cell) -> GroupRun:
-        """The group that a cell is in."""
-        return self.groups[cell.group]
-
-
-@dataclass
-class Broken:
-    """Why a cell got no verdict from measuring: which side, what status, what reason."""
-
-    side: str  # "base", "head", or "" where the two cannot be compared
-    status: Status
-    reason: str
-
-
-@dataclass
-class Result:
-    """What a run of the gate found."""
-
-    decided: dict[str, Decided] = field(default_factory=dict)
-    d: dict[str, list[float]] = field(default_factory=dict)  # the launch pairs that each verdict stands on
-    broken: dict[str, Broken] = field(default_factory=dict)
-    findings: dict[str, list[str]] = field(default_factory=dict)
-    controls: dict[str, Decided] = field(default_factory=dict)
-    invalid: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    launches: list[list[tuple[str, pair.Measured]]] = field(default_factory=list)  # by launch: cell, its blocks
-    replaced: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
 
 
 class GateRun:
@@ -229,8 +184,14 @@ class GateRun:
     def _measure(self, cell: Cell, other: Side) -> pair.Measured | None:
         """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
         order = self.rng.sample([self.base, other], 2)
-        with ThreadPoolExecutor(2) as pool:  # both at once: they wait for their workers, and it halves the time
+        pool = ThreadPoolExecutor(2)  # both at once: they wait for their workers, and it halves the time
+        try:
             list(pool.map(lambda side: self._open(side, cell), order))
+        except BaseException:  # Ctrl-C: a thread that waits for its worker ends with it
+            self.close()
+            raise
+        finally:
+            pool.shutdown()
         workers = {side.name: side.run_of(cell).workers.get(cell.id) for side in order}
         try:
             for side in (other, self.base):
@@ -342,17 +303,3 @@ class GateRun:
         shortest = min(len(values) for values in orders.values())
         series = [[p.d for p in pairs] for pairs in self.course.screened.values() if len(pairs) > 1]
         result.warnings += validity.warnings(orders["ABBA"][:shortest], orders["BAAB"][:shortest], series)
-
-
-def serve(
-    new: Callable[[Path, list[str], int], ForkServer], side: Side, places: slots.Slots
-) -> Callable[[int], ForkServer]:
-    """How a side's laboratory starts its fork servers: with the side's slot first on the path."""
-
-    def start(launch: int) -> ForkServer:
-        folder = side.laboratory.scratch / f"launch-{launch}"
-        server = new(folder, places.path(side.slot), side.laboratory.hash_seed or 0)
-        server.start()
-        return server
-
-    return start

@@ -20,7 +20,8 @@ from bench.case import Cell
 from bench.gate import acceptance, revisions
 from bench.gate.acceptance import Accepted
 from bench.gate.revisions import RevisionError, Worktree
-from bench.gate.run import GateRun, Invalid, Result, Side, serve
+from bench.gate.run import GateRun
+from bench.gate.sides import Invalid, Result, Side, serve
 from bench.gate.slots import Slots
 from bench.gate.verdict import PROFILES, Margins
 from bench.group import Laboratory

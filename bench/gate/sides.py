@@ -1,0 +1,71 @@
+"""The sides of a comparison, and what a run of the gate says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.case import Cell, Group
+from bench.gate import pair
+from bench.gate.slots import Slots
+from bench.gate.verdict import Decided
+from bench.group import GroupRun, Laboratory
+from bench.launch import ForkServer
+from bench.record import Status
+
+
+class Invalid(Exception):
+    """The run cannot give verdicts; the message says why."""
+
+
+@dataclass
+class Side:
+    """The code under test in one revision: where it lies, its laboratory, and its groups."""
+
+    name: str
+    tree: Path
+    laboratory: Laboratory
+    slot: Path = Path()
+    groups: dict[Group, GroupRun] = field(default_factory=dict)
+
+    def run_of(self, cell: Cell) -> GroupRun:
+        """The group that a cell is in."""
+        return self.groups[cell.group]
+
+
+@dataclass
+class Broken:
+    """Why a cell got no verdict from measuring: which side, what status, what reason."""
+
+    side: str  # "base", "head", or "" where the two cannot be compared
+    status: Status
+    reason: str
+
+
+@dataclass
+class Result:
+    """What a run of the gate found."""
+
+    decided: dict[str, Decided] = field(default_factory=dict)
+    d: dict[str, list[float]] = field(default_factory=dict)  # the launch pairs that each verdict stands on
+    broken: dict[str, Broken] = field(default_factory=dict)
+    findings: dict[str, list[str]] = field(default_factory=dict)
+    controls: dict[str, Decided] = field(default_factory=dict)
+    invalid: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    launches: list[list[tuple[str, pair.Measured]]] = field(default_factory=list)  # by launch: cell, its blocks
+    replaced: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
+
+
+def serve(new: Callable[[Path, list[str], int], ForkServer], side: Side, places: Slots) -> Callable[[int], ForkServer]:
+    """How a side's laboratory starts its fork servers: with the side's slot first on the path."""
+
+    def start(launch: int) -> ForkServer:
+        folder = side.laboratory.scratch / f"launch-{launch}"
+        server = new(folder, places.path(side.slot), side.laboratory.hash_seed or 0)
+        server.start()
+        return server
+
+    return start
