@@ -90,7 +90,7 @@ def _import_if_possible(name: str) -> Any:
 def serve(channel: Channel) -> None:
     """Answer the pytest process until it closes the socket."""
     init = channel.receive()
-    sys.path[:] = init["path"]
+    sys.path[:] = init["path"] + (sys.path[1:] if init["own"] else [])  # its first entry is where -m looked
     os.chdir(init["cwd"])
     problem = preload(init["modules"], init["backends"])
     gc.collect()

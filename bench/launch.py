@@ -163,7 +163,8 @@ class ForkServer:
     """One launch: a freshly exec'd process and the workers it forks.
 
     ``modules`` and ``backends`` are what it imports before its first fork. ``memory``: bytes a worker may
-    allocate (RLIMIT_DATA), or None for no limit.
+    allocate (RLIMIT_DATA), or None for no limit. ``python``: its interpreter; another one than ours brings its own
+    packages, of our path it gets what is no package of ours.
     """
 
     def __init__(
@@ -175,11 +176,12 @@ class ForkServer:
         backends: list[str],
         memory: int | None,
         path: list[str] | None = None,
+        python: str = sys.executable,
         exec_workers: bool = sys.platform != "linux",
     ) -> None:
         self.environ, self.folder, self.memory = dict(environ), folder, memory
         self.modules, self.backends = modules, backends
-        self.path = path or sys.path
+        self.path, self.python = path or sys.path, python
         self.exec_workers = exec_workers
         self.process: subprocess.Popen[bytes] | None = None
         self.workers: list[Worker] = []
@@ -192,7 +194,7 @@ class ForkServer:
         self.channel, theirs = Channel.pair()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.forkserver", str(theirs.fileno()), str(os.getpid())],
+                [self.python, "-m", "bench.forkserver", str(theirs.fileno()), str(os.getpid())],
                 cwd=ROOT,  # with -m, the working folder is where `bench` is found
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
@@ -203,12 +205,22 @@ class ForkServer:
             )
         theirs.close()
         self._ready = False
-        init = {"path": self._path(), "cwd": os.getcwd(), "modules": self.modules, "backends": self.backends}
+        own = self.python != sys.executable
+        init = {
+            "path": self._path(),
+            "own": own,
+            "cwd": os.getcwd(),
+            "modules": self.modules,
+            "backends": self.backends,
+        }
         with suppress(Closed):
             self.channel.send(init)
 
     def _path(self) -> list[str]:
-        return [entry or os.getcwd() for entry in self.path if entry != str(ROOT)] + [str(ROOT)]
+        entries = [entry or os.getcwd() for entry in self.path if entry != str(ROOT)]
+        if self.python != sys.executable:
+            entries = [entry for entry in entries if not entry.startswith((sys.prefix, sys.base_prefix))]
+        return [*entries, str(ROOT)]
 
     def _await_ready(self) -> None:
         if not self.alive():
@@ -248,8 +260,9 @@ class ForkServer:
     def _exec(self, task: dict[str, Any]) -> Worker:
         """A worker that is a fork server of its own, which turns into it."""
         alone = ForkServer(
-            self.environ, self.folder, modules=self.modules, backends=self.backends, memory=None, path=self.path
-        )
+            self.environ, self.folder, modules=self.modules, backends=self.backends, memory=None, path=self.path,
+            python=self.python,
+        )  # fmt: skip
         return alone._ask_for("become", task)
 
     def _ask_for(self, op: str, task: dict[str, Any]) -> Worker:

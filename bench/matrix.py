@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -261,10 +262,12 @@ class Matrix:
         server.start()
         return server
 
-    def _gate_server(self, folder: Path, path: list[str], hash_seed: int) -> ForkServer:
-        return self._server(self._runnable(self.gated.values()), folder, path, hash_seed)
+    def _gate_server(self, folder: Path, path: list[str], hash_seed: int, python: str | None) -> ForkServer:
+        return self._server(self._runnable(self.gated.values()), folder, path, hash_seed, python)
 
-    def _server(self, cells: list[Cell], folder: Path, path: list[str] | None, hash_seed: int) -> ForkServer:
+    def _server(
+        self, cells: list[Cell], folder: Path, path: list[str] | None, hash_seed: int, python: str | None = None
+    ) -> ForkServer:
         assert self._laboratory is not None
         available = machine.available_memory()
         limit = None if available is None else int(MEMORY_SHARE * available)
@@ -281,6 +284,7 @@ class Matrix:
             backends=list(dict.fromkeys(self.backends[cell.target.backend].module for cell in cells)),
             memory=self.memory or limit,
             path=path,
+            python=python or sys.executable,
         )
 
 

@@ -6,12 +6,14 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from bench import backends, targets
 from bench.budgets import BUDGETS, Budget
 from bench.case import Target
+from bench.gate.against import Against
 
 # (option, ini twin, default, what it does)
 OPTIONS = (
@@ -55,6 +57,10 @@ def add(parser: pytest.Parser) -> None:
         help="the gate: compare head with this revision (branch, tag, commit), launch pair by launch pair",
     )  # fmt: skip
     group.addoption(
+        "--bench-against-python", metavar="PATH", default=None,
+        help="the gate: compare with the same code under this interpreter and its packages",
+    )  # fmt: skip
+    group.addoption(
         "--bench-plant", metavar="ID=SHARE", action="append", default=[],
         help="with --bench-against: make head's cell slower by that share on purpose, to see that the gate finds it",
     )  # fmt: skip
@@ -72,6 +78,8 @@ def read(config: pytest.Config) -> Settings:
             f"--bench-budget: {value(config, 'bench_budget')!r} must be one of {', '.join(BUDGETS)}"
         )
     lab, seed = value(config, "bench_lab"), value(config, "bench_seed")
+    if (profile := value(config, "bench_profile")) not in PROFILES:
+        raise pytest.UsageError(f"--bench-profile: {profile!r} must be one of {', '.join(PROFILES)}")
     if lab not in ("on", "off"):
         raise pytest.UsageError(f"--bench-lab: {lab!r} must be on or off")
     if not re.fullmatch(r"\d{1,9}", seed):
@@ -84,16 +92,22 @@ def read(config: pytest.Config) -> Settings:
     return Settings(chosen, budget, lab == "on", int(seed), _bytes(value(config, "bench_memory")), table)
 
 
-def against(config: pytest.Config) -> tuple[str, str, list[str], dict[str, str], dict[str, float]] | None:
-    """(revision, profile, sources, removed cells, planted slowdowns) of ``--bench-against``, or None without it."""
-    revision = config.getoption("--bench-against")
-    if revision is None:
-        return None
+def gates(config: pytest.Config) -> bool:
+    """Whether this session compares with something."""
+    return config.getoption("--bench-against") is not None or config.getoption("--bench-against-python") is not None
+
+
+def against(config: pytest.Config) -> Against:
+    """What ``--bench-against`` and its like ask for. Raises ``pytest.UsageError``."""
+    revision, python = config.getoption("--bench-against"), config.getoption("--bench-against-python")
+    if revision is not None and python is not None:
+        raise pytest.UsageError("--bench-against and --bench-against-python: give one, else two things differ at once")
+    if python is not None and not (Path(python).is_file() and os.access(python, os.X_OK)):
+        raise pytest.UsageError(
+            f"--bench-against-python: {python!r} is no interpreter; give e.g. /path/to/venv/bin/python"
+        )
     if os.name != "posix" or sys.platform == "darwin":
-        raise pytest.UsageError("--bench-against needs Linux: elsewhere a parked process cannot be seen to be stopped")
-    profile = value(config, "bench_profile")
-    if profile not in PROFILES:
-        raise pytest.UsageError(f"--bench-profile: {profile!r} must be one of {', '.join(PROFILES)}")
+        raise pytest.UsageError("the gate needs Linux: elsewhere a parked process cannot be seen to be stopped")
     removed = {}
     for line in config.getini("bench_removed"):
         cell, colon, reason = line.partition(":")
@@ -106,7 +120,9 @@ def against(config: pytest.Config) -> tuple[str, str, list[str], dict[str, str],
         if not found:
             raise pytest.UsageError(f"--bench-plant: {given!r} must be like mlp-b256-cpu-eager-fp32=5%")
         planted[found[1]] = float(found[2]) / (100 if found[3] else 1)
-    return revision, profile, list(config.getini("bench_source")), removed, planted
+    python = None if python is None else str(Path(python).absolute())
+    profile = value(config, "bench_profile")
+    return Against(revision or "HEAD", python, profile, list(config.getini("bench_source")), removed, planted)
 
 
 def value(config: pytest.Config, name: str) -> str:

@@ -153,7 +153,7 @@ def pytest_pycollect_makeitem(
     Made here, beside the other items of the file, so that node ids, ``-k`` and ``--lf`` find them.
     """
     made: pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None = yield
-    if collector.config.getoption("--bench-against") is None or not isinstance(made, list):
+    if not options.gates(collector.config) or not isinstance(made, list):
         return made
     timed = [item for item in made if isinstance(item, pytest.Function) and is_throughput(item)]
     if not timed or timed[0].get_closest_marker("cells") is None:
@@ -303,17 +303,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _open_gate(config: pytest.Config) -> None:
     """Check the other revision out, before anything is measured."""
     asked = options.against(config)
-    assert asked is not None
     from bench.gate.revisions import RevisionError
-    from bench.gate.session import Against, Gate
+    from bench.gate.session import Gate
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt  # SIGTERM ends a run like Ctrl-C: no process and no checkout stays behind
 
     before = signal.signal(signal.SIGTERM, stop)
-    config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
+
+    def restore() -> None:
+        signal.signal(signal.SIGTERM, before)
+
+    config.add_cleanup(restore)
     try:
-        gate = Gate(config.rootpath, Against(*asked), paths.home(config.rootpath) / "worktrees")
+        gate = Gate(config.rootpath, asked, paths.home(config.rootpath) / "worktrees")
     except RevisionError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[MATRIX].compare_with(gate, _same_selection(config))

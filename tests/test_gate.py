@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import sysconfig
 import textwrap
 import xml.etree.ElementTree as ET
 
@@ -196,6 +198,24 @@ def test_the_same_installed_code_on_both_sides_is_13(repository, tmp_path_factor
 
     assert result.ret == 13
     result.stdout.fnmatch_lines(["*run invalid: head and base ran the same installed code: my_model from *"])
+
+
+def test_another_interpreter_is_compared_with_the_same_code(repository, tmp_path):
+    venv = tmp_path / "other"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    packages = next(venv.glob("lib/python*/site-packages"))
+    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = str(venv / "bin" / "python")
+    result = repository.project.run("--bench-against-python", python)
+
+    result.stdout.fnmatch_lines([f"head against {python}*"])
+    assert repository.project.records()[ONE].verdict in ("same", "inconclusive", "improved", "regressed")
+    assert not repository.left()
+
+    result = repository.project.run("--bench-against-python", "/no/python")
+    result.stderr.fnmatch_lines(["*--bench-against-python: '/no/python' is no interpreter*"])
+    result = repository.gate("--bench-against-python", python)
+    result.stderr.fnmatch_lines(["*give one, else two things differ at once*"])
 
 
 @pytest.mark.parametrize(("against", "said"), [

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bench import paths
 
-
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # a checkout for measuring is nobody's checkout
 
 

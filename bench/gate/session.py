@@ -11,7 +11,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bench import filling
 from bench.case import Cell
 from bench.gate import acceptance, revisions
 from bench.gate.acceptance import Accepted
+from bench.gate.against import Against
 from bench.gate.revisions import RevisionError, Worktree
 from bench.gate.run import GateRun
 from bench.gate.sides import Invalid, Result, Side, serve
@@ -29,17 +30,6 @@ from bench.launch import ForkServer, ServerFailed
 from bench.record import Record, Status, Verdict
 
 LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
-
-
-@dataclass(frozen=True)
-class Against:
-    """What to compare with, as the options say it."""
-
-    revision: str
-    profile: str
-    sources: list[str]  # paths relative to the project's root: the code under test
-    removed: dict[str, str]  # ids of cells that head has given up, with the reason
-    planted: dict[str, float]  # cell -> share by which head is made slower on purpose
 
 
 class Gate:
@@ -58,9 +48,12 @@ class Gate:
         except RevisionError:
             self.close()
             raise
+        # with another interpreter base is the working tree, too: only what it runs in differs
+        self.base = self.worktree.root if against.python is None else root
         trailers = revisions.trailers(root, self.worktree.commit, "Bench-Accept")
         self.accepted, self.unread = acceptance.parse(trailers)
-        self.same = self.worktree.commit == self.worktree.head and not revisions.changed(root, against.sources)
+        unchanged = self.worktree.commit == self.worktree.head and not revisions.changed(root, against.sources)
+        self.same = unchanged and against.python is None
 
     def close(self) -> None:
         """Remove the checkout."""
@@ -75,16 +68,18 @@ class Gate:
         self,
         cells: Sequence[Cell],
         laboratory: Laboratory,
-        new_server: Callable[[Path, list[str], int], ForkServer],
+        new_server: Callable[[Path, list[str], int, str | None], ForkServer],
     ) -> Result:
         """The whole schedule for these cells; everything it started is gone afterwards."""
-        trees = {"base": self.worktree.root, "head": self.root, "twin": self.worktree.root}
+        trees = {"base": self.base, "head": self.root, "twin": self.base}
         places = Slots(laboratory.scratch / "slots", self.root, self.against.sources)
         names = ["base", "head"] if self.same else ["base", "head", "twin"]  # an A/A run is all controls
         sides = {}
         for name in names:
             side = Side(name, trees[name], replace(laboratory, scratch=laboratory.scratch / name, servers={}))
-            side.laboratory.new_server = serve(new_server, side, places)
+            side.laboratory.new_server = serve(
+                new_server, side, places, None if name == "head" else self.against.python
+            )
             sides[name] = side
         gate = GateRun(
             sides["base"], sides["head"], sides.get("twin"),
@@ -110,7 +105,7 @@ class Gate:
 
         ``arguments`` select in base's checkout what was selected here; None where single items were named.
         """
-        if arguments is None:
+        if arguments is None or self.against.python is not None:
             return None, ""
         command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GIT_"))}
@@ -184,7 +179,7 @@ def gated(cell: Cell, record: Record | None, result: Result, accepted: Accepted 
 def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> dict[str, Any]:
     """What is known of the gate's run as a whole, for the run's environment."""
     return {
-        "against": gate.against.revision, "commit": gate.worktree.commit, "profile": gate.against.profile,
+        "against": gate.against.name, "commit": gate.worktree.commit, "profile": gate.against.profile,
         "invalid": result.invalid, "missing": list(missing),
         "warnings": [*result.warnings, *gate.unread, *filter(None, [note])],
         "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},

@@ -59,12 +59,14 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
 
 
-def serve(new: Callable[[Path, list[str], int], ForkServer], side: Side, places: Slots) -> Callable[[int], ForkServer]:
-    """How a side's laboratory starts its fork servers: with the side's slot first on the path."""
+def serve(
+    new: Callable[[Path, list[str], int, str | None], ForkServer], side: Side, places: Slots, python: str | None
+) -> Callable[[int], ForkServer]:
+    """How a side's laboratory starts its fork servers: with the side's slot first on the path, and its interpreter."""
 
     def start(launch: int) -> ForkServer:
         folder = side.laboratory.scratch / f"launch-{launch}"
-        server = new(folder, places.path(side.slot), side.laboratory.hash_seed or 0)
+        server = new(folder, places.path(side.slot), side.laboratory.hash_seed or 0, python)
         server.start()
         return server
 
