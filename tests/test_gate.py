@@ -115,6 +115,15 @@ def test_a_slower_head_is_11_and_says_by_how_much(repository):
     by_id.stdout.fnmatch_lines(["1 test collected*"])
 
 
+def test_a_planted_slowdown_is_found_at_its_size(repository):
+    result = repository.gate("--bench-plant", f"{ONE}=20%", against="HEAD")
+
+    assert result.ret == 11
+    assert repository.project.records()[ONE].effect == pytest.approx(0.20, abs=0.05)
+    result = repository.gate("--bench-plant", "20%", against="HEAD")
+    result.stderr.fnmatch_lines(["*--bench-plant: '20%' must be like *"])
+
+
 def test_other_numbers_are_named_even_where_they_pass(repository):
     repository.model(OTHER_NUMBERS)
     repository.gate()

@@ -40,7 +40,8 @@ def main() -> None:
         if not _complete(store, seed):
             _check(seed)
             print(f"seed {seed} of {arguments.seeds} done", file=sys.stderr, flush=True)
-    records = [record for run in store.runs() for record in store.records(run.id) if 1 <= run.seed <= arguments.seeds]
+    latest = {run.seed: run.id for run in store.runs() if 1 <= run.seed <= arguments.seeds}  # of one that was cut short
+    records = [record for run in latest.values() for record in store.records(run)]
     for folder in set(ONNX.iterdir()) - exports if arguments.first == 1 else ():  # of weights nobody meets again
         shutil.rmtree(folder, ignore_errors=True)
     rows = summarise(records)
@@ -50,6 +51,8 @@ def main() -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
+    unchecked = sum(record.status is Status.UNCHECKED for record in records)
+    print(f"{len(latest)} seeds, {len(records)} records, {unchecked} of them unchecked")
     for dtype in ("fp32", "bf16"):
         ours = [row for row in rows if row[0].endswith(dtype)]
         if ours:
