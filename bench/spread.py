@@ -13,6 +13,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from bench.budgets import BUDGETS
 from bench.case import Case, Cell, Target
 from bench.contestant import Contestant
 from bench.group import GroupRun, Laboratory
-from bench.launch import ForkServer
+from bench.launch import ForkServer, Worker
 from bench.lock import timing_lock
 from bench.record import Status
 
@@ -107,6 +108,35 @@ def launches(
 def _launch(
     cell: Cell, launch: int, laboratories: dict[str, Laboratory], referenced: set[str], seconds: float
 ) -> Iterator[Launch]:
+    with _opened(cell, launch, laboratories, referenced) as workers:
+        contestants = {side: Contestant(worker) for side, worker in workers.items()}
+        with timing_lock(str):
+            measured = timing.measure(
+                contestants, seconds=seconds, precision=0.0, rng=random.Random(), clock=time.monotonic
+            )
+        for side, result in measured.items():
+            if result.dropped is not None:
+                raise RuntimeError(f"{cell.id} under {side}: {result.dropped.args[0]}")
+            yield Launch(launch, cell.id, side, statistics.median(result.blocks), timing.quantile(result.samples, 0.5))
+
+
+@contextmanager
+def two_processes(cell: Cell, home: Path) -> Iterator[tuple[Worker, Worker]]:
+    """Two laboratory processes that run the same cell, parked."""
+    laboratories = {side: conditions_of(home, side, True, [cell]) for side in ("one", "two")}
+    try:
+        with _opened(cell, 0, laboratories, set()) as workers:
+            yield workers["one"], workers["two"]
+    finally:
+        for lab in laboratories.values():
+            lab.close()
+
+
+@contextmanager
+def _opened(
+    cell: Cell, launch: int, laboratories: dict[str, Laboratory], referenced: set[str]
+) -> Iterator[dict[str, Worker]]:
+    """A worker of the cell in each laboratory; ``referenced`` holds the cells whose reference is there already."""
     runs = {side: GroupRun(lab, cell.group, [cell], [cell]) for side, lab in laboratories.items()}
     for run in runs.values():
         run.cells = [cell]  # alone: no unreported eager beside it
@@ -119,15 +149,7 @@ def _launch(
             record = runs[side].records[cell.id]
             if record.status is not Status.OK:
                 raise RuntimeError(f"{cell.id} under {side}: {record.status}: {record.reason}")
-        contestants = {side: Contestant(run.workers[cell.id]) for side, run in runs.items()}
-        with timing_lock(str):
-            measured = timing.measure(
-                contestants, seconds=seconds, precision=0.0, rng=random.Random(), clock=time.monotonic
-            )
-        for side, result in measured.items():
-            if result.dropped is not None:
-                raise RuntimeError(f"{cell.id} under {side}: {result.dropped.args[0]}")
-            yield Launch(launch, cell.id, side, statistics.median(result.blocks), timing.quantile(result.samples, 0.5))
+        yield {side: run.workers[cell.id] for side, run in runs.items()}
     finally:
         for run in runs.values():
             run.close()

@@ -31,7 +31,7 @@ def test_the_ratio_comes_out_of_quads_in_both_orders():
 
     assert found.d == pytest.approx(math.log(1.1))
     assert len(found.quads) == quads.FEWEST
-    quads_of_log = ["".join(log[-4 * n : -4 * (n - 1) or None]) for n in range(4, 0, -1)]
+    quads_of_log = ["".join(log[-4 * n : -4 * (n - 1) or None]) for n in range(quads.FEWEST, 0, -1)]
     assert set(quads_of_log) <= set(quads.ORDERS)
     assert found.orders == quads_of_log
     orders = {order for seed in range(20) for order in measured(*sides(1e-3, 1e-3)[:2], seed=seed).orders}

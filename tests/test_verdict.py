@@ -32,12 +32,13 @@ def test_the_mean_of_four_quads_is_trimmed_too():
 
 
 def test_a_launch_stops_by_spread_and_never_by_sign():
-    calm, wild = np.array([0.05, 0.051, 0.05, 0.051]), np.array([0.0, 0.02, -0.02, 0.01])
+    calm, wild = np.tile([0.05, 0.051], quads.FEWEST), np.tile([0.0, 0.02, -0.02, 0.01], quads.MOST)
 
-    assert quads.enough(calm) == quads.enough(-calm) == True  # noqa: E712  # a numpy bool
-    assert not quads.enough(wild)
-    assert quads.enough(np.tile(wild, 4))  # sixteen are enough, however wild
-    assert not quads.enough(calm[:3])
+    assert quads.enough(calm[: quads.FEWEST])
+    assert quads.enough(-calm[: quads.FEWEST])
+    assert not quads.enough(calm[: quads.FEWEST - 1])
+    assert not quads.enough(wild[: quads.FEWEST])
+    assert quads.enough(wild[: quads.MOST])  # enough is enough, however wild
 
 
 def test_the_sign_flip_test_counts_all_signs():

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from bench import timing
 from bench.gate import quads
 from bench.timing import Contestant
 
 WARM_UP = 0.5  # seconds at most for each side
-FEW_SAMPLES = 5  # below, a block's value is the mean of its samples; else their median
+# On a noisy host a quad of short blocks, valued by the lower quartile of their samples, spreads about half as far after
+# the same seconds as one of 50 ms and the median (python -m bench.evidence.blocks): neighbours make samples slower and
+# never faster, and come and go within some 100 ms.
+BLOCK = 0.02  # seconds
+FEWEST_SAMPLES = 3
+QUARTILE = 0.25
 
 
 @dataclass
@@ -44,13 +50,13 @@ def measure(base: Contestant, head: Contestant, rng: random.Random, clock: Calla
         warm[name] = timing.warm_up(sides[name], clock, WARM_UP)
         if (gone := warm[name].dropped) is not None:
             raise gone
-    plan = max((found.plan for found in warm.values()), key=lambda plan: plan.calls * plan.samples)
+    plan = shorter(max((found.plan for found in warm.values()), key=lambda plan: plan.calls * plan.samples))
     found = Measured(calls=plan.calls)
     while not quads.enough(found.quads):
         order = rng.choice(quads.ORDERS)
         times: dict[str, list[float]] = {"A": [], "B": []}
         for name in order:
-            times[name].append(_value(list(sides[name].block(plan.calls, plan.samples))))
+            times[name].append(float(np.quantile(sides[name].block(plan.calls, plan.samples), QUARTILE)))
         found.orders.append(order)
         found.base += times["A"]
         found.head += times["B"]
@@ -58,5 +64,7 @@ def measure(base: Contestant, head: Contestant, rng: random.Random, clock: Calla
     return found
 
 
-def _value(samples: list[float]) -> float:
-    return statistics.fmean(samples) if len(samples) < FEW_SAMPLES else statistics.median(samples)
+def shorter(plan: timing.Plan) -> timing.Plan:
+    """The plan for a block of the gate, from that for one of ``timing.BLOCK_SECONDS``."""
+    share = BLOCK / timing.BLOCK_SECONDS
+    return timing.Plan(plan.calls, max(min(FEWEST_SAMPLES, plan.samples), round(plan.samples * share)))

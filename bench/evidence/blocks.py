@@ -1,0 +1,74 @@
+"""Shows which blocks the gate should use: how much a quad knows after the same seconds, by length and by estimator.
+
+    python -m bench.evidence.blocks --rounds 12
+
+Two processes of unchanged code in ABBA and BAAB quads of several lengths in turn; tells the spread of a quad's value
+times the root of the seconds it takes. Half of it means the same precision in a quarter of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from bench import probes, spread, timing
+from bench.contestant import Contestant
+from bench.gate import pair, quads
+
+LENGTHS = (0.012, 0.025, 0.05, 0.1)
+CELLS = (("attn_naive", "eager"), ("cnn_digits", "onnxruntime"), ("bert_mini", "eager"))
+ESTIMATORS: dict[str, Callable[[list[float]], float]] = {
+    "median": lambda times: float(np.median(times)),
+    "quartile": lambda times: float(np.quantile(times, pair.QUARTILE)),
+    "mean": lambda times: float(np.mean(times)),
+}
+
+
+def main() -> None:
+    """Measure and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12)
+    rounds = parser.parse_args().rounds
+    cases = {case.name: case for case in probes.ALL}
+    for name, backend in CELLS:
+        (cell,) = spread.cells_of([cases[name]], [backend])
+        with spread.two_processes(cell, Path(".paritygate")) as (a, b):
+            print(f"{cell.id}: spread x root of seconds")
+            for length, found in _race(Contestant(a), Contestant(b), rounds).items():
+                told = ", ".join(f"{name} {value:.2%}" for name, value in found.items())
+                print(f"  {length * 1e3:3.0f} ms  {told}")
+
+
+def _race(a: Contestant, b: Contestant, rounds: int) -> dict[float, dict[str, float]]:
+    rng = random.Random(0)
+    plan, _ = (timing.warm_up(side, time.monotonic, pair.WARM_UP).plan for side in (a, b))
+    values: dict[tuple[float, str], list[float]] = {}
+    seconds: dict[float, list[float]] = {}
+    for _ in range(rounds):
+        for length in rng.sample(LENGTHS, len(LENGTHS)):
+            samples = max(min(pair.FEWEST_SAMPLES, plan.samples), round(plan.samples * length / timing.BLOCK_SECONDS))
+            times: dict[str, list[list[float]]] = {"A": [], "B": []}
+            started = time.monotonic()
+            for side in rng.choice(quads.ORDERS):
+                times[side].append(list((a if side == "A" else b).block(plan.calls, samples)))
+            seconds.setdefault(length, []).append(time.monotonic() - started)
+            for name, estimate in ESTIMATORS.items():
+                base, head = ([estimate(block) for block in times[side]] for side in "AB")
+                values.setdefault((length, name), []).append(float(quads.quad(base, head)))
+    return {
+        length: {
+            name: float(stats.median_abs_deviation(values[length, name], scale="normal")) * float(np.mean(spent)) ** 0.5
+            for name in ESTIMATORS
+        }
+        for length, spent in sorted(seconds.items())
+    }
+
+
+if __name__ == "__main__":
+    main()
