@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bench.contestant import BLOCK_DEADLINE, Contestant
 from bench.launch import Ended, ForkServer, ServerFailed, Worker
 from bench.lock import timing_lock
 from bench.record import Status
+from bench.together import together
 from bench.watch import Watch
 
 OWN_STAGES = ("importing", "making inputs", "running eager", "keeping")  # of the reference worker: nothing to compare
@@ -194,11 +196,13 @@ class GroupRun:
 
     def open_cells(self, launch: int) -> None:
         """Open and check, in a launch's fork server, every cell that is still ok; those to be timed stay parked."""
-        for cell in self.cells:
-            if self.records[cell.id].status is Status.OK:
-                self.open_cell(
-                    cell, launch, keep=cell in self.timed or (bool(self.timed) and cell.target.backend == "eager")
-                )
+        open_now = [cell for cell in self.cells if self.records[cell.id].status is Status.OK]
+        if not self.timed:  # nothing of it is timed, the seconds to prepare included
+            calls = [partial(self.open_cell, cell, launch, keep=False) for cell in open_now]
+            together(calls, end=self.laboratory.close)
+            return
+        for cell in open_now:
+            self.open_cell(cell, launch, keep=cell in self.timed or cell.target.backend == "eager")
 
     def open_cell(self, cell: Cell, launch: int, keep: bool, again: bool = False) -> None:
         """Open and check one cell; its record says how that ended. An ok one that is to be kept stays parked.

@@ -27,4 +27,7 @@ def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str]:  # type
 
 
 def pytest_paritygate_record(config: pytest.Config, run: Run, record: Record) -> None:
-    """Called once for each cell, as soon as all of it is known; ``reports.plugin`` stores it."""
+    """Called for each cell as soon as all of it is known; ``reports.plugin`` stores it.
+
+    Once; with a gate a second time for a cell that had failed its check, now with a verdict.
+    """

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -186,6 +187,7 @@ class ForkServer:
         self.process: subprocess.Popen[bytes] | None = None
         self.workers: list[Worker] = []
         self._count = 0
+        self._asking = threading.RLock()  # one question at a time: several threads may wait for workers of one server
 
     def start(self) -> None:
         """Exec it; returns at once, the imports go on. Raises nothing: ``fork`` waits for it."""
@@ -246,16 +248,17 @@ class ForkServer:
 
     def fork(self, task: dict[str, Any]) -> Worker:
         """A fresh worker for a task. Raises ``ServerFailed`` when no fork server comes up."""
-        try:
-            worker = self._exec(task) if self.exec_workers else self._ask_for("fork", task)
-        except (Closed, TimeoutError):  # it died since the last worker: begin again, once
-            self.close()
+        with self._asking:
             try:
-                worker = self._ask_for("fork", task)
-            except (Closed, TimeoutError):
-                raise ServerFailed("the fork server died twice while forking a worker") from None
-        self.workers.append(worker)
-        return worker
+                worker = self._exec(task) if self.exec_workers else self._ask_for("fork", task)
+            except (Closed, TimeoutError):  # it died since the last worker: begin again, once
+                self.close()
+                try:
+                    worker = self._ask_for("fork", task)
+                except (Closed, TimeoutError):
+                    raise ServerFailed("the fork server died twice while forking a worker") from None
+            self.workers.append(worker)
+            return worker
 
     def _exec(self, task: dict[str, Any]) -> Worker:
         """A worker that is a fork server of its own, which turns into it."""
@@ -290,9 +293,10 @@ class ForkServer:
             code = self.process.wait()
             return -code if code < 0 else code << 8
         try:
-            self.channel.send({"op": "wait", "pid": pid})
-            status: int | None = self.channel.receive(time.monotonic() + 60)["status"]
-            return status
+            with self._asking:
+                self.channel.send({"op": "wait", "pid": pid})
+                status: int | None = self.channel.receive(time.monotonic() + 60)["status"]
+                return status
         except (Closed, TimeoutError):
             return None
 

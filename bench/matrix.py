@@ -168,7 +168,8 @@ class Matrix:
         failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
         record.verdict = str(Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE)
         record.verdict_reason = f"head: {record.reason}"
-        self._emit_once(cell.id)
+        self._emitted.add(cell.id)
+        self._emit(record)  # again: its check was told when it failed
         return False
 
     def close_group(self) -> None:

@@ -18,8 +18,8 @@ from bench.targets import DEVICE_DTYPES
 ROOT = Path(__file__).parent.parent
 OF_THE_PYTEST_PROCESS = ("case", "record", "metrics", "budgets", "targets", "laboratory", "machine", "wire", "launch",
                          "timing", "advice", "watch", "lock", "exitstatus", "progress", "contestant", "filling",
-                         "group", "matrix", "items", "options", "replay", "handle", "tally", "plugin", "hookspecs",
-                         "paths")  # fmt: skip
+                         "group", "together", "matrix", "items", "options", "replay", "handle", "tally", "plugin",
+                         "hookspecs", "paths")  # fmt: skip
 HEAVY = {"torch", "transformers", "onnxruntime", "onnx", "numpy", "pandas", "scipy", "sqlalchemy", "sklearn"}
 
 

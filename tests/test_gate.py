@@ -33,6 +33,8 @@ SLOW = """
 OTHER_NUMBERS = (
     "\n\nclass Scaled(Net):\n    def forward(self, x):\n        return 1.01 * super().forward(x)\n\n\nNet = Scaled\n"
 )
+# noisy: unchanged code is cleared in fewer launches
+INI = "[pytest]\nbench_source = my_model.py\nbench_profile = noisy\n"
 ONE = "one-b8-cpu-eager-fp32"
 ONLY_ONE = """
     CASES = (Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),)
@@ -44,7 +46,7 @@ class Repository:
 
     def __init__(self, project):
         self.project = project
-        project.write("pytest.ini", "[pytest]\nbench_source = my_model.py\n")
+        project.write("pytest.ini", INI)
         project.write(".gitignore", ".paritygate/\n__pycache__/\noutput.txt\n*.xml\n")
         project.suite(ONLY_ONE)
         self.git("init", "-q", "-b", "main")
@@ -96,16 +98,16 @@ def test_unchanged_code_is_the_same_and_nothing_is_left_behind(repository):
 
 
 def test_a_slower_head_is_11_and_says_by_how_much(repository):
-    repository.model(SLOW)
-    result = repository.gate("--junit-xml", "out.xml")
+    """By a planted slowdown, whose size is known; a slower model is in test_action.py."""
+    result = repository.gate("--junit-xml", "out.xml", "--bench-plant", f"{ONE}=30%", against="HEAD")
 
     assert result.ret == 11
     record = repository.project.records()[ONE]
     assert record.verdict == "regressed"
-    assert 0.3 < record.effect < 0.7
+    assert record.effect == pytest.approx(0.30, abs=0.05)
     result.stdout.fnmatch_lines([f"*regressed*{ONE}*", "FAILED*test_regression*"])
     (failure,) = ET.parse(repository.project.path / "out.xml").iter("failure")
-    assert "regressed: slower by more than the tolerated 1.0%" in failure.get("message")
+    assert "regressed: slower by more than the tolerated 2.0%" in failure.get("message")
     assert "launch pairs" in failure.get("message")
 
     again = repository.gate("--lf", "--collect-only", "-q")  # the regression alone, though parity items came first
@@ -113,15 +115,6 @@ def test_a_slower_head_is_11_and_says_by_how_much(repository):
     assert "test_parity" not in again.stdout.str()
     by_id = repository.gate("--collect-only", "-q", f"test_my_model.py::test_regression[{ONE}]")
     by_id.stdout.fnmatch_lines(["1 test collected*"])
-
-
-def test_a_planted_slowdown_is_found_at_its_size(repository):
-    result = repository.gate("--bench-plant", f"{ONE}=20%", against="HEAD")
-
-    assert result.ret == 11
-    assert repository.project.records()[ONE].effect == pytest.approx(0.20, abs=0.05)
-    result = repository.gate("--bench-plant", "20%", against="HEAD")
-    result.stderr.fnmatch_lines(["*--bench-plant: '20%' must be like *"])
 
 
 def test_other_numbers_are_named_even_where_they_pass(repository):
@@ -190,7 +183,7 @@ def test_a_cell_that_head_has_lost_is_14_unless_it_was_given_up(repository):
     result.stdout.fnmatch_lines(["*missing: two-b8-cpu-eager-fp32 is in base and not in head*"])
 
     given_up = "bench_removed = two-b8-cpu-eager-fp32: nobody used it"
-    repository.project.write("pytest.ini", f"[pytest]\nbench_source = my_model.py\n{given_up}\n")
+    repository.project.write("pytest.ini", f"{INI}{given_up}\n")
     assert repository.gate(against="two").ret == 0
 
 
@@ -206,7 +199,8 @@ def test_the_same_installed_code_on_both_sides_is_13(repository, tmp_path_factor
     result = repository.gate()
 
     assert result.ret == 13
-    result.stdout.fnmatch_lines(["*run invalid: head and base ran the same installed code: my_model from *"])
+    said = " ".join(result.stdout.str().split())
+    assert "run invalid: head and base ran the same installed code: my_model from" in said
 
 
 def test_another_interpreter_is_compared_with_the_same_code(repository, tmp_path):
@@ -215,15 +209,15 @@ def test_another_interpreter_is_compared_with_the_same_code(repository, tmp_path
     packages = next(venv.glob("lib/python*/site-packages"))
     (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     python = str(venv / "bin" / "python")
-    result = repository.project.run("--bench-against-python", python)
+    result = repository.project.run(f"--bench-against-python={python}")
 
     result.stdout.fnmatch_lines([f"head against {python}*"])
     assert repository.project.records()[ONE].verdict in ("same", "inconclusive", "improved", "regressed")
     assert not repository.left()
 
-    result = repository.project.run("--bench-against-python", "/no/python")
+    result = repository.project.run("--bench-against-python=/no/python")
     result.stderr.fnmatch_lines(["*--bench-against-python: '/no/python' is no interpreter*"])
-    result = repository.gate("--bench-against-python", python)
+    result = repository.gate(f"--bench-against-python={python}")
     result.stderr.fnmatch_lines(["*give one, else two things differ at once*"])
 
 
@@ -245,6 +239,8 @@ def test_no_repository_no_source_and_no_profile_are_usage_errors(project):
     project.write("pytest.ini", "[pytest]\nbench_source = nowhere\n")
     result = repository.gate()
     result.stderr.fnmatch_lines(["*bench_source: 'nowhere' is not in *"])
+    result = repository.gate("--bench-plant", "20%")
+    result.stderr.fnmatch_lines(["*--bench-plant: '20%' must be like *"])
     result = repository.gate("--bench-profile", "lax")
     result.stderr.fnmatch_lines(["*--bench-profile: 'lax' must be one of normal, strict, noisy*"])
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 from bench import advice, filling
 from bench.case import Cell, Group
@@ -24,6 +24,7 @@ from bench.launch import Ended
 from bench.lock import timing_lock
 from bench.record import Status, Verdict
 from bench.timing import Dropped
+from bench.together import together
 from bench.watch import Watch
 
 KEEP_DEADLINE = 60.0  # seconds to read or write some answers
@@ -184,14 +185,7 @@ class GateRun:
     def _measure(self, cell: Cell, other: Side) -> pair.Measured | None:
         """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
         order = self.rng.sample([self.base, other], 2)
-        pool = ThreadPoolExecutor(2)  # both at once: they wait for their workers, and it halves the time
-        try:
-            list(pool.map(lambda side: self._open(side, cell), order))
-        except BaseException:  # Ctrl-C: a thread that waits for its worker ends with it
-            self.close()
-            raise
-        finally:
-            pool.shutdown()
+        together([partial(self._open, side, cell) for side in order], end=self.close)
         workers = {side.name: side.run_of(cell).workers.get(cell.id) for side in order}
         try:
             for side in (other, self.base):
