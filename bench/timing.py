@@ -121,8 +121,8 @@ def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float) ->
     try:
         timing.plan = plan(min(contestant.block(1, 1)))  # the length of the first blocks; refined below
         while True:
-            half = max(1, timing.plan.samples // 2)  # enough to see whether it still gets faster
-            medians.append(statistics.median(contestant.block(timing.plan.calls, half)))
+            some = max(1, timing.plan.samples // 4)  # enough to see whether it still gets faster
+            medians.append(statistics.median(contestant.block(timing.plan.calls, some)))
             timing.plan = plan(min(medians))  # a disturbed block must not make all later ones short
             window = medians[-WARM_WINDOW:]
             if len(window) == WARM_WINDOW and max(window) <= min(window) * (1 + WARM_AGREEMENT):
