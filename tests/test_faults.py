@@ -28,9 +28,12 @@ PLANTED = {
     ("cnn", "fp32"): (*ANSWERS, *WEIGHTS),
     ("attention", "fp32"): ("one_element", "nan"),
     ("attention", "bf16"): ("one_element", "nan"),
+    ("bert", "fp16"): (*ANSWERS, "mask_ignored"),
+    ("cnn", "fp16"): ANSWERS,
 }
 # Random weights decide whether a fault is larger than rounding; with these it is.
-WHERE = {("bert", "fp32"): {"shape": "fp32", "seed": 1}, ("bert", "bf16"): {"shape": "bf16", "seed": 2}}
+WHERE = {("bert", "fp32"): {"shape": "fp32", "seed": 1}, ("bert", "bf16"): {"shape": "bf16", "seed": 2},
+         ("bert", "fp16"): {"shape": "bf16", "seed": 2}}  # fmt: skip
 CASES = {case.name: case for case in (BERT, CNN, ATTENTION)}
 
 
