@@ -71,6 +71,22 @@ def test_dropping_the_last_one_undecided_lets_the_routed_go_on():
     assert (course.stage, course.wanted()) == (2, ["slow"])
 
 
+def test_a_cell_that_breaks_while_it_is_confirmed_leaves_the_others_to_go_on():
+    course = Course(["breaks", "slow"], NORMAL)
+    for n in range(4):
+        note(course, breaks=0.1 + wiggle(n), slow=0.1 + wiggle(n))
+    note(course, breaks=0.1, slow=0.1)
+    course.drop("breaks", "crashed")
+
+    launches = 1
+    while course.wanted():
+        note(course, slow=0.1 + wiggle(launches))
+        launches += 1
+        assert launches <= 20
+    assert launches == 9  # the family is still one of two
+    assert {name: found.verdict for name, found in course.verdicts().items()} == {"slow": Verdict.REGRESSED}
+
+
 def test_a_launch_pair_must_hold_what_was_wanted():
     with pytest.raises(ValueError, match="must hold"):
         note(Course(["a", "b"], NORMAL), a=0.0)

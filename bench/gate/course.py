@@ -48,7 +48,7 @@ class Course:
             return [*self._screening]
         if self._confirmation.exhausted:
             return []
-        return [cell for cell in self._confirmation.open if cell not in self.broken]
+        return self._confirmation.open
 
     def drop(self, cell: str, reason: str) -> None:
         """Take a cell out: it failed on one side, or cannot be compared."""
@@ -57,6 +57,8 @@ class Course:
             self._screening.remove(cell)
         if cell in self._routed:
             self._routed.remove(cell)
+        if self._confirmation is not None:
+            self._confirmation.drop(cell, reason)
         self._advance()
 
     def note(self, found: Mapping[str, Pair]) -> None:

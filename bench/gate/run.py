@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from statistics import fmean
 
 from bench import advice, filling
 from bench.case import Cell, Group
 from bench.contestant import Contestant
 from bench.gate import findings, pair, slots, validity
 from bench.gate.course import Course, Pair
+from bench.gate.quads import ORDERS
 from bench.gate.sides import Broken, Invalid, Result, Side
 from bench.gate.verdict import Margins
 from bench.group import GroupRun
@@ -124,7 +126,11 @@ class GateRun:
     def _drop_if_broken(self, side: Side, cell: Cell) -> None:
         record = side.run_of(cell).records[cell.id]
         if record.status is not Status.OK and cell.id not in self.course.broken:
-            self._drop(cell, Broken(side.name, record.status, record.reason))
+            self._drop(cell, Broken(self._revision(side), record.status, record.reason))
+
+    def _revision(self, side: Side) -> str:
+        """Whose code a side runs: the twin's is base's."""
+        return "head" if side is self.head else "base"
 
     def _drop(self, cell: Cell, why: Broken) -> None:
         if cell.id not in self.course.broken:
@@ -186,24 +192,22 @@ class GateRun:
         """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
         order = self.rng.sample([self.base, other], 2)
         together([partial(self._open, side, cell) for side in order], end=self.close)
-        workers = {side.name: side.run_of(cell).workers.get(cell.id) for side in order}
+        base, head = (side.run_of(cell).workers.get(cell.id) for side in (self.base, other))
         try:
             for side in (other, self.base):
                 self._drop_if_broken(side, cell)
-            base, head = workers[self.base.name], workers[other.name]
             if base is None or head is None:
                 return None
             if other is self.head and cell.id not in self.result.findings:
                 self._compare(cell)
-            try:
-                with timing_lock(self.tell):
-                    planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
-                    return pair.measure(Contestant(base), Contestant(head, planted), self.rng, time.monotonic)
-            except Dropped as dropped:
-                end: Ended = dropped.args[0]
-                side = self.base if base.ended else other
-                self._drop(cell, Broken(side.name, end.status, end.reason))
-                return None
+            with timing_lock(self.tell):
+                planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
+                return pair.measure(Contestant(base), Contestant(head, planted), self.rng, time.monotonic)
+        except (Dropped, Ended) as error:
+            end: Ended = error if isinstance(error, Ended) else error.args[0]
+            broken = self.base if base is not None and base.ended else other
+            self._drop(cell, Broken(self._revision(broken), end.status, end.reason))
+            return None
         finally:
             for side in order:
                 side.run_of(cell).close()
@@ -289,11 +293,11 @@ class GateRun:
         }
         d = {name: [p.d for p in self.controls.screened[name]] for name in result.controls}
         result.invalid += validity.problems(result.controls, d)
-        orders: dict[str, list[float]] = {"ABBA": [], "BAAB": []}
-        for launch in result.launches:
-            for _, measured_pair in launch:
-                for order, value in zip(measured_pair.orders, measured_pair.quads, strict=True):
-                    orders[order].append(value - measured_pair.d)
-        shortest = min(len(values) for values in orders.values())
+        quads: dict[tuple[str, str], list[float]] = {}
+        for name, found in (entry for launch in result.launches for entry in launch):
+            for order, value in zip(found.orders, found.quads, strict=True):
+                quads.setdefault((name, order), []).append(value)
+        both = [name for name in measured if all((name, order) in quads for order in ORDERS)]
+        abba, baab = ([fmean(quads[name, order]) for name in both] for order in ORDERS)
         series = [[p.d for p in pairs] for pairs in self.course.screened.values() if len(pairs) > 1]
-        result.warnings += validity.warnings(orders["ABBA"][:shortest], orders["BAAB"][:shortest], series)
+        result.warnings += validity.warnings(abba, baab, series)

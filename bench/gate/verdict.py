@@ -182,6 +182,11 @@ class Confirmation:
         """The cells without a verdict."""
         return [cell for cell in self._cells if cell not in self.decided]
 
+    def drop(self, cell: str, reason: str) -> None:
+        """A cell broke. It stays in the family: what was corrected for once is not taken back."""
+        if cell in self._cells:
+            self.decided[cell] = Verdict.BROKEN, reason
+
     def look(self, d: Mapping[str, ArrayLike]) -> None:
         """Decide what can be decided, all open cells having the same number of launches."""
         n = len(np.asarray(d[self.open[0]])) if self.open else 0
