@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from bench.record import Status, Verdict
+from bench.record import RED, Status, Verdict
 
 
 class Exit(IntEnum):
@@ -70,7 +70,7 @@ def exit_status(
         return Exit.PARITY
     if invalid:
         return Exit.INVALID
-    if any(outcome.verdict in (Verdict.REGRESSED, Verdict.UNSTABLE) for outcome in outcomes):
+    if any(outcome.verdict in RED for outcome in outcomes):
         return Exit.REGRESSION
     if missing or _nothing(outcomes, timing):
         return Exit.NOTHING

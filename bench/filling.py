@@ -46,22 +46,16 @@ def opened(record: Record, part: dict[str, Any], facts: dict[str, Any]) -> None:
 
 def timed(record: Record, units: int, launches: list[timing.Timing], eager: list[timing.Timing]) -> None:
     """Complete a record with its timings, a list of one for each launch."""
-    blocks = [block for launch in launches for block in launch.blocks]
     record.samples = [sample for launch in launches for sample in launch.samples]
     if len(record.samples) > timing.KEPT_SAMPLES:
         step = len(record.samples) / timing.KEPT_SAMPLES
         record.samples = [record.samples[int(i * step)] for i in range(timing.KEPT_SAMPLES)]
-    record.blocks = [launch.blocks for launch in launches]
-    record.throughput = units / statistics.median(blocks)
     record.latency_p50, record.latency_p90, record.latency_p99 = (
         timing.quantile(record.samples, share) for share in (0.5, 0.9, 0.99)
     )
-    bounds = timing.median_interval(blocks)
-    record.interval_low, record.interval_high = bounds or (None, None)
-    record.launches = len(launches)
-    record.calls_per_sample = launches[0].plan.calls
     record.samples_seen = sum(launch.seen for launch in launches)
     record.stop = "precision" if all(launch.stop == "precision" for launch in launches) else "budget"
+    _speed(record, units, [launch.blocks for launch in launches], launches[0].plan.calls)
     if record.backend == "eager":
         record.speedup = 1.0
         return
@@ -71,11 +65,15 @@ def timed(record: Record, units: int, launches: list[timing.Timing], eager: list
 
 
 def paired(record: Record, units: int, blocks: list[list[float]], calls: int) -> None:
-    """Complete a record with head's block times of the gate, a list for each launch pair; seconds per call."""
+    """Complete a record with head's block times of the gate, a list for each launch pair; no single samples."""
+    _speed(record, units, blocks, calls)
+    record.latency_p50 = statistics.median(block for launch in blocks for block in launch)
+    record.stop = "gate"
+
+
+def _speed(record: Record, units: int, blocks: list[list[float]], calls: int) -> None:
+    """Throughput and its interval from block times, seconds per call, a list for each launch."""
     every = [block for launch in blocks for block in launch]
-    record.blocks, record.samples, record.samples_seen = blocks, every[: timing.KEPT_SAMPLES], len(every)
+    record.blocks, record.launches, record.calls_per_sample = blocks, len(blocks), calls
     record.throughput = units / statistics.median(every)
-    record.latency_p50 = statistics.median(every)
-    bounds = timing.median_interval(every)
-    record.interval_low, record.interval_high = bounds or (None, None)
-    record.launches, record.calls_per_sample, record.stop = len(blocks), calls, "gate"
+    record.interval_low, record.interval_high = timing.median_interval(every) or (None, None)

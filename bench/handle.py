@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from bench import options
 from bench.case import Cell
 from bench.exitstatus import Outcome
-from bench.items import MATRIX, OUTCOME, REGRESSION, cell_of_item, is_regression, is_throughput, kind
-from bench.record import Record, Status, Verdict
+from bench.items import MATRIX, OUTCOME, cell_of_item, is_regression, is_throughput, kind
+from bench.record import RED, Record, Status, Verdict
 from bench.replay import replay
 
 XDIST_REASON = "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
@@ -67,7 +66,7 @@ class CellHandle:
                 pytest.skip(f"{record.status}: see its test_parity")
             self._fail(record, _explain(record))
         text = f"{self.id}: {comparison(record)}"
-        if record.verdict in (Verdict.REGRESSED, Verdict.UNSTABLE):
+        if record.verdict in RED:
             self._fail(record, text)
         if record.verdict not in (Verdict.SAME, Verdict.IMPROVED):
             pytest.skip(text)
@@ -105,17 +104,6 @@ class CellHandle:
         told = [other.stash.get(OUTCOME, None) for other in self._item.session.items
                 if cell_of_item(other) == self._cell and kind(other) == "parity"]  # fmt: skip
         return any(outcome is not None and outcome.status is not Status.OK for outcome in told)
-
-
-def regression_test(name: str, marks: Sequence[pytest.Mark]) -> Callable[[CellHandle], None]:
-    """The harness's own test function of that name, with the marks of the one it stands in for."""
-
-    def test_regression(cell: CellHandle) -> None:
-        cell.assert_not_slower()
-
-    test_regression.__name__ = name
-    vars(test_regression).update({REGRESSION: True, "pytestmark": list(marks)})
-    return test_regression
 
 
 def comparison(record: Record) -> str:

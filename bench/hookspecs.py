@@ -15,7 +15,7 @@ RUN = pytest.StashKey[Run]()
 """``config.stash[RUN]``: the run of this session, once the first cell is known; xdist's controller has it too."""
 
 
-def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str]:  # type: ignore[empty-body]  # pytest calls the implementations
+def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str] | None:
     """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``.
 
     ``bench.backends`` says what these three do. The module is imported at collection and must not import

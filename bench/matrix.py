@@ -9,17 +9,15 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import filling, laboratory, machine, paths, targets
+from bench import filling, git, laboratory, machine, paths, targets
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Case, Cell, DeclarationError, Group, Target, cell_of
@@ -308,24 +306,16 @@ def new_run(root: Path, budget: Budget, controlled: bool, seed: int) -> Run:
     """A run that starts now, with the commit it is of and the machine it is on."""
     environment = machine.facts() | {"load_at_start": machine.load(), "started_at": time.time()}
     absent = {device: why for device in targets.DEVICE_DTYPES if (why := targets.absent(device))}
-    status = _git(root, "status", "--porcelain")
+    status = git.said(root, "status", "--porcelain")
     return Run(
         id=str(uuid.uuid4()),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         budget=budget.name,
         laboratory=controlled,
         seed=seed,
-        commit=_git(root, "rev-parse", "HEAD"),
-        branch=_git(root, "symbolic-ref", "--short", "-q", "HEAD"),
+        commit=git.said(root, "rev-parse", "HEAD"),
+        branch=git.said(root, "symbolic-ref", "--short", "-q", "HEAD"),
         dirty=None if status is None else bool(status),
         environment=environment,
         absent=absent,
     )
-
-
-def _git(root: Path, *command: str) -> str | None:
-    with suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, timeout=10, check=False)
-        if done.returncode == 0:
-            return done.stdout.strip()
-    return None

@@ -14,6 +14,7 @@ from bench import backends, targets
 from bench.budgets import BUDGETS, Budget
 from bench.case import Target
 from bench.gate.against import Against
+from bench.gate.margins import PROFILES
 
 # (option, ini twin, default, what it does)
 OPTIONS = (
@@ -26,7 +27,6 @@ OPTIONS = (
      "(1 %% and 3 %%), strict (0.5 %% and 2 %%) or noisy (2 %% and 5 %%)"),
     ("--bench-memory", "bench_memory", "auto", "bytes a worker may allocate, e.g. 8G; auto: 90 %% of what is free"),
 )  # fmt: skip
-PROFILES = ("normal", "strict", "noisy")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import signal
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +20,7 @@ import pytest
 
 from bench import exitstatus, hookspecs, options, paths, targets
 from bench.case import DeclarationError
-from bench.handle import CellHandle, regression_test
+from bench.handle import CellHandle
 from bench.hookspecs import RUN
 from bench.items import KINDS, MATRIX, OUTCOME, REGRESSION, cell_of_item, is_regression, is_throughput, kind
 from bench.matrix import Matrix, new_run
@@ -43,6 +42,8 @@ def _refuse_to_be_hidden() -> None:
 
 
 _refuse_to_be_hidden()
+
+pytest_plugins = ["bench.gate.plugin"]
 
 
 # -- options and configuration
@@ -144,28 +145,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )  # fmt: skip
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_pycollect_makeitem(
-    collector: pytest.Collector, name: str, obj: object
-) -> Generator[None, Any, pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None]:
-    """With ``--bench-against`` the harness's own test_regression stands in for each test that times cells.
-
-    Made here, beside the other items of the file, so that node ids, ``-k`` and ``--lf`` find them.
-    """
-    made: pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None = yield
-    if not options.gates(collector.config) or not isinstance(made, list):
-        return made
-    timed = [item for item in made if isinstance(item, pytest.Function) and is_throughput(item)]
-    if not timed or timed[0].get_closest_marker("cells") is None:
-        return made
-    own = name.replace("throughput", "regression") if "throughput" in name else f"{name}_regression"
-    test = regression_test(own, getattr(obj, "pytestmark", []))
-    setattr(collector.obj, own, test)  # type: ignore[attr-defined]  # an item looks its function up there, by name
-    found = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=own, obj=test)
-    regressions: list[pytest.Item | pytest.Collector] = list(found)
-    return regressions
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order group by group, parity before throughput within each; attach the replaying clocks."""
@@ -194,8 +173,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     kinds = {what: [cell for item, cell in ours if kind(item) == what] for what in KINDS}
     gated = () if alone else kinds["regression"]
     config.stash[MATRIX].plan(kinds["parity"] + kinds["throughput"], () if alone else kinds["throughput"], gated)
-    if gated and not config.option.collectonly:
-        _open_gate(config)
     if ours and not config.option.collectonly:
         _ensure_run(config)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -298,43 +275,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 # -- helpers
-
-
-def _open_gate(config: pytest.Config) -> None:
-    """Check the other revision out, before anything is measured."""
-    asked = options.against(config)
-    from bench.gate.revisions import RevisionError
-    from bench.gate.session import Gate
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt  # SIGTERM ends a run like Ctrl-C: no process and no checkout stays behind
-
-    before = signal.signal(signal.SIGTERM, stop)
-
-    def restore() -> None:
-        signal.signal(signal.SIGTERM, before)
-
-    config.add_cleanup(restore)
-    try:
-        gate = Gate(config.rootpath, asked, paths.home(config.rootpath) / "worktrees")
-    except RevisionError as error:
-        raise pytest.UsageError(str(error)) from None
-    config.stash[MATRIX].compare_with(gate, _same_selection(config))
-
-
-def _same_selection(config: pytest.Config) -> list[str] | None:
-    """Arguments with which base's checkout collects what was selected here; None where single items were named."""
-    found = []
-    for argument in config.args:
-        path = (config.invocation_params.dir / argument).resolve()
-        if "::" in argument or not path.is_relative_to(config.rootpath):
-            return None
-        found.append(str(path.relative_to(config.rootpath)))
-    for option, given in (("-k", config.option.keyword), ("-m", config.option.markexpr)):
-        found += [option, given] if given else []
-    for option in ("bench_targets", "bench_budget"):
-        found += [f"--{option.replace('_', '-')}", options.value(config, option)]
-    return found
 
 
 def _progress(config: pytest.Config, times: Times) -> Progress:

@@ -41,6 +41,10 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "not_comparable"
 
 
+RED = (Verdict.REGRESSED, Verdict.UNSTABLE)
+"""The verdicts that fail a gate."""
+
+
 @dataclass
 class Record:
     """One cell in one run. Seconds, bytes and plain ratios throughout; None where not known.

@@ -10,7 +10,6 @@ from reports import text
 
 WORST_FIRST = (Verdict.REGRESSED, Verdict.UNSTABLE, Verdict.BROKEN, Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE,
                Verdict.NEW, Verdict.IMPROVED, Verdict.SAME)  # fmt: skip
-RED = (Verdict.REGRESSED, Verdict.UNSTABLE)
 
 
 def compared(records: Sequence[Record]) -> list[Record]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.record import Record, Run, Status
+from bench.record import RED, Record, Run, Status
 from reports import comparison, text
 from reports.table import expected_gap, is_failure
 
@@ -51,7 +51,7 @@ def sections(run: Run, records: Sequence[Record]) -> list[Section]:
 
 def _comparison(run: Run, verdicts: Sequence[Record]) -> list[Section]:
     """The gate's verdicts, and what is to be said of its run."""
-    red = any(record.verdict in comparison.RED for record in verdicts)
+    red = any(record.verdict in RED for record in verdicts)
     items = tuple(Item(comparison.line(record), comparison.body(record)) for record in verdicts)
     remarks = comparison.remarks(run)
     found = [Section(comparison.title(run, verdicts), items, bad=red)] if items else []
@@ -90,7 +90,7 @@ def summary(run: Run, records: Sequence[Record]) -> str:
 def passed(records: Iterable[Record]) -> bool:
     """Whether no record is a failure, none has regressed, and at least one is ok."""
     records = list(records)
-    good = not any(is_failure(record) or record.verdict in comparison.RED for record in records)
+    good = not any(is_failure(record) or record.verdict in RED for record in records)
     return good and any(record.status is Status.OK for record in records)
 
 

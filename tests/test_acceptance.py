@@ -8,7 +8,8 @@ import pytest
 from bench.case import Case, Cell, DeclarationError, Target
 from bench.gate import acceptance
 from bench.gate.acceptance import Accepted
-from bench.gate.verdict import PROFILES, Decided, estimate
+from bench.gate.margins import PROFILES
+from bench.gate.verdict import Decided, estimate
 from bench.record import Verdict
 
 NORMAL = PROFILES["normal"]

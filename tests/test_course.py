@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.gate.course import Course, Pair
-from bench.gate.verdict import PROFILES
+from bench.gate.margins import PROFILES
 from bench.record import Verdict
 
 NORMAL = PROFILES["normal"]

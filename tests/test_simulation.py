@@ -12,15 +12,15 @@ import pytest
 
 from bench.gate import validity
 from bench.gate.course import Course, Pair
+from bench.gate.margins import PROFILES, Margins
 from bench.gate.quads import quad
-from bench.gate.verdict import PROFILES, Margins, estimate
-from bench.record import Verdict
+from bench.gate.verdict import estimate
+from bench.record import RED, Verdict
 from tests import noise
 
 RUNS, CELLS = 300, 100
 NORMAL = PROFILES["normal"]
 PAIRS = 6 + 20
-RED = (Verdict.REGRESSED, Verdict.UNSTABLE)
 
 
 def gate(d, within, make, margins: Margins = NORMAL) -> Course:

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from bench.gate import quads, verdict
-from bench.gate.verdict import PROFILES, Margins, Screened
+from bench.gate.margins import PROFILES, Margins
+from bench.gate.verdict import Screened
 from bench.record import Verdict
 
 NORMAL = PROFILES["normal"]

@@ -23,13 +23,12 @@ import numpy as np
 from scipy import stats
 
 from bench.gate.session import code_digest
-from bench.record import Verdict
+from bench.record import RED, Verdict
 
 # Cells of the issue: CNN, BERT tiny and mini, naive and SDPA attention; eager, compile, onnxruntime.
 CELLS = "(cnn_digits-b32 or bert_tiny-b8 or bert_mini-b8 or attn_naive-b or attn_sdpa-b) and not trained"
 PLANTED_CELLS = 2
 CALM = 0.015  # sd of launch pairs up to which a cell must be decided
-RED = (Verdict.REGRESSED, Verdict.UNSTABLE)
 PARSERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "bool": "True".__eq__}
 
 

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from bench.case import Cell
 from bench.gate import verdict
-from bench.gate.verdict import Decided, Margins
+from bench.gate.margins import Margins
+from bench.gate.verdict import Decided
 from bench.record import Verdict
 
 TRAILER = re.compile(r"(?P<pattern>\S+)\s*<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?P<reason>\S.*)")

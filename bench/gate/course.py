@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.gate import verdict
-from bench.gate.verdict import Confirmation, Decided, Margins, Screened
+from bench.gate.margins import Margins
+from bench.gate.verdict import Confirmation, Decided, Screened
 from bench.record import Verdict
 
 

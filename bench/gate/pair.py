@@ -13,9 +13,9 @@ from bench.gate import quads
 from bench.timing import Contestant
 
 WARM_UP = 0.5  # seconds at most for each side
-# On a noisy host a quad of short blocks, valued by the lower quartile of their samples, spreads about half as far after
-# the same seconds as one of 50 ms and the median (python -m bench.evidence.blocks): neighbours make samples slower and
-# never faster, and come and go within some 100 ms.
+# After the same seconds, quads of short blocks valued by the lower quartile of their samples spread 0.4 to 0.9 times as
+# far as those of 50 ms and the median (two runs of python -m bench.evidence.blocks on a noisy host): neighbours make
+# samples slower and never faster, and come and go within some 100 ms.
 BLOCK = 0.02  # seconds
 FEWEST_SAMPLES = 3
 QUARTILE = 0.25

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from bench import paths
-
-NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # a checkout for measuring is nobody's checkout
+from bench.git import git
 
 
 class RevisionError(Exception):
@@ -89,14 +87,6 @@ def _git(root: Path, *command: str, why: str) -> str:
 
 def _run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(["git", *NO_HOOKS, *command], cwd=root, capture_output=True, text=True, check=False,
-                              env=_environment())  # fmt: skip
+        return git(root, *command)
     except FileNotFoundError:
         raise RevisionError("--bench-against needs git, which is not installed") from None
-
-
-def _environment() -> dict[str, str]:
-    """Without what a git hook sets: it would point every command at the hook's repository and index."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | {
-        "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C",
-    }  # fmt: skip

@@ -18,9 +18,9 @@ from bench.case import Cell, Group
 from bench.contestant import Contestant
 from bench.gate import findings, pair, slots, validity
 from bench.gate.course import Course, Pair
+from bench.gate.margins import Margins
 from bench.gate.quads import ORDERS
 from bench.gate.sides import Broken, Invalid, Result, Side
-from bench.gate.verdict import Margins
 from bench.group import GroupRun
 from bench.launch import Ended
 from bench.lock import timing_lock

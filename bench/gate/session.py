@@ -20,11 +20,11 @@ from bench.case import Cell
 from bench.gate import acceptance, revisions
 from bench.gate.acceptance import Accepted
 from bench.gate.against import Against
+from bench.gate.margins import PROFILES, Margins
 from bench.gate.revisions import RevisionError, Worktree
 from bench.gate.run import GateRun
 from bench.gate.sides import Invalid, Result, Side, serve
 from bench.gate.slots import Slots
-from bench.gate.verdict import PROFILES, Margins
 from bench.group import Laboratory
 from bench.launch import ForkServer, ServerFailed
 from bench.record import Record, Status, Verdict

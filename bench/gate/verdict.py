@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from bench.gate.margins import Margins
 from bench.gate.quads import Array
 from bench.record import Verdict
 
@@ -35,32 +36,6 @@ MODE_SPREADS = 4.0  # a heap of its own lies this many spreads within a launch a
 @cache  # a run asks for few quantiles, many times
 def _t(share: float, freedom: int) -> float:
     return float(stats.t.ppf(share, freedom))
-
-
-@dataclass(frozen=True)
-class Margins:
-    """What is tolerated, what must be caught (slowdowns as shares), and the chance of a false red in a whole run."""
-
-    tolerated: float = 0.01
-    caught: float = 0.03
-    alpha: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not 0 < self.tolerated < self.caught < 1 or not 0 < self.alpha < 1:
-            raise ValueError(f"margins must satisfy 0 < tolerated < caught < 1 and 0 < alpha < 1, not {self}")
-
-    @property
-    def low(self) -> float:
-        """ln(1 + tolerated)."""
-        return float(np.log1p(self.tolerated))
-
-    @property
-    def high(self) -> float:
-        """ln(1 + caught)."""
-        return float(np.log1p(self.caught))
-
-
-PROFILES = {"normal": Margins(), "strict": Margins(0.005, 0.02), "noisy": Margins(0.02, 0.05)}
 
 
 class Screened(StrEnum):

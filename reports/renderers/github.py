@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.record import Record, Run
+from bench.record import RED, Record, Run
 from reports import comparison
 from reports.renderers import markdown
 from reports.table import is_failure
@@ -18,7 +18,7 @@ CUT = "\n\n</details>\n\n**Cut here: the rest is in the report file.**\n"
 
 def commands(run: Run, records: Sequence[Record]) -> Iterator[str]:
     """At most nine workflow commands, worst first: failures and regressions, then what makes the run invalid."""
-    bad = [record for record in comparison.compared(records) if record.verdict in comparison.RED]
+    bad = [record for record in comparison.compared(records) if record.verdict in RED]
     failures = [record for record in records if is_failure(record)]
     lines = [_error(f"{r.verdict}: {r.cell}", f"{comparison.line(r)}\n{comparison.body(r)}") for r in bad]
     lines += [_error(f"{r.status}: {r.cell}", r.reason) for r in failures]
