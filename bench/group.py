@@ -73,6 +73,7 @@ class GroupRun:
         self.cells = [*cells, *unreported]
         self.records = {cell.id: filling.blank(cell) for cell in self.cells}
         self.workers: dict[str, Worker] = {}
+        self.peaks: dict[str, int | None] = {}  # bytes, of the worker opened last
         self.timings: dict[str, list[timing.Timing]] = {}
         self.warnings: dict[str, list[str]] = {}
         self.facts: dict[str, Any] = {}
@@ -238,6 +239,7 @@ class GroupRun:
                 continue
             break
         part["facts"].pop("cold", None)
+        self.peaks[cell.id] = part["peak_bytes"]
         if record.error is None:  # its first launch
             exported = record.prepare_cold_seconds if cell.target.backend == "onnxruntime" else None
             filling.opened(record, part, self.facts)

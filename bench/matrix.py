@@ -143,10 +143,10 @@ class Matrix:
         self.progress.start("gate")
         base, note = self.gate.cells_of_base(self._arguments)
         waiting = [cell for cell in self.gated.values() if self._may_be_gated(cell, base)]
-        result = self.gate.run(waiting, main, self._gate_server) if waiting else Result()
+        result = self.gate.run(waiting, main, self._server) if waiting else Result()
         for cell in waiting:
             self.records[cell.id] = self.gate.judged(cell, result)
-        missing = self.gate.missing(base or (), self.gated)
+        missing = self.gate.missing(base or (), (cell.id for cells in self.members.values() for cell in cells))
         self.comparison = session.summary(self.gate, result, missing, note)
         for cell in waiting:
             self._emit_once(cell.id)
@@ -261,11 +261,8 @@ class Matrix:
         server.start()
         return server
 
-    def _gate_server(self, folder: Path, path: list[str], hash_seed: int, python: str | None) -> ForkServer:
-        return self._server(self._runnable(self.gated.values()), folder, path, hash_seed, python)
-
     def _server(
-        self, cells: list[Cell], folder: Path, path: list[str] | None, hash_seed: int, python: str | None = None
+        self, cells: Sequence[Cell], folder: Path, path: list[str] | None, hash_seed: int, python: str | None = None
     ) -> ForkServer:
         assert self._laboratory is not None
         available = machine.available_memory()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from bench.gate import aa
 from bench.gate.aa import Row
 
-ROW = Row(0, "a-b8-cpu-eager-fp32", 0.0, "same", 0.001, -0.002, 0.004, 0.004, 3, 0.015, False, 100.0, "abc")
+ROW = Row(0, "a-b8-cpu-eager-fp32", 0.0, "same", 0.001, -0.002, 0.004, 0.004, 3, 0.015, False, 7.5, 100.0, "abc")
 
 
 def test_rows_survive_the_file(tmp_path):
@@ -37,7 +37,8 @@ def test_a_planted_slowdown_is_power_and_no_false_red():
     text = aa.report(rows)
 
     assert "false reds: 0 of 1" in text
-    assert "planted 3%: 1 of 1 found, bias +0.10%, interval covers it in 1" in text
+    assert "planted 3%: 1 of 1 found (1 of 1 where launch pairs spread by at most 1%), bias +0.10%, inter" in text
+    assert "a cell that ends regressed: median 7.5 s" in text
 
 
 def test_only_calm_cells_must_be_decided():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.gate.findings import changed_answers, changed_facts, changed_operators
+from bench.gate.findings import changed_answers, changed_facts, changed_operators, changed_peak
 from bench.record import Record, Status
 
 FACTS = {"graphs": 1, "graph_breaks": 0, "nodes": {"MatMul": 4, "Add": 2}}
@@ -16,7 +16,6 @@ BASE = Record("a-b8-cpu-compile-fp32", "a", "b8", "cpu", "compile", "fp32", Stat
 
 def test_equal_facts_say_nothing():
     assert changed_facts(BASE, BASE) == []
-    assert changed_facts(BASE, replace(BASE, peak_bytes=101 << 20)) == []  # as one cell differs from itself
 
 
 @pytest.mark.parametrize(("head", "line"), [
@@ -24,10 +23,23 @@ def test_equal_facts_say_nothing():
     ({"facts": BASE.facts | {"nodes": {"MatMul": 4, "Add": 3, "Cast": 1}}}, "nodes: Add 2 -> 3, Cast 0 -> 1"),
     ({"parameters": 11}, "parameters: 10 -> 11"),
     ({"flops": 90}, "flops: 100 -> 90"),
-    ({"peak_bytes": 120 << 20}, "peak memory: 100.0 -> 120.0 MiB"),
 ])  # fmt: skip
 def test_each_change_is_a_line(head, line):
     assert changed_facts(BASE, replace(BASE, **head)) == [line]
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(("peaks", "line"), [
+    ([], None),
+    ([(100 * MIB, 120 * MIB)] * 3, "peak memory: 100.0 -> 120.0 MiB"),
+    ([(100 * MIB, 90 * MIB), (100 * MIB, 88 * MIB), (101 * MIB, 92 * MIB)], "peak memory: 100.0 -> 90.0 MiB"),
+    ([(100 * MIB, 101 * MIB)] * 3, None),  # as one cell differs from itself
+    ([(52 * MIB, 56 * MIB), (52 * MIB, 52 * MIB), (52 * MIB, 56 * MIB)], None),  # in one launch it was not so
+])  # fmt: skip
+def test_more_peak_memory_is_a_line_where_every_launch_says_so(peaks, line):
+    assert changed_peak(peaks) == line
 
 
 def test_the_operators_that_take_longer_are_named_the_worst_first():

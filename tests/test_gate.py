@@ -143,7 +143,7 @@ def test_a_head_that_does_not_import_is_12(repository):
     result.stdout.fnmatch_lines(["*half written*"])
 
 
-def test_a_base_that_does_not_import_is_told_and_strictly_15(repository):
+def test_a_base_that_does_not_import_is_told_and_is_14_where_nothing_else_was_compared(repository):
     repository.model("raise RuntimeError('half written')")
     repository.commit("broken")
     repository.model("")
@@ -157,6 +157,25 @@ def test_a_base_that_does_not_import_is_told_and_strictly_15(repository):
 
     result.stdout.fnmatch_lines(["*broken: base: *half written*"])
     assert result.ret == 14  # nothing could be compared
+
+
+def test_what_is_not_known_is_15_where_strictness_was_asked_for(repository):
+    repository.project.write("pytest.ini", INI.replace("my_model.py", "\n    my_model.py\n    sound.py"))
+    repository.project.write("sound.py", MODEL)
+    repository.project.suite("""
+        CASES = (
+            Case("one", model="my_model:Net", inputs="sound:inputs", shapes={"b8": {"batch": 8}}),
+            Case("sound", model="sound:Net", inputs="sound:inputs", shapes={"b8": {"batch": 8}}),
+        )
+    """)
+    repository.model("raise RuntimeError('half written')")
+    repository.commit("broken")
+    repository.model("")
+    result = repository.gate("-rs", "--bench-strict", against="broken")
+
+    assert result.ret == 15
+    result.stdout.fnmatch_lines(["*broken: base: *half written*"])
+    assert repository.project.records()["sound-b8-cpu-eager-fp32"].verdict == "same"
 
 
 def test_wrong_answers_on_head_are_10_and_are_not_timed(repository):
@@ -180,6 +199,7 @@ def test_a_cell_that_head_has_lost_is_14_unless_it_was_given_up(repository):
     result = repository.gate(against="two")
 
     assert result.ret == 14
+    assert "missing: one" not in result.stdout.str()
     result.stdout.fnmatch_lines(["*missing: two-b8-cpu-eager-fp32 is in base and not in head*"])
 
     given_up = "bench_removed = two-b8-cpu-eager-fp32: nobody used it"

@@ -86,6 +86,26 @@ def test_a_screen_ends_in_one_of_three_ways(d, wanted):
     assert verdict.screen(d, NORMAL) is wanted
 
 
+def test_cells_that_are_alike_lend_each_other_what_they_know_of_spread():
+    rng = np.random.default_rng(1)
+    alike, unlike = rng.normal(0, 0.01, (60, 3)), rng.normal(0, 0.01, (60, 3)) * np.exp(rng.normal(0, 2, (60, 1)))
+
+    found = verdict.shared(list(alike))
+    assert found.freedom == verdict.MOST_SHARED
+    assert found.variance == pytest.approx(0.01**2, rel=0.3)
+    assert verdict.shared(list(unlike)).freedom < 1.5
+    variance, freedom = found.moderate(0.0, 3)
+    assert (variance / found.variance, freedom) == (pytest.approx(0.8), 10)
+    longer = verdict.shared([*alike[:30], *rng.normal(0, 0.01, (30, 6))])  # cells may have launched differently often
+    assert longer.variance == pytest.approx(0.01**2, rel=0.3)
+
+
+@pytest.mark.parametrize("d", [[], [[0.0, 0.01], [0.01, 0.0]], [[0.01, 0.01, 0.01]] * 9])
+def test_a_cell_stands_alone_where_others_tell_nothing(d):
+    assert verdict.shared(d) == verdict.ALONE
+    assert verdict.estimate([0.0, 0.01], verdict.ALONE) == verdict.estimate([0.0, 0.01])
+
+
 def test_a_slow_mode_is_a_heap_of_its_own():
     assert verdict.slow_modes([0.0, 0.001, 0.06, 0.0, 0.061], 0.001, NORMAL)[:2] == (2, 0)
     assert verdict.slow_modes([0.0, 0.001, -0.06, 0.0], 0.001, NORMAL)[:2] == (0, 1)

@@ -29,6 +29,7 @@ from bench.record import RED, Verdict
 CELLS = "(cnn_digits-b32 or bert_tiny-b8 or bert_mini-b8 or attn_naive-b or attn_sdpa-b) and not trained"
 PLANTED_CELLS = 2
 CALM = 0.015  # sd of launch pairs up to which a cell must be decided
+SURE = 0.01  # sd of launch pairs up to which a slowdown of `caught` must be found
 PARSERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "bool": "True".__eq__}
 
 
@@ -47,7 +48,8 @@ class Row:
     launches: int
     detectable: float
     invalid: bool
-    seconds: float  # of the whole run
+    cost: float  # seconds that the gate spent on this cell, its share of imports and references included
+    seconds: float  # of the whole run, collection and parity included
     code: str
 
 
@@ -98,11 +100,11 @@ def _gate(number: int, select: str, planted: dict[str, float]) -> list[Row]:
         if not report_file.exists():
             raise SystemExit(f"the gate ended with status {done.returncode} and no report:\n{done.stdout[-3000:]}")
         found = json.loads(report_file.read_text())
-    gate = found["run"]["environment"].get("gate", {"invalid": [], "code": code_digest()})
+    gate = found["run"]["environment"].get("gate", {"invalid": [], "code": code_digest(), "cost": {}})
     return [
         Row(number, r["cell"], planted.get(r["cell"], 0.0), r["verdict"], r["effect"], r["effect_low"],
-            r["effect_high"], r["effect_sd"], r["launches"], r["detectable"], bool(gate["invalid"]), seconds,
-            gate["code"])
+            r["effect_high"], r["effect_sd"], r["launches"], r["detectable"], bool(gate["invalid"]),
+            gate["cost"].get(r["cell"], 0.0), seconds, gate["code"])
         for r in found["records"] if r["verdict"] and r["effect"] is not None
     ]  # fmt: skip
 
@@ -146,6 +148,10 @@ def report(rows: Sequence[Row]) -> str:
     lines.append(
         f"time: median {np.median(seconds):.0f} s a run of {cells} cells, {np.median(seconds) / cells:.1f} s a cell"
     )
+    for what, mine in (("same", [row for row in rows if row.verdict == Verdict.SAME]),
+                       ("regressed", [row for row in rows if row.verdict == Verdict.REGRESSED])):  # fmt: skip
+        if mine:
+            lines.append(f"the gate's own time for a cell that ends {what}: median {_median(mine, 'cost'):.1f} s")
     for size in sorted({row.planted for row in rows if row.planted}):
         lines.append(_power([row for row in rows if row.planted == size], size))
     lines.append("cell: sd of launch pairs (median), smallest slowdown seen (median), verdicts")
@@ -157,8 +163,18 @@ def report(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def _median(rows: Sequence[Row], name: str) -> float:
+    return float(np.median([getattr(row, name) for row in rows]))
+
+
 def _power(rows: Sequence[Row], size: float) -> str:
     found = sum(row.verdict == Verdict.REGRESSED for row in rows)
     bias = float(np.mean([row.effect - size for row in rows]))
     covered = sum(row.low <= size <= row.high for row in rows)
-    return f"planted {size:.0%}: {found} of {len(rows)} found, bias {bias:+.2%}, interval covers it in {covered}"
+    sure = [row for row in rows if row.sd <= SURE]
+    found_sure = sum(row.verdict == Verdict.REGRESSED for row in sure)
+    return (
+        f"planted {size:.0%}: {found} of {len(rows)} found "
+        f"({found_sure} of {len(sure)} where launch pairs spread by at most {SURE:.0%}), "
+        f"bias {bias:+.2%}, interval covers it in {covered}"
+    )

@@ -78,7 +78,8 @@ class Course:
 
     def verdicts(self) -> dict[str, Decided]:
         """The verdict of every cell that was not dropped; what is open is inconclusive."""
-        found = {cell: self._decided(cell) for cell in self.screened if cell not in self.broken}
+        others = self._shared()
+        found = {cell: self._decided(cell, others) for cell in self.screened if cell not in self.broken}
         return found | self._unstable(found)
 
     def evidence(self, cell: str) -> list[float]:
@@ -88,20 +89,30 @@ class Course:
     def _screen(self) -> None:
         if not self._screening:
             return
-        outcome = verdict.screen_many(np.array([_d(self.screened[cell]) for cell in self._screening]), self.margins)
+        d = np.array([_d(self.screened[cell]) for cell in self._screening])
+        outcome = verdict.screen_many(d, self.margins, self._shared())
         self._routed += [cell for cell, o in zip(self._screening, outcome, strict=True) if o == Screened.ROUTED]
         self._screening = [cell for cell, o in zip(self._screening, outcome, strict=True) if o == Screened.MORE]
+
+    def _shared(self) -> verdict.Shared:
+        """What the launch pairs of stage 1 say of the spread of any cell."""
+        return verdict.shared([_d(pairs) for pairs in self.screened.values() if len(pairs) > 1])
 
     def _advance(self) -> None:
         if self._confirmation is None and not self._screening and self._routed:
             self._confirmation = Confirmation(self._routed, self.margins)
             self.confirmed = {cell: [] for cell in self._routed}
 
-    def _decided(self, cell: str) -> Decided:
+    def _decided(self, cell: str, others: verdict.Shared) -> Decided:
         family = len(self.confirmed) or 1
         d = self.evidence(cell)
-        estimate = verdict.estimate(d)
-        seen = verdict.detectable(estimate.sd, self.margins, family) if len(d) > 1 else float("inf")
+        if self.confirmed.get(cell):
+            others = verdict.ALONE
+        estimate = verdict.estimate(d, others)
+        seen = float("inf")
+        if len(d) > 1:
+            sd = float(np.sqrt(others.moderate(estimate.sd**2, len(d))[0]))
+            seen = verdict.detectable(sd, self.margins, family)
         if self._confirmation is not None and cell in self._confirmation.decided:
             what, reason = self._confirmation.decided[cell]
         elif cell in self._routed or cell in self._screening:

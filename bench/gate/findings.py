@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.record import Record
@@ -24,11 +25,20 @@ def changed_facts(base: Record, head: Record) -> list[str]:
         before, after = getattr(base, name), getattr(head, name)
         if before is not None and after is not None and before != after:
             found.append(_line(name, before, after))
-    if base.peak_bytes and head.peak_bytes:
-        more = head.peak_bytes - base.peak_bytes
-        if abs(more) > max(PEAK_BYTES, PEAK_SHARE * base.peak_bytes):
-            found.append(f"peak memory: {base.peak_bytes / 2**20:.1f} -> {head.peak_bytes / 2**20:.1f} MiB")
     return found
+
+
+def changed_peak(peaks: Sequence[tuple[int, int]]) -> str | None:
+    """What to say of peak memory, from (base, head) in bytes of every launch; None unless each of them tells the same.
+
+    In one launch unchanged code differs by some MiB now and then: when threads first ask for memory is chance.
+    """
+    margins = [max(PEAK_BYTES, PEAK_SHARE * base) for base, _ in peaks]
+    for sign in (1, -1):
+        if peaks and all(sign * (head - base) > margin for (base, head), margin in zip(peaks, margins, strict=True)):
+            base, head = (statistics.median(side) / 2**20 for side in zip(*peaks, strict=True))
+            return f"peak memory: {base:.1f} -> {head:.1f} MiB"
+    return None
 
 
 def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> list[str]:

@@ -62,6 +62,7 @@ class GateRun:
         chosen = self.rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells))) if twin else []
         self.controls = Course(chosen, margins)
         self.result = Result()
+        self._peaks: dict[str, list[tuple[int, int]]] = {}  # (base, head) of each launch, in bytes
         self._number = 0
         self._kept: set[tuple[str, str]] = set()  # (side, cell) whose answers are in the group's folder
         self._started = time.monotonic()
@@ -70,6 +71,7 @@ class GateRun:
         """Everything: references, launches, verdicts."""
         try:
             self._clocked("references", self._prepare)
+            self._pay(list(self.cells.values()), self.result.seconds["references"])
             while self._wanted() and not self._late():
                 self._clocked("launches", self._launch)
             self._conclude()
@@ -88,21 +90,26 @@ class GateRun:
     # -- before the first launch
 
     def _prepare(self) -> None:
-        self._fill_slots()
+        self._fill_slots(self.cells.values())
         groups: dict[Group, list[Cell]] = {}
         for cell in self.cells.values():
             groups.setdefault(cell.group, []).append(cell)
+        for side in (self.base, self.head):
+            side.laboratory.server(0)  # both import at once
+        before: list[Callable[[], object]] = []  # base's of a group beside head's of the next
         for number, (group, cells) in enumerate(groups.items(), 1):
             self.say(f"references, group {number} of {len(groups)}: {group}")
-            self._reference(group, cells)
+            for side in self._sides():
+                side.groups[group] = GroupRun(side.laboratory, group, cells, ())
+            together([self.head.groups[group].make_reference, *before], end=self.close)
+            before = [partial(self._reference_of_base, group, cells)]
+        for last in before:
+            last()
         for side in self._sides():
             side.laboratory.close()
 
-    def _reference(self, group: Group, cells: list[Cell]) -> None:
-        for side in self._sides():
-            side.groups[group] = GroupRun(side.laboratory, group, cells, ())
+    def _reference_of_base(self, group: Group, cells: list[Cell]) -> None:
         head, base = self.head.groups[group], self.base.groups[group]
-        head.make_reference()
         if head.sources:
             base.make_reference(given=head.folder)
         for side, run in ((self.head, head), (self.base, base)):
@@ -155,7 +162,8 @@ class GateRun:
         """One launch of every wanted cell; its numbers count unless the machine was disturbed."""
         wanted = self._wanted()
         self._number += 1
-        self._fill_slots()
+        started = time.monotonic()
+        self._fill_slots(cell for _, cell in wanted)
         sides = [self.base, self.head, *([self.twin] if self.twin and self._has_controls(wanted) else [])]
         seed = self.rng.randrange(10**9, 2**32)
         for side in self.rng.sample(sides, len(sides)):
@@ -168,11 +176,15 @@ class GateRun:
             self.say(f"{stage}, launch {self._number}, cell {place} of {len(wanted)}: {cell.id}")
             other = self.head if course is self.course else self.twin
             assert other is not None
+            opened = time.monotonic()
             measured = self._measure(cell, other)
+            self._pay([cell], time.monotonic() - opened)
+            started += time.monotonic() - opened
             if measured is not None:
                 found[course][cell.id] = measured
         for side in sides:
             side.laboratory.close()
+        self._pay([cell for _, cell in wanted], time.monotonic() - started)  # imports, above all
         steal = watch.conditions().steal
         counted = self._number - self.result.replaced
         if steal > advice.STEAL and self.result.replaced < REPLACED * counted:
@@ -184,6 +196,10 @@ class GateRun:
             if open_cells and not set(open_cells) - set(measurements):
                 course.note({name: Pair(measurements[name].d, measurements[name].within) for name in open_cells})
         self.result.launches.append(list(found[self.course].items()))
+
+    def _pay(self, cells: Sequence[Cell], seconds: float) -> None:
+        for cell in cells:
+            self.result.cost[cell.id] = self.result.cost.get(cell.id, 0.0) + seconds / len(cells)
 
     def _has_controls(self, wanted: Iterable[tuple[Course, Cell]]) -> bool:
         return any(course is self.controls for course, _ in wanted)
@@ -198,8 +214,10 @@ class GateRun:
                 self._drop_if_broken(side, cell)
             if base is None or head is None:
                 return None
-            if other is self.head and cell.id not in self.result.findings:
-                self._compare(cell)
+            if other is self.head:
+                self._note_peaks(cell)
+                if cell.id not in self.result.findings:
+                    self._compare(cell)
             with timing_lock(self.tell):
                 planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
                 return pair.measure(Contestant(base), Contestant(head, planted), self.rng, time.monotonic)
@@ -228,6 +246,11 @@ class GateRun:
             worker.park()
             self._kept.add((side.name, cell.id))
 
+    def _note_peaks(self, cell: Cell) -> None:
+        base, head = (side.run_of(cell).peaks[cell.id] for side in (self.base, self.head))
+        if base is not None and head is not None:
+            self._peaks.setdefault(cell.id, []).append((base, head))
+
     def _compare(self, cell: Cell) -> None:
         """What changed for certain, once a cell: facts, and answers where the weights are the same."""
         base, head = self.base.run_of(cell), self.head.run_of(cell)
@@ -247,7 +270,7 @@ class GateRun:
         if not regressed or self.result.invalid:
             return
         self._number += 1
-        self._fill_slots()
+        self._fill_slots(self.cells[name] for name in regressed)
         for name in regressed:
             cell = self.cells[name]
             self.say(f"profile: {name}")
@@ -265,11 +288,12 @@ class GateRun:
             for side in (self.base, self.head):
                 side.run_of(cell).close()
 
-    def _fill_slots(self) -> None:
-        sides = self._sides()
+    def _fill_slots(self, cells: Iterable[Cell]) -> None:
+        """Draw the slots of a launch that holds these cells."""
+        sides, cells = self._sides(), list(dict.fromkeys(cells))
         order = self.rng.sample(range(len(sides)), len(sides))
         for side, slot in zip(sides, self.places.fill(order, [side.tree for side in sides]), strict=True):
-            side.slot = slot
+            side.slot, side.cells = slot, cells
 
     def _sides(self) -> list[Side]:
         return [self.base, self.head, *([self.twin] if self.twin else [])]
@@ -288,6 +312,9 @@ class GateRun:
         measured = {name for name, pairs in self.course.screened.items() if pairs}
         result.decided = {name: decided for name, decided in self.course.verdicts().items() if name in measured}
         result.d = {name: self.course.evidence(name) for name in result.decided}
+        for name in result.decided:
+            if (line := findings.changed_peak(self._peaks.get(name, ()))) is not None:
+                result.findings[name].append(line)
         result.controls = {
             name: decided for name, decided in self.controls.verdicts().items() if self.controls.screened[name]
         }

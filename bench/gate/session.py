@@ -10,7 +10,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from bench.gate.against import Against
 from bench.gate.margins import PROFILES, Margins
 from bench.gate.revisions import RevisionError, Worktree
 from bench.gate.run import GateRun
-from bench.gate.sides import Invalid, Result, Side, serve
+from bench.gate.sides import Invalid, NewServer, Result, Side, serve
 from bench.gate.slots import Slots
 from bench.group import Laboratory
-from bench.launch import ForkServer, ServerFailed
+from bench.launch import ServerFailed
 from bench.record import Record, Status, Verdict
 
+DECIDING = ("margins", "quads", "pair", "verdict", "course", "validity", "run")
+MEASURING = ("timing", "contestant", "laboratory", "launch", "worker")
 LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
 
 
@@ -41,7 +43,9 @@ class Gate:
         self.records: dict[str, Record] = {}  # head's, by cell
         for source in against.sources:
             if not (root / source).exists():
-                raise RevisionError(f"bench_source: {source!r} is not in {root}; it names the code under test")
+                raise RevisionError(
+                    f"bench_source: {source!r} is not in {root}; it names the code under test, a path a line"
+                )
         self.worktree = Worktree(root, against.revision, folder)
         try:
             self._check_sources()
@@ -68,7 +72,7 @@ class Gate:
         self,
         cells: Sequence[Cell],
         laboratory: Laboratory,
-        new_server: Callable[[Path, list[str], int, str | None], ForkServer],
+        new_server: NewServer,
     ) -> Result:
         """The whole schedule for these cells; everything it started is gone afterwards."""
         trees = {"base": self.base, "head": self.root, "twin": self.base}
@@ -107,7 +111,18 @@ class Gate:
         """
         if arguments is None or self.against.python is not None:
             return None, ""
-        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--bench-against",
+            "HEAD",
+            *arguments,
+        ]  # gated like here, so that -k finds the same items
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GIT_"))}
         path = os.pathsep.join([str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
@@ -186,14 +201,12 @@ def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> di
         "replaced": result.replaced, "launches": len(result.launches), "planted": gate.against.planted,
         "code": code_digest(),
         "seconds": {what: round(seconds, 1) for what, seconds in result.seconds.items()},
+        "cost": {cell: round(seconds, 2) for cell, seconds in result.cost.items()},
     }  # fmt: skip
 
 
 def code_digest() -> str:
     """A digest of the code that verdicts come from: evidence made with other code is stale."""
-    package = Path(__file__).parent
-    files = [
-        *sorted(package.glob("*.py")),
-        *(package.parent / name for name in ("timing.py", "laboratory.py", "worker.py")),
-    ]
+    gate = Path(__file__).parent
+    files = [gate / f"{name}.py" for name in DECIDING] + [gate.parent / f"{name}.py" for name in MEASURING]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Side:
     laboratory: Laboratory
     slot: Path = Path()
     groups: dict[Group, GroupRun] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)  # of the next launch: its fork server imports what these name
 
     def run_of(self, cell: Cell) -> GroupRun:
         """The group that a cell is in."""
@@ -57,16 +58,18 @@ class Result:
     launches: list[list[tuple[str, pair.Measured]]] = field(default_factory=list)  # by launch: cell, its blocks
     replaced: int = 0
     seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
+    cost: dict[str, float] = field(default_factory=dict)  # seconds of each cell, its share of what cells share included
 
 
-def serve(
-    new: Callable[[Path, list[str], int, str | None], ForkServer], side: Side, places: Slots, python: str | None
-) -> Callable[[int], ForkServer]:
+NewServer = Callable[[Sequence[Cell], Path, list[str], int, str | None], ForkServer]
+
+
+def serve(new: NewServer, side: Side, places: Slots, python: str | None) -> Callable[[int], ForkServer]:
     """How a side's laboratory starts its fork servers: with the side's slot first on the path, and its interpreter."""
 
     def start(launch: int) -> ForkServer:
         folder = side.laboratory.scratch / f"launch-{launch}"
-        server = new(folder, places.path(side.slot), side.laboratory.hash_seed or 0, python)
+        server = new(side.cells, folder, places.path(side.slot), side.laboratory.hash_seed or 0, python)
         server.start()
         return server
 

@@ -5,6 +5,9 @@ six launches, and spends no alpha. Stage 2 (*confirm*) takes fresh launches of t
 correction for many comparisons is over those few. What cannot be told is *inconclusive*, with its interval.
 
 All tests are mirrored: swapping base and head swaps *regressed* and *improved* and changes nothing else.
+Launches are few, so stage 1 judges a cell's spread together with that of the others (moderated t, Smyth 2004); stage 2,
+which alone can call a cell slower, knows nothing but the cell's own launches.
+
 Sources: Holm 1979; Maurer & Bretz 2013 for its use with several looks; the sign-flip test is exact for symmetric D,
 which holds for equal code, because the order within every pair is drawn by coin.
 """
@@ -15,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import optimize, special, stats
 
 from bench.gate.margins import Margins
 from bench.gate.quads import Array
@@ -29,12 +33,13 @@ SCREEN_MISS = 0.05 / len(SCREEN_LOOKS)  # to miss a slowdown of `caught`: 5 % ov
 ROUTE_LOOK, ROUTE_P = 4, 0.02
 CONFIRM_LOOKS = (4, 8, 12, 16, 20)
 CONFIRM_MISS = 0.005
+MOST_SHARED = 8.0  # degrees of freedom that a cell gets from the others, at most: they are not all alike
 MODE_SHARE = 0.1  # of alpha, for the check of modes; the rest is for means
 MODE_SPREADS = 4.0  # a heap of its own lies this many spreads within a launch away
 
 
 @cache  # a run asks for few quantiles, many times
-def _t(share: float, freedom: int) -> float:
+def _t(share: float, freedom: float) -> float:
     return float(stats.t.ppf(share, freedom))
 
 
@@ -67,12 +72,50 @@ class Decided:
     detectable: float
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What the cells of a run have in common: ``variance`` of D, worth ``freedom`` degrees of freedom to each."""
+
+    freedom: float = 0.0
+    variance: float = 0.0
+
+    def moderate(self, variance: Any, launches: int) -> tuple[Any, float]:
+        """(variance of a cell, or of many, with that of all weighed in; its degrees of freedom)."""
+        own = launches - 1
+        freedom = self.freedom + own
+        return (self.freedom * self.variance + own * variance) / freedom, freedom
+
+
+ALONE = Shared()
+
+
+def shared(d: Sequence[ArrayLike]) -> Shared:
+    """What variances of launch pairs have in common over cells, of which ``d`` holds those with two launches or more.
+
+    Log variances scatter by trigamma(df/2) if all cells are alike; what they scatter beyond tells how little one cell
+    says of another. Method of moments: Smyth 2004, Statistical Applications in Genetics 3(1), section 6.2.
+    """
+    lengths = [len(np.asarray(values)) for values in d]
+    alike = [np.array([v for v, n in zip(d, lengths, strict=True) if n == length]) for length in set(lengths)]
+    variance = np.concatenate([values.var(-1, ddof=1) for values in alike]) if alike else np.zeros(0)
+    own = np.concatenate([np.full(len(values), values.shape[-1] - 1.0) for values in alike]) if alike else np.zeros(0)
+    own, variance = own[variance > 0], variance[variance > 0]
+    if len(own) < 3:
+        return ALONE
+    e = np.log(variance) - special.digamma(own / 2) + np.log(own / 2)
+    beyond = float(e.var(ddof=1) - special.polygamma(1, own / 2).mean())
+    freedom = min(MOST_SHARED, len(own) - 1.0)
+    if beyond > float(special.polygamma(1, freedom / 2)):
+        freedom = 2 * optimize.brentq(lambda half: float(special.polygamma(1, half)) - beyond, 1e-4, freedom / 2)
+    return Shared(freedom, float(np.exp(e.mean() + special.digamma(freedom / 2) - np.log(freedom / 2))))
+
+
 def screen(d: ArrayLike, margins: Margins) -> Screened:
     """Stage 1 for one cell, after each launch pair; ``d`` holds all so far."""
     return Screened(str(screen_many(np.asarray(d, float)[None], margins)[0]))
 
 
-def screen_many(d: Array, margins: Margins) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
+def screen_many(d: Array, margins: Margins, others: Shared = ALONE) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
     """``screen`` for many cells at once: ``d`` is cells x launches. Raises ``ValueError`` for values not finite."""
     n = d.shape[-1]
     if not np.isfinite(d).all():
@@ -80,11 +123,12 @@ def screen_many(d: Array, margins: Margins) -> np.ndarray[tuple[int, ...], np.dt
     found = np.full(d.shape[:-1], str(Screened.MORE), dtype="<U6")
     if n < SCREEN_LOOKS[0]:
         return found
-    mean, error = d.mean(-1), d.std(-1, ddof=1) / np.sqrt(n)
-    reach = _t(1 - SCREEN_MISS, n - 1) * error
+    variance, freedom = others.moderate(d.var(-1, ddof=1), n)
+    mean, error = d.mean(-1), np.sqrt(variance / n)
+    reach = _t(1 - SCREEN_MISS, freedom) * error
     if n >= ROUTE_LOOK:
         beyond = (np.abs(mean) - margins.low) / np.maximum(error, 1e-300)
-        found[stats.t.sf(beyond, n - 1) < ROUTE_P] = Screened.ROUTED
+        found[stats.t.sf(beyond, freedom) < ROUTE_P] = Screened.ROUTED
     if n >= SCREEN_LOOKS[-1]:
         found[:] = Screened.ROUTED
     found[np.abs(mean) + reach < margins.high] = Screened.SAME
@@ -191,12 +235,15 @@ def bound(d: ArrayLike, miss: float) -> float:
     return float(np.abs(d.mean()) + _t(1 - miss, n - 1) * d.std(ddof=1) / np.sqrt(n))
 
 
-def estimate(d: ArrayLike) -> Estimate:
-    """Mean and 95 % interval over launches (Student's t)."""
+def estimate(d: ArrayLike, others: Shared = ALONE) -> Estimate:
+    """Mean and 95 % interval over launches (Student's t, moderated by what is known of the other cells)."""
     d = np.asarray(d, float)
     n = len(d)
     mean, sd = float(d.mean()), float(d.std(ddof=1)) if n > 1 else 0.0
-    half = _t(0.975, n - 1) * sd / np.sqrt(n) if n > 1 else np.inf
+    half = np.inf
+    if n > 1:
+        variance, freedom = others.moderate(sd**2, n)
+        half = _t(0.975, freedom) * np.sqrt(variance / n)
     effect, low, high = (float(np.expm1(value)) for value in (mean, mean - half, mean + half))
     return Estimate(n, effect, low, high, sd)
 
