@@ -32,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="how often does the gate cry wolf on this machine?",
         description="Runs the gate with the same code on both sides and tells false alarms, coverage, spread and cost; "
         "with --plant also what share of slowdowns is found. Exit status 1 when unchanged code was called slower.",
-        epilog="examples:  python -m bench aa --runs 20 --resume aa.csv    python -m bench aa --runs 9 --plant 3,5,10%",
+        epilog="examples:  python -m bench aa --runs 20 --resume aa.csv    python -m bench aa --plant 3,5,10%",
     )
     aa.add_argument("--runs", type=int, default=5, metavar="N", help="runs in all, those in FILE included (default 5)")
     aa.add_argument("--resume", type=Path, default=Path(".paritygate/aa.csv"), metavar="FILE",
                     help="where rows are kept and continued (default .paritygate/aa.csv)")  # fmt: skip
     aa.add_argument("--plant", type=_shares, default=[], metavar="SIZES",
-                    help="make two cells of each run slower, by these shares in turn, e.g. 3,5,10%%")  # fmt: skip
+                    help="make two cells slower by each of these shares in every run, e.g. 3,5,10%%")  # fmt: skip
     aa.add_argument("-k", dest="select", metavar="EXPRESSION", help="which cells (default: 15 of five models)")
     aa.set_defaults(run=_aa)
     parsed = parser.parse_args(arguments)

@@ -21,6 +21,7 @@ class Conditions:
 
     steal: float = 0.0
     foreign: float = 0.0  # by processes that are not ours
+    throttled: int = 0  # how often the clock was cut for heat
 
 
 def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[str]:
@@ -49,6 +50,8 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
         found.append(
             f"load: other processes used {conditions.foreign:.0%} of the processors while this was timed; stop them"
         )
+    if conditions.throttled:
+        found.append(f"throttled: the processor cut its clock for heat {conditions.throttled} times meanwhile; cool it")
     return found
 
 

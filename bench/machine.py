@@ -79,6 +79,12 @@ def steal(before: tuple[int, int], after: tuple[int, int]) -> float:
     return (after[0] - before[0]) / max(1, after[1] - before[1])
 
 
+def throttles() -> int:
+    """How often the processors' clocks were cut for heat so far; 0 where the kernel does not tell."""
+    counts = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
+    return sum(int(found) for path in counts if (found := _text(str(path))) is not None and found.isdigit())
+
+
 def busy_time() -> int:
     """Jiffies that all processors have been busy since boot; 0 where unknown."""
     try:

@@ -1,4 +1,4 @@
-"""What the machine did while something was measured: what the hypervisor stole, what others used."""
+"""What the machine did while something was measured: what the hypervisor stole, what others used, heat."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ class Watch:
     def __init__(self, pids: list[int]) -> None:
         self.pids: list[int | str] = [*pids, "self"]
         self.processors = machine.processor_times()
+        self.throttles = machine.throttles()
         self.busy, self.own = machine.busy_time(), self._own()
 
     def conditions(self) -> advice.Conditions:
@@ -18,7 +19,8 @@ class Watch:
         now = machine.processor_times()
         total = max(1, now[1] - self.processors[1])
         foreign = (machine.busy_time() - self.busy) - (self._own() - self.own)
-        return advice.Conditions(machine.steal(self.processors, now), max(0.0, foreign / total))
+        steal = machine.steal(self.processors, now)
+        return advice.Conditions(steal, max(0.0, foreign / total), machine.throttles() - self.throttles)
 
     def _own(self) -> int:
         return sum(machine.process_time(pid) for pid in self.pids)

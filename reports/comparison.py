@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bench.record import Record, Run, Verdict
+from bench.timing import over_launches
 from reports import text
 
 WORST_FIRST = (Verdict.REGRESSED, Verdict.UNSTABLE, Verdict.BROKEN, Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE,
@@ -44,6 +45,23 @@ def body(record: Record) -> str:
     """More about a cell: why it is not simply the same, and what changed for certain."""
     why = [] if record.verdict == Verdict.SAME or record.effect is None else [record.verdict_reason]
     return "\n".join([*why, *record.findings])
+
+
+def families(records: Sequence[Record]) -> list[str]:
+    """The mean effect over the cells of each case, backend and device, a line each from three cells on. No verdict.
+
+    A small change of all of them is seen here before it is seen in any one.
+    """
+    effects: dict[str, list[float]] = {}
+    for record in records:
+        if record.effect is not None:
+            effects.setdefault(f"{record.case} {record.device}-{record.backend}", []).append(1 + record.effect)
+    found = []
+    for family, ratios in sorted(effects.items()):
+        mean, low, high = over_launches(ratios)  # here the unit is the cell
+        if low is not None and high is not None:
+            found.append(f"{family}: {mean - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}) over {len(ratios)} cells")
+    return found
 
 
 def remarks(run: Run) -> list[tuple[str, bool]]:

@@ -56,6 +56,8 @@ def _comparison(run: Run, verdicts: Sequence[Record]) -> list[Section]:
     remarks = comparison.remarks(run)
     found = [Section(comparison.title(run, verdicts), items, bad=red)] if items else []
     found += [Section("the gate's run", tuple(Item(what) for what, bad in remarks if bad), bad=True)]
+    families = tuple(Item(line) for line in comparison.families(verdicts))
+    found += [Section("families (mean over their cells, advisory)", families)]
     return [*found, Section("remarks on the gate's run", tuple(Item(what) for what, bad in remarks if not bad))]
 
 

@@ -47,6 +47,25 @@ def test_only_calm_cells_must_be_decided():
     assert "inconclusive: 1 of 2 among cells" in aa.report([ROW, replace(wild, sd=0.01)])
 
 
+def test_too_few_cells_for_the_plants_are_refused(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(aa, "_cells", lambda select: ["a-b8-cpu-eager-fp32"])
+
+    assert aa.run(tmp_path / "aa.csv", 1, [0.03], "a", said.append) == 2
+    assert said == ["-k 'a' selects 1 cells, too few to make 2 of them slower"]
+
+
+def test_every_run_plants_two_cells_of_each_size(tmp_path, monkeypatch):
+    cells = [f"{letter}-b8-cpu-eager-fp32" for letter in "abcdef"]
+    planted = []
+    monkeypatch.setattr(aa, "_cells", lambda select: cells)
+    monkeypatch.setattr(aa, "_gate", lambda number, select, plant: planted.append(plant) or [replace(ROW, run=number)])
+    aa.run(tmp_path / "aa.csv", 2, [0.03, 0.1], "a", str)
+
+    assert [sorted(plant.values()) for plant in planted] == [[0.03, 0.03, 0.1, 0.1]] * 2
+    assert set(planted[0]) != set(planted[1])
+
+
 def test_evidence_of_other_code_is_stale(tmp_path):
     path = tmp_path / "aa.csv"
     aa._write(path, [ROW], 1, [])

@@ -25,6 +25,7 @@ def test_a_good_measurement_is_warned_of_nothing():
         (STEADY, False, QUIET, "warm-up: ", "5%"),
         (STEADY, True, Conditions(steal=0.03), "steal: ", "3%"),
         (STEADY, True, Conditions(foreign=0.2), "load: ", "20%"),
+        (STEADY, True, Conditions(throttled=3), "throttled: ", "3 times"),
     ],
 )
 def test_every_warning_has_its_number_and_says_what_to_do(blocks, warm, conditions, start, number):

@@ -57,7 +57,7 @@ def test_reports_import_only_the_light_words_of_bench(path):
     from_bench = {name for name in imports(path) if name.startswith("bench.")}
     modules = {".".join(name.split(".")[:2]) for name in from_bench}
 
-    assert modules <= {"bench.record", "bench.metrics", "bench.hookspecs", "bench.paths"}
+    assert modules <= {"bench.record", "bench.metrics", "bench.hookspecs", "bench.paths", "bench.timing"}
 
 
 @pytest.mark.parametrize("name", OF_THE_PYTEST_PROCESS)
@@ -82,7 +82,7 @@ def test_nobody_sets_the_threads_of_torch_by_a_call():
     """It makes SDPA slower, even with the number that holds already; bench/evidence/threads.py shows how much."""
     callers = [p.name for p in (ROOT / "bench").rglob("*.py") if re.search(r"set_num_threads\([^n)]", p.read_text())]
 
-    assert callers == ["threads.py"]
+    assert sorted(callers) == ["patches.py", "threads.py"]  # the one plants it, the other shows it
 
 
 @pytest.mark.parametrize("backend", {backend.module for backend in BACKENDS.values()})

@@ -39,6 +39,14 @@ def test_the_table_tells_size_interval_launches_and_what_changed_for_certain():
     assert max(map(len, text.splitlines())) <= terminal.WIDTH
 
 
+def test_a_family_of_three_cells_gets_its_mean_as_advice():
+    cells = [replace(SAME, cell=f"a-b{n}-cpu-eager-fp32", effect=0.01 + n / 1e3) for n in (1, 2, 3)]
+
+    assert comparison.families(cells) == ["a cpu-eager: +1.2% (+1.0% to +1.4%) over 3 cells"]
+    assert comparison.families([*cells[:2], replace(cells[2], backend="compile"), APART]) == []
+    assert "families (mean over their cells, advisory)\n  a cpu-eager: +1.2%" in terminal.render(RUN, cells)
+
+
 def test_a_regression_is_not_ok_in_the_comment_either():
     assert passed([SAME])
     assert not passed([SAME, SLOWER])

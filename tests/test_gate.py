@@ -33,6 +33,30 @@ SLOW = """
 OTHER_NUMBERS = (
     "\n\nclass Scaled(Net):\n    def forward(self, x):\n        return 1.01 * super().forward(x)\n\n\nNet = Scaled\n"
 )
+COUNTED = """
+    import os
+    from pathlib import Path
+
+
+    def alive(pid):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        except OSError:
+            return False
+
+
+    class Counted(Net):  # tells how many processes hold a model of this cell at once
+        def __init__(self):
+            super().__init__()
+            with open("pids.txt", "a") as file:
+                file.write(f"{os.getpid()}\\n")
+            count = sum(alive(pid) for pid in set(Path("pids.txt").read_text().split()))
+            with open("counts.txt", "a") as file:
+                file.write(f"{count}\\n")
+
+
+    Net = Counted
+"""
 # noisy: unchanged code is cleared in fewer launches
 INI = "[pytest]\nbench_source = my_model.py\nbench_profile = noisy\n"
 ONE = "one-b8-cpu-eager-fp32"
@@ -157,6 +181,19 @@ def test_a_base_that_does_not_import_is_told_and_is_14_where_nothing_else_was_co
 
     result.stdout.fnmatch_lines(["*broken: base: *half written*"])
     assert result.ret == 14  # nothing could be compared
+
+
+def test_no_more_than_two_workers_of_a_cell_are_alive(repository):
+    """Controls, whose base runs beside its twin, included."""
+    repository.model(COUNTED)
+    repository.commit("counted")
+    repository.model(COUNTED + "    OTHER = 'than base'\n")
+    result = repository.gate(against="counted")
+
+    assert result.ret == 0
+    counts = [int(line) for line in (repository.project.path / "counts.txt").read_text().split()]
+    assert len(counts) > 2 * 3 * 2  # three launches of a pair and of a control
+    assert max(counts) == 2
 
 
 def test_what_is_not_known_is_15_where_strictness_was_asked_for(repository):

@@ -2,7 +2,7 @@
 
 ``python -m bench aa --runs 20 --resume FILE`` appends each run to FILE, a CSV with a row a cell, and ends with the
 figures: false reds with their Clopper-Pearson bound, coverage, what stayed undecided, spread and cost. With ``--plant``
-each run makes two cells slower on purpose, and the power is told as well.
+each run makes two cells slower by each of these sizes on purpose, and the power is told as well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bench.record import RED, Verdict
 
 # Cells of the issue: CNN, BERT tiny and mini, naive and SDPA attention; eager, compile, onnxruntime.
 CELLS = "(cnn_digits-b32 or bert_tiny-b8 or bert_mini-b8 or attn_naive-b or attn_sdpa-b) and not trained"
-PLANTED_CELLS = 2
+PLANTED_CELLS = 2  # of each size, in every run
 CALM = 0.015  # sd of launch pairs up to which a cell must be decided
 SURE = 0.01  # sd of launch pairs up to which a slowdown of `caught` must be found
 PARSERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "bool": "True".__eq__}
@@ -63,17 +63,19 @@ def read(path: Path) -> list[Row]:
         return [Row(*(parse(text) for parse, text in zip(parsers, row, strict=True))) for row in rows]
 
 
-def run(path: Path, runs: int, sizes: Sequence[float], select: str, say: Callable[[str], object]) -> int:
+def run(path: Path, runs: int, sizes: list[float], select: str, say: Callable[[str], object]) -> int:
     """Make the runs that the file lacks, then tell; the exit status is 1 for a false red."""
     rows = read(path)
     if stale := {row.code for row in rows} - {code_digest()}:
         say(f"{path} was made with other code of the gate ({', '.join(sorted(stale))}); it is stale, give another file")
         return 2
     cells = _cells(select)
+    if len(cells) < PLANTED_CELLS * len(sizes) or not cells:
+        say(f"-k {select!r} selects {len(cells)} cells, too few to make {PLANTED_CELLS * len(sizes)} of them slower")
+        return 2
     for number in range(len({row.run for row in rows}), runs):
         rng = random.Random(number)
-        size = sizes[number % len(sizes)] if sizes else 0.0
-        planted = dict.fromkeys(rng.sample(cells, PLANTED_CELLS), size) if size else {}
+        planted = dict(zip(rng.sample(cells, PLANTED_CELLS * len(sizes)), sizes * PLANTED_CELLS, strict=True))
         rows += _gate(number, select, planted)
         _write(path, rows, runs, sizes)
         say(f"run {number + 1} of {runs} done: {summary([row for row in rows if row.run == number])}")
@@ -89,17 +91,11 @@ def _cells(select: str) -> list[str]:
 
 def _gate(number: int, select: str, planted: dict[str, float]) -> list[Row]:
     """One run of the gate in a pytest of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        report_file = Path(folder) / "run.json"
-        command = [sys.executable, "-m", "pytest", "bench", "-q", "-k", select, "--bench-against", "HEAD",
-                   "--bench-report", str(report_file), "--bench-store", str(Path(folder) / "store.sqlite")]  # fmt: skip
-        command += [part for cell, size in planted.items() for part in ("--bench-plant", f"{cell}={size}")]
-        started = time.monotonic()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        seconds = time.monotonic() - started
-        if not report_file.exists():
-            raise SystemExit(f"the gate ended with status {done.returncode} and no report:\n{done.stdout[-3000:]}")
-        found = json.loads(report_file.read_text())
+    started = time.monotonic()
+    found = against_head(
+        ["-k", select, *(part for cell, size in planted.items() for part in ("--bench-plant", f"{cell}={size}"))]
+    )
+    seconds = time.monotonic() - started
     gate = found["run"]["environment"].get("gate", {"invalid": [], "code": code_digest(), "cost": {}})
     return [
         Row(number, r["cell"], planted.get(r["cell"], 0.0), r["verdict"], r["effect"], r["effect_low"],
@@ -107,6 +103,22 @@ def _gate(number: int, select: str, planted: dict[str, float]) -> list[Row]:
             gate["cost"].get(r["cell"], 0.0), seconds, gate["code"])
         for r in found["records"] if r["verdict"] and r["effect"] is not None
     ]  # fmt: skip
+
+
+def against_head(arguments: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
+    """The report (``--bench-report``) of a gate of the working tree in ``folder`` against its HEAD.
+
+    In a pytest of its own, and with a store that is thrown away. Raises ``SystemExit`` where it left no report.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        report_file = Path(place) / "run.json"
+        command = [sys.executable, "-m", "pytest", "bench", "-q", "--bench-against", "HEAD", *arguments,
+                   "--bench-report", str(report_file), "--bench-store", str(Path(place) / "store.sqlite")]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        if not report_file.exists():
+            raise SystemExit(f"the gate ended with status {done.returncode} and no report:\n{done.stdout[-3000:]}")
+        report: dict[str, Any] = json.loads(report_file.read_text()) | {"exit": done.returncode}
+        return report
 
 
 def _write(path: Path, rows: Sequence[Row], runs: int, sizes: Sequence[float]) -> None:

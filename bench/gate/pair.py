@@ -37,6 +37,11 @@ class Measured:
         return float(quads.trimmed_mean(self.quads))
 
     @property
+    def level(self) -> float:
+        """How slow the machine was meanwhile: the median block, both sides weighing the same, in ln(seconds)."""
+        return float(np.median(np.log(self.base)) + np.median(np.log(self.head))) / 2
+
+    @property
     def within(self) -> float:
         """Its standard error within the launch."""
         return float(quads.standard_error(self.quads))

@@ -13,11 +13,12 @@ from contextlib import suppress
 from functools import partial
 from statistics import fmean
 
-from bench import advice, filling
+from bench import filling
 from bench.case import Cell, Group
 from bench.contestant import Contestant
 from bench.gate import findings, pair, slots, validity
 from bench.gate.course import Course, Pair
+from bench.gate.disturbance import Disturbances
 from bench.gate.margins import Margins
 from bench.gate.quads import ORDERS
 from bench.gate.sides import Broken, Invalid, Result, Side
@@ -30,7 +31,6 @@ from bench.together import together
 from bench.watch import Watch
 
 KEEP_DEADLINE = 60.0  # seconds to read or write some answers
-REPLACED = 0.5  # at most so many launches, per launch that counted, are thrown away for what the machine did
 
 
 class GateRun:
@@ -61,6 +61,7 @@ class GateRun:
         self.course = Course(list(self.cells), margins)
         chosen = self.rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells))) if twin else []
         self.controls = Course(chosen, margins)
+        self.disturbances = Disturbances()
         self.result = Result()
         self._peaks: dict[str, list[tuple[int, int]]] = {}  # (base, head) of each launch, in bytes
         self._number = 0
@@ -159,7 +160,7 @@ class GateRun:
         return True
 
     def _launch(self) -> None:
-        """One launch of every wanted cell; its numbers count unless the machine was disturbed."""
+        """One launch of every wanted cell; a pair that was disturbed gets a second one, and the calmer counts."""
         wanted = self._wanted()
         self._number += 1
         started = time.monotonic()
@@ -169,28 +170,27 @@ class GateRun:
         for side in self.rng.sample(sides, len(sides)):
             side.laboratory.hash_seed = seed
             side.laboratory.server(self._number)
-        watch = Watch([])
         found: dict[Course, dict[str, pair.Measured]] = {self.course: {}, self.controls: {}}
-        for place, (course, cell) in enumerate(self.rng.sample(wanted, len(wanted)), 1):
+        queue = self.rng.sample(wanted, len(wanted))
+        for place, (course, cell) in enumerate(queue, 1):  # grows by those that were disturbed
             stage = "screen" if course.stage == 1 else "confirm"
-            self.say(f"{stage}, launch {self._number}, cell {place} of {len(wanted)}: {cell.id}")
+            self.say(f"{stage}, launch {self._number}, cell {place} of {len(queue)}: {cell.id}")
             other = self.head if course is self.course else self.twin
             assert other is not None
-            opened = time.monotonic()
+            opened, watch = time.monotonic(), Watch([])
             measured = self._measure(cell, other)
             self._pay([cell], time.monotonic() - opened)
             started += time.monotonic() - opened
-            if measured is not None:
-                found[course][cell.id] = measured
+            if measured is None:
+                continue
+            before = found[course].get(cell.id)
+            if before is None and self.disturbances.again((course, cell.id), measured.level, watch.conditions()):
+                queue.append((course, cell))
+            calmer = before is not None and before.level < measured.level
+            found[course][cell.id] = before if before is not None and calmer else measured
         for side in sides:
             side.laboratory.close()
         self._pay([cell for _, cell in wanted], time.monotonic() - started)  # imports, above all
-        steal = watch.conditions().steal
-        counted = self._number - self.result.replaced
-        if steal > advice.STEAL and self.result.replaced < REPLACED * counted:
-            self.result.replaced += 1
-            self.tell(f"gate: launch {self._number} is repeated, the hypervisor took {steal:.0%} of the processors")
-            return
         for course, measurements in found.items():
             open_cells = course.wanted()
             if open_cells and not set(open_cells) - set(measurements):
@@ -309,6 +309,7 @@ class GateRun:
 
     def _conclude(self) -> None:
         result = self.result
+        result.replaced = self.disturbances.repeated
         measured = {name for name, pairs in self.course.screened.items() if pairs}
         result.decided = {name: decided for name, decided in self.course.verdicts().items() if name in measured}
         result.d = {name: self.course.evidence(name) for name in result.decided}

@@ -29,7 +29,7 @@ from bench.group import Laboratory
 from bench.launch import ServerFailed
 from bench.record import Record, Status, Verdict
 
-DECIDING = ("margins", "quads", "pair", "verdict", "course", "validity", "run")
+DECIDING = ("margins", "quads", "pair", "verdict", "course", "validity", "disturbance", "run")
 MEASURING = ("timing", "contestant", "laboratory", "launch", "worker")
 LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
 

@@ -56,7 +56,7 @@ class Result:
     invalid: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     launches: list[list[tuple[str, pair.Measured]]] = field(default_factory=list)  # by launch: cell, its blocks
-    replaced: int = 0
+    replaced: int = 0  # launch pairs that were measured twice, because the machine was disturbed
     seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
     cost: dict[str, float] = field(default_factory=dict)  # seconds of each cell, its share of what cells share included
 

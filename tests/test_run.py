@@ -1,0 +1,80 @@
+"""A launch of the gate over fake sides: who is measured, how often, and what counts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from bench.case import Case, Target, cell_of
+from bench.gate.margins import PROFILES
+from bench.gate.pair import Measured
+from bench.gate.run import GateRun
+from bench.gate.sides import Side
+
+SIZES = {"batch": 8}
+
+
+class Laboratory:
+    """Starts nothing."""
+
+    hash_seed = None
+
+    def server(self, launch):
+        pass
+
+    def close(self):
+        pass
+
+
+class Places:
+    def fill(self, order, trees):
+        return [Path(str(slot)) for slot in order]
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """A gate over two cells whose pairs are played: (cell, level, D) in turn."""
+    case = Case("a", model="m:M", inputs="m:i", shapes={"b8": SIZES, "b9": SIZES})
+    target = Target("cpu", "eager", "fp32")
+    cells = [cell_of(case, shape, target) for shape in case.all_shapes()]
+    run = GateRun(
+        Side("base", Path(), Laboratory()), Side("head", Path(), Laboratory()), None, places=Places(), cells=cells,
+        margins=PROFILES["normal"], limit=100.0, seed=0, planted={},
+    )  # fmt: skip
+    run.played = {cell.id: [] for cell in cells}
+    run.asked = []
+
+    def measure(cell, other):
+        run.asked.append(cell.id)
+        level, d = run.played[cell.id].pop(0)
+        base = [math.exp(level - d / 2)] * 2
+        return Measured(quads=[d] * 4, orders=["ABBA"] * 4, base=base, head=[b * math.exp(d) for b in base])
+
+    monkeypatch.setattr(run, "_measure", measure)
+    return run
+
+
+def test_a_disturbed_pair_is_measured_again_at_the_end_and_the_calmer_counts(gate):
+    a, b = gate.played
+    gate.played[a] = [(0.0, 0.001), (0.3, 0.05), (0.01, 0.002)]
+    gate.played[b] = [(0.0, 0.0), (0.0, 0.0)]
+    gate._launch()
+    gate._launch()
+
+    assert sorted(gate.asked[:2]) == sorted([a, b])
+    assert gate.asked[2:] in ([a, b, a], [b, a, a])
+    assert [pair.d for pair in gate.course.screened[a]] == pytest.approx([0.001, 0.002])
+    assert gate.disturbances.repeated == 1
+    assert gate.result.cost[a] > 0
+
+
+def test_a_second_pair_that_is_no_calmer_does_not_replace_the_first(gate):
+    a, b = gate.played
+    gate.played[a] = [(0.0, 0.001), (0.3, 0.003), (0.4, 0.05)]
+    gate.played[b] = [(0.0, 0.0), (0.0, 0.0)]
+    gate._launch()
+    gate._launch()
+
+    assert [pair.d for pair in gate.course.screened[a]] == pytest.approx([0.001, 0.003])
