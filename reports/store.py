@@ -10,7 +10,7 @@ import math
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bench.record import SCHEMA, Record, Run
 from reports.fields import BULK, RECORD_JSON, RECORD_SCALARS, RUN_JSON, RUN_SCALARS, clean
 from reports.jsontext import dumps, loads
 
+COMMIT_CHARACTERS = 7  # as git abbreviates; fewer may be a branch's name
 BUSY_SECONDS = 30  # how long a writer waits for another one
 
 
@@ -104,13 +105,25 @@ class Store:
 
     def write(self, run: Run, record: Record) -> None:
         """Stores one record in one transaction; the same cell of the same run is replaced."""
+        self.write_runs([(run, [record])])
+
+    def write_runs(self, runs: Iterable[tuple[Run, Iterable[Record]]]) -> None:
+        """Stores whole runs, all of them in one transaction; cells that are there already are replaced."""
         with self._told(), self._writing() as connection:
-            _upsert(connection, RUNS, {"id": run.id}, _row(run, RUN_SCALARS, RUN_JSON))
-            row = _row(record, RECORD_SCALARS, RECORD_JSON)
-            row |= {"run_id": run.id, "nan_fields": dumps(_nans(record))}
-            number = _upsert(connection, RECORDS, {"run_id": run.id, "cell": row["cell"]}, row)
-            bulk = {"record_number": number} | {name: dumps(getattr(record, name)) for name in BULK}
-            _upsert(connection, SAMPLES, {"record_number": number}, bulk)
+            for run, records in runs:
+                _upsert(connection, RUNS, {"id": run.id}, _row(run, RUN_SCALARS, RUN_JSON))
+                for record in records:
+                    _put(connection, run, record)
+
+    def remove(self, run_ids: Sequence[str]) -> None:
+        """Removes runs with all their records and samples, in one transaction; raises where one is not there."""
+        with self._told(), self._writing() as connection:
+            for run_id in run_ids:
+                numbers = sa.select(RECORDS.c.number).where(RECORDS.c.run_id == run_id)
+                connection.execute(SAMPLES.delete().where(SAMPLES.c.record_number.in_(numbers)))
+                connection.execute(RECORDS.delete().where(RECORDS.c.run_id == run_id))
+                if not connection.execute(RUNS.delete().where(RUNS.c.id == run_id)).rowcount:
+                    raise StoreError(f"{self.name} has no run {run_id!r}; nothing was removed")
 
     def runs(self) -> list[Run]:
         """All runs, the oldest first."""
@@ -125,6 +138,38 @@ class Store:
         if row is None:
             raise StoreError(f"{self.name} has no run {run_id!r}")
         return _run(row)
+
+    def find(self, name: str) -> Run:
+        """The run that a person means: the first characters of its id or commit, a branch, or "latest".
+
+        Of several runs of a commit or branch the newest. Raises ``StoreError`` where none or more than one is meant.
+        """
+        runs = self.runs()
+        if not runs:
+            raise StoreError(f"{self.name} has no run yet: measure some cells first")
+        if name == "latest":
+            return runs[-1]
+        if by_id := [run for run in runs if run.id.startswith(name)]:
+            if len(by_id) > 1:
+                raise StoreError(f"{name!r} begins the ids of {len(by_id)} runs, give more of it: "
+                                 f"{', '.join(run.id for run in by_id[:5])}")  # fmt: skip
+            return by_id[0]
+        for run in reversed(runs):
+            if name == run.branch or (len(name) >= COMMIT_CHARACTERS and (run.commit or "").startswith(name)):
+                return run
+        raise StoreError(f"{self.name} has no run {name!r}: give the first characters of an id, a commit, a branch, "
+                         "or latest")  # fmt: skip
+
+    def outcomes(self) -> dict[str, dict[str, int]]:
+        """How the cells of each run ended: run id -> status -> how many."""
+        counted = sa.select(RECORDS.c.run_id, RECORDS.c.status, sa.func.count()).group_by(
+            RECORDS.c.run_id, RECORDS.c.status
+        )
+        found: dict[str, dict[str, int]] = {}
+        with self._told(), self._engine.connect() as connection:
+            for run_id, status, count in connection.execute(counted.order_by(sa.func.count().desc())):
+                found.setdefault(run_id, {})[status] = count
+        return found
 
     def latest_run(self) -> Run | None:
         """The run that started last, or None in an empty store."""
@@ -283,6 +328,13 @@ def _upsert(connection: sa.Connection, table: sa.Table, key: dict[str, Any], row
         connection.execute(table.update().where(same).values(row))
     assert number is not None  # it was there, or has just been inserted
     return int(number)
+
+
+def _put(connection: sa.Connection, run: Run, record: Record) -> None:
+    row = _row(record, RECORD_SCALARS, RECORD_JSON) | {"run_id": run.id, "nan_fields": dumps(_nans(record))}
+    number = _upsert(connection, RECORDS, {"run_id": run.id, "cell": row["cell"]}, row)
+    bulk = {"record_number": number} | {name: dumps(getattr(record, name)) for name in BULK}
+    _upsert(connection, SAMPLES, {"record_number": number}, bulk)
 
 
 def _row(thing: Run | Record, scalars: dict[str, type], jsons: tuple[str, ...]) -> dict[str, Any]:

@@ -21,11 +21,14 @@ class Laboratory:
 
     hash_seed = None
 
+    def __init__(self):
+        self.servers = {}
+
     def server(self, launch):
-        pass
+        self.servers[launch] = "started"
 
     def close(self):
-        pass
+        self.servers.clear()
 
 
 class Places:

@@ -1,7 +1,7 @@
 """One run of the gate: base and head side by side, launch pair after launch pair, until every cell is decided.
 
 A launch has a fresh fork server for either side, and a third, the twin of base, where control cells are in it. Cells
-come in random order; the two workers of a cell open at once, run their quads in turn and are gone before the next.
+come in random order; the two workers of a cell run their quads in turn and are gone before the next opens.
 """
 
 from __future__ import annotations
@@ -91,28 +91,21 @@ class GateRun:
     # -- before the first launch
 
     def _prepare(self) -> None:
-        self._fill_slots(self.cells.values())
         groups: dict[Group, list[Cell]] = {}
         for cell in self.cells.values():
             groups.setdefault(cell.group, []).append(cell)
-        for side in (self.base, self.head):
-            side.laboratory.server(0)  # both import at once
-        before: list[Callable[[], object]] = []  # base's of a group beside head's of the next
+        self._start(self.cells.values(), self._sides())  # the first launch goes on with these servers
         for number, (group, cells) in enumerate(groups.items(), 1):
             self.say(f"references, group {number} of {len(groups)}: {group}")
             for side in self._sides():
                 side.groups[group] = GroupRun(side.laboratory, group, cells, ())
-            together([self.head.groups[group].make_reference, *before], end=self.close)
-            before = [partial(self._reference_of_base, group, cells)]
-        for last in before:
-            last()
-        for side in self._sides():
-            side.laboratory.close()
+            self._reference(group, cells)
 
-    def _reference_of_base(self, group: Group, cells: list[Cell]) -> None:
+    def _reference(self, group: Group, cells: list[Cell]) -> None:
         head, base = self.head.groups[group], self.base.groups[group]
+        head.make_reference(self._number)
         if head.sources:
-            base.make_reference(given=head.folder)
+            base.make_reference(self._number, given=head.folder)
         for side, run in ((self.head, head), (self.base, base)):
             if strangers := slots.strangers(run.sources, self.places.names, side.slot):
                 raise Invalid(
@@ -162,14 +155,10 @@ class GateRun:
     def _launch(self) -> None:
         """One launch of every wanted cell; a pair that was disturbed gets a second one, and the calmer counts."""
         wanted = self._wanted()
-        self._number += 1
         started = time.monotonic()
-        self._fill_slots(cell for _, cell in wanted)
-        sides = [self.base, self.head, *([self.twin] if self.twin and self._has_controls(wanted) else [])]
-        seed = self.rng.randrange(10**9, 2**32)
-        for side in self.rng.sample(sides, len(sides)):
-            side.laboratory.hash_seed = seed
-            side.laboratory.server(self._number)
+        if self._number not in self.base.laboratory.servers:  # else those that the references were made with
+            sides = [self.base, self.head, *([self.twin] if self.twin and self._has_controls(wanted) else [])]
+            self._start((cell for _, cell in wanted), sides)
         found: dict[Course, dict[str, pair.Measured]] = {self.course: {}, self.controls: {}}
         queue = self.rng.sample(wanted, len(wanted))
         for place, (course, cell) in enumerate(queue, 1):  # grows by those that were disturbed
@@ -188,7 +177,7 @@ class GateRun:
                 queue.append((course, cell))
             calmer = before is not None and before.level < measured.level
             found[course][cell.id] = before if before is not None and calmer else measured
-        for side in sides:
+        for side in self._sides():
             side.laboratory.close()
         self._pay([cell for _, cell in wanted], time.monotonic() - started)  # imports, above all
         for course, measurements in found.items():
@@ -196,6 +185,15 @@ class GateRun:
             if open_cells and not set(open_cells) - set(measurements):
                 course.note({name: Pair(measurements[name].d, measurements[name].within) for name in open_cells})
         self.result.launches.append(list(found[self.course].items()))
+
+    def _start(self, cells: Iterable[Cell], sides: Sequence[Side]) -> None:
+        """Exec the fork servers of the next launch; they import at once."""
+        self._number += 1
+        self._fill_slots(cells)
+        seed = self.rng.randrange(10**9, 2**32)
+        for side in self.rng.sample(sides, len(sides)):
+            side.laboratory.hash_seed = seed
+            side.laboratory.server(self._number)
 
     def _pay(self, cells: Sequence[Cell], seconds: float) -> None:
         for cell in cells:
@@ -207,7 +205,10 @@ class GateRun:
     def _measure(self, cell: Cell, other: Side) -> pair.Measured | None:
         """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
         order = self.rng.sample([self.base, other], 2)
-        together([partial(self._open, side, cell) for side in order], end=self.close)
+        # Teams of threads that compute at once wait for each other's processors; what gains is loading compiled graphs,
+        # which one thread does. The first time there are many answers to compute, too.
+        loads = cell.target.backend.startswith("compile") and (self.base.name, cell.id) in self._kept
+        together([partial(self._open, side, cell) for side in order], end=self.close, at_once=2 if loads else 1)
         base, head = (side.run_of(cell).workers.get(cell.id) for side in (self.base, other))
         try:
             for side in (other, self.base):

@@ -1,0 +1,152 @@
+"""``python -m reports``: what it prints, what it ends with, and that a wrong use changes nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.record import Record, Run, Status
+from reports.__main__ import main
+from reports.store import Store
+
+ROOT = Path(__file__).parents[1]
+OLD = Run("aaaa1111", "2026-11-20T08:00:00+00:00", "quick", True, 0, commit="0123456789abcdef", branch="main")
+NEW = replace(OLD, id="aaab2222", started="2026-11-21T08:00:00+00:00", commit="fedcba9876543210", branch="topic",
+              dirty=True)  # fmt: skip
+FINE = Record("c-s-cpu-eager-fp32", "c", "s", "cpu", "eager", "fp32", Status.OK, throughput=5.0, unit="row",
+              latency_p50=0.2, samples=[0.1, 0.2, float("inf")], blocks=[[0.15]])  # fmt: skip
+WRONG = replace(FINE, cell="c-s-cpu-compile-fp32", backend="compile", status=Status.PARITY_FAILED, reason="off by 1")
+
+
+@pytest.fixture
+def store(tmp_path):
+    found = Store(tmp_path / "s.sqlite")
+    found.write_runs([(OLD, [FINE]), (NEW, [FINE, WRONG])])
+    return found
+
+
+@pytest.fixture
+def call(store, capsys):
+    """Run a command on the store: (exit status, what it printed, what it complained of)."""
+
+    def run(*arguments):
+        try:
+            status = main(["--store", store.name, *arguments])
+        except SystemExit as end:
+            status = end.code
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+def test_runs_are_listed_the_newest_first_with_how_they_ended(call):
+    status, said, _ = call("runs")
+
+    assert status == 0
+    newest, oldest = said.splitlines()
+    assert newest.startswith("aaab2222  2026-11-21 08:00  topic@fedcba9876*")
+    assert newest.endswith(("1 ok, 1 parity failed", "1 parity failed, 1 ok"))
+    assert oldest.endswith("1 ok")
+    assert call("runs", "-n", "1")[1].splitlines()[1] == "and 1 older; -n 0 lists all"
+    assert call("runs", "--branch", "main")[1].startswith("aaaa1111")
+    assert "has no run of branch nowhere" in call("runs", "--branch", "nowhere")[1]
+
+
+@pytest.mark.parametrize(("name", "shown", "status"), [
+    ("latest", "aaab2222", 1), ("aaaa", "aaaa1111", 0), ("main", "aaaa1111", 0), ("fedcba9", "aaab2222", 1),
+])  # fmt: skip
+def test_a_run_is_shown_by_any_of_its_names_and_one_not_ok_ends_with_1(call, name, shown, status):
+    found, said, _ = call("show", name)
+
+    assert found == status
+    assert f"run {shown}" in said
+    assert "\x1b" not in said  # no terminal, no colours
+
+
+@pytest.mark.parametrize(("name", "why"), [
+    ("zzz", "has no run 'zzz': give the first characters"),
+    ("aaa", "begins the ids of 2 runs, give more of it: aaaa1111, aaab2222"),
+])  # fmt: skip
+def test_a_name_that_is_none_or_more_than_one_is_refused(call, name, why):
+    status, said, complained = call("show", name)
+
+    assert (status, said) == (2, "")
+    assert why in complained
+
+
+def test_runs_move_from_store_to_store_as_they_were(call, store, tmp_path):
+    assert call("export", str(tmp_path / "runs"))[0] == 0
+    other = tmp_path / "other.sqlite"
+    assert main(["--store", str(other), "import", str(tmp_path / "runs")]) == 0
+    status = main(["--store", str(other), "import", str(tmp_path / "runs")])  # again: nothing doubles
+
+    assert status == 0
+    there = Store(other)
+    assert there.runs() == store.runs()
+    for run in store.runs():
+        assert there.records(run.id, samples=True) == store.records(run.id, samples=True)
+
+
+def test_what_was_imported_is_told(call, tmp_path, capsys):
+    call("export", str(tmp_path / "runs"), "main")
+    main(["--store", str(tmp_path / "other.sqlite"), "import", str(tmp_path / "runs")])
+
+    assert f"1 run with 1 cell read into {tmp_path / 'other.sqlite'}, 1 of them new" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda text: text[:-20], lambda _: "[]", lambda _: '{"benchmarks": []}', lambda _: "",
+    lambda text: json.dumps(json.loads(text) | {"paritygate": 10**6}),
+    lambda text: text.replace('"status": "ok"', '"status": "splendid"'),
+])  # fmt: skip
+def test_one_bad_file_and_nothing_is_imported(call, tmp_path, spoil):
+    folder = tmp_path / "runs"
+    call("export", str(folder))
+    bad = max(folder.iterdir())  # the last to be read
+    bad.write_text(spoil(bad.read_text()))
+    other = tmp_path / "other.sqlite"
+
+    assert main(["--store", str(other), "import", str(folder)]) == 2
+    assert not other.exists()
+
+
+def test_prune_keeps_the_newest_and_says_what_goes(call, store):
+    assert "1 run would be removed" in call("prune", "--keep", "1", "--dry-run")[1]
+    assert len(store.runs()) == 2
+    status, said, _ = call("prune", "--keep", "1")
+
+    assert status == 0
+    assert said.startswith("aaaa1111")
+    assert [run.id for run in store.runs()] == ["aaab2222"]
+    assert store.records("aaaa1111") == []
+    assert call("prune", "--keep", "-1")[0] == 2
+
+
+def test_a_store_that_is_not_there_is_named_and_not_made(tmp_path, capsys):
+    path = tmp_path / "none.sqlite"
+
+    assert main(["--store", str(path), "runs"]) == 2
+    assert f"there is no store {path}" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_a_reader_that_goes_away_is_no_error(store):
+    command = f"{sys.executable} -m reports --store {store.name} runs | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["runs", "show", "export", "import", "prune"])
+def test_help_shows_examples(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+
+    assert end.value.code == 0
+    assert f"python -m reports {command}" in capsys.readouterr().out.replace("--store all.sqlite ", "")
