@@ -1,1 +1,24 @@
-"""paritygate tells: keeps records and shows them. Imports neither pandas nor sqlalchemy by itself."""
+"""paritygate tells: keeps records and shows them.
+
+``reports.load(store)`` gives them as a DataFrame, ``reports.compare(base, head)`` tells how a run stands to runs of
+other days. Imports neither pandas nor sqlalchemy by itself.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reports.baseline import compare
+    from reports.frame import load
+
+__all__ = ["compare", "load"]
+PLACES = {"compare": "reports.baseline", "load": "reports.frame"}
+
+
+def __getattr__(name: str) -> Any:
+    """The public functions, imported when first asked for: pandas takes longer than collecting the matrix."""
+    if name in PLACES:
+        return getattr(import_module(PLACES[name]), name)
+    raise AttributeError(f"module 'reports' has no attribute {name!r}; it has {', '.join(PLACES)}")

@@ -58,6 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument("name", nargs="?", default="latest", metavar="RUN", help=NAMES)
     show.set_defaults(run=_show)
+    compare = commands.add_parser(
+        "compare",
+        help="how a run stands to runs of other days (advice; the gate decides)",
+        description="Tells for each cell of a run whether it is slower than the history of such a machine lets expect. "
+        "It takes eight runs at least; what is flagged is to be measured side by side: pytest bench --bench-against.",
+        epilog="examples:  python -m reports compare main    python -m reports compare main 3711b502 --strict",
+    )
+    compare.add_argument("base", metavar="BASE", help="a branch: its runs before HEAD; or a run")
+    compare.add_argument("head", nargs="?", default="latest", metavar="HEAD", help=f"{NAMES} (default: latest)")
+    compare.add_argument("--strict", action="store_true",
+                         help="exit status 1 where a cell is regressed, broken or missing")  # fmt: skip
+    compare.set_defaults(run=_compare)
     export = commands.add_parser(
         "export",
         help="write runs with all their samples as JSON files",
@@ -127,6 +139,32 @@ def _show(parsed: argparse.Namespace) -> int:
         code = COLOURS.get(line.tone) if coloured else None
         print(f"\x1b[{code}m{line.text}\x1b[0m" if code else line.text)
     return 0 if passed(records) else 1
+
+
+def _compare(parsed: argparse.Namespace) -> int:
+    import reports
+    from reports.comparison import WORST_FIRST
+
+    store = _store(parsed)
+    head = store.find(parsed.head)
+    wanted = ["run", "started", "cell", "status", "reason", "latency_p50", "machine"]
+    where = store.url
+    if any(run.branch == parsed.base for run in store.runs()):
+        base = reports.load(where, branch=parsed.base, until=head.started, columns=wanted)
+    else:
+        base = reports.load(where, run=store.find(parsed.base).id, columns=wanted)
+    found = reports.compare(base, reports.load(where, run=head.id, columns=wanted))
+    place = {str(verdict): number for number, verdict in enumerate(WORST_FIRST)}
+    rows = sorted(found.to_dict("records"), key=lambda row: (place.get(row["verdict"], 0), row["cell"]))
+    print(
+        f"{_line(head, {})}\nagainst {text.counted(base['run'].nunique(), 'run')} of {parsed.base}; advice, see --help"
+    )
+    for row in rows:
+        known = isinstance(row["effect"], float)
+        effect = f"{row['effect']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})" if known else ""
+        print(text.printable(f"{row['verdict'].replace('_', ' '):<15}{effect:<28} {row['cell']}  {row['reason']}"))
+    bad = {"regressed", "broken", "missing"} & {row["verdict"] for row in rows}
+    return int(parsed.strict and bool(bad))
 
 
 def _export(parsed: argparse.Namespace) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,6 +80,9 @@ _RECORD = {  # field of Record that is no metric -> unit, meaning; the metrics s
     "parity": ("", "JSON: every number of the comparison"),
 }
 
+MACHINE = ("cpu", "cores", "affinity", "quota", "threads", "governor", "turbo", "virtual", "huge_pages", "python",
+           "version_torch", "version_onnxruntime_gpu", "version_onnxruntime", "version_transformers")  # fmt: skip
+
 
 def _columns() -> tuple[Column, ...]:
     found = [
@@ -89,26 +93,19 @@ def _columns() -> tuple[Column, ...]:
         metric = METRIC.get(name)
         unit, meaning = (metric.unit, metric.meaning) if metric else _RECORD.get(name, ("", ""))
         found.append(Column(name, _DTYPE[RECORD_SCALARS.get(name, str)], unit, meaning))
+    found.append(Column("machine", _DTYPE[str], "", "JSON: what must be equal for times of two runs to be comparable"))
     return (*found, Column("environment", _DTYPE[str], "", "JSON: machine, versions, threads of the run"))
 
 
 COLUMNS = _columns()
 """Every column of the frame, in order; ``{unit}`` in a unit stands for the row's own ``unit``."""
+DETAILS = (*RECORD_JSON, "environment")
+"""The columns that hold long JSON texts."""
 
 
 def frame(pairs: Iterable[tuple[Run, Record]]) -> pd.DataFrame:
     """One row a cell with the columns of ``COLUMNS``; what is not known is ``<NA>``, and so is NaN."""
-    import pandas as pd  # 0.25 s: only where a frame is wanted, never while tests are collected
-
-    rows = [_row(run, record) for run, record in pairs]
-    columns = {}
-    for column in COLUMNS:
-        values = [row[column.name] for row in rows]
-        if column.dtype == TIME:
-            columns[column.name] = pd.Series(pd.to_datetime(values, utc=True, format="ISO8601")).astype(TIME)
-        else:
-            columns[column.name] = pd.Series(values, dtype=column.dtype)
-    return pd.DataFrame(columns)
+    return _typed(COLUMNS, [_row(run, record) for run, record in pairs])
 
 
 def from_records(run: Run, records: Iterable[Record]) -> pd.DataFrame:
@@ -121,18 +118,72 @@ def from_json(path: Path | str) -> pd.DataFrame:
     return from_records(*read_run(path))
 
 
-def from_store(url: str | Path, run: str | None = None) -> pd.DataFrame:
-    """The frame of one run of a store, or of all runs, the oldest first; raises ``StoreError``."""
+def load(
+    store: str | Path,
+    *,
+    run: str | None = None,
+    case: str = "*",
+    target: str = "*",
+    branch: str | None = None,
+    since: str | datetime | None = None,
+    until: str | datetime | None = None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The frame of a store's records, the oldest run first.
+
+    ``run``: the id of one run. ``case`` and ``target`` (device-backend-dtype) may hold ``*`` and ``?``. ``since`` and
+    ``until`` bound the start of the run; a date without a zone is UTC, ``until`` itself is left out. ``columns``: names
+    of ``COLUMNS``, in the order wanted; all without the long texts of ``DETAILS`` unless given. Raises ``ValueError``
+    for a column or a time that is none, ``StoreError`` for what the database says.
+    """
+    import pandas as pd
+
     from reports.store import Store  # sqlalchemy: 0.2 s
 
-    store = Store(url, make=False)
-    runs = store.runs() if run is None else [store.run(run)]
-    return frame((each, record) for each in runs for record in store.records(each.id))
+    known = {column.name: column for column in COLUMNS}
+    if strangers := [name for name in columns or () if name not in known]:
+        raise ValueError(f"there is no column {strangers[0]!r}; the columns are {', '.join(known)}")
+    wanted = [known[name] for name in (columns or [name for name in known if name not in DETAILS])]
+    names = {column.name for column in wanted}
+    found = Store(store, make=False).select(
+        [name for name in (*RECORD_SCALARS, *RECORD_JSON) if name in names],
+        _of_run,
+        run=run, case=case, target=target, branch=branch, since=_utc(since), until=_utc(until),
+    )  # fmt: skip
+    parts = [_typed(wanted, rows) for rows in found]
+    return pd.concat(parts, ignore_index=True) if parts else _typed(wanted, [])
+
+
+def _typed(wanted: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The rows with the columns' dtypes."""
+    import pandas as pd  # 0.25 s: only where a frame is wanted, never while tests are collected
+
+    columns = {}
+    for column in wanted:
+        values = [row[column.name] for row in rows]
+        if column.dtype == TIME:
+            columns[column.name] = pd.Series(pd.to_datetime(values, utc=True, format="ISO8601")).astype(TIME)
+        else:
+            columns[column.name] = pd.Series(values, dtype=column.dtype)
+    return pd.DataFrame(columns)
+
+
+def _utc(time: str | datetime | None) -> str | None:
+    """A time as runs have it: ISO 8601 in UTC, to the second."""
+    if time is None:
+        return None
+    given = datetime.fromisoformat(time) if isinstance(time, str) else time
+    return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    """What every row of a run has in common."""
+    row = {name: getattr(run, field) for name, (field, _, _) in _RUN.items()}
+    facts = {name: run.environment[name] for name in MACHINE if name in run.environment}
+    return row | {"machine": dumps(facts | {"laboratory": run.laboratory}), "environment": dumps(run.environment)}
 
 
 def _row(run: Run, record: Record) -> dict[str, Any]:
-    row = {name: getattr(run, field) for name, (field, _, _) in _RUN.items()}
-    row |= {name: getattr(record, name) for name in RECORD_SCALARS}
+    row = _of_run(run) | {name: getattr(record, name) for name in RECORD_SCALARS}
     row |= {name: dumps(getattr(record, name)) for name in RECORD_JSON}
-    row["environment"] = dumps(run.environment)
     return {name: clean(value) if isinstance(value, str) else value for name, value in row.items()}

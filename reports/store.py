@@ -10,8 +10,9 @@ import math
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from reports.fields import BULK, RECORD_JSON, RECORD_SCALARS, RUN_JSON, RUN_SCAL
 from reports.jsontext import dumps, loads
 
 COMMIT_CHARACTERS = 7  # as git abbreviates; fewer may be a branch's name
+PART = 20_000  # rows that are fetched at once
 BUSY_SECONDS = 30  # how long a writer waits for another one
 
 
@@ -85,6 +87,7 @@ class Store:
     """
 
     def __init__(self, url: str | Path, make: bool = True) -> None:
+        self.url = url
         self._url = _parsed(url)
         self.name = _name(self._url)
         path = Path(self._url.database or "") if self._url.drivername.startswith("sqlite") else None
@@ -186,6 +189,44 @@ class Store:
         wanted = wanted.where(RECORDS.c.run_id == run_id).order_by(RECORDS.c.number)
         with self._told(), self._engine.connect() as connection:
             return [_record(row) for row in connection.execute(wanted).mappings()]
+
+    def select(
+        self,
+        of_record: Sequence[str],
+        of_run: Callable[[Run], Mapping[str, Any]],
+        *,
+        run: str | None = None,
+        case: str = "*",
+        target: str = "*",
+        branch: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Rows in parts of ``PART``, as name -> value: those fields of a record, and what ``of_run`` says of its run.
+
+        ``of_run`` is asked once a run. The others as in ``reports.frame.load``, times as the store has them.
+        """
+        described = sa.and_(
+            sa.true() if run is None else RUNS.c.id == run,
+            sa.true() if branch is None else RUNS.c.branch == branch,
+            sa.true() if since is None else RUNS.c.started >= since,
+            sa.true() if until is None else RUNS.c.started < until,
+        )
+        targeted = RECORDS.c.device + "-" + RECORDS.c.backend + "-" + RECORDS.c.dtype
+        rows = (
+            sa.select(RECORDS.c.run_id.label("_run"), *(RECORDS.c[name] for name in of_record))
+            .join(RUNS, RUNS.c.id == RECORDS.c.run_id)
+            .where(described)
+            .order_by(RUNS.c.started, RUNS.c.number, RECORDS.c.number)
+        )
+        with self._told(), self._engine.connect() as connection:
+            rows = rows.where(_matching(connection, RECORDS.c.case, case), _matching(connection, targeted, target))
+            runs = {
+                row["id"]: dict(of_run(_run(row)))
+                for row in connection.execute(sa.select(RUNS).where(described)).mappings()
+            }
+            for part in connection.execution_options(yield_per=PART).execute(rows).mappings().partitions():
+                yield [runs[row["_run"]] | dict(row) for row in part]
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -314,6 +355,14 @@ def _engine(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _matching(connection: sa.Connection, column: sa.ColumnElement[str], pattern: str) -> sa.ColumnElement[bool]:
+    """Whether the column matches a pattern with ``*`` and ``?``; LIKE would ignore case in some databases."""
+    if pattern == "*":
+        return sa.true()
+    values = connection.scalars(sa.select(column).distinct())
+    return column.in_([value for value in values if fnmatchcase(value, pattern)])
 
 
 def _upsert(connection: sa.Connection, table: sa.Table, key: dict[str, Any], row: dict[str, Any]) -> int:

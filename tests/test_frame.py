@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+import reports
 from bench.metrics import METRICS
 from bench.record import RECORD_FIELDS
 from reports import files
+from reports import store as store_module
 from reports.fields import BULK, RECORD_JSON, RECORD_SCALARS
-from reports.frame import COLUMNS, from_json, from_records, from_store
+from reports.frame import COLUMNS, DETAILS, from_json, from_records, load
 from reports.jsontext import FileError, dumps, loads, read_run
 from reports.store import Store
 
@@ -56,8 +59,9 @@ def test_the_same_frame_comes_from_store_file_and_memory(tmp_path: Path, whole_r
         store.write(run, record)
     files.write(tmp_path / "r.json", run, records)
     memory = from_records(run, records)
-    assert_frame_equal(memory, from_store(tmp_path / "s.sqlite"))
-    assert_frame_equal(memory, from_store(tmp_path / "s.sqlite", run=run.id))
+    every = [column.name for column in COLUMNS]
+    assert_frame_equal(memory, load(tmp_path / "s.sqlite", columns=every))
+    assert_frame_equal(memory.drop(columns=list(DETAILS)), load(tmp_path / "s.sqlite", run=run.id))
     assert_frame_equal(memory, from_json(tmp_path / "r.json"))
     files.write(tmp_path / "r.parquet", run, records)
     back = pd.read_parquet(tmp_path / "r.parquet").astype({c.name: c.dtype for c in COLUMNS})
@@ -77,7 +81,54 @@ def test_several_runs_stand_under_each_other(tmp_path: Path, whole_run):
     store = Store(tmp_path / "s.sqlite")
     for each in (replace(run, id="b", started="2026-11-23T00:00:00+00:00"), run):
         store.write(each, records[0])
-    assert list(from_store(tmp_path / "s.sqlite")["run"]) == [run.id, "b"]
+    assert list(load(tmp_path / "s.sqlite")["run"]) == [run.id, "b"]
+
+
+@pytest.fixture(name="history")
+def _history(tmp_path: Path, whole_run):
+    """Three runs on two branches, a day apart, of two cases; one is named like a pattern."""
+    run, (record, *_) = whole_run
+    store = Store(tmp_path / "s.sqlite")
+    for day, branch in ((1, "main"), (2, "topic"), (3, "main")):
+        each = replace(run, id=str(day), started=f"2026-11-0{day}T12:00:00+00:00", branch=branch)
+        cells = [replace(record, cell=f"{case}-b8-cpu-{backend}-fp32", case=case, backend=backend, device="cpu",
+                         dtype="fp32") for case in ("a_b", "axb") for backend in ("eager", "compile")]  # fmt: skip
+        store.write_runs([(each, cells)])
+    return tmp_path / "s.sqlite"
+
+
+@pytest.mark.parametrize(("filters", "rows"), [
+    ({}, 12), ({"run": "2"}, 4), ({"branch": "main"}, 8),
+    ({"case": "a_b"}, 6), ({"case": "a_*"}, 6), ({"case": "a?b"}, 12), ({"case": "A?*"}, 0),
+    ({"target": "cpu-eager-fp32"}, 6), ({"target": "cuda-*"}, 0), ({"target": "*-compile-*", "branch": "topic"}, 2),
+    ({"since": "2026-11-02"}, 8), ({"until": "2026-11-02T12:00:00"}, 4), ({"since": "2026-11-02T13:00:00+02:00"}, 8),
+    ({"since": datetime(2026, 11, 3, tzinfo=UTC)}, 4), ({"case": "A_B"}, 0), ({"case": "a%"}, 0),
+])  # fmt: skip
+def test_a_part_is_loaded_by_case_target_branch_and_time(history, filters, rows):
+    frame = load(history, columns=["run", "cell", "branch"], **filters)
+
+    assert list(frame.columns) == ["run", "cell", "branch"]
+    assert len(frame) == rows
+    assert str(frame["cell"].dtype).startswith("string")
+
+
+def test_parts_are_joined_in_the_order_of_the_runs(history, monkeypatch):
+    monkeypatch.setattr(store_module, "PART", 5)
+
+    assert list(load(history)["run"]) == ["1"] * 4 + ["2"] * 4 + ["3"] * 4
+
+
+def test_a_column_and_a_time_that_are_none_are_refused(history):
+    with pytest.raises(ValueError, match="there is no column 'speed'; the columns are run, started"):
+        load(history, columns=["speed"])
+    with pytest.raises(ValueError, match="Invalid isoformat"):
+        load(history, since="yesterday")
+
+
+def test_the_package_gives_its_functions_when_they_are_asked_for(history):
+    assert len(reports.load(history)) == 12
+    with pytest.raises(AttributeError, match="it has compare, load"):
+        _ = reports.nothing
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, [-math.inf, {"a": None}], {"ü\n": "\ud800"}])

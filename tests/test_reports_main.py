@@ -79,6 +79,24 @@ def test_a_name_that_is_none_or_more_than_one_is_refused(call, name, why):
     assert why in complained
 
 
+def test_a_run_is_compared_with_a_branch_the_worst_first(call, store):
+    days = [replace(OLD, id=f"day {n}", started=f"2026-11-{n:02}T00:00:00+00:00") for n in range(1, 11)]
+    other = replace(FINE, cell="d-s-cpu-eager-fp32", case="d")
+    store.write_runs((day, [replace(FINE, latency_p50=0.2 + n * 1e-4), other]) for n, day in enumerate(days))
+    store.write_runs([(NEW, [replace(FINE, latency_p50=0.3)])])
+    status, said, _ = call("compare", "main")
+    title, against, *lines = said.splitlines()
+
+    assert status == 0
+    assert title.startswith("aaab2222")
+    assert against.startswith("against 11 runs of main; advice")
+    assert [line.split()[0] for line in lines] == ["regressed", "missing", "broken"]
+    assert "+49." in lines[0]
+    assert "slower than its last 11 runs let expect" in lines[0]
+    assert call("compare", "main", "--strict")[0] == 1
+    assert call("compare", "aaaa1111", "latest")[1].count("1 of 8 runs") == 1
+
+
 def test_runs_move_from_store_to_store_as_they_were(call, store, tmp_path):
     assert call("export", str(tmp_path / "runs"))[0] == 0
     other = tmp_path / "other.sqlite"
@@ -143,7 +161,7 @@ def test_a_reader_that_goes_away_is_no_error(store):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["runs", "show", "export", "import", "prune"])
+@pytest.mark.parametrize("command", ["runs", "show", "compare", "export", "import", "prune"])
 def test_help_shows_examples(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])

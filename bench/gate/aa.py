@@ -134,9 +134,12 @@ def _write(path: Path, rows: Sequence[Row], runs: int, sizes: Sequence[float]) -
 
 def summary(rows: Sequence[Row]) -> str:
     """One run in a line."""
+    return f"{_counts(rows)}, {rows[0].seconds:.0f} s" if rows else "nothing was compared"
+
+
+def _counts(rows: Sequence[Row]) -> str:
     counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in Verdict}
-    ended = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"{ended}, {rows[0].seconds:.0f} s" if rows else "nothing was compared"
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
 
 
 def report(rows: Sequence[Row]) -> str:
@@ -170,7 +173,7 @@ def report(rows: Sequence[Row]) -> str:
     for cell in sorted(spread):
         mine = [row for row in plain if row.cell == cell]
         lines.append(
-            f"  {cell}: {spread[cell]:.2%}, {np.median([row.detectable for row in mine]):.1%}, {summary(mine)}"
+            f"  {cell}: {spread[cell]:.2%}, {np.median([row.detectable for row in mine]):.1%}, {_counts(mine)}"
         )
     return "\n".join(lines)
 
