@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from bench.gate.margins import PROFILES
 from bench.record import Status, Verdict
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ FEWEST_RUNS = 8  # below, limits are over seven spreads wide and tell nothing
 WINDOW = 30  # runs; older ones are of another time
 LEVEL = 0.001  # one-sided: a matrix of 100 cells calls one wolf in ten runs
 LEAST_SPREAD = 0.003  # of runs of other days, in ln(seconds): no machine is more even than that
-TOLERATED, CAUGHT = 0.01, 0.03
+MARGINS = PROFILES["normal"]  # of the gate: a flag here is about a slowdown that the gate would call one
 COLUMNS = ("cell", "verdict", "effect", "low", "high", "runs", "reason")
 
 
@@ -75,12 +76,12 @@ def _row(cell: Mapping[Hashable, Any], history: pd.DataFrame) -> dict[str, Any]:
     middle, half = expected(np.log(seconds))
     effect = float(np.log(cell["latency_p50"])) - middle
     low, high = effect - half, effect + half
-    if low > np.log1p(TOLERATED):
+    if low > MARGINS.low:
         verdict, reason = Verdict.REGRESSED, f"slower than its last {len(seconds)} runs let expect"
-    elif high < -np.log1p(TOLERATED):
+    elif high < -MARGINS.low:
         verdict, reason = Verdict.IMPROVED, f"faster than its last {len(seconds)} runs let expect"
-    elif abs(effect) + half < np.log1p(CAUGHT):
-        verdict, reason = Verdict.SAME, f"any change is below {CAUGHT:.0%}"
+    elif abs(effect) + half < MARGINS.high:
+        verdict, reason = Verdict.SAME, f"any change is below {MARGINS.caught:.0%}"
     else:
         verdict, reason = Verdict.INCONCLUSIVE, f"days differ by up to {np.expm1(half):.0%} here; ask the gate"
     shares = (float(np.expm1(value)) for value in (effect, low, high))

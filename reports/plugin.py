@@ -18,12 +18,12 @@ import pytest
 from bench.hookspecs import RUN
 from bench.paths import home
 from reports import files
+from reports.places import STORE_FILE, STORE_VARIABLE
 
 if TYPE_CHECKING:
     from bench.record import Record, Run
     from reports.store import Store
 
-STORE_VARIABLE = "PARITYGATE_STORE"
 TONES = {"good": {"green": True}, "bad": {"red": True}, "title": {"bold": True}}
 
 
@@ -53,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--bench-store",
         metavar="URL_OR_FILE",
         help="where records are kept: a SQLite file or a database URL "
-        f"(default: ${STORE_VARIABLE}, ini bench_store, then .paritygate/store.sqlite)",
+        f"(default: ${STORE_VARIABLE}, ini bench_store, then .paritygate/" + STORE_FILE + ")",
     )
     group.addoption(
         "--bench-report",
@@ -76,7 +76,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     """Opens the store before the first cell: an hour's measuring must not end at a store that is refused."""
     config = session.config
     if RUN in config.stash and not config.option.collectonly:
-        from reports.store import StoreError
+        from reports.database import StoreError
 
         try:
             _open(config)
@@ -192,7 +192,7 @@ def _open(config: pytest.Config) -> Store:
     if told.store is None:
         from reports.store import Store
 
-        told.store = Store(told.url or home(config.rootpath) / "store.sqlite")
+        told.store = Store(told.url or home(config.rootpath) / STORE_FILE)
     return told.store
 
 

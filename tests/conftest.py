@@ -110,8 +110,7 @@ class Project:
     def records(self, samples: bool = False) -> dict[str, Any]:
         """The records of the latest run, by cell."""
         store = Store(self.path / ".paritygate" / "store.sqlite", make=False)
-        run = store.latest_run()
-        return {} if run is None else {record.cell: record for record in store.records(run.id, samples)}
+        return {record.cell: record for run in store.runs()[-1:] for record in store.records(run.id, samples)}
 
     def statuses(self) -> dict[str, str]:
         """How the cells of the latest run ended: cell -> status."""

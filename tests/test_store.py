@@ -16,9 +16,11 @@ import pytest
 import sqlalchemy as sa
 
 from bench.record import SCHEMA, Record, Run, Status
-from reports import store as store_module
+from reports import database as database_module
+from reports.database import StoreError
 from reports.jsontext import read_run
-from reports.store import RECORDS, Store, StoreError
+from reports.schema import RECORDS, TABLES
+from reports.store import Store
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
@@ -50,7 +52,7 @@ def test_everything_comes_back_as_it_was(tmp_path: Path):
     store = Store(tmp_path / "s.sqlite")
     found = store.records(run.id, samples=True)
     assert store.runs() == [run]
-    assert store.run(run.id) == store.latest_run() == run
+    assert store.run(run.id) == run
     assert math.isnan(found[0].facts.pop("nan"))
     assert math.isnan(records[0].facts.pop("nan"))
     assert found == records
@@ -88,7 +90,7 @@ def test_hostile_names_stay_what_they_are(tmp_path: Path, name: str):
     store.write(run, replace(RECORD, cell=name, reason=name, facts={name: name}, warnings=[name]))
     (found,) = store.records(name)
     assert (found.cell, found.reason, found.facts, found.warnings) == (name, name, {name: name}, [name])
-    assert store.latest_run() == run
+    assert store.run(name) == run
 
 
 def test_bytes_that_are_no_text_are_written_out(tmp_path: Path):
@@ -107,12 +109,11 @@ def test_the_same_cell_again_replaces_and_keeps_its_place(tmp_path: Path):
 
 def test_the_latest_run_is_the_one_that_started_last(tmp_path: Path):
     store = Store(tmp_path / "s.sqlite")
-    assert store.latest_run() is None
+    with pytest.raises(StoreError, match="has no run yet"):
+        store.find("latest")
     store.write(replace(RUN, id="new", started="2026-11-23T00:00:00+00:00"), RECORD)
     store.write(RUN, RECORD)
-    latest = store.latest_run()
-    assert latest is not None
-    assert latest.id == "new"
+    assert store.find("latest").id == "new"
     assert [run.id for run in store.runs()] == ["run-1", "new"]
 
 
@@ -158,11 +159,11 @@ def test_an_older_schema_is_migrated_step_by_step_or_not_at_all(tmp_path: Path, 
     def step(connection: sa.Connection) -> None:
         connection.execute(RECORDS.update().values(reason=RECORDS.c.reason + "+"))
 
-    monkeypatch.setattr(store_module, "SCHEMA", SCHEMA + 2)
-    monkeypatch.setitem(store_module.MIGRATIONS, SCHEMA, step)
+    monkeypatch.setattr(database_module, "SCHEMA", SCHEMA + 2)
+    monkeypatch.setitem(database_module.MIGRATIONS, SCHEMA, step)
     with pytest.raises(StoreError, match=f"nothing leads from {SCHEMA + 1}"):
         Store(path)
-    monkeypatch.setitem(store_module.MIGRATIONS, SCHEMA + 1, step)
+    monkeypatch.setitem(database_module.MIGRATIONS, SCHEMA + 1, step)
     assert Store(path).records(RUN.id)[0].reason == "++"  # the failed attempt left nothing behind
     assert Store(path).records(RUN.id)[0].reason == "++"
 
@@ -197,7 +198,7 @@ def test_a_store_of_schema_1_is_read_and_written_on(tmp_path: Path):
 
 def test_the_tables_of_this_schema_are_these():
     """A changed Record changes the tables: raise SCHEMA, write a migration, then write this file anew."""
-    statements = [str(sa.schema.CreateTable(table)).strip() for table in store_module._META.sorted_tables]
+    statements = [str(sa.schema.CreateTable(table)).strip() for table in TABLES.sorted_tables]
     text = re.sub(r"[ \t]+\n", "\n", "\n".join([f"schema {SCHEMA}", *statements])) + "\n"
     golden = GOLDEN / f"schema-{SCHEMA}.sql"
     if os.environ.get("GOLDEN") == "write":

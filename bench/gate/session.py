@@ -111,18 +111,8 @@ class Gate:
         """
         if arguments is None or self.against.python is not None:
             return None, ""
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--collect-only",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--bench-against",
-            "HEAD",
-            *arguments,
-        ]  # gated like here, so that -k finds the same items
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider",
+                   "--bench-against", "HEAD", *arguments]  # fmt: skip  # gated as here: -k finds the same items
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GIT_"))}
         path = os.pathsep.join([str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
