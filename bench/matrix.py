@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import filling, git, laboratory, machine, paths, targets
+from bench import calibration, filling, git, laboratory, machine, paths, targets
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Case, Cell, DeclarationError, Group, Target, cell_of
 from bench.group import GroupRun, Laboratory
 from bench.launch import ForkServer
+from bench.lock import timing_lock
 from bench.progress import Progress
 from bench.record import Record, Run, Status, Verdict
 
@@ -63,6 +64,7 @@ class Matrix:
         self.gated: dict[str, Cell] = {}
         self.gate: Gate | None = None
         self.comparison: dict[str, Any] = {}  # of the gate's run as a whole, once it has run
+        self.calibration: dict[str, float] = {}  # kernel -> seconds, once something is timed
         self._arguments: list[str] | None = None
 
     def cells(self, cases: Iterable[Case], timed: bool) -> list[Cell]:
@@ -117,6 +119,7 @@ class Matrix:
         record = self.checked(cell)
         if not self._measured and self._open is not None and self._open.group == cell.group:
             self._measured = True
+            self.calibration = self.calibration or self._calibrated()
             self._open.time()
             for member in self._open.timed:
                 self._emit_once(member.id)
@@ -261,6 +264,19 @@ class Matrix:
         server.start()
         return server
 
+    def _environment(self, hash_seed: int) -> dict[str, str]:
+        """The environment of a measuring process."""
+        assert self._laboratory is not None
+        return laboratory.environment(
+            os.environ, threads=self._laboratory.threads, cache=self._laboratory.cache, laboratory=self.controlled,
+            hash_seed=hash_seed,
+        )  # fmt: skip
+
+    def _calibrated(self) -> dict[str, float]:
+        """What the machine's own kernels take now."""
+        with timing_lock(self.progress.tell):
+            return calibration.measure(self._environment(0), machine.threads())
+
     def _server(
         self, cells: Sequence[Cell], folder: Path, path: list[str] | None, hash_seed: int, python: str | None = None
     ) -> ForkServer:
@@ -268,13 +284,7 @@ class Matrix:
         available = machine.available_memory()
         limit = None if available is None else int(MEMORY_SHARE * available)
         return ForkServer(
-            laboratory.environment(
-                os.environ,
-                threads=self._laboratory.threads,
-                cache=self._laboratory.cache,
-                laboratory=self.controlled,
-                hash_seed=hash_seed,
-            ),
+            self._environment(hash_seed),
             folder,
             modules=list(dict.fromkeys(name for cell in cells for name in cell.case.preload)),
             backends=list(dict.fromkeys(self.backends[cell.target.backend].module for cell in cells)),

@@ -80,9 +80,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return paths.home(config.rootpath)
 
     def emit(record: Record) -> None:
-        run = config.stash[RUN]
-        if comparison := config.stash[MATRIX].comparison:
-            run.environment["gate"] = comparison
+        run, matrix = config.stash[RUN], config.stash[MATRIX]
+        learnt = {"gate": matrix.comparison, "calibration": matrix.calibration}
+        run.environment.update({name: facts for name, facts in learnt.items() if facts})
         config.hook.pytest_paritygate_record(config=config, run=run, record=record)
 
     config.stash[MATRIX] = Matrix(

@@ -1,7 +1,7 @@
 """paritygate tells: keeps records and shows them.
 
 ``reports.load(store)`` gives them as a DataFrame, ``reports.compare(base, head)`` tells how a run stands to runs of
-other days. Imports neither pandas nor sqlalchemy by itself.
+other days, ``reports.changepoints(frame)`` since when a cell is slower. Imports no pandas and no sqlalchemy by itself.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reports.baseline import compare
+    from reports.changes import changepoints
     from reports.frame import load
 
-__all__ = ["compare", "load"]
-PLACES = {"compare": "reports.baseline", "load": "reports.frame"}
+__all__ = ["changepoints", "compare", "load"]
+PLACES = {"changepoints": "reports.changes", "compare": "reports.baseline", "load": "reports.frame"}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,8 @@ from bench.record import Record, Run, Verdict
 from bench.timing import over_launches
 from reports import text
 
-WORST_FIRST = (Verdict.REGRESSED, Verdict.UNSTABLE, Verdict.BROKEN, Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE,
-               Verdict.NEW, Verdict.IMPROVED, Verdict.SAME)  # fmt: skip
+WORST_FIRST = (Verdict.REGRESSED, Verdict.UNSTABLE, Verdict.MISSING, Verdict.BROKEN, Verdict.INCONCLUSIVE,
+               Verdict.NOT_COMPARABLE, Verdict.NEW, Verdict.IMPROVED, Verdict.SAME)  # fmt: skip
 
 
 def compared(records: Sequence[Record]) -> list[Record]:

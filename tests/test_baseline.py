@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.record import Record, Run, Status
@@ -65,8 +66,6 @@ def test_runs_of_another_machine_are_not_compared_and_the_facts_are_named():
 
 
 def test_only_the_last_runs_count():
-    import pandas as pd
-
     long_ago = past(WINDOW, level=2e-3).assign(started=pd.Timestamp("2025-01-01", tz="UTC"))
     both = pd.concat([long_ago.assign(run=[f"old {n}" for n in range(WINDOW)]), past(WINDOW)])
     row = judge(both)
@@ -85,10 +84,51 @@ def test_cells_without_a_time_say_why():
     }  # fmt: skip
 
 
+def test_cells_that_are_checked_and_never_timed_are_no_rows():
+    untimed = past(20).assign(latency_p50=None).astype({"latency_p50": "Float64"})
+
+    assert compare(untimed, from_records(RUN, [replace(CELL, latency_p50=None)])).empty
+
+
+def test_a_cell_that_went_long_ago_is_not_missing_for_ever():
+    days = past(20)
+    other = past(3, record=replace(CELL, cell="old-s-cpu-eager-fp32")).assign(
+        started=pd.Timestamp("2026-01-01", tz="UTC")
+    )
+    found = compare(pd.concat([other.assign(run=["x", "y", "z"]), days]), from_records(RUN, [CELL]))
+
+    assert list(found["cell"]) == [CELL.cell]
+
+
 def test_a_run_is_not_its_own_baseline():
     row = judge(frame([(RUN, CELL)]))
 
     assert row["verdict"] == "new"
+
+
+def test_a_level_that_changed_starts_a_new_baseline():
+    before = past(40, level=1e-3).assign(started=pd.Timestamp("2026-09-01", tz="UTC"))
+    after = past(FEWEST_RUNS, level=1.3e-3).assign(run=[f"new {n}" for n in range(FEWEST_RUNS)])
+    row = judge(pd.concat([before, after]), 1.3e-3)
+    few = judge(pd.concat([before, after.iloc[:4]]), 1.3e-3)
+
+    assert (row["runs"], row["verdict"]) == (FEWEST_RUNS, "inconclusive")
+    assert abs(row["effect"]) < 0.02
+    assert few["reason"].startswith("4 of 8 runs since the level changed by +3")
+
+
+def test_a_machine_that_changed_convicts_nobody():
+    def calibrated(gemm):
+        return MACHINE | {"calibration": {"gemm": gemm, "triad": 1e-3}}
+
+    base = pd.concat([past(20, environment=calibrated(1e-3)).iloc[[n]] for n in range(20)])
+    slower = [replace(CELL, latency_p50=1.3e-3)]
+    (moved,) = compare(base, from_records(replace(RUN, environment=calibrated(1.12e-3)), slower)).to_dict("records")
+    (still,) = compare(base, from_records(replace(RUN, environment=calibrated(1e-3)), slower)).to_dict("records")
+
+    assert (moved["verdict"], moved["reason"]) == (
+        "not_comparable", "the machine itself differs from these runs: gemm +12%")  # fmt: skip
+    assert still["verdict"] == "regressed"
 
 
 def test_two_runs_are_no_head():

@@ -7,11 +7,17 @@ least. What is flagged is to be measured side by side: pytest bench --bench-agai
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
-from reports import text
-from reports.commands import NAMES, opened, run_line
+from reports.commands import NAMES, opened
 
-EXAMPLES = ("python -m reports compare main", "python -m reports compare main 3711b502 --strict")
+EXAMPLES = (
+    "python -m reports compare main",
+    "python -m reports compare main 3711b502 --strict",
+    "python -m reports compare main --format md -o comment.md",
+)
+FORMATS = ("terminal", "md", "csv", "json", "parquet")  # of reports.renderers.advice, which is not for --help to import
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,30 +26,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("head", nargs="?", default="latest", metavar="HEAD", help=f"{NAMES} (default: latest)")
     parser.add_argument("--strict", action="store_true",
                         help="exit status 1 where a cell is regressed, broken or missing")  # fmt: skip
+    parser.add_argument("--format", choices=FORMATS, help="how it is told (default: by FILE's suffix, else terminal)")
+    parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write it to FILE")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Prints a line a cell, the worst first."""
-    import reports
-    from reports.comparison import WORST_FIRST
+    """Prints or writes a line a cell, the worst first."""
+    from reports.advice import advise
+    from reports.files import replace_whole
+    from reports.jsontext import FileError
+    from reports.renderers.advice import FORMATS as RENDERERS
 
+    wanted = parsed.format or (parsed.output.suffix.lstrip(".").lower() if parsed.output else "terminal")
+    if wanted not in FORMATS:
+        raise FileError(f"{parsed.output} must end in one of .{', .'.join(FORMATS[1:])}; or name a --format")
+    if wanted == "parquet" and parsed.output is None:
+        raise FileError("Parquet is no text: name a file with -o FILE.parquet")
     store = opened(parsed)
-    head = store.find(parsed.head)
-    wanted = ["run", "started", "cell", "status", "reason", "latency_p50", "machine"]
-    where = store.url
-    if any(run.branch == parsed.base for run in store.runs()):
-        base = reports.load(where, branch=parsed.base, until=head.started, columns=wanted)
+    advice = advise(store, parsed.base, store.find(parsed.head))
+    told = RENDERERS[wanted](advice)
+    if parsed.output:
+        replace_whole(parsed.output, lambda path: path.write_bytes(told))
     else:
-        base = reports.load(where, run=store.find(parsed.base).id, columns=wanted)
-    found = reports.compare(base, reports.load(where, run=head.id, columns=wanted))
-    place = {str(verdict): number for number, verdict in enumerate(WORST_FIRST)}
-    rows = sorted(found.to_dict("records"), key=lambda row: (place.get(row["verdict"], 0), row["cell"]))
-    print(
-        f"{run_line(head)}\nagainst {text.counted(base['run'].nunique(), 'run')} of {parsed.base}; advice, see --help"
-    )
-    for row in rows:
-        known = isinstance(row["effect"], float)
-        effect = f"{row['effect']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})" if known else ""
-        print(text.printable(f"{row['verdict'].replace('_', ' '):<15}{effect:<28} {row['cell']}  {row['reason']}"))
-    bad = {"regressed", "broken", "missing"} & {row["verdict"] for row in rows}
-    return int(parsed.strict and bool(bad))
+        sys.stdout.write(told.decode())
+    return int(parsed.strict and advice.bad)

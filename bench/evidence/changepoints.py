@@ -1,0 +1,161 @@
+"""How often a clean history is called changed, and how soon a step of 3 sd is found; beside apache-otava's defaults.
+
+python -m bench.evidence.changepoints --series 1000 --otava /path/of/python
+
+Writes ``reports/evidence/changepoints.csv``. ``--otava`` is an interpreter with apache-otava in it: its dependencies
+exclude ours, so it needs an environment of its own (python -m venv otava; otava/bin/pip install apache-otava). It gets
+the very same series and runs with its published defaults: window 50, p below 0.001, no smallest magnitude.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from tqdm import tqdm
+
+from reports import shifts
+
+Array = NDArray[np.float64]
+LENGTH = 200  # runs of a history
+STEP = 3.0  # sd of the noise without its spikes
+PLACE = Path("reports/evidence/changepoints.csv")
+OTAVA = """
+import json, sys
+from otava.analysis import compute_change_points
+print(json.dumps([[p.index for p in compute_change_points(s, window_len=50, max_pvalue=0.001, min_magnitude=0.0)[0]]
+                  for s in json.load(sys.stdin)]))
+"""
+
+
+def white(draw: np.random.Generator, n: int) -> Array:
+    """Nothing but chance."""
+    return draw.standard_normal(n)
+
+
+def remembering(memory: float) -> Callable[[np.random.Generator, int], Array]:
+    """AR(1) noise of variance 1: every value keeps that share of the one before."""
+
+    def noise(draw: np.random.Generator, n: int) -> Array:
+        chance = draw.standard_normal(n + 100) * np.sqrt(1 - memory**2)
+        found = np.zeros(n + 100)
+        for at in range(1, n + 100):
+            found[at] = memory * found[at - 1] + chance[at]
+        return found[100:]
+
+    return noise
+
+
+def spiked(draw: np.random.Generator, n: int) -> Array:
+    """2 % of the runs are 5 to 20 sd slower: somebody else was busy."""
+    return draw.standard_normal(n) + (draw.random(n) < 0.02) * draw.uniform(5, 20, n)
+
+
+def heavy(draw: np.random.Generator, n: int) -> Array:
+    """Student's t with 4 degrees of freedom, of variance 1."""
+    return draw.standard_t(4, n) / np.sqrt(2.0)
+
+
+def drifting(draw: np.random.Generator, n: int) -> Array:
+    """A straight drift of 3 sd over the whole history."""
+    return draw.standard_normal(n) + np.linspace(0, STEP, n) * draw.choice([-1.0, 1.0])
+
+
+def seasonal(draw: np.random.Generator, n: int) -> Array:
+    """Weekdays: a period of seven runs, one sd from top to bottom."""
+    return draw.standard_normal(n) + 0.5 * np.sin(2 * np.pi * (np.arange(n) / 7 + draw.random()))
+
+
+def everything(draw: np.random.Generator, n: int) -> Array:
+    """AR(1) of 0.3, spikes of 2 %, and a drift of one sd."""
+    spikes = (draw.random(n) < 0.02) * draw.uniform(5, 20, n)
+    return remembering(0.3)(draw, n) + spikes + np.linspace(0, 1, n) * draw.choice([-1.0, 1.0])
+
+
+NOISES: dict[str, Callable[[np.random.Generator, int], Array]] = {
+    "white": white, "AR(1) 0.3": remembering(0.3), "AR(1) 0.5": remembering(0.5), "spikes 2 %": spiked,
+    "heavy tails": heavy, "drift 3 sd": drifting, "weekdays": seasonal, "AR, spikes and drift": everything,
+}  # fmt: skip
+
+
+def fresh(noise: Callable[[np.random.Generator, int], Array], draw: np.random.Generator) -> Array:
+    """A history whose last three runs are slower by ``STEP``."""
+    return noise(draw, LENGTH) + STEP * (np.arange(LENGTH) >= LENGTH - 3)
+
+
+def lasting(noise: Callable[[np.random.Generator, int], Array], draw: np.random.Generator) -> tuple[Array, int]:
+    """A history that became slower by ``STEP`` anywhere in its middle half, and where."""
+    at = int(draw.integers(LENGTH // 4, 3 * LENGTH // 4))
+    return noise(draw, LENGTH) + STEP * (np.arange(LENGTH) >= at), at
+
+
+def ours(series: Sequence[Array]) -> list[list[int]]:
+    """The positions of the level shifts that we find."""
+    return [[shift.position for shift in shifts.find(one)] for one in tqdm(series, leave=False, disable=None)]
+
+
+def otava(python: str) -> Callable[[Sequence[Array]], list[list[int]]]:
+    """The same by apache-otava under that interpreter."""
+
+    def find(series: Sequence[Array]) -> list[list[int]]:
+        given = json.dumps([list(one + 100) for one in series])  # its magnitudes are relative: keep away from zero
+        done = subprocess.run([python, "-c", OTAVA], input=given, capture_output=True, text=True, check=True)
+        found: list[list[int]] = json.loads(done.stdout)
+        return found
+
+    return find
+
+
+def measure(name: str, find: Callable[[Sequence[Array]], list[list[int]]], noise: str, count: int) -> dict[str, object]:
+    """One row: false detections, and what of the steps was found."""
+    make = NOISES[noise]
+    draw = np.random.default_rng([count, list(NOISES).index(noise)])
+    clean = find([make(draw, LENGTH) for _ in range(count)])
+    new = find([fresh(make, draw) for _ in range(count)])
+    old = [lasting(make, draw) for _ in range(count)]
+    near = sum(
+        any(abs(position - at) <= 3 for position in positions)
+        for positions, (_, at) in zip(find([one for one, _ in old]), old, strict=True)
+    )
+    false = sum(map(len, clean))
+    return {
+        "detector": name, "noise": noise, "series": count, "false": false,
+        "false_per_series": false / count, "at_most": _at_most(sum(map(bool, clean)), count),
+        "found_after_3_runs": sum(any(p >= LENGTH - 6 for p in found) for found in new) / count,
+        "found_within_3_of_place": near / count,
+    }  # fmt: skip
+
+
+def _at_most(found: int, count: int) -> float:
+    """The upper end of the 95 % interval of a share (Clopper and Pearson, one-sided)."""
+    return 1.0 if found == count else round(float(stats.beta.ppf(0.95, found + 1, count - found)), 4)
+
+
+def main() -> None:
+    """Measures every noise with every detector, prints the table and writes it."""
+    parser = argparse.ArgumentParser(prog="python -m bench.evidence.changepoints", description=__doc__)
+    parser.add_argument("--series", type=int, default=1000, metavar="N", help="clean ones, and as many with a step")
+    parser.add_argument("--otava", metavar="PYTHON", help="an interpreter with apache-otava")
+    parsed = parser.parse_args()
+    detectors = {"paritygate": ours} | ({"otava": otava(parsed.otava)} if parsed.otava else {})
+    rows = [measure(name, find, noise, parsed.series)
+            for noise in tqdm(NOISES, disable=None) for name, find in detectors.items()]  # fmt: skip
+    for row in rows:
+        print(f"{row['detector']:<11}{row['noise']:<22}{row['false_per_series']:>8.2%} false a series (at most "
+              f"{row['at_most']:.2%} of series)  after three runs {row['found_after_3_runs']:.1%}  "
+              f"place within 3 {row['found_within_3_of_place']:.1%}")  # fmt: skip
+    with PLACE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Advice: how a stored run stands to runs of other days, the worst cell first. The gate decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.record import Run, Verdict
+from reports import text
+from reports.baseline import NEEDED, compare
+from reports.comparison import WORST_FIRST
+from reports.frame import load
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    import pandas as pd
+
+    from reports.store import Store
+
+BAD = (Verdict.REGRESSED, Verdict.BROKEN, Verdict.MISSING)
+"""The verdicts that fail a strict comparison."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """How a run stands to runs of other days; ``frame`` is from ``compare``."""
+
+    head: Run
+    against: str  # a branch or a run
+    runs: Sequence[Run]  # of that, the oldest first
+    frame: pd.DataFrame
+
+    @property
+    def rows(self) -> list[dict[Hashable, Any]]:
+        """The cells as dicts, the worst first; what is not known is None."""
+        place = {str(verdict): number for number, verdict in enumerate(WORST_FIRST)}
+        frame = self.frame.astype(object).where(self.frame.notna(), None)
+        return sorted(frame.to_dict("records"), key=lambda row: (place.get(row["verdict"], -1), -(row["effect"] or 0)))
+
+    @property
+    def bad(self) -> bool:
+        """Whether a cell is slower, broken or missing."""
+        return any(row["verdict"] in BAD for row in self.rows)
+
+    @property
+    def title(self) -> str:
+        """What was compared with what."""
+        return f"run {self.head.id[:8]} against {text.counted(len(self.runs), 'run')} of {self.against}"
+
+
+def advise(store: Store, against: str, head: Run) -> Advice:
+    """How a stored run stands to the runs of a branch before it, or to one run, named as for ``Store.find``.
+
+    Raises ``StoreError`` where there is no such run.
+    """
+    runs = store.runs()
+    if any(run.branch == against for run in runs):
+        base = [run for run in runs if run.branch == against and run.started <= head.started and run.id != head.id]
+        history = load(store.url, branch=against, columns=NEEDED)
+    else:
+        base = [store.find(against)]
+        history = load(store.url, run=base[0].id, columns=NEEDED)
+    history = history[history["run"].isin([run.id for run in base])]
+    return Advice(head, against, base, compare(history, load(store.url, run=head.id, columns=NEEDED)))

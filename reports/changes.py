@@ -1,0 +1,88 @@
+"""Change points: since which commit has a cell been slower or faster? Each a proposal that the gate confirms."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from reports import shifts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+WINDOW = 200  # runs of a cell, the newest ones; older shifts were told when they were new
+SMALLEST = 0.01  # share; a smaller shift is tolerated by the gate, which would not confirm it
+SERIES = ["cell", "machine"]
+NEEDED = ("run", "started", "commit", "latency_p50", *SERIES)
+DTYPES = {
+    "cell": "string[python]", "effect": "Float64", "low": "Float64", "high": "Float64",
+    "run": "string[python]", "started": "datetime64[us, UTC]", "commit": "string[python]",
+    "before": "string[python]", "latest": "string[python]", "commits": "Int64",
+    "runs_before": "Int64", "runs_after": "Int64", "p": "Float64", "confirm": "string[python]",
+    "machine": "string[python]",
+}  # fmt: skip
+"""Column -> dtype of what ``changepoints`` gives."""
+
+
+def changepoints(frame: pd.DataFrame) -> pd.DataFrame:
+    """The level shifts in the last 200 runs of every cell on every machine, the newest first; columns as in ``DTYPES``.
+
+    ``frame`` is from ``reports.load`` with at least the columns ``NEEDED``. ``effect`` is the share by which the cell
+    became slower (negative: faster), ``low`` to ``high`` its 95 % interval; ``run``, ``started`` and ``commit`` are of
+    the first run of the new level. ``before`` to ``latest`` are the commits between which the cause lies with 95 %,
+    ``commits`` how many of the runs' commits that leaves; ``confirm`` is the command that measures these two side by
+    side. ``p`` is the share of permuted series that show as much. Raises ``KeyError`` for a missing column.
+    """
+    if strangers := [name for name in NEEDED if name not in frame]:
+        raise KeyError(f"change points need the column {strangers[0]!r}: load(store, columns={list(NEEDED)})")
+    return of_histories(histories(frame))
+
+
+def of_histories(series: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The same of series that ``histories`` gave."""
+    found = pd.DataFrame([row for one in series for row in _rows(one)], columns=list(DTYPES)).astype(DTYPES)
+    return found.sort_values(["started", "cell"], ascending=[False, True], ignore_index=True)
+
+
+def histories(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The runs with a time of each cell on each machine, the oldest first, at most ``WINDOW`` of them."""
+    timed = frame[frame["latency_p50"].notna() & (frame["latency_p50"] > 0)]
+    if not timed["started"].is_monotonic_increasing:
+        timed = timed.sort_values("started", kind="stable")
+    recent = timed.groupby(SERIES, sort=False, observed=True, dropna=False).tail(WINDOW)
+    for _, series in recent.groupby(SERIES, sort=False, observed=True, dropna=False):
+        yield series
+
+
+def _rows(series: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """A row a shift of one series."""
+    found = shifts.find(np.log(series["latency_p50"].to_numpy(dtype=float)))
+    if not found:
+        return
+    commits = [None if pd.isna(commit) else str(commit) for commit in series["commit"]]
+    for number, shift in enumerate(found):
+        if abs(np.expm1(shift.step)) < SMALLEST:
+            continue
+        first = series.iloc[shift.position]
+        start = found[number - 1].position if number else 0
+        end = found[number + 1].position if number + 1 < len(found) else len(series)
+        before, latest = commits[shift.first - 1], commits[shift.last]
+        shares = (float(np.expm1(value)) for value in (shift.step, shift.low, shift.high))
+        yield {
+            **dict(zip(("effect", "low", "high"), shares, strict=True)),
+            **{name: first[name] for name in ("cell", "run", "started", "commit", "machine")},
+            "before": before, "latest": latest,
+            "commits": len({commit for commit in commits[shift.first : shift.last + 1] if commit != before}),
+            "runs_before": shift.position - start, "runs_after": end - shift.position, "p": shift.p,
+            "confirm": confirmation(str(first["cell"]), before, latest),
+        }  # fmt: skip
+
+
+def confirmation(cell: str, before: str | None, latest: str | None) -> str:
+    """The command that measures the cell at two commits side by side, "" where there are no two."""
+    if not before or not latest or before == latest:
+        return ""
+    return f"git switch --detach {latest[:12]} && pytest bench -k {shlex.quote(cell)} --bench-against {before[:12]}"

@@ -1,0 +1,47 @@
+"""Calibration kernels: timed in a process of their own, and nothing is lost where that fails."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bench import calibration
+from bench.calibration import BLOCK_SECONDS, KERNELS, kernels, measure, timed
+
+
+def test_every_kernel_is_timed_in_a_process_of_its_own():
+    found = measure(dict(os.environ), 2)
+
+    assert tuple(found) == KERNELS
+    assert all(0 < seconds < 1 for seconds in found.values())
+
+
+def test_the_kernels_can_be_called():
+    with ThreadPoolExecutor(2) as pool:
+        for kernel in kernels(2, pool).values():
+            kernel()
+
+
+def test_the_median_of_blocks_forgives_one_that_was_disturbed():
+    now = [0.0]
+    durations = iter([1e-3] * 30 + [0.5] + [1e-3] * 1000)
+
+    def kernel():
+        now[0] += next(durations)
+
+    assert timed(kernel, lambda: now[0]) == pytest.approx(1e-3)
+    assert now[0] > 0.5 + 5 * BLOCK_SECONDS
+
+
+@pytest.mark.parametrize("program", ["print('no json')", "raise SystemExit(1)", "import time; time.sleep(60)"])
+def test_a_failure_costs_the_run_nothing(monkeypatch, tmp_path, program):
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "calibration.py").write_text(program)
+    (tmp_path / "bench" / "__init__.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(calibration, "DEADLINE", 2.0)
+
+    assert measure(dict(os.environ) | {"PYTHONPATH": str(tmp_path)}, 2) == {}
+    assert measure(dict(os.environ) | {"PYTHONPATH": str(tmp_path)}, 0) == {}

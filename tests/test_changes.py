@@ -1,0 +1,83 @@
+"""Change points of a frame: since which commit, how sure, and the command that confirms it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import reports
+from reports.changes import DTYPES, WINDOW
+from reports.frame import frame
+from tests import history
+
+
+@pytest.fixture(scope="module", name="told")
+def _told():
+    return frame((run, record) for run, records in history.runs() for record in records)
+
+
+def test_one_shift_is_one_finding_with_its_commits_and_the_command_that_confirms_it(told):
+    (found,) = reports.changepoints(told).to_dict("records")
+
+    assert found["cell"] == history.COMPILED.cell
+    assert found["effect"] == pytest.approx(history.STEP - 1, abs=0.03)
+    assert found["low"] < history.STEP - 1 < found["high"]
+    assert found["run"] == f"day-{history.CHANGED:03}"
+    assert found["commit"] == history.commit(history.CHANGED)
+    assert found["before"] == history.commit(history.CHANGED - 1)
+    assert found["latest"] == history.commit(history.CHANGED)
+    assert (found["commits"], found["runs_before"], found["runs_after"]) == (1, 28, 12)
+    after, before = history.commit(history.CHANGED)[:12], history.commit(history.CHANGED - 1)[:12]
+    assert found["confirm"] == (
+        f"git switch --detach {after} && pytest bench -k {history.COMPILED.cell} --bench-against {before}"
+    )
+
+
+def test_columns_have_the_promised_dtypes_also_where_nothing_is_found(told):
+    for found in (reports.changepoints(told), reports.changepoints(told.iloc[:0])):
+        assert list(found) == list(DTYPES)
+        assert {name: str(dtype) for name, dtype in found.dtypes.items()} == {
+            name: str(pd.Series([], dtype=dtype).dtype) for name, dtype in DTYPES.items()
+        }
+
+
+def test_a_shift_stays_one_finding_from_day_to_day(told):
+    days = sorted(told["started"].unique())
+    for day in days[history.CHANGED + 2 :: 4]:
+        found = reports.changepoints(told[told["started"] <= day])
+        assert list(found["run"]) == [f"day-{history.CHANGED:03}"]
+
+
+def test_machines_are_never_one_series(told):
+    other = frame(
+        (run, record) for run, records in history.runs(history.OTHER, days=30, name="other") for record in records
+    )
+    slow = other.assign(latency_p50=other["latency_p50"] * 3)
+    found = reports.changepoints(pd.concat([told, slow]))
+
+    assert list(found["run"]) == [f"day-{history.CHANGED:03}"]  # two runs after the step on the other are too few
+
+
+def test_the_order_of_rows_does_not_matter(told):
+    shuffled = told.sample(frac=1, random_state=0)
+
+    pd.testing.assert_frame_equal(reports.changepoints(shuffled), reports.changepoints(told))
+
+
+def test_only_the_last_runs_are_looked_at():
+    many = frame((run, records[1]) for run, records in history.runs(days=WINDOW + 40))
+    found = reports.changepoints(many)
+
+    assert found.empty  # the step was 212 runs ago
+
+
+def test_without_commits_there_is_no_command(told):
+    (found,) = reports.changepoints(told.assign(commit=None)).to_dict("records")
+
+    assert found["confirm"] == ""
+    assert pd.isna(found["commit"])
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(KeyError, match="change points need the column 'commit'"):
+        reports.changepoints(pd.DataFrame({"run": [], "started": []}))

@@ -1,0 +1,104 @@
+"""Level shifts: found where they are, and not where there is only noise, drift or a spike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.evidence.changepoints import LENGTH, NOISES, STEP, fresh, lasting
+from reports import shifts
+
+SERIES = 60  # of each noise; a thousand in bench/evidence/changepoints.py
+
+
+def draw(number):
+    return np.random.default_rng(number)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_clean_history_has_no_change(noise):
+    """Less than one in a hundred series, so of 60 two at most (the chance of three is 2 %)."""
+    false = sum(len(shifts.find(NOISES[noise](draw(number), LENGTH))) for number in range(SERIES))
+
+    assert false <= 2
+
+
+@pytest.mark.parametrize("noise", ["white", "spikes 2 %", "heavy tails", "drift 3 sd"])
+def test_a_step_is_found_after_three_runs(noise):
+    found = sum(
+        any(shift.position >= LENGTH - 6 for shift in shifts.find(fresh(NOISES[noise], draw(number))))
+        for number in range(SERIES)
+    )
+
+    assert found >= 0.7 * SERIES
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_step_is_found_in_its_place_with_its_height(noise):
+    near, covered, places, false = 0, 0, 0, 0
+    for number in range(SERIES):
+        series, at = lasting(NOISES[noise], draw(number))
+        found = shifts.find(series)
+        mine = [shift for shift in found if abs(shift.position - at) <= 5]
+        near += any(abs(shift.position - at) <= 3 for shift in mine)
+        covered += any(shift.low <= STEP <= shift.high for shift in mine)
+        places += any(shift.first <= at <= shift.last for shift in mine)
+        false += len(found) - len(mine)
+
+    share = {"AR(1) 0.5": 0.5}.get(noise, 0.8)  # noise that remembers so much makes levels of its own
+    assert near >= share * SERIES
+    assert covered >= share * SERIES
+    assert places >= share * SERIES
+    assert false <= 3
+
+
+def test_a_bump_is_two_shifts_and_one_spike_none():
+    noise = draw(0).standard_normal(100)
+    bump = noise + 6.0 * ((np.arange(100) >= 40) & (np.arange(100) < 50))
+    spike = noise + 30.0 * (np.arange(100) == 40)
+
+    assert [shift.position for shift in shifts.find(bump)] == [40, 50]
+    assert [np.sign(shift.step) for shift in shifts.find(bump)] == [1, -1]
+    assert shifts.find(spike) == []
+
+
+def test_two_spikes_in_a_row_are_no_level_three_are():
+    noise = draw(1).standard_normal(100)
+
+    assert shifts.find(noise + 30.0 * (np.arange(100) >= 98)) == []
+    assert [shift.position for shift in shifts.find(noise + 30.0 * (np.arange(100) >= 97))] == [97]
+
+
+def test_faster_mirrors_slower_and_the_unit_does_not_matter():
+    series, _ = lasting(NOISES["AR(1) 0.3"], draw(3))
+    found = shifts.find(series)
+
+    assert found
+    assert [(s.position, s.first, s.last) for s in shifts.find(-series)] == [
+        (s.position, s.first, s.last) for s in found
+    ]
+    assert [s.step for s in shifts.find(-series)] == pytest.approx([-s.step for s in found])
+    scaled = shifts.find(series * 1e-3 + 5)
+    assert [s.position for s in scaled] == [s.position for s in found]
+    assert [s.step for s in scaled] == pytest.approx([s.step * 1e-3 for s in found], rel=1e-6)
+
+
+def test_the_same_series_gives_the_same_answer():
+    series, _ = lasting(NOISES["white"], draw(4))
+
+    assert shifts.find(series) == shifts.find(series)
+
+
+@pytest.mark.parametrize("series", [[], [1.0], [1.0] * 5, [2.0] * 50])
+def test_too_few_or_equal_values_have_no_shift(series):
+    assert shifts.find(series) == []
+
+
+def test_an_exact_step_without_noise_is_found():
+    assert [shift.position for shift in shifts.find([1.0] * 20 + [2.0] * 20)] == [20]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_refused(value):
+    with pytest.raises(ValueError, match="leave these out"):
+        shifts.find([1.0, value, 2.0])
