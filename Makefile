@@ -6,7 +6,8 @@ RUN := $(VENV)/bin/python -m
 .PHONY: bench test lint setup clean
 
 bench: setup   ## run the quick matrix on this machine, print the table, write the report
-	$(RUN) pytest bench --benchmark-quiet --bench-report .paritygate/report.md --bench-report .paritygate/report.csv
+	$(RUN) pytest bench --benchmark-quiet --bench-report .paritygate/report.md \
+	  --bench-report .paritygate/report.html --bench-report .paritygate/report.csv
 
 test: setup    ## the project's own tests
 	$(RUN) pytest tests

@@ -11,7 +11,7 @@ from importlib import import_module
 from bench.paths import NAME
 from reports.places import STORE_FILE, STORE_VARIABLE
 
-COMMANDS = ("runs", "show", "compare", "export", "import_", "prune")
+COMMANDS = ("runs", "show", "compare", "trend", "html", "site", "export", "import_", "prune")
 """The modules of ``reports.commands``, in the order of ``--help``; an underscore keeps a name out of the language."""
 
 

@@ -27,6 +27,23 @@ RUN_SCALARS = _scalars(Run)
 RUN_JSON = tuple(name for name in get_type_hints(Run) if name not in RUN_SCALARS)
 
 
+KINDS: dict[type, tuple[type, ...]] = {float: (float, int), int: (int,), bool: (bool,), str: (str,)}
+NEEDED = ("id", "started", "cell")
+
+
+def misfits(thing: Run | Record) -> list[str]:
+    """The plain fields that hold something of another kind, as "seed: 'x'": who read them from a file must look."""
+    found = []
+    for name, kind in (RUN_SCALARS if isinstance(thing, Run) else RECORD_SCALARS).items():
+        value = getattr(thing, name)
+        fits = isinstance(value, KINDS[kind]) and (kind is bool or not isinstance(value, bool))  # a bool is an int
+        if not fits and (value is not None or name in NEEDED):
+            found.append(f"{name}: {value!r}")
+    return found
+
+
 def clean(text: str) -> str:
-    """The text with lone surrogates (a crashed worker's bytes that are no UTF-8) as ``\\udc80``."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """The text as every database takes it: lone surrogates (a crashed worker's bytes that are no UTF-8) as ``\\udc80``,
+    NUL, which PostgreSQL refuses, as ``\\x00``.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")

@@ -24,7 +24,7 @@ def write_parquet(path: Path, run: Run, records: Sequence[Record], places: Seque
 
 
 def write_json(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
-    """The whole run with its samples; ``frame.from_json`` and ``jsontext.read_run`` read it."""
+    """The whole run with its samples; ``frame.from_json`` and ``runfiles.read`` read it."""
     from reports.jsontext import run_text
 
     path.write_text(run_text(run, records), encoding="utf-8")
@@ -37,12 +37,21 @@ def write_markdown(path: Path, run: Run, records: Sequence[Record], places: Sequ
     path.write_text(render(run, records, places), encoding="utf-8", errors="backslashreplace")
 
 
+def write_html(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
+    """The run as a page of its own, without history; ``python -m reports html`` has that as well."""
+    from reports.page import Page
+    from reports.renderers.html import render
+
+    path.write_text(render(Page(run, records, places)), encoding="utf-8", errors="backslashreplace")
+
+
 Writer = Callable[[Path, Run, Sequence[Record], Sequence[str]], None]
 WRITERS: dict[str, Writer] = {
     ".csv": write_csv,
     ".parquet": write_parquet,
     ".json": write_json,
     ".md": write_markdown,
+    ".html": write_html,
 }
 
 
@@ -57,10 +66,15 @@ def problem(path: Path) -> str | None:
 
 def write(path: Path, run: Run, records: Sequence[Record], places: Sequence[str] = ()) -> None:
     """Writes a report: its folder is made, and the file appears whole or not at all. Raises ``OSError``."""
+    replace_whole(path, lambda unfinished: WRITERS[path.suffix.lower()](unfinished, run, records, places))
+
+
+def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Has ``write`` make a file that takes the place of ``path`` whole, or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        WRITERS[path.suffix.lower()](unfinished, run, records, places)
+        write(unfinished)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

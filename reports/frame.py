@@ -34,7 +34,7 @@ TIME: Final = "datetime64[us, UTC]"
 _RUN = {  # column -> field of Run, unit, meaning
     "run": ("id", "", "id of the run, a UUID"),
     "started": ("started", "", "when the run started, UTC"),
-    "budget": ("budget", "", "quick, normal or long"),
+    "budget": ("budget", "", "quick, normal or long; foreign: a file of pytest-benchmark"),
     "laboratory": ("laboratory", "", "whether laboratory conditions were asked for"),
     "seed": ("seed", "1", "of weights, inputs and order"),
     "commit": ("commit", "", "git commit of the code under test"),
@@ -94,18 +94,22 @@ def _columns() -> tuple[Column, ...]:
         unit, meaning = (metric.unit, metric.meaning) if metric else _RECORD.get(name, ("", ""))
         found.append(Column(name, _DTYPE[RECORD_SCALARS.get(name, str)], unit, meaning))
     found.append(Column("machine", _DTYPE[str], "", "JSON: what must be equal for times of two runs to be comparable"))
+    found.append(Column("calibration", _DTYPE[str], "", "JSON: seconds that the machine's own small kernels took"))
     return (*found, Column("environment", _DTYPE[str], "", "JSON: machine, versions, threads of the run"))
 
 
 COLUMNS = _columns()
 """Every column of the frame, in order; ``{unit}`` in a unit stands for the row's own ``unit``."""
-DETAILS = (*RECORD_JSON, "environment")
+DETAILS = (*RECORD_JSON, "calibration", "environment")
 """The columns that hold long JSON texts."""
 
 
 def frame(pairs: Iterable[tuple[Run, Record]]) -> pd.DataFrame:
     """One row a cell with the columns of ``COLUMNS``; what is not known is ``<NA>``, and so is NaN."""
-    return _typed(COLUMNS, [_row(run, record) for run, record in pairs])
+    import pandas as pd
+
+    rows = [_row(run, record) for run, record in pairs]
+    return pd.DataFrame({column.name: _series(column, [row[column.name] for row in rows]) for column in COLUMNS})
 
 
 def from_records(run: Run, records: Iterable[Record]) -> pd.DataFrame:
@@ -136,36 +140,60 @@ def load(
     of ``COLUMNS``, in the order wanted; all without the long texts of ``DETAILS`` unless given. Raises ``ValueError``
     for a column or a time that is none, ``StoreError`` for what the database says.
     """
-    import pandas as pd
-
     from reports.store import Store  # sqlalchemy: 0.2 s
 
     known = {column.name: column for column in COLUMNS}
     if strangers := [name for name in columns or () if name not in known]:
         raise ValueError(f"there is no column {strangers[0]!r}; the columns are {', '.join(known)}")
     wanted = [known[name] for name in (columns or [name for name in known if name not in DETAILS])]
-    names = {column.name for column in wanted}
-    found = Store(store, make=False).select(
-        [name for name in (*RECORD_SCALARS, *RECORD_JSON) if name in names],
-        _of_run,
-        run=run, case=case, target=target, branch=branch, since=_utc(since), until=_utc(until),
-    )  # fmt: skip
-    parts = [_typed(wanted, rows) for rows in found]
-    return pd.concat(parts, ignore_index=True) if parts else _typed(wanted, [])
+    of_records = [column.name for column in wanted if column.name in (*RECORD_SCALARS, *RECORD_JSON)]
+    selected = Store(store, make=False).selected(
+        of_records, run=run, case=case, target=target, branch=branch, since=_utc(since), until=_utc(until)
+    )
+    with selected as (runs, parts):
+        return _joined(wanted, of_records, runs, parts)
 
 
-def _typed(wanted: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The rows with the columns' dtypes."""
+def _joined(
+    wanted: Sequence[Column], of_records: Sequence[str], runs: Mapping[int, Run], parts: Iterable[Sequence[Any]]
+) -> pd.DataFrame:
+    """The frame, run by run, of rows that begin with the number of theirs; what a run says is made once and spread."""
+    import numpy as np
+    import pandas as pd
+
+    described = [_of_run(run) for run in runs.values()]
+    once = {
+        column.name: _series(column, [row[column.name] for row in described]).array
+        for column in wanted if column.name not in of_records
+    }  # fmt: skip
+    place = {number: place for place, number in enumerate(runs)}
+    same: dict[Any, Any] = {}  # a million rows name 500 cells: equal texts become one object
+    places, frames = [np.empty(0, int)], [pd.DataFrame({column.name: _series(column, []) for column in wanted})]
+    for rows in parts:
+        numbers, *values = zip(*rows, strict=True)
+        read = dict(zip(of_records, values, strict=True))
+        where = np.array([place[number] for number in numbers])
+        columns = {}
+        for column in wanted:
+            if column.name in once:
+                columns[column.name] = pd.Series(once[column.name].take(where))
+            elif column.dtype == _DTYPE[str]:
+                columns[column.name] = _series(column, [same.setdefault(value, value) for value in read[column.name]])
+            else:
+                columns[column.name] = _series(column, read[column.name])
+        places.append(where)
+        frames.append(pd.DataFrame(columns))
+    order = np.argsort(np.concatenate(places), kind="stable")
+    return pd.concat(frames, ignore_index=True).take(order).reset_index(drop=True)
+
+
+def _series(column: Column, values: Sequence[Any]) -> pd.Series[Any]:
+    """The values with the column's dtype."""
     import pandas as pd  # 0.25 s: only where a frame is wanted, never while tests are collected
 
-    columns = {}
-    for column in wanted:
-        values = [row[column.name] for row in rows]
-        if column.dtype == TIME:
-            columns[column.name] = pd.Series(pd.to_datetime(values, utc=True, format="ISO8601")).astype(TIME)
-        else:
-            columns[column.name] = pd.Series(values, dtype=column.dtype)
-    return pd.DataFrame(columns)
+    if column.dtype == TIME:
+        return pd.Series(pd.to_datetime(values, utc=True, format="ISO8601")).astype(TIME)
+    return pd.Series(values, dtype=column.dtype)
 
 
 def _utc(time: str | datetime | None) -> str | None:
@@ -180,7 +208,11 @@ def _of_run(run: Run) -> dict[str, Any]:
     """What every row of a run has in common."""
     row = {name: getattr(run, field) for name, (field, _, _) in _RUN.items()}
     facts = {name: run.environment[name] for name in MACHINE if name in run.environment}
-    return row | {"machine": dumps(facts | {"laboratory": run.laboratory}), "environment": dumps(run.environment)}
+    return row | {
+        "machine": dumps(facts | {"laboratory": run.laboratory}),
+        "calibration": dumps(run.environment.get("calibration", {})),
+        "environment": dumps(run.environment),
+    }
 
 
 def _row(run: Run, record: Record) -> dict[str, Any]:

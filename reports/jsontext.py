@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import SCHEMA, Record, Run
+from reports.fields import misfits
 
 TAG = "__float__"
 
@@ -27,7 +28,7 @@ def dumps(value: Any) -> str:
 
 
 def loads(text: str) -> Any:
-    """The value that ``dumps`` wrote (tuples come back as lists); raises ``ValueError`` for no JSON."""
+    """The value that ``dumps`` wrote (tuples come back as lists); raises ``ValueError`` for what is no JSON."""
     return json.loads(text, object_hook=lambda found: float(found[TAG]) if set(found) == {TAG} else found)
 
 
@@ -38,25 +39,44 @@ def run_text(run: Run, records: Sequence[Record]) -> str:
 
 
 def read_run(path: Path | str) -> tuple[Run, list[Record]]:
-    """The run and the records of a file that ``--bench-report FILE.json`` wrote.
+    """The run and the records of a file that ``--bench-report FILE.json`` or ``export`` wrote.
 
     Raises ``FileError`` for a file that is missing, no such report, cut short, or of a newer schema.
     """
+    return run_of(path, read(path))
+
+
+def read(path: Path | str) -> Any:
+    """What a JSON file holds; raises ``FileError`` for one that is missing, no JSON, or cut short."""
     try:
-        found = loads(Path(path).read_text("utf-8"))
-        schema = found["paritygate"]
+        return loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _no_run(path, error) from error
+
+
+def run_of(path: Path | str, found: Any) -> tuple[Run, list[Record]]:
+    """The run and the records in what ``read`` gave of a file; raises ``FileError`` where there is none."""
+    try:
+        schema = int(found["paritygate"])
     except (ValueError, KeyError, TypeError) as error:
-        raise FileError(
-            f"{path} is not a run written by --bench-report FILE.json ({error!r}); give one that is, or write it again"
-        ) from error
+        raise _no_run(path, error) from error
     if schema > SCHEMA:
         raise FileError(f"{path} has schema {schema}, known are those up to {SCHEMA}: update paritygate")
     try:
-        return Run(**found["run"]), [Record.from_dict(row) for row in found["records"]]
+        run, records = Run(**found["run"]), [Record.from_dict(row) for row in found["records"]]
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(f"{path} holds a record that cannot be read ({error!r}); write it again") from error
+    wrong = misfits(run) + [f"{record.cell} {wrong}" for record in records for wrong in misfits(record)]
+    if wrong:
+        raise FileError(f"{path} cannot be read, it has {', '.join(wrong[:5])}; write it again")
+    return run, records
+
+
+def _no_run(path: Path | str, error: Exception) -> FileError:
+    return FileError(f"{path} is not a run ({error!r}); give a file written by python -m reports export, "
+                     "--bench-report FILE.json or --benchmark-json, or write it again")  # fmt: skip
 
 
 def _tagged(value: Any) -> Any:

@@ -9,19 +9,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.exitstatus import Exit
 from bench.hookspecs import RUN
 from bench.paths import home
+from bench.record import Verdict
 from reports import files
-from reports.places import STORE_FILE, STORE_VARIABLE
+from reports.places import STORE_FILE, STORE_VARIABLE, is_url
 
 if TYPE_CHECKING:
     from bench.record import Record, Run
+    from reports.advice import Advice
+    from reports.sections import Section
     from reports.store import Store
 
 TONES = {"good": {"green": True}, "bad": {"red": True}, "title": {"bold": True}}
@@ -41,6 +45,7 @@ class Told:
     seen: dict[str, Record] = field(default_factory=dict)  # cell -> its record
     unstored: set[str] = field(default_factory=set)  # the cells of those that are in no store
     places: list[str] = field(default_factory=list)  # lines: where records and files are
+    advice: Advice | None = None  # how the run stands to the branch of --bench-baseline
 
 
 TOLD = pytest.StashKey[Told]()
@@ -62,6 +67,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help=f"also write this run to FILE, by suffix: {' '.join(files.WRITERS)}; one file an option",
     )
+    group.addoption(
+        "--bench-baseline",
+        metavar="BRANCH_OR_RUN",
+        help="also tell how this run stands to the stored runs of that branch before it, or to one run: advice from "
+        "other days, which fails only with --bench-strict",
+    )
+    parser.addini("bench_baseline", "a branch or run to compare each run with; as --bench-baseline", default="")
     parser.addini("bench_store", "a SQLite file (relative to the rootdir) or a database URL for the records")
     parser.addini("bench_report", "files to write each run to, one a line", type="linelist", default=[])
 
@@ -108,6 +120,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     told, run = config.stash[TOLD], config.stash[RUN]
     records = _records(config, run)
     told.places[:] = [_store_line(config, run, records)]
+    told.advice = _advice(config, run)
+    if session.exitstatus == pytest.ExitCode.OK and told.advice and told.advice.bad and _strict(config):
+        session.exitstatus = Exit.REGRESSION
     for path in told.reports:
         try:
             files.write(path, run, records, told.places[:1])
@@ -128,7 +143,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     terminalreporter.section("paritygate")
     brief = config.get_verbosity() <= -2
     records = _records(config, run)
-    for line in terminal.lines(run, records, told.places, brief):
+    for line in terminal.lines(run, records, told.places, brief, _baseline(told)):
         terminalreporter.write_line(line.text, **TONES.get(line.tone, {}))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from reports.renderers import github
@@ -139,6 +154,44 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
             github.write_summary(os.environ, run, records, told.places)
 
 
+def _advice(config: pytest.Config, run: Run) -> Advice | None:
+    """How the run stands to the baseline, None without one; what prevents it is told where the records are."""
+    told, name = config.stash[TOLD], config.getoption("--bench-baseline") or config.getini("bench_baseline")
+    if not name or told.trouble:
+        return None
+    from reports.advice import advise
+    from reports.database import StoreError
+
+    try:
+        found = advise(_open(config), name, run)
+        here = found.frame["verdict"] != str(Verdict.MISSING)  # what was not selected is not lost
+        return replace(found, frame=found.frame[here])
+    except StoreError as error:
+        told.places.append(f"baseline: nothing was compared: {error}")
+        return None
+
+
+def _strict(config: pytest.Config) -> bool:
+    """Whether ``--bench-strict`` holds; a session without bench.plugin has no such option."""
+    try:
+        return bool(config.getoption("--bench-strict", default=False) or config.getini("bench_strict"))
+    except (KeyError, ValueError):
+        return False
+
+
+def _baseline(told: Told) -> list[Section]:
+    """What the terminal tells of the advice: what is not simply the same, and how many are."""
+    if told.advice is None:
+        return []
+    from reports.renderers.advice import CONFIRM, line
+    from reports.sections import Item, Section
+
+    rows = told.advice.rows
+    items = [Item(line(row)) for row in rows if row["verdict"] != Verdict.SAME]
+    items.append(Item(f"{sum(row['verdict'] == Verdict.SAME for row in rows)} of {len(rows)} cells same. {CONFIRM}"))
+    return [Section(told.advice.title, tuple(items), bad=told.advice.bad)]
+
+
 def _store_url(config: pytest.Config) -> str | None:
     """The store's URL or absolute path, None for the default; raises ``UsageError`` where it cannot be."""
     for source, value, base in (
@@ -146,7 +199,7 @@ def _store_url(config: pytest.Config) -> str | None:
         (STORE_VARIABLE, os.environ.get(STORE_VARIABLE), config.invocation_params.dir),
         ("ini bench_store", config.getini("bench_store"), config.rootpath),
     ):
-        if value and "://" in value:
+        if value and is_url(value):
             return str(value)
         if value:
             path = Path(base, value).absolute()

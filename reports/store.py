@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from bench.record import Record, Run
 from reports.database import Database, StoreError
@@ -18,6 +20,8 @@ from reports.schema import RECORDS, RUNS, SAMPLES
 
 COMMIT_CHARACTERS = 7  # as git abbreviates; fewer may be a branch's name
 PART = 20_000  # rows that are fetched at once
+# by dialect: SQLAlchemy's own knows no ON CONFLICT
+INSERT: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class Store:
@@ -34,21 +38,23 @@ class Store:
 
     def write_runs(self, runs: Iterable[tuple[Run, Iterable[Record]]]) -> None:
         """Stores whole runs, all of them in one transaction; cells that are there already are replaced."""
+        # The oldest first, and each run before its records: who locks rows in one order waits in no circle.
+        ordered = sorted(runs, key=lambda pair: (pair[0].started, pair[0].id))
         with self._database.writing() as connection:
-            for run, records in runs:
-                _upsert(connection, RUNS, {"id": run.id}, _row(run, RUN_SCALARS, RUN_JSON))
-                for record in records:
-                    _put(connection, run, record)
+            for run, records in ordered:
+                _upsert(connection, RUNS, ["id"], [_row(run, RUN_SCALARS, RUN_JSON)])
+                _put(connection, clean(run.id), records)
 
     def remove(self, run_ids: Sequence[str]) -> None:
         """Removes runs with all their records and samples, in one transaction; raises where one is not there."""
         with self._database.writing() as connection:
-            for run_id in run_ids:
+            for run_id in map(clean, run_ids):
+                if connection.scalar(sa.select(RUNS.c.number).where(RUNS.c.id == run_id).with_for_update()) is None:
+                    raise StoreError(f"{self.name} has no run {run_id!r}; nothing was removed")
                 numbers = sa.select(RECORDS.c.number).where(RECORDS.c.run_id == run_id)
                 connection.execute(SAMPLES.delete().where(SAMPLES.c.record_number.in_(numbers)))
                 connection.execute(RECORDS.delete().where(RECORDS.c.run_id == run_id))
-                if not connection.execute(RUNS.delete().where(RUNS.c.id == run_id)).rowcount:
-                    raise StoreError(f"{self.name} has no run {run_id!r}; nothing was removed")
+                connection.execute(RUNS.delete().where(RUNS.c.id == run_id))
 
     def runs(self) -> list[Run]:
         """All runs, the oldest first."""
@@ -59,7 +65,7 @@ class Store:
     def run(self, run_id: str) -> Run:
         """The run with that id; raises ``StoreError`` where there is none."""
         with self._database.reading() as connection:
-            row = connection.execute(sa.select(RUNS).where(RUNS.c.id == run_id)).mappings().first()
+            row = connection.execute(sa.select(RUNS).where(RUNS.c.id == clean(run_id))).mappings().first()
         if row is None:
             raise StoreError(f"{self.name} has no run {run_id!r}")
         return _run(row)
@@ -101,14 +107,14 @@ class Store:
         wanted = sa.select(RECORDS, *(SAMPLES.c[name] for name in BULK if samples))
         if samples:
             wanted = wanted.join(SAMPLES, SAMPLES.c.record_number == RECORDS.c.number, isouter=True)
-        wanted = wanted.where(RECORDS.c.run_id == run_id).order_by(RECORDS.c.number)
+        wanted = wanted.where(RECORDS.c.run_id == clean(run_id)).order_by(RECORDS.c.number)
         with self._database.reading() as connection:
             return [_record(row) for row in connection.execute(wanted).mappings()]
 
-    def select(
+    @contextmanager
+    def selected(
         self,
         of_record: Sequence[str],
-        of_run: Callable[[Run], Mapping[str, Any]],
         *,
         run: str | None = None,
         case: str = "*",
@@ -116,32 +122,29 @@ class Store:
         branch: str | None = None,
         since: str | None = None,
         until: str | None = None,
-    ) -> Iterator[list[dict[str, Any]]]:
-        """Rows in parts of ``PART``, as name -> value: those fields of a record, and what ``of_run`` says of its run.
+    ) -> Iterator[tuple[dict[int, Run], Iterator[Sequence[Sequence[Any]]]]]:
+        """The selected runs by their number, the oldest first; and parts of ``PART`` rows, as they were first written.
 
-        ``of_run`` is asked once a run. The others as in ``reports.frame.load``, times as the store has them.
+        A row is the number of its run and those fields of a record: what a run says of all its cells is not repeated.
+        The filters are those of ``reports.frame.load``, times as the store has them.
         """
         described = sa.and_(
-            sa.true() if run is None else RUNS.c.id == run,
-            sa.true() if branch is None else RUNS.c.branch == branch,
+            sa.true() if run is None else RUNS.c.id == clean(run),
+            sa.true() if branch is None else RUNS.c.branch == clean(branch),
             sa.true() if since is None else RUNS.c.started >= since,
             sa.true() if until is None else RUNS.c.started < until,
         )
         targeted = RECORDS.c.device + "-" + RECORDS.c.backend + "-" + RECORDS.c.dtype
-        rows = (
-            sa.select(RECORDS.c.run_id.label("_run"), *(RECORDS.c[name] for name in of_record))
-            .join(RUNS, RUNS.c.id == RECORDS.c.run_id)
-            .where(described)
-            .order_by(RUNS.c.started, RUNS.c.number, RECORDS.c.number)
-        )
         with self._database.reading() as connection:
-            rows = rows.where(_matching(connection, RECORDS.c.case, case), _matching(connection, targeted, target))
-            runs = {
-                row["id"]: dict(of_run(_run(row)))
-                for row in connection.execute(sa.select(RUNS).where(described)).mappings()
-            }
-            for part in connection.execution_options(yield_per=PART).execute(rows).mappings().partitions():
-                yield [runs[row["_run"]] | dict(row) for row in part]
+            found = connection.execute(sa.select(RUNS).where(described).order_by(RUNS.c.started, RUNS.c.number))
+            runs = {row["number"]: _run(row) for row in found.mappings()}
+            rows = (
+                sa.select(RUNS.c.number, *(RECORDS.c[name] for name in of_record))
+                .join_from(RUNS, RECORDS, RUNS.c.id == RECORDS.c.run_id)
+                .where(described, _matching(connection, RECORDS.c.case, case), _matching(connection, targeted, target))
+                .order_by(RECORDS.c.number)  # as they lie there: to sort a million takes longer than to read them
+            )
+            yield runs, connection.execution_options(yield_per=PART).execute(rows).partitions()
 
 
 def _matching(connection: sa.Connection, column: sa.ColumnElement[str], pattern: str) -> sa.ColumnElement[bool]:
@@ -152,31 +155,49 @@ def _matching(connection: sa.Connection, column: sa.ColumnElement[str], pattern:
     return column.in_([value for value in values if fnmatchcase(value, pattern)])
 
 
-def _upsert(connection: sa.Connection, table: sa.Table, key: dict[str, Any], row: dict[str, Any]) -> int:
-    """Inserts the row or updates the one with that key; returns its primary key."""
-    (primary,) = table.primary_key.columns
-    same = sa.and_(*(table.c[name] == value for name, value in key.items()))
-    number = connection.scalar(sa.select(primary).where(same))
-    if number is None:
-        connection.execute(table.insert().values(row))
-        number = connection.scalar(sa.select(primary).where(same))
-    else:
-        connection.execute(table.update().where(same).values(row))
-    assert number is not None  # it was there, or has just been inserted
-    return int(number)
+def _upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+    returning: Sequence[str] = (),
+) -> list[Any]:
+    """Inserts rows, or updates those whose key is there; gives what is asked for of each, in any order.
+
+    One statement, because between a look and an insert another process may insert the same.
+    """
+    insert = INSERT[connection.dialect.name](table)
+    others = {name: insert.excluded[name] for name in rows[0] if name not in key}
+    statement = insert.on_conflict_do_update(index_elements=key, set_=others)
+    if not returning:
+        connection.execute(statement, rows)
+        return []
+    return list(connection.execute(statement.returning(*(table.c[name] for name in returning)), rows))
 
 
-def _put(connection: sa.Connection, run: Run, record: Record) -> None:
-    row = _row(record, RECORD_SCALARS, RECORD_JSON) | {"run_id": run.id, "nan_fields": dumps(_nans(record))}
-    number = _upsert(connection, RECORDS, {"run_id": run.id, "cell": row["cell"]}, row)
-    bulk = {"record_number": number} | {name: dumps(getattr(record, name)) for name in BULK}
-    _upsert(connection, SAMPLES, {"record_number": number}, bulk)
+def _put(connection: sa.Connection, run_id: str, records: Iterable[Record]) -> None:
+    """Writes the records of a run; of two records of one cell the later one."""
+    cells = {clean(record.cell): record for record in records}
+    if not cells:
+        return
+    rows = [
+        _row(record, RECORD_SCALARS, RECORD_JSON) | {"run_id": run_id, "nan_fields": dumps(_nans(record))}
+        for record in cells.values()
+    ]
+    numbers = _upsert(connection, RECORDS, ["run_id", "cell"], rows, returning=["cell", "number"])
+    bulk = [
+        {"record_number": number} | {name: dumps(getattr(cells[cell], name)) for name in BULK}
+        for cell, number in numbers
+    ]
+    _upsert(connection, SAMPLES, ["record_number"], bulk)
 
 
 def _row(thing: Run | Record, scalars: dict[str, type], jsons: tuple[str, ...]) -> dict[str, Any]:
+    """What is stored of a run or a record; NaN as NULL, which SQLite makes of it anyway."""
     values = {name: getattr(thing, name) for name in scalars}
     texts = {name: clean(value) for name, value in values.items() if isinstance(value, str)}
-    return values | texts | {name: dumps(getattr(thing, name)) for name in jsons}
+    unknown = {name: None for name, value in values.items() if isinstance(value, float) and math.isnan(value)}
+    return values | texts | unknown | {name: dumps(getattr(thing, name)) for name in jsons}
 
 
 def _nans(record: Record) -> list[str]:

@@ -19,7 +19,7 @@ import pytest
 
 from reports.store import Store  # here: pytester forgets what a test imports, which sqlalchemy does not survive
 
-pytest_plugins = ["pytester", "tests.rig"]
+pytest_plugins = ["pytester", "tests.rig", "tests.postgresql"]
 
 ROOT = Path(__file__).resolve().parents[1]
 EAGER = "cpu-eager-fp32"  # the quickest target there is

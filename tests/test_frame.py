@@ -127,7 +127,7 @@ def test_a_column_and_a_time_that_are_none_are_refused(history):
 
 def test_the_package_gives_its_functions_when_they_are_asked_for(history):
     assert len(reports.load(history)) == 12
-    with pytest.raises(AttributeError, match="it has compare, load"):
+    with pytest.raises(AttributeError, match="it has changepoints, compare, load"):
         _ = reports.nothing
 
 

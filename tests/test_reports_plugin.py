@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from bench.record import SCHEMA
 from reports.jsontext import read_run
 from reports.store import Store
+from tests.postgresql import ENCODED, PASSWORD, name_of
 
 pytest_plugins = ["pytester"]
 
@@ -241,3 +243,94 @@ def test_importing_is_light(module: str):
     code = f"import {module}, sys; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"pandas", "sqlalchemy", "pyarrow", "numpy", "torch"} & set(out.stdout.split())
+
+
+def secrets_in(result: pytest.RunResult) -> list[str]:
+    said = result.stdout.str() + result.stderr.str()
+    return [secret for secret in (PASSWORD, ENCODED, "hunter2") if secret in said]
+
+
+def test_a_database_on_a_server_is_written_and_its_password_never_told(project, database: str, monkeypatch):
+    monkeypatch.setenv("PARITYGATE_STORE", database)
+    result = run(project, "-v", "-n", "2")  # two that write at once
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f"records: postgresql+psycopg://tester:[*][*][*]@127.0.0.1:*/store*, run {RUN.id}"])
+    found = Store(database).records(RUN.id, samples=True)
+    assert sorted(record.cell for record in found) == sorted(record.cell for record in RECORDS)
+    assert secrets_in(result) == []
+
+
+def test_a_server_that_is_away_is_told_before_anything_is_measured(project: pytest.Pytester, postgresql):
+    result = run(project, "--bench-store", f"postgresql://tester:{ENCODED}@127.0.0.1:1/runs")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--bench-store: store postgresql+psycopg://tester:[*][*][*]@127.0.0.1:1/runs: *"])
+    assert secrets_in(result) == []
+
+
+def test_a_database_that_goes_away_half_way_costs_nothing(project: pytest.Pytester, database: str, postgresql):
+    project.makepyfile(
+        test_suite=SUITE
+        + f"""
+    if record is __import__('conftest').RECORDS[3]:
+        import psycopg
+        with psycopg.connect({postgresql.url().replace("+psycopg", "")!r}, autocommit=True) as connection:
+            connection.execute("ALTER DATABASE {name_of(database)} ALLOW_CONNECTIONS false")
+"""
+    )
+    result = run(project, "--bench-store", database, "--bench-report", "r.json")
+    postgresql.execute(f"ALTER DATABASE {name_of(database)} ALLOW_CONNECTIONS true")
+    assert result.ret == 0
+    assert result.stdout.str().count("stay in memory") == 1
+    assert len(read_run(project.path / "r.json")[1]) == len(RECORDS)
+    assert secrets_in(result) == []
+
+
+@pytest.fixture(name="past")
+def _past(project: pytest.Pytester):
+    """Writes ten runs of main before this one, in which every cell took that share of its time."""
+
+    def write(share: float) -> None:
+        store = Store(project.path / ".paritygate" / "store.sqlite")
+        for day in range(1, 11):
+            earlier = replace(RUN, id=f"earlier-{day}", started=f"2026-01-{day:02}T00:00:00+00:00", branch="main")
+            timed = [replace(r, latency_p50=r.latency_p50 * share * (1 + day * 1e-4)) for r in RECORDS if r.latency_p50]
+            store.write_runs([(earlier, timed)])
+
+    return write
+
+
+STRICT = """
+def pytest_addoption(parser):
+    parser.addoption("--bench-strict", action="store_true")
+    parser.addini("bench_strict", "", type="bool", default=False)
+"""
+
+
+@pytest.mark.parametrize(("share", "arguments", "status"), [
+    (1.0, ["--bench-strict"], 0), (0.8, [], 0), (0.8, ["--bench-strict"], 11),
+])  # fmt: skip
+def test_a_baseline_advises_and_fails_only_when_strict(project: pytest.Pytester, past, share, arguments, status):
+    timed = CONFTEST.replace('"record", RECORDS', '"record", [r for r in RECORDS if r.latency_p50]')
+    project.makeconftest(timed + SPECS + STRICT)
+    past(share)
+    result = run(project, "--bench-baseline", "main", *arguments)
+
+    assert result.ret == status
+    out = result.stdout.str()
+    assert f"run {RUN.id[:8]} against 10 runs of main" in out
+    assert ("regressed      +24.9%" in out) is (share < 1)
+    assert "`pytest bench --bench-against` decides" in " ".join(out.split())
+
+
+def test_a_baseline_that_is_not_there_is_told(project: pytest.Pytester):
+    result = run(project, "--bench-baseline", "nowhere")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["baseline: nothing was compared: *has no run 'nowhere'*"])
+
+
+def test_the_ini_twin_names_a_baseline(project: pytest.Pytester, past):
+    past(1.0)
+    project.makeini("[pytest]\nbench_baseline = main\n")
+
+    assert "against 10 runs of main" in run(project).stdout.str()

@@ -40,13 +40,13 @@ def _lines(run: Run, records: Sequence[Record], places: Sequence[str]) -> Iterat
             yield from ("", f"### {section.title.capitalize()}", "", *_items(section))
     tables = sorted(groups(records), key=_worst_first)
     if tables:
-        yield from _folded(f"Table: {len(tables)} groups", _tables(tables))
+        yield from folded(f"Table: {len(tables)} groups", _tables(tables))
     fine = [f"- {escape(case)}: {escape(line)}" for case, line in parity_only(records).items()]
     if fine:
-        yield from _folded("Checked, not timed", fine)
+        yield from folded("Checked, not timed", fine)
     for section in found:
         if not section.bad:
-            yield from _folded(f"{section.title.capitalize()} ({len(section.items)})", _items(section))
+            yield from folded(f"{section.title.capitalize()} ({len(section.items)})", _items(section))
     yield ""
     yield "<br>".join(f"<sub>{escape(line)}</sub>" for line in (headline(run), *places))
 
@@ -90,6 +90,7 @@ def _short(note: str) -> str:
     return note if len(note) <= NOTE_LENGTH else note[: NOTE_LENGTH - 1] + "…"
 
 
-def _folded(title: str, inside: Iterator[str] | list[str]) -> Iterator[str]:
+def folded(title: str, inside: Iterator[str] | list[str]) -> Iterator[str]:
+    """Lines that are shown when their title is clicked."""
     # GitHub reads Markdown inside <details> only after an empty line
     yield from ("", f"<details><summary>{escape(title)}</summary>", "", *inside, "", "</details>")

@@ -27,12 +27,18 @@ def render(run: Run, records: Sequence[Record], places: Sequence[str] = ()) -> s
     return "\n".join(line.text for line in lines(run, records, places)) + "\n"
 
 
-def lines(run: Run, records: Sequence[Record], places: Sequence[str] = (), brief: bool = False) -> Iterator[Line]:
-    """The run line by line; ``brief`` leaves out every section that is not about something bad."""
+def lines(
+    run: Run,
+    records: Sequence[Record],
+    places: Sequence[str] = (),
+    brief: bool = False,
+    further: Sequence[Section] = (),
+) -> Iterator[Line]:
+    """The run line by line, ``further`` sections after its own; ``brief`` leaves out those about nothing bad."""
     yield from _wrapped(headline(run))
     yield Line("")
     yield from _table(groups(records), parity_only(records))
-    for section in sections(run, records):
+    for section in (*sections(run, records), *further):
         if section.bad or not brief:
             yield from _section(section)
     yield from _wrapped(summary(run, records), "good" if passed(records) else "bad")

@@ -1,0 +1,63 @@
+"""Draws how long cells took from run to run, in the terminal or as PNG or SVG, and tells their change points."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from reports import text
+from reports.commands import opened
+
+EXAMPLES = (
+    "python -m reports trend bert_mini-b8_s64-cpu-eager-fp32",
+    'python -m reports trend "bert_*" --branch main -o trend.svg',
+)
+MOST = 12  # cells in one drawing
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument("cell", metavar="CELL", help="a cell's id, or a pattern with * and ?")
+    parser.add_argument("--branch", help="of this branch only")
+    parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="a .png or .svg file instead")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Draws a plot a cell and machine; one change point a line below it."""
+    from fnmatch import fnmatchcase
+
+    from reports import drawing
+    from reports.changes import histories, of_histories
+    from reports.frame import load
+    from reports.jsontext import FileError
+    from reports.page import HISTORY
+
+    if parsed.output and parsed.output.suffix.lower() not in drawing.SUFFIXES:
+        raise FileError(f"{parsed.output} must end in {' or '.join(drawing.SUFFIXES)}")
+    store = opened(parsed)
+    case = parsed.cell.partition("-")[0]  # a star may stand for dashes as well, so only a plain name selects in SQL
+    plain = not set("*?[") & set(case)
+    frame = load(store.url, case=case if plain else "*", branch=parsed.branch, columns=HISTORY)
+    series = [one for one in histories(frame) if fnmatchcase(str(one["cell"].iloc[0]), parsed.cell)]
+    if not series:
+        branch = f" on branch {parsed.branch}" if parsed.branch else ""
+        raise FileError(
+            f"{store.name} has no time of a cell {parsed.cell!r}{branch}; `python -m reports show` lists them"
+        )
+    if len(series) > MOST:
+        raise FileError(f"{parsed.cell!r} means {len(series)} cells, a drawing takes {MOST}; give more of the id")
+    changes = of_histories(series)
+    if parsed.output:
+        drawing.write(parsed.output, series, changes)
+        print(parsed.output)
+    else:
+        print(drawing.terminal(series, changes))
+    for change in changes.to_dict("records"):
+        word = "slower" if change["effect"] > 0 else "faster"
+        told = (
+            f"{change['cell']} is {change['effect']:+.1%} ({change['low']:+.1%} to {change['high']:+.1%}) {word} since "
+        )
+        within = f"within {text.counted(change['commits'], 'commit')}" if change["commits"] else "no commit between"
+        told += f"{change['started']:%Y-%m-%d %H:%M}, {within}"
+        print(text.printable(told) + (f"\n  {change['confirm']}" if change["confirm"] else ""))
+    return 0

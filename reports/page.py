@@ -1,0 +1,75 @@
+"""Page: everything that one HTML report tells, as values; gathered from a store, or of a single run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench.record import Record, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reports.advice import Advice
+    from reports.store import Store
+
+HISTORY = ("run", "started", "commit", "branch", "cell", "latency_p50", "machine")
+"""The columns of the trends: few, since there may be a million rows."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One run with its history, where there is one. ``changes`` has the columns of ``reports.changepoints``."""
+
+    run: Run
+    records: Sequence[Record]
+    places: Sequence[str] = ()  # lines: where the records are
+    advice: Advice | None = None
+    branch: str = ""  # the branch of the trends, "" for all
+    trends: Sequence[pd.DataFrame] = field(default=())  # a frame a cell and machine, the oldest run first
+    changes: pd.DataFrame | None = None
+
+
+def of_store(
+    store: Store,
+    name: str = "latest",
+    against: str | None = None,
+    branch: str | None = None,
+    runs: Collection[str] | None = None,
+) -> Page:
+    """The page of a run, named as for ``Store.find``.
+
+    It is compared with ``against``, a branch or a run, and the trends are those of ``branch`` up to the run; both are
+    the branch with the most runs unless given. ``runs``: the ids that the trends may hold, all unless given. Raises
+    ``StoreError`` where there is no such run or branch.
+    """
+    import pandas as pd
+
+    from reports.advice import advise
+    from reports.changes import histories, of_histories
+    from reports.database import StoreError
+    from reports.frame import load
+
+    run, branches = store.find(name), [known.branch for known in store.runs() if known.branch]
+    if branch and branch not in branches:
+        raise StoreError(f"{store.name} has no run of branch {branch!r}; it has {', '.join(dict.fromkeys(branches))}")
+    if runs is None and branch is None:
+        branch = max(reversed(list(dict.fromkeys(branches))), key=branches.count, default=None)
+    history = load(store.url, branch=branch, columns=HISTORY)
+    history = history[history["started"] <= pd.Timestamp(run.started)]
+    trends = list(histories(history if runs is None else history[history["run"].isin(runs)]))
+    compared = against or branch
+    advice = advise(store, compared, run) if compared else None
+    records, place = store.records(run.id, samples=True), f"records: {store.name}, run {run.id}"
+    return Page(run, records, [place], advice, branch or "", trends, of_histories(trends))
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(fact, before, after) where two environments differ; what a run itself came to is no fact of it."""
+    names = sorted({*before, *after} - {"gate", "total_seconds", "started_at", "load_at_start", "calibration"})
+    return [
+        (name, str(before.get(name, "")), str(after.get(name, "")))
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
