@@ -49,15 +49,16 @@ class Advice:
         return f"run {self.head.id[:8]} against {text.counted(len(self.runs), 'run')} of {self.against}"
 
 
-def advise(store: Store, against: str, head: Run) -> Advice:
+def advise(store: Store, against: str, head: Run, history: pd.DataFrame | None = None) -> Advice:
     """How a stored run stands to the runs of a branch before it, or to one run, named as for ``Store.find``.
 
-    Raises ``StoreError`` where there is no such run.
+    ``history`` are the records of that branch, for who has loaded them. Raises ``StoreError`` where there is no such
+    run.
     """
     runs = store.runs()
     if any(run.branch == against for run in runs):
         base = [run for run in runs if run.branch == against and run.started <= head.started and run.id != head.id]
-        history = load(store.url, branch=against, columns=NEEDED)
+        history = load(store.url, branch=against, columns=NEEDED) if history is None else history
     else:
         base = [store.find(against)]
         history = load(store.url, run=base[0].id, columns=NEEDED)

@@ -34,7 +34,7 @@ def changepoints(frame: pd.DataFrame) -> pd.DataFrame:
     became slower (negative: faster), ``low`` to ``high`` its 95 % interval; ``run``, ``started`` and ``commit`` are of
     the first run of the new level. ``before`` to ``latest`` are the commits between which the cause lies with 95 %,
     ``commits`` how many of the runs' commits that leaves; ``confirm`` is the command that measures these two side by
-    side. ``p`` is the share of permuted series that show as much. Raises ``KeyError`` for a missing column.
+    side. ``p`` is the share of series of such noise that show as much. Raises ``KeyError`` for a missing column.
     """
     if strangers := [name for name in NEEDED if name not in frame]:
         raise KeyError(f"change points need the column {strangers[0]!r}: load(store, columns={list(NEEDED)})")

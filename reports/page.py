@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from reports.advice import Advice
     from reports.store import Store
 
-HISTORY = ("run", "started", "commit", "branch", "cell", "latency_p50", "machine")
-"""The columns of the trends: few, since there may be a million rows."""
+HISTORY = ("run", "started", "commit", "branch", "cell", "status", "reason", "latency_p50", "machine", "calibration")
+"""The columns of trends and comparison: few, since there may be a million rows."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ def of_store(
     if runs is None and branch is None:
         branch = max(reversed(list(dict.fromkeys(branches))), key=branches.count, default=None)
     history = load(store.url, branch=branch, columns=HISTORY)
+    compared = against or branch
+    advice = advise(store, compared, run, history if compared == branch else None) if compared else None
     history = history[history["started"] <= pd.Timestamp(run.started)]
     trends = list(histories(history if runs is None else history[history["run"].isin(runs)]))
-    compared = against or branch
-    advice = advise(store, compared, run) if compared else None
     records, place = store.records(run.id, samples=True), f"records: {store.name}, run {run.id}"
     return Page(run, records, [place], advice, branch or "", trends, of_histories(trends))
 

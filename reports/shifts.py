@@ -1,11 +1,10 @@
 """Level shifts of one series: where they are, how large, and where else they may be. Pure, over arrays.
 
-Proposed by the best segmentation into levels (ruptures), decided against noise of the same memory: for each proposal,
-how often does noise without any shift show such a contrast anywhere? The noise is an AR(1) process whose memory and
-innovations are those of the series around its levels (a sieve bootstrap, Buehlmann 1997, Bernoulli 3:123). Permuted
-blocks, which were measured first, called 12 % of clean AR(1) series changed: what is fitted away as a level is missing
-from the blocks, so that they never show what chance does. A level of the last six runs is tested apart from older ones:
-there are few such levels and many old ones, so that the new one is found sooner.
+Proposed by the best segmentation into levels (ruptures), decided against noise of the same memory: how often does an
+AR(1) process without any shift, whose memory is that of the series around its levels, show such a contrast anywhere?
+Permuted blocks of the series itself, which were measured first, called 12 % of clean AR(1) series changed: what is
+fitted away as a level is missing from the blocks, so that they never show what chance does. A level of the last six
+runs is tested apart from older ones: there are few such levels and many old ones, so that the new one is found sooner.
 """
 
 from __future__ import annotations
@@ -34,9 +33,10 @@ MEDIAN_TAKES = 1.2  # the running median of five follows the noise: of white noi
 PENALTY = 2.0  # of the proposals, in variances x ln(n): liberal, the simulated noise decides
 SIDES = (3, 5, 10, 20, 40, 80, 160)  # values left and right of a split that are compared
 NEWEST, HISTORY = 6, 20  # values: a level that is no longer is new, if as many as the second were before
-ALPHA_NEW, ALPHA_OLD = 0.005, 0.003  # of a whole series; what it comes to: bench/evidence/changepoints.py
+ALPHA_NEW, ALPHA_OLD = 0.003, 0.002  # of a whole series; what it comes to: bench/evidence/changepoints.py
 HOPELESS_NEW, HOPELESS_OLD = 2.5, 3.5  # spreads: no simulation of noise has had a threshold below
-SERIES, PART = 999, 111  # of noise, in parts: most proposals are refuted by the first
+SERIES = 1999  # of simulated noise
+LENGTHS, MEMORIES = (20, 30, 40, 50, 65, 80, 100, 125, 160, 200), 0.05  # noise is simulated for these, rounded up
 SETTLING = 50  # values that a simulated series forgets its start in
 WITH_TREND = 20  # values from which on a drift is told from a step; in fewer it is none
 LOCATION = 7.35  # twice the loss of log-likelihood that a place may have, 95 % (Hansen 2000, Econometrica 68:575)
@@ -48,7 +48,7 @@ class Shift:
     """One level shift: ``position`` is the first index of the new level, ``first`` to ``last`` where else it may be.
 
     ``step``, ``low`` and ``high``: the height and its 95 % interval, in units of the series. ``p``: the share of
-    permuted series that show as much anywhere.
+    series of such noise that show as much anywhere.
     """
 
     position: int
@@ -60,8 +60,8 @@ class Shift:
     p: float
 
 
-def find(series: ArrayLike, seed: int = 0) -> list[Shift]:
-    """The level shifts of a series, by position; the same for the same series and seed.
+def find(series: ArrayLike) -> list[Shift]:
+    """The level shifts of a series, by position.
 
     A series of fewer than ``2 * SEGMENT`` values has none. Raises ``ValueError`` for what is not finite.
     """
@@ -73,7 +73,7 @@ def find(series: ArrayLike, seed: int = 0) -> list[Shift]:
     values, scale = _without_spikes(raw)
     places = _proposed(values / scale)
     while places:
-        noise = _Noise(values, places, seed)
+        noise = _Noise(values, places)
         splits = [_Split(values, noise, *window) for window in _windows(places, len(values))]
         splits.sort(key=lambda split: split.strength - split.hopeless)
         failed = next((split for split in splits if split.strength < split.hopeless or split.p > split.alpha), None)
@@ -102,15 +102,9 @@ class _Split:
 
     @property
     def p(self) -> float:
-        """The share of simulated series that show as much, the found one counted; of a part of them if it is large."""
-        exceeding, seen = 1, 1
-        for part in range(SERIES // PART):
-            largest = self._noise.largest(part, self.new)
-            exceeding += int(np.count_nonzero(largest >= self.strength))
-            seen += len(largest)
-            if exceeding > self.alpha * (1 + SERIES):
-                break
-        return exceeding / seen
+        """The share of simulated series that show as much, the found one counted."""
+        largest = self._noise.largest(self.new)
+        return float(1 + len(largest) - np.searchsorted(largest, self.strength)) / (1 + len(largest))
 
     def shift(self) -> Shift:
         """The shift with its intervals, from the widest sides between the neighbours."""
@@ -131,52 +125,47 @@ class _Split:
 
 
 class _Noise:
-    """What is left around the levels, as an AR(1) process; simulated without any level."""
+    """What is left around the levels, as an AR(1) process."""
 
-    def __init__(self, values: Array, places: Sequence[int], seed: int) -> None:
+    def __init__(self, values: Array, places: Sequence[int]) -> None:
         rest = _around(values, places)
-        n, levels = len(rest), len(places) + 1
+        self._n, levels = len(rest), len(places) + 1
         memory = float(rest[1:] @ rest[:-1]) / (float(rest @ rest) or 1.0)
-        memory += (2 + 4 * memory) * levels / n  # what fitting a mean and a slope to each level takes from it
+        memory += (2 + 4 * memory) * levels / self._n  # what fitting a mean and a slope to each level takes from it
         self._memory = min(max(memory, 0.0), 0.9)
-        self._innovations = rest[1:] - self._memory * rest[:-1]
         # A chosen place takes more than one degree of freedom: as much as the penalty that it had to be worth.
-        free = max(n - 2 - (levels - 1) * (1 + PENALTY * np.log(n)), 1.0)
-        self._innovations *= np.sqrt(n / free)
-        rare = ALPHA_OLD / (2 * n)  # few values may look calmer than they are: Student's tail over the normal one
-        self._innovations *= float(stats.t.isf(rare, free)) / float(stats.norm.isf(rare))
-        self._n, self._seed = n, seed
-        deviation = float(self._innovations.std()) / np.sqrt(1 - self._memory**2)
-        self._covariance = deviation**2 * toeplitz(self._memory ** np.arange(n))
-        self._spreads: dict[tuple[int, int], float] = {}
-        self._largest: dict[tuple[int, bool], Array] = {}
+        free = max(self._n - 2 - (levels - 1) * (1 + PENALTY * np.log(self._n)), 1.0)
+        rare = ALPHA_OLD / (2 * self._n)  # few values may look calmer than they are: Student's tail over the normal one
+        tail = float(stats.t.isf(rare, free)) / float(stats.norm.isf(rare))
+        self._deviation = float(np.sqrt(rest @ rest / free)) * tail or 1e-300
 
     def spread(self, sides: tuple[int, int]) -> float:
         """The standard deviation of that contrast."""
-        if sides not in self._spreads:
-            weights = _contrast(*sides).weights
-            covariance = self._covariance[: len(weights), : len(weights)]
-            self._spreads[sides] = float(np.sqrt(weights @ covariance @ weights)) or 1e-300
-        return self._spreads[sides]
+        return self._deviation * _spread(*sides, self._memory)
 
-    def largest(self, part: int, new: bool) -> Array:
-        """The largest contrast, in its spread, of old or of new levels in each simulated series of that part."""
-        if (part, new) not in self._largest:
-            series = self._simulated(part)
-            largest = np.zeros(PART)
-            for left, right in _pairs(self._n, new):
-                places = _everywhere(self._n, left, right)
-                found = np.abs((places[-1:] if new else places) @ series).max(axis=0)
-                np.maximum(largest, found / self.spread((left, right)), out=largest)
-            self._largest[part, new] = largest
-        return self._largest[part, new]
+    def largest(self, new: bool) -> Array:
+        """The largest contrast, in its spread, of old or of new levels in each simulated series, in order."""
+        n = next((length for length in LENGTHS if length >= self._n), -(-self._n // 100) * 100)
+        return _largest(n, round(np.ceil(self._memory / MEMORIES) * MEMORIES, 2), new)
 
-    def _simulated(self, part: int) -> Array:
-        """Series of this noise as columns."""
-        draw = np.random.default_rng([self._seed, part])
-        chance = draw.choice(self._innovations, (self._n + SETTLING, PART))
-        series: Array = lfilter([1.0], [1.0, -self._memory], chance, axis=0)[SETTLING:]
-        return series
+
+@lru_cache(maxsize=512)
+def _largest(n: int, memory: float, new: bool) -> Array:
+    chance = np.random.default_rng([n, int(new)]).standard_normal((n + SETTLING, SERIES)) * np.sqrt(1 - memory**2)
+    series = lfilter([1.0], [1.0, -memory], chance, axis=0)[SETTLING:]
+    largest = np.zeros(SERIES)
+    for left, right in _pairs(n, new):
+        places = _everywhere(n, left, right)
+        found = np.abs((places[-1:] if new else places) @ series).max(axis=0)
+        np.maximum(largest, found / _spread(left, right, memory), out=largest)
+    return np.sort(largest)
+
+
+@lru_cache(maxsize=65536)
+def _spread(left: int, right: int, memory: float) -> float:
+    """The standard deviation of a contrast of AR(1) noise of variance 1."""
+    weights = _contrast(left, right).weights
+    return float(np.sqrt(weights @ toeplitz(memory ** np.arange(len(weights))) @ weights))
 
 
 def _windows(places: Sequence[int], n: int) -> Iterator[tuple[int, int, int]]:

@@ -16,14 +16,11 @@ from reports.urls import shown
 
 READING: Mapping[str, Any] = {}  # a transaction sees one state of the file by itself
 APART = "give a file of its own"
-OLDEST = (3, 35)  # knows RETURNING
 
 
 def engine(url: sa.URL, make: bool) -> sa.Engine:
     """The engine for a file, which with ``make`` need not exist; raises ``StoreError`` where it cannot be a store."""
     name = shown(url)
-    if sqlite3.sqlite_version_info < OLDEST:
-        raise StoreError(f"SQLite 3.35 or newer is needed, this Python has {sqlite3.sqlite_version}: take another one")
     if not url.database or url.database == ":memory:":
         raise StoreError("a store in memory keeps nothing; give the path of a file")
     path = Path(url.database)

@@ -155,28 +155,18 @@ def _matching(connection: sa.Connection, column: sa.ColumnElement[str], pattern:
     return column.in_([value for value in values if fnmatchcase(value, pattern)])
 
 
-def _upsert(
-    connection: sa.Connection,
-    table: sa.Table,
-    key: Sequence[str],
-    rows: Sequence[dict[str, Any]],
-    returning: Sequence[str] = (),
-) -> list[Any]:
-    """Inserts rows, or updates those whose key is there; gives what is asked for of each, in any order.
+def _upsert(connection: sa.Connection, table: sa.Table, key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Inserts rows, or updates those whose key is there.
 
     One statement, because between a look and an insert another process may insert the same.
     """
     insert = INSERT[connection.dialect.name](table)
     others = {name: insert.excluded[name] for name in rows[0] if name not in key}
-    statement = insert.on_conflict_do_update(index_elements=key, set_=others)
-    if not returning:
-        connection.execute(statement, rows)
-        return []
-    return list(connection.execute(statement.returning(*(table.c[name] for name in returning)), rows))
+    connection.execute(insert.on_conflict_do_update(index_elements=key, set_=others), rows)
 
 
 def _put(connection: sa.Connection, run_id: str, records: Iterable[Record]) -> None:
-    """Writes the records of a run; of two records of one cell the later one."""
+    """Writes the records of a run, which this transaction has locked; of two records of one cell the later one."""
     cells = {clean(record.cell): record for record in records}
     if not cells:
         return
@@ -184,10 +174,12 @@ def _put(connection: sa.Connection, run_id: str, records: Iterable[Record]) -> N
         _row(record, RECORD_SCALARS, RECORD_JSON) | {"run_id": run_id, "nan_fields": dumps(_nans(record))}
         for record in cells.values()
     ]
-    numbers = _upsert(connection, RECORDS, ["run_id", "cell"], rows, returning=["cell", "number"])
+    _upsert(connection, RECORDS, ["run_id", "cell"], rows)
+    # no RETURNING: it makes one statement of thousands of values, which psycopg needs half a millisecond a row to read
+    written = sa.select(RECORDS.c.number, RECORDS.c.cell).where(RECORDS.c.run_id == run_id, RECORDS.c.cell.in_(cells))
     bulk = [
         {"record_number": number} | {name: dumps(getattr(cells[cell], name)) for name in BULK}
-        for cell, number in numbers
+        for number, cell in connection.execute(written)
     ]
     _upsert(connection, SAMPLES, ["record_number"], bulk)
 

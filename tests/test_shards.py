@@ -85,6 +85,7 @@ def test_a_run_of_the_gate_is_no_shard():
     (["py3-1-of-3.json", "py3-3-of-3.json"], 3, ["py3-2-of-3.json"]),
     (["bert.json", "cnn.json"], 3, ["1 of 3 shards, which ones their names do not say; there are bert.json, cnn.json"]),
     (["s-7.json", "s-9.json"], 3, ["1 of 3 shards, which ones their names do not say; there are s-7.json, s-9.json"]),
+    (["a.json", "b-2.json"], 3, ["1 of 3 shards, which ones their names do not say; there are a.json, b-2.json"]),
     (["s-1.json"], 2, ["1 of 2 shards, which ones their names do not say; there are s-1.json"]),
 ])  # fmt: skip
 def test_a_missing_shard_is_named_where_the_names_say_it(names, count, found):
@@ -97,6 +98,8 @@ def test_the_expected_cells_are_those_that_pytest_collects(project):
     assert expected(path) == ["one-b8-cpu-eager-fp32", "two-b4-cpu-eager-fp32"]
     with pytest.raises(FileError, match=r"conftest\.py names no cell; write it by pytest bench --collect-only -q"):
         expected(project.path / "conftest.py")
+    with pytest.raises(FileError, match=r"nothing\.txt cannot be read: No such file"):
+        expected(project.path / "nothing.txt")
 
 
 @pytest.fixture(name="folder")

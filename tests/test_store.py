@@ -337,6 +337,12 @@ def test_the_file_is_in_wal_mode_and_its_folder_is_made(tmp_path: Path):
     connection.close()
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"the folder of .*s\.sqlite cannot be made: "):
+        Store(tmp_path / "file" / "s.sqlite")
+
+
 def test_reading_makes_no_store(url: str, tmp_path: Path):
     with pytest.raises(StoreError, match="there is no store"):
         Store(url, make=False)

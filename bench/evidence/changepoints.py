@@ -30,8 +30,8 @@ PLACE = Path("reports/evidence/changepoints.csv")
 OTAVA = """
 import json, sys
 from otava.analysis import compute_change_points
-print(json.dumps([[p.index for p in compute_change_points(s, window_len=50, max_pvalue=0.001, min_magnitude=0.0)[0]]
-                  for s in json.load(sys.stdin)]))
+found = [compute_change_points(s, window_len=50, max_pvalue=0.001, min_magnitude=0.0)[0] for s in json.load(sys.stdin)]
+print(json.dumps([[int(point.index) for point in points] for points in found]))
 """
 
 
