@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 SEGMENT = 3  # values of a level at least; two may be chance
 SPIKE = 3.0  # robust standard deviations: what lies further from the running median is put on it (Hampel)
-NEIGHBOURS = 5  # of the running median: up to two values in a row are a spike, three a level
-MEDIAN_TAKES = 1.2  # the running median of five follows the noise: of white noise 1/1.2 is left around it
+NEIGHBOURS, LAST = 7, 5  # of the running median; at the end it is of the last five, where three make a new level
+MEDIAN_TAKES = 1.15  # the running median follows the noise: of white noise 1/1.15 is left around it
 PENALTY = 2.0  # of the proposals, in variances x ln(n): liberal, the simulated noise decides
 SIDES = (3, 5, 10, 20, 40, 80, 160)  # values left and right of a split that are compared
 NEWEST, HISTORY = 6, 20  # values: a level that is no longer is new, if as many as the second were before
-ALPHA_NEW, ALPHA_OLD = 0.003, 0.002  # of a whole series; what it comes to: bench/evidence/changepoints.py
+ALPHA_NEW, ALPHA_OLD = 0.002, 0.002  # of a whole series; what it comes to: bench/evidence/changepoints.py
 HOPELESS_NEW, HOPELESS_OLD = 2.5, 3.5  # spreads: no simulation of noise has had a threshold below
 SERIES = 1999  # of simulated noise
 LENGTHS, MEMORIES = (20, 30, 40, 50, 65, 80, 100, 125, 160, 200), 0.05  # noise is simulated for these, rounded up
@@ -211,8 +211,10 @@ def _everywhere(n: int, left: int, right: int) -> Array:
 
 def _without_spikes(values: Array) -> tuple[Array, float]:
     """The values with spikes cut, and the robust standard deviation around the running median."""
-    middle = np.median(np.lib.stride_tricks.sliding_window_view(values, NEIGHBOURS), axis=1)
-    middle = np.pad(middle, NEIGHBOURS // 2, mode="edge")  # the ends: as far as the last whole window tells
+    width = min(NEIGHBOURS, len(values) - 1 + len(values) % 2)  # odd
+    middle = np.median(np.lib.stride_tricks.sliding_window_view(values, width), axis=1)
+    middle = np.pad(middle, width // 2, mode="edge")  # the ends: as far as the last whole window tells
+    middle[-SEGMENT:] = np.median(values[-LAST:])
     rest = values - middle
     scale = 1.4826 * float(np.median(np.abs(rest))) * MEDIAN_TAKES or float(rest.std()) or 1.0
     return np.where(np.abs(rest) > SPIKE * scale, middle, values), scale
