@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import Any
 
 KERNELS = ("gemm", "triad", "dispatch", "fork_join")
@@ -20,12 +21,15 @@ BLOCKS, BLOCK_SECONDS = 5, 0.02
 DEADLINE = 60.0  # seconds; it takes less than one
 
 
-def measure(environment: Mapping[str, str], threads: int) -> dict[str, float]:
-    """Kernel -> seconds a call on this machine, in a process with that environment; empty where that fails."""
+def measure(environment: Mapping[str, str], threads: int) -> dict[str, Any]:
+    """Kernel -> seconds a call on this machine, in a process with that environment; empty where that fails.
+
+    And ``numpy`` -> its version: times of two versions are not compared.
+    """
     command = [sys.executable, "-m", "bench.calibration", str(threads)]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=DEADLINE)
-        found: dict[str, float] = json.loads(done.stdout)
+        found: dict[str, Any] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return {}  # advice of other days is then without it; the run goes on
     return found
@@ -73,7 +77,8 @@ def main() -> None:
     """Prints the seconds of every kernel as JSON."""
     threads = int(sys.argv[1])
     with ThreadPoolExecutor(threads) as pool:
-        print(json.dumps({name: timed(kernel) for name, kernel in kernels(threads, pool).items()}))
+        times = {name: timed(kernel) for name, kernel in kernels(threads, pool).items()}
+    print(json.dumps({"numpy": version("numpy"), **times}))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Matrix:
         self.gated: dict[str, Cell] = {}
         self.gate: Gate | None = None
         self.comparison: dict[str, Any] = {}  # of the gate's run as a whole, once it has run
-        self.calibration: dict[str, float] = {}  # kernel -> seconds, once something is timed
+        self.calibration: dict[str, Any] | None = None  # kernel -> seconds, once something is timed
         self._arguments: list[str] | None = None
 
     def cells(self, cases: Iterable[Case], timed: bool) -> list[Cell]:
@@ -119,7 +119,7 @@ class Matrix:
         record = self.checked(cell)
         if not self._measured and self._open is not None and self._open.group == cell.group:
             self._measured = True
-            self.calibration = self.calibration or self._calibrated()
+            self.calibration = self._calibrated() if self.calibration is None else self.calibration
             self._open.time()
             for member in self._open.timed:
                 self._emit_once(member.id)
@@ -272,7 +272,7 @@ class Matrix:
             hash_seed=hash_seed,
         )  # fmt: skip
 
-    def _calibrated(self) -> dict[str, float]:
+    def _calibrated(self) -> dict[str, Any]:
         """What the machine's own kernels take now."""
         with timing_lock(self.progress.tell):
             return calibration.measure(self._environment(0), machine.threads())

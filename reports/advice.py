@@ -9,10 +9,12 @@ from bench.record import Run, Verdict
 from reports import text
 from reports.baseline import NEEDED, compare
 from reports.comparison import WORST_FIRST
+from reports.database import StoreError
 from reports.frame import load
+from reports.table import expected_gap
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Collection, Hashable, Sequence
 
     import pandas as pd
 
@@ -49,18 +51,32 @@ class Advice:
         return f"run {self.head.id[:8]} against {text.counted(len(self.runs), 'run')} of {self.against}"
 
 
-def advise(store: Store, against: str, head: Run, history: pd.DataFrame | None = None) -> Advice:
+def advise(
+    store: Store,
+    against: str,
+    head: Run,
+    history: pd.DataFrame | None = None,
+    among: Collection[str] | None = None,
+) -> Advice:
     """How a stored run stands to the runs of a branch before it, or to one run, named as for ``Store.find``.
 
-    ``history`` are the records of that branch, for who has loaded them. Raises ``StoreError`` where there is no such
-    run.
+    ``history`` are the records of that branch, for who has loaded them; ``among`` are the ids of the runs that count,
+    all unless given. Raises ``StoreError`` where there is no such run, or only head itself.
     """
     runs = store.runs()
     if any(run.branch == against for run in runs):
-        base = [run for run in runs if run.branch == against and run.started <= head.started and run.id != head.id]
+        earlier = runs[: [run.id for run in runs].index(head.id)]
+        base = [run for run in earlier if run.branch == against and (among is None or run.id in among)]
         history = load(store.url, branch=against, columns=NEEDED) if history is None else history
     else:
         base = [store.find(against)]
+        if base[0].id == head.id:
+            raise StoreError(f"{against!r} means run {head.id[:8]} itself; name a branch or an earlier run")
         history = load(store.url, run=base[0].id, columns=NEEDED)
     history = history[history["run"].isin([run.id for run in base])]
-    return Advice(head, against, base, compare(history, load(store.url, run=head.id, columns=NEEDED)))
+    found = compare(history, load(store.url, run=head.id, columns=NEEDED))
+    gaps = {record.cell for record in store.records(head.id) if expected_gap(record)}
+    known = found["cell"].isin(gaps)
+    found.loc[known, "verdict"] = str(Verdict.NOT_COMPARABLE)
+    found.loc[known, "reason"] = "known gap, " + found.loc[known, "reason"]
+    return Advice(head, against, base, found)

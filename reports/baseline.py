@@ -26,6 +26,7 @@ FEWEST_RUNS = 8  # below, limits are over seven spreads wide and tell nothing
 WINDOW = 30  # runs; older ones are of another time
 LEVEL = 0.001  # one-sided: a matrix of 100 cells calls one wolf in ten runs
 LEAST_SPREAD = 0.003  # of runs of other days, in ln(seconds): no machine is more even than that
+BY_MACHINE = 3.0  # a cell that differs by more than so many times what the kernels do is not explained by them
 MARGINS = PROFILES["normal"]  # of the gate: a flag here is about a slowdown that the gate would call one
 NEEDED = ("run", "started", "cell", "status", "reason", "latency_p50", "machine", "calibration")
 COLUMNS = ("cell", "verdict", "effect", "low", "high", "runs", "reason")
@@ -38,17 +39,22 @@ def compare(base: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
     ``NEEDED``. ``effect`` is the share by which head is slower than the median of base's runs, ``low`` to ``high`` what
     a run of such a machine may seem to differ by (99.8 % prediction interval around it; none below eight runs),
     ``runs`` how many of base's are comparable: from the same machine, and since the level last changed. Where the
-    calibration kernels of head's machine took another time than theirs, no cell is called slower or faster. Raises
-    ``ValueError`` where head holds more than one run.
+    calibration kernels of head's machine became slower (faster), no cell is called slower (faster) that did so by less
+    than thrice as much. The interval is nominal: it takes runs for independent. Raises ``ValueError`` where head holds
+    more than one run, ``KeyError`` for a missing column.
     """
     if head["run"].nunique() > 1:
         raise ValueError(f"head holds {head['run'].nunique()} runs; give one: load(store, run=...)")
+    for name in NEEDED:
+        if name not in base or name not in head:
+            raise KeyError(f"a comparison needs the column {name!r}: load(store, columns={list(NEEDED)})")
     base = base[~base["run"].isin(head["run"])]
     moved = _moved(base, head)
     histories = {str(cell): history for cell, history in base.groupby("cell", sort=False)}
     judged = (_row(cell, histories.get(cell["cell"]), moved) for cell in head.to_dict("records"))
     rows = [row for row in judged if row is not None]
-    newest = base[base["run"].isin(base["run"].drop_duplicates().tail(FEWEST_RUNS))]  # what went long ago is known
+    alike = base[base["machine"].isin(head["machine"])]  # another one may have a GPU
+    newest = alike[alike["run"].isin(alike["run"].drop_duplicates().tail(FEWEST_RUNS))]  # what went long ago is known
     gone = sorted(set(newest["cell"]) - set(head["cell"]))
     rows += [_told(cell, Verdict.MISSING, 0, "in base and not in head") for cell in gone] if len(head) else []
     found = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -67,27 +73,30 @@ def expected(history: ArrayLike) -> tuple[float, float]:
     return float(np.median(values)), float(stats.t.isf(LEVEL, n - 1) * spread * np.sqrt(1 + 1 / n))
 
 
-def _moved(base: pd.DataFrame, head: pd.DataFrame) -> str:
-    """The calibration kernels that took another time than such runs of base let expect: "gemm +12 %"; "" if none.
+def _moved(base: pd.DataFrame, head: pd.DataFrame) -> dict[str, float]:
+    """Calibration kernel -> ln(now / then), of those that took another time than such runs of base let expect.
 
-    They tell that the machine is not what it was: a cell that differs as well says nothing of the code then.
+    They tell that the machine is not what it was: a cell that differs likewise says nothing of the code then.
     """
-    if head.empty or not {"machine", "calibration"} <= set(base) & set(head):
-        return ""
+    if head.empty:
+        return {}
     now = json.loads(str(head["calibration"].iloc[0]))
     runs = base[base["machine"] == head["machine"].iloc[0]].drop_duplicates("run").tail(WINDOW)
     before = [json.loads(str(calibration)) for calibration in runs["calibration"]]
-    found = []
-    for kernel, seconds in now.items():
+    before = [times for times in before if times.get("numpy") == now.get("numpy")]  # whose kernels they are
+    found = {}
+    for kernel in sorted(set(now) - {"numpy"}):
         known = np.log([times[kernel] for times in before if kernel in times])
         if len(known) >= FEWEST_RUNS:
             middle, half = expected(known)
-            if abs(np.log(seconds) - middle) > half:
-                found.append(f"{kernel} {np.expm1(np.log(seconds) - middle):+.0%}")
-    return ", ".join(found)
+            if abs(np.log(now[kernel]) - middle) > half:
+                found[kernel] = float(np.log(now[kernel]) - middle)
+    return found
 
 
-def _row(cell: Mapping[Hashable, Any], history: pd.DataFrame | None, moved: str) -> dict[str, Any] | None:
+def _row(
+    cell: Mapping[Hashable, Any], history: pd.DataFrame | None, moved: Mapping[str, float]
+) -> dict[str, Any] | None:
     """The row of a cell; None for one that is fine and never timed."""
     name = cell["cell"]
     if cell["status"] in (Status.SKIPPED, Status.UNCHECKED):
@@ -96,23 +105,29 @@ def _row(cell: Mapping[Hashable, Any], history: pd.DataFrame | None, moved: str)
         return _told(name, Verdict.BROKEN, 0, f"{cell['status']}: {cell['reason']}")
     if history is None:
         return _told(name, Verdict.NEW, 0, "base has no such cell")
-    if pd.isna(cell["latency_p50"]) and history["latency_p50"].isna().all():
+    known = changes.timed(history)
+    seconds = cell["latency_p50"]
+    untimed = pd.isna(seconds) or not 0 < seconds < np.inf
+    if untimed and known.empty:
         return None
-    alike = history[(history["machine"] == cell["machine"]) & history["latency_p50"].notna()]
+    alike = known[known["machine"] == cell["machine"]]
     if alike.empty:
         facts = differing(str(history["machine"].iloc[-1]), str(cell["machine"]))
         return _told(name, Verdict.NOT_COMPARABLE, 0, f"no run of base is from such a machine: {', '.join(facts)}")
     logs = np.log(alike.sort_values("started", kind="stable")["latency_p50"].to_numpy(dtype=float))
     level, since = _level(logs)
-    if pd.isna(cell["latency_p50"]):
+    if untimed:
         return _told(name, Verdict.INCONCLUSIVE, len(level), "head has no time")
-    effect = float(np.log(cell["latency_p50"]) - np.median(level))
+    effect = float(np.log(seconds) - np.median(level))
     if len(level) < FEWEST_RUNS:
         return _told(name, Verdict.INCONCLUSIVE, len(level), f"{len(level)} of {FEWEST_RUNS} runs{since}", effect)
     half = expected(level)[1]
     low, high = effect - half, effect + half
-    if moved and (low > MARGINS.low or high < -MARGINS.low):
-        verdict, reason = Verdict.NOT_COMPARABLE, f"the machine itself differs from these runs: {moved}"
+    likewise = {kernel: by for kernel, by in moved.items() if by * effect > 0}
+    explained = abs(effect) < BY_MACHINE * max(map(abs, likewise.values()), default=0.0)
+    if explained and (low > MARGINS.low or high < -MARGINS.low):
+        kernels = ", ".join(f"{kernel} {np.expm1(by):+.0%}" for kernel, by in likewise.items())
+        verdict, reason = Verdict.NOT_COMPARABLE, f"the machine itself differs from these runs: {kernels}"
     elif low > MARGINS.low:
         verdict, reason = Verdict.REGRESSED, f"slower than its last {len(level)} runs let expect"
     elif high < -MARGINS.low:
@@ -127,7 +142,7 @@ def _row(cell: Mapping[Hashable, Any], history: pd.DataFrame | None, moved: str)
 def _level(logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     """(the runs of today's level, at most ``WINDOW``; since when these are, where an older level was left out)."""
     recent = logs[-changes.WINDOW :]
-    found = shifts.find(recent)
+    found = [shift for shift in shifts.find(recent) if abs(np.expm1(shift.step)) >= changes.SMALLEST]
     level = recent[found[-1].position :] if found else recent
     since = f" since the level changed by {np.expm1(found[-1].step):+.0%}" if found else ""
     return level[-WINDOW:], since

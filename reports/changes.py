@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 WINDOW = 200  # runs of a cell, the newest ones; older shifts were told when they were new
 SMALLEST = 0.01  # share; a smaller shift is tolerated by the gate, which would not confirm it
+HEXADECIMAL = re.compile("[0-9a-f]{7,64}")
 SERIES = ["cell", "machine"]
 NEEDED = ("run", "started", "commit", "latency_p50", *SERIES)
 DTYPES = {
@@ -32,9 +34,10 @@ def changepoints(frame: pd.DataFrame) -> pd.DataFrame:
 
     ``frame`` is from ``reports.load`` with at least the columns ``NEEDED``. ``effect`` is the share by which the cell
     became slower (negative: faster), ``low`` to ``high`` its 95 % interval; ``run``, ``started`` and ``commit`` are of
-    the first run of the new level. ``before`` to ``latest`` are the commits between which the cause lies with 95 %,
-    ``commits`` how many of the runs' commits that leaves; ``confirm`` is the command that measures these two side by
-    side. ``p`` is the share of series of such noise that show as much. Raises ``KeyError`` for a missing column.
+    the first run of the new level. ``before`` to ``latest`` are the measured commits between which the cause lies with
+    95 %, ``commits`` how many of these that leaves, unknown where a run has none; ``confirm`` is the command that
+    measures the two side by side. ``p`` is the share of series of such noise that show as much. Both 95 % are nominal:
+    what was chosen looks surer than it is. Raises ``KeyError`` for a missing column.
     """
     if strangers := [name for name in NEEDED if name not in frame]:
         raise KeyError(f"change points need the column {strangers[0]!r}: load(store, columns={list(NEEDED)})")
@@ -49,12 +52,17 @@ def of_histories(series: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def histories(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """The runs with a time of each cell on each machine, the oldest first, at most ``WINDOW`` of them."""
-    timed = frame[frame["latency_p50"].notna() & (frame["latency_p50"] > 0)]
-    if not timed["started"].is_monotonic_increasing:
-        timed = timed.sort_values("started", kind="stable")
-    recent = timed.groupby(SERIES, sort=False, observed=True, dropna=False).tail(WINDOW)
+    measured = timed(frame)
+    if not measured["started"].is_monotonic_increasing:
+        measured = measured.sort_values("started", kind="stable")
+    recent = measured.groupby(SERIES, sort=False, observed=True, dropna=False).tail(WINDOW)
     for _, series in recent.groupby(SERIES, sort=False, observed=True, dropna=False):
         yield series
+
+
+def timed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a time that has a logarithm."""
+    return frame[frame["latency_p50"].between(0, np.inf, inclusive="neither").fillna(False).astype(bool)]
 
 
 def _rows(series: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -70,19 +78,25 @@ def _rows(series: pd.DataFrame) -> Iterator[dict[str, Any]]:
         start = found[number - 1].position if number else 0
         end = found[number + 1].position if number + 1 < len(found) else len(series)
         before, latest = commits[shift.first - 1], commits[shift.last]
+        between = commits[shift.first - 1 : shift.last + 1]
         shares = (float(np.expm1(value)) for value in (shift.step, shift.low, shift.high))
         yield {
             **dict(zip(("effect", "low", "high"), shares, strict=True)),
             **{name: first[name] for name in ("cell", "run", "started", "commit", "machine")},
             "before": before, "latest": latest,
-            "commits": len({commit for commit in commits[shift.first : shift.last + 1] if commit != before}),
+            "commits": None if None in between else len({*between} - {before}),
             "runs_before": shift.position - start, "runs_after": end - shift.position, "p": shift.p,
             "confirm": confirmation(str(first["cell"]), before, latest),
         }  # fmt: skip
 
 
 def confirmation(cell: str, before: str | None, latest: str | None) -> str:
-    """The command that measures the cell at two commits side by side, "" where there are no two."""
-    if not before or not latest or before == latest:
+    """The command that measures the cell at two commits side by side, "" where there are no two.
+
+    Commits come from stores and files of others, and the command is made to be pasted: nothing but hexadecimal digits.
+    """
+    if not all(commit and HEXADECIMAL.fullmatch(commit) for commit in (before, latest)) or before == latest:
         return ""
+    assert before is not None
+    assert latest is not None
     return f"git switch --detach {latest[:12]} && pytest bench -k {shlex.quote(cell)} --bench-against {before[:12]}"

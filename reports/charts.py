@@ -61,13 +61,13 @@ def speed_map(records: Sequence[Record]) -> Figure | None:
 
 def throughput(records: Sequence[Record]) -> Figure:
     """Units per second of the cells of one case and shape, with the interval of the median."""
-    timed = [record for record in records if record.throughput is not None]
+    timed = [record for record in records if _positive(record, "throughput")]
     unit = plain(next((record.unit for record in timed if record.unit), "call"))
     bars = []
     for number, record in enumerate(timed):
         value = float(record.throughput or 0)
-        low = record.units / record.interval_high if record.interval_high else value
-        high = record.units / record.interval_low if record.interval_low else value
+        low = record.units / float(record.interval_high or 0) if _positive(record, "interval_high") else value
+        high = record.units / float(record.interval_low or 0) if _positive(record, "interval_low") else value
         bars.append({
             "type": "bar", "orientation": "h", "x": [value], "y": [plain(_target(record))],
             "marker": {"color": _colour(number), "pattern": {"shape": PATTERNS[number % len(PATTERNS)], "size": 5}},
@@ -80,7 +80,7 @@ def throughput(records: Sequence[Record]) -> Figure:
 
 def latency(records: Sequence[Record]) -> Figure:
     """The samples of the cells of one case and shape, a box with its points a cell."""
-    timed = [record for record in records if record.latency_p50 is not None]
+    timed = [record for record in records if _positive(record, "latency_p50")]
     unit = text.second_unit(record.latency_p50 for record in timed)
     scale = dict(text.SECOND_UNITS)[unit]
     boxes = []
@@ -242,7 +242,8 @@ def _failed(record: Record) -> bool:
 
 def _power(record: Record | None) -> float | None:
     """The speedup in powers of two."""
-    return None if record is None or not record.speedup else _short(math.log2(record.speedup))
+    known = record is not None and _positive(record, "speedup")
+    return _short(math.log2(record.speedup or 1)) if record is not None and known else None
 
 
 def _mark(record: Record | None) -> str:

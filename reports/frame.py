@@ -102,7 +102,7 @@ def _columns() -> tuple[Column, ...]:
 
 COLUMNS = _columns()
 """Every column of the frame, in order; ``{unit}`` in a unit stands for the row's own ``unit``."""
-DETAILS = (*RECORD_JSON, "calibration", "environment")
+DETAILS = (*RECORD_JSON, "environment")
 """The columns that hold long JSON texts."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.record import Record, Run
@@ -27,7 +27,7 @@ class Page:
     places: Sequence[str] = ()  # lines: where the records are
     advice: Advice | None = None
     branch: str = ""  # the branch of the trends, "" for all
-    trends: Sequence[pd.DataFrame] = field(default=())  # a frame a cell and machine, the oldest run first
+    trends: Sequence[pd.DataFrame] = ()  # a frame a cell and machine, the oldest run first
     changes: pd.DataFrame | None = None
 
 
@@ -55,19 +55,33 @@ def of_store(
     if branch and branch not in branches:
         raise StoreError(f"{store.name} has no run of branch {branch!r}; it has {', '.join(dict.fromkeys(branches))}")
     if runs is None and branch is None:
-        branch = max(reversed(list(dict.fromkeys(branches))), key=branches.count, default=None)
+        branch = usual_branch(store)
     history = load(store.url, branch=branch, columns=HISTORY)
     compared = against or branch
-    advice = advise(store, compared, run, history if compared == branch else None) if compared else None
+    loaded = history if compared == branch else None
+    try:
+        advice = advise(store, compared, run, loaded, runs) if compared else None
+    except StoreError:
+        if against:
+            raise
+        advice = None
     history = history[history["started"] <= pd.Timestamp(run.started)]
     trends = list(histories(history if runs is None else history[history["run"].isin(runs)]))
     records, place = store.records(run.id, samples=True), f"records: {store.name}, run {run.id}"
     return Page(run, records, [place], advice, branch or "", trends, of_histories(trends))
 
 
+def usual_branch(store: Store) -> str | None:
+    """The branch with the most runs, None where no run has one; of equals the newer one."""
+    branches = [run.branch for run in store.runs() if run.branch]
+    return max(reversed(list(dict.fromkeys(branches))), key=branches.count, default=None)
+
+
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(fact, before, after) where two environments differ; what a run itself came to is no fact of it."""
-    names = sorted({*before, *after} - {"gate", "total_seconds", "started_at", "load_at_start", "calibration"})
+    names = sorted(
+        {*before, *after} - {"gate", "total_seconds", "started_at", "load_at_start", "calibration", "shards"}
+    )
     return [
         (name, str(before.get(name, "")), str(after.get(name, "")))
         for name in names

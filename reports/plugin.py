@@ -52,7 +52,7 @@ TOLD = pytest.StashKey[Told]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds the two options and their ini twins."""
+    """Adds the three options and their ini twins."""
     group = parser.getgroup("paritygate")
     group.addoption(
         "--bench-store",
@@ -121,8 +121,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     records = _records(config, run)
     told.places[:] = [_store_line(config, run, records)]
     told.advice = _advice(config, run)
-    if session.exitstatus == pytest.ExitCode.OK and told.advice and told.advice.bad and _strict(config):
-        session.exitstatus = Exit.REGRESSION
+    if session.exitstatus == pytest.ExitCode.OK and _baseline_name(config) and _strict(config):
+        slower = told.advice and any(row["verdict"] == Verdict.REGRESSED for row in told.advice.rows)
+        session.exitstatus = Exit.REGRESSION if slower else Exit.OK if told.advice else Exit.UNDECIDED
     for path in told.reports:
         try:
             files.write(path, run, records, told.places[:1])
@@ -156,19 +157,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
 def _advice(config: pytest.Config, run: Run) -> Advice | None:
     """How the run stands to the baseline, None without one; what prevents it is told where the records are."""
-    told, name = config.stash[TOLD], config.getoption("--bench-baseline") or config.getini("bench_baseline")
-    if not name or told.trouble:
+    told, name = config.stash[TOLD], _baseline_name(config)
+    if not name:
         return None
-    from reports.advice import advise
-    from reports.database import StoreError
-
     try:
+        from reports.advice import advise
+
         found = advise(_open(config), name, run)
         here = found.frame["verdict"] != str(Verdict.MISSING)  # what was not selected is not lost
         return replace(found, frame=found.frame[here])
-    except StoreError as error:
+    except Exception as error:  # the reports and the table must still come
         told.places.append(f"baseline: nothing was compared: {error}")
         return None
+
+
+def _baseline_name(config: pytest.Config) -> str:
+    return str(config.getoption("--bench-baseline") or config.getini("bench_baseline"))
 
 
 def _strict(config: pytest.Config) -> bool:

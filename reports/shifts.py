@@ -114,9 +114,10 @@ class _Split:
         start, end = max(self._before, self.place - 40), min(self._after, self.place + 40)
         window, n = self._values[start:end], end - start
         contrasts = np.array([_contrast(at, n - at).weights @ window for at in range(SEGMENT, n - SEGMENT + 1)])
-        loss = (contrasts[self.place - start - SEGMENT] ** 2 - contrasts**2) / spread**2
+        strengths = np.minimum(np.abs(contrasts) / spread, 1e100)  # noise may be none at all
+        loss = strengths[self.place - start - SEGMENT] ** 2 - strengths**2
         plausible = np.flatnonzero((loss <= LOCATION) & (contrasts * step > 0)) + start + SEGMENT
-        first, last = int(plausible[0]), int(plausible[-1])
+        first, last = int(min([self.place, *plausible])), int(max([self.place, *plausible]))
         return Shift(self.place, first, last, step, step - half, step + half, self.p)
 
     def _contrast(self, sides: tuple[int, int]) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.record import Run
+from reports.database import StoreError
 from reports.files import replace_whole
 from reports.page import of_store
 from reports.renderers.html import TEMPLATES, render, tone
@@ -41,6 +42,8 @@ def parts(store: Store, branches: Sequence[str] | None = None) -> list[Part]:
         branch = run.branch or "no branch"
         if not branches or branch in branches:
             found.setdefault((_machine(run), branch), []).append(run)
+    if branches and (strangers := set(branches) - {branch for _, branch in found}):
+        raise StoreError(f"{store.name} has no run of branch {sorted(strangers)[0]!r}; nothing was written")
     return [Part(machine, branch, runs) for (machine, branch), runs in sorted(found.items())]
 
 

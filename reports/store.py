@@ -80,7 +80,7 @@ class Store:
             raise StoreError(f"{self.name} has no run yet: measure some cells first")
         if name == "latest":
             return runs[-1]
-        if by_id := [run for run in runs if run.id.startswith(name)]:
+        if by_id := [run for run in runs if run.id == name] or [run for run in runs if run.id.startswith(name)]:
             if len(by_id) > 1:
                 raise StoreError(f"{name!r} begins the ids of {len(by_id)} runs, give more of it: "
                                  f"{', '.join(run.id for run in by_id[:5])}")  # fmt: skip

@@ -131,6 +131,46 @@ def test_a_machine_that_changed_convicts_nobody():
     assert still["verdict"] == "regressed"
 
 
+@pytest.mark.parametrize(("gemm", "seconds"), [(1.02e-3, 1.5e-3), (0.9e-3, 1.3e-3)])
+def test_what_the_kernels_do_not_explain_is_still_told(gemm, seconds):
+    base = past(20, environment=MACHINE | {"calibration": {"numpy": "2", "gemm": 1e-3}})
+    run = replace(RUN, environment=MACHINE | {"calibration": {"numpy": "2", "gemm": gemm}})
+    (row,) = compare(base, from_records(run, [replace(CELL, latency_p50=seconds)])).to_dict("records")
+
+    assert row["verdict"] == "regressed"
+
+
+def test_kernels_of_another_numpy_say_nothing():
+    base = past(20, environment=MACHINE | {"calibration": {"numpy": "1", "gemm": 1e-3}})
+    run = replace(RUN, environment=MACHINE | {"calibration": {"numpy": "2", "gemm": 2e-3}})
+    (row,) = compare(base, from_records(run, [replace(CELL, latency_p50=1.3e-3)])).to_dict("records")
+
+    assert row["verdict"] == "regressed"
+
+
+@pytest.mark.parametrize("seconds", [0.0, float("inf")])
+def test_a_time_without_a_logarithm_is_no_time(seconds):
+    spoilt = past(20).copy()
+    spoilt.loc[3, "latency_p50"] = seconds
+
+    assert judge(spoilt, 1.3e-3)["verdict"] == "regressed"
+    assert judge(past(20), seconds)["reason"] == "head has no time"
+
+
+def test_cells_of_another_machine_are_not_missing():
+    other = past(
+        10, environment=MACHINE | {"gpu": "H100", "cpu": "Xeon"}, record=replace(CELL, cell="c-s-cuda-eager-fp32")
+    )
+    found = compare(pd.concat([past(20), other.assign(run=[f"gpu {n}" for n in range(10)])]), from_records(RUN, [CELL]))
+
+    assert list(found["cell"]) == [CELL.cell]
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(KeyError, match="a comparison needs the column 'calibration'"):
+        compare(past(20).drop(columns="calibration"), from_records(RUN, [CELL]))
+
+
 def test_two_runs_are_no_head():
     with pytest.raises(ValueError, match="head holds 20 runs; give one"):
         compare(past(20), past(20))

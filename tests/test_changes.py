@@ -76,6 +76,23 @@ def test_without_commits_there_is_no_command(told):
 
     assert found["confirm"] == ""
     assert pd.isna(found["commit"])
+    assert pd.isna(found["commits"])
+
+
+@pytest.mark.parametrize("commit", ["$(reboot)", ";reboot;", "-f", "main", "`x`" * 20])
+def test_a_foreign_commit_is_never_made_a_command(told, commit):
+    for place in (history.CHANGED - 1, history.CHANGED):  # those that the command would name
+        spoilt = told.assign(commit=told["commit"].where(told["run"] != f"day-{place:03}", commit))
+        (found,) = reports.changepoints(spoilt).to_dict("records")
+        assert found["confirm"] == ""
+
+
+@pytest.mark.parametrize("seconds", [0.0, float("inf"), None])
+def test_a_time_without_a_logarithm_is_left_out(told, seconds):
+    spoilt = told.copy()
+    spoilt.loc[1, "latency_p50"] = seconds
+
+    assert list(reports.changepoints(spoilt)["run"]) == [f"day-{history.CHANGED:03}"]
 
 
 def test_a_missing_column_is_named():

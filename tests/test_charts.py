@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -107,3 +108,14 @@ def test_colours_come_with_symbols():
     assert (
         len({trace["marker"]["symbol"] for trace in traces}) == len({trace["marker"]["color"] for trace in traces}) == 7
     )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0.0])
+def test_values_that_are_none_never_reach_the_page(value):
+    spoilt = [replace(record, throughput=value, interval_high=value, interval_low=value, speedup=value, peak_bytes=None,
+                      prepare_seconds=value, latency_p50=value) for record in RECORDS[:2]]  # fmt: skip
+    figures = [charts.throughput(spoilt), charts.latency(spoilt), charts.speed_map([*spoilt, RECORDS[2]]),
+               charts.prepare(spoilt)]  # fmt: skip
+
+    assert "NaN" not in json.dumps(figures)
+    assert "Infinity" not in json.dumps(figures)

@@ -106,3 +106,25 @@ def test_json_can_be_piped(store, capsys):
     main(["--store", store.name, "compare", "main", "--format", "json"])
 
     assert json.loads(capsys.readouterr().out)["against"] == "main"
+
+
+def test_a_run_is_not_compared_with_itself(store, capsys):
+    assert main(["--store", store.name, "compare", "latest"]) == 2
+    assert "means run day-028 itself" in capsys.readouterr().err
+
+
+def test_a_known_gap_fails_nothing(store):
+    run, records = history.runs(days=history.CHANGED)[-1]
+    gap = replace(records[2], facts={"known_gap": "rounds otherwise"})
+    store.write_runs([(replace(run, id="later", started="2026-12-01T00:00:00+00:00"), [*records[:2], gap])])
+    advice = advise(store, "main", store.find("later"))
+    (row,) = [row for row in advice.rows if row["cell"] == gap.cell]
+
+    assert (row["verdict"], row["reason"][:10]) == ("not_comparable", "known gap,")
+    assert not advice.bad
+
+
+def test_nothing_comparable_is_not_called_fine(store):
+    told = markdown(advise(store, "day-000", store.find("day-001"))).decode()
+
+    assert "nothing slower" not in told

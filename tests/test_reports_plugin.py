@@ -327,6 +327,8 @@ def test_a_baseline_that_is_not_there_is_told(project: pytest.Pytester):
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["baseline: nothing was compared: *has no run 'nowhere'*"])
+    project.makeconftest(CONFTEST + SPECS + STRICT)
+    assert run(project, "--bench-baseline", "nowhere", "--bench-strict").ret == 15
 
 
 def test_the_ini_twin_names_a_baseline(project: pytest.Pytester, past):

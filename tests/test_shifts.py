@@ -94,8 +94,9 @@ def test_too_few_or_equal_values_have_no_shift(series):
     assert shifts.find(series) == []
 
 
-def test_an_exact_step_without_noise_is_found():
-    assert [shift.position for shift in shifts.find([1.0] * 20 + [2.0] * 20)] == [20]
+@pytest.mark.parametrize("count", [20, 31])
+def test_an_exact_step_without_noise_is_found(count):
+    assert [shift.position for shift in shifts.find([1.0] * count + [2.0] * count)] == [count]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

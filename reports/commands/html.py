@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from bench.paths import find
 from reports.commands import NAMES, opened
 
 EXAMPLES = ("python -m reports html", "python -m reports html 3711b502 --against main -o report.html")
@@ -19,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", default="latest", metavar="RUN", help=f"{NAMES} (default: latest)")
     parser.add_argument("--against", metavar="BASE", help="compare with a branch or a run (default: as --branch)")
     parser.add_argument("--branch", help="draw the trends of this branch (default: the one with the most runs)")
-    parser.add_argument("-o", dest="output", type=Path, default=Path(".paritygate/report.html"), metavar="FILE",
+    parser.add_argument("-o", dest="output", type=Path, default=find(Path.cwd()) / "report.html", metavar="FILE",
                         help="the file (default .paritygate/report.html)")  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from reports import text
 from reports.commands import opened
@@ -18,7 +19,7 @@ MOST = 12  # cells in one drawing
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     parser.add_argument("cell", metavar="CELL", help="a cell's id, or a pattern with * and ?")
-    parser.add_argument("--branch", help="of this branch only")
+    parser.add_argument("--branch", help="of this branch (default: the one with the most runs)")
     parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="a .png or .svg file instead")
 
 
@@ -30,22 +31,23 @@ def run(parsed: argparse.Namespace) -> int:
     from reports.changes import histories, of_histories
     from reports.frame import load
     from reports.jsontext import FileError
-    from reports.page import HISTORY
+    from reports.page import HISTORY, usual_branch
 
     if parsed.output and parsed.output.suffix.lower() not in drawing.SUFFIXES:
         raise FileError(f"{parsed.output} must end in {' or '.join(drawing.SUFFIXES)}")
     store = opened(parsed)
     case = parsed.cell.partition("-")[0]  # a star may stand for dashes as well, so only a plain name selects in SQL
     plain = not set("*?[") & set(case)
-    frame = load(store.url, case=case if plain else "*", branch=parsed.branch, columns=HISTORY)
+    frame = load(store.url, case=case if plain else "*", branch=parsed.branch or usual_branch(store), columns=HISTORY)
     series = [one for one in histories(frame) if fnmatchcase(str(one["cell"].iloc[0]), parsed.cell)]
     if not series:
         branch = f" on branch {parsed.branch}" if parsed.branch else ""
         raise FileError(
             f"{store.name} has no time of a cell {parsed.cell!r}{branch}; `python -m reports show` lists them"
         )
-    if len(series) > MOST:
-        raise FileError(f"{parsed.cell!r} means {len(series)} cells, a drawing takes {MOST}; give more of the id")
+    if (cells := len({one["cell"].iloc[0] for one in series})) > MOST:
+        raise FileError(f"{parsed.cell!r} means {cells} cells, a drawing takes {MOST}; give more of the id")
+    series = series[-MOST:]  # of one cell on many machines: those that it was seen on last
     changes = of_histories(series)
     if parsed.output:
         drawing.write(parsed.output, series, changes)
@@ -53,11 +55,17 @@ def run(parsed: argparse.Namespace) -> int:
     else:
         print(drawing.terminal(series, changes))
     for change in changes.to_dict("records"):
-        word = "slower" if change["effect"] > 0 else "faster"
-        told = (
-            f"{change['cell']} is {change['effect']:+.1%} ({change['low']:+.1%} to {change['high']:+.1%}) {word} since "
-        )
-        within = f"within {text.counted(change['commits'], 'commit')}" if change["commits"] else "no commit between"
-        told += f"{change['started']:%Y-%m-%d %H:%M}, {within}"
-        print(text.printable(told) + (f"\n  {change['confirm']}" if change["confirm"] else ""))
+        print(text.printable(_told(change)) + (f"\n  {change['confirm']}" if change["confirm"] else ""))
     return 0
+
+
+def _told(change: dict[Any, Any]) -> str:
+    """One change point: how much, since when, and between how many commits."""
+    by = f"{abs(change['effect']):.1%} {'slower' if change['effect'] > 0 else 'faster'}"
+    interval = f"({change['low']:+.1%} to {change['high']:+.1%})"
+    if not isinstance(change["commits"], int):
+        within = "commits not known"
+    else:
+        count = change["commits"]
+        within = f"within {text.counted(count, 'measured commit')}" if count else "no commit between: not the code"
+    return f"{change['cell']}: {by} {interval} since {change['started']:%Y-%m-%d %H:%M}, {within}"

@@ -7,11 +7,13 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bench.record import Verdict
 from reports import text
 from reports.advice import BAD, Advice
 from reports.comparison import WORST_FIRST
 from reports.renderers.markdown import escape, folded
 
+JUDGED = (Verdict.SAME, Verdict.IMPROVED, Verdict.REGRESSED)
 CONFIRM = "Runs of other days advise; `pytest bench --bench-against` decides."
 
 
@@ -62,7 +64,8 @@ def _effect(row: dict[Any, Any]) -> str:
 
 def _markdown(advice: Advice) -> Iterator[str]:
     bad = [row for row in advice.rows if row["verdict"] in BAD]
-    yield f"## paritygate: {'slower, broken or missing' if bad else 'nothing slower'}"
+    judged = any(row["verdict"] in JUDGED for row in advice.rows)
+    yield f"## paritygate: {'slower, broken or missing' if bad else 'nothing slower' if judged else 'not comparable'}"
     yield from ("", f"**{escape(advice.title)}** {escape(CONFIRM)}")
     if bad:
         yield from ("", *_table(bad))

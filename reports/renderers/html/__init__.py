@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no network: Jinja2 escapes, Plotly draws, a policy forbids the rest."""
+"""The report as one HTML file that needs no network: Jinja2 escapes, Plotly draws, a policy forbids fetching."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@
 
   // A cell that begins with one of =+-@ is a formula to a spreadsheet; a quote before it makes it text.
   function field(text) {
-    const safe = /^[=+@\t\r]|^-(?![\d.])/.test(text) ? `'${text}` : text;
+    const safe = /^[=+@\t\r-]/.test(text) && !Number.isFinite(Number(text)) ? `'${text}` : text;
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   }
 
