@@ -29,7 +29,7 @@ def test_a_trend_is_drawn_and_its_change_told(call):
     assert "\x1b" not in said  # no terminal, no colours
     assert f"{history.COMPILED.cell}  (40 runs)" in said
     assert "2026-09-01" in said
-    assert f"{history.COMPILED.cell}: 2" in said
+    assert f"{history.COMPILED.cell}: 19." in said
     assert "% slower (+" in said
     assert "since 2026-09-29 08:00, within 1 measured commit" in said
     assert f"--bench-against {history.commit(history.CHANGED - 1)[:12]}" in said
