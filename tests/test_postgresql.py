@@ -173,7 +173,7 @@ def test_a_server_that_ends_a_connection_is_told_and_nothing_is_half_written(dat
 
 
 @pytest.mark.parametrize("command", [
-    ["runs"], ["show"], ["compare", "run-1"], ["prune", "--keep", "5"], ["show", "nothing"], ["export", "FOLDER"],
+    ["runs"], ["show"], ["compare", "main"], ["prune", "--keep", "5"], ["show", "nothing"], ["export", "FOLDER"],
     ["import", "FOLDER"], ["html", "-o", "FOLDER/r.html"], ["site", "FOLDER/site"], ["trend", "c-*"],
 ])  # fmt: skip
 def test_no_command_tells_the_password(database: str, command, tmp_path, capsys, monkeypatch):
