@@ -138,7 +138,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.Collector.CollectError(f"{name}: {error}") from None
     if cells:
         metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells], indirect=True)
-    else:
+    else:  # pytest would skip it as well, for "got empty parameter set": true, and of no help
         metafunc.parametrize(
             "cell", [pytest.param(None, id="none", marks=pytest.mark.skip("no cell: no case wants these targets"))],
             indirect=True,

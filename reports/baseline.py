@@ -16,9 +16,10 @@ from scipy import stats
 from bench.gate.margins import PROFILES
 from bench.record import Status, Verdict
 from reports import changes, shifts
+from reports.machines import differing
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping
 
     from numpy.typing import NDArray
 
@@ -153,10 +154,3 @@ def _told(cell: str, verdict: Verdict, runs: int, reason: str, *logs: float) -> 
     shares = [float(np.expm1(value)) for value in logs]
     shares += [float("nan")] * (3 - len(shares))
     return dict(zip(COLUMNS, (cell, str(verdict), *shares, runs, reason), strict=True))
-
-
-def differing(before: str, after: str) -> list[str]:
-    """The facts in which two machines (as in the frame's column ``machine``) differ: "threads 2 -> 4"."""
-    old, new = json.loads(before), json.loads(after)
-    names: Sequence[str] = sorted({*old, *new})
-    return [f"{name} {old.get(name)} -> {new.get(name)}" for name in names if old.get(name) != new.get(name)]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from reports import shifts
+from reports.machines import told_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 WINDOW = 200  # runs of a cell, the newest ones; older shifts were told when they were new
 SMALLEST = 0.01  # share; a smaller shift is tolerated by the gate, which would not confirm it
@@ -58,6 +60,30 @@ def histories(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
     recent = measured.groupby(SERIES, sort=False, observed=True, dropna=False).tail(WINDOW)
     for _, series in recent.groupby(SERIES, sort=False, observed=True, dropna=False):
         yield series
+
+
+def titles(series: Sequence[pd.DataFrame]) -> list[str]:
+    """The cell of each, and the machine by the facts that tell it from the others of that cell."""
+    shown = [(str(one["cell"].iloc[0]), str(one["machine"].iloc[0])) for one in series]
+    machines: dict[str, list[str]] = {}
+    for cell, machine in shown:
+        machines.setdefault(cell, []).append(machine)
+    names = {cell: dict(zip(those, told_apart(those), strict=True)) for cell, those in machines.items()}
+    return [f"{cell} on {names[cell][machine]}" if names[cell][machine] else cell for cell, machine in shown]
+
+
+def of_series(changes: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
+    """Those of the changes that are of this one of ``histories``."""
+    first = series.iloc[0]
+    found: pd.DataFrame = changes[(changes["cell"] == first["cell"]) & (changes["machine"] == first["machine"])]
+    return found
+
+
+def levels(series: pd.DataFrame, changes: pd.DataFrame) -> list[tuple[int, int, float]]:
+    """The levels of a series between its changes: (first run, run after the last, median p50 in seconds)."""
+    at = {run: place for place, run in enumerate(series["run"])}
+    edges = [0, *sorted(at[run] for run in of_series(changes, series)["run"]), len(series)]
+    return [(start, end, float(series["latency_p50"].iloc[start:end].median())) for start, end in pairwise(edges)]
 
 
 def timed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import html
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from bench.record import Record, Status
+from bench.record import Record
 from reports import text
+from reports.changes import levels, of_series
+from reports.table import BAD
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def plain(value: str) -> str:
 
 def speed_map(records: Sequence[Record]) -> Figure | None:
     """Speed relative to eager: a row a case and shape, a column a target; a cell that failed has a mark instead."""
-    shown = [record for record in records if record.speedup is not None or _failed(record)]
+    shown = [record for record in records if record.speedup is not None or record.status in BAD]
     if not shown:
         return None
     rows, targets = _distinct(map(_place, shown)), _distinct(map(_target, shown))
@@ -119,10 +119,11 @@ def prepare(records: Sequence[Record]) -> Figure | None:
 def trend(series: pd.DataFrame, changes: pd.DataFrame) -> Figure:
     """The median latency of one cell over its runs, with the levels between its change points.
 
-    ``series``: its runs, the oldest first; ``changes``: its rows of ``changepoints``.
+    ``series``: one of ``histories``; ``changes``: from ``changepoints``, those of other cells are left out.
     """
     unit = text.second_unit(series["latency_p50"])
-    times = series["latency_p50"].to_numpy(dtype=float) / dict(text.SECOND_UNITS)[unit]
+    scale = dict(text.SECOND_UNITS)[unit]
+    times = series["latency_p50"].to_numpy(dtype=float) / scale
     days = [time.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00") for time in series["started"]]
     commits = zip(series["branch"].fillna(""), series["commit"].fillna("no commit"), strict=True)
     points = {
@@ -131,23 +132,21 @@ def trend(series: pd.DataFrame, changes: pd.DataFrame) -> Figure:
         **_hover([f"{plain(f'{branch}@{commit[:10]}')}<br>{day}<br>{text.digits(time)} {unit}"
                   for (branch, commit), day, time in zip(commits, days, times, strict=True)]),
     }  # fmt: skip
-    at = {str(run): place for place, run in enumerate(series["run"])}
-    places = sorted(at[str(run)] for run in changes["run"] if str(run) in at)
     x: list[str | None] = []
     y: list[float | None] = []
-    for start, end in pairwise([0, *places, len(days)]):
-        middle = _short(statistics.median(times[start:end]))
+    for start, end, middle in levels(series, changes):
         x += [days[start], days[end - 1], None]
-        y += [middle, middle, None]
-    levels = {"type": "scatter", "mode": "lines", "x": x, "y": y, "hoverinfo": "skip",
-              "line": {"color": COLOURS[5], "width": 3}}  # fmt: skip
+        y += [_short(middle / scale)] * 2 + [None]
+    steps = {"type": "scatter", "mode": "lines", "x": x, "y": y, "hoverinfo": "skip",
+             "line": {"color": COLOURS[5], "width": 3}}  # fmt: skip
+    day = dict(zip(series["run"], days, strict=True))
     notes = [
-        {"x": days[at[str(change["run"])]], "y": 1, "yref": "paper", "showarrow": False, "yanchor": "bottom",
+        {"x": day[change["run"]], "y": 1, "yref": "paper", "showarrow": False, "yanchor": "bottom",
          "text": f"{'▲' if change['effect'] > 0 else '▼'} {change['effect']:+.1%}"}
-        for change in changes.to_dict("records") if str(change["run"]) in at
+        for change in of_series(changes, series).to_dict("records")
     ]  # fmt: skip
     return {
-        "data": [points, *([levels] if places else [])],
+        "data": [points, *([steps] if notes else [])],
         "layout": {
             "height": 360, "xaxis": {"type": "date"}, "yaxis": {"title": f"p50, {unit}"}, "showlegend": False,
             "annotations": notes, "shapes": [_upright(note["x"], COLOURS[5], "dot") for note in notes],
@@ -236,14 +235,11 @@ def _target(record: Record) -> str:
     return f"{record.device}-{record.backend}-{record.dtype}"
 
 
-def _failed(record: Record) -> bool:
-    return record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED)
-
-
 def _power(record: Record | None) -> float | None:
     """The speedup in powers of two."""
-    known = record is not None and _positive(record, "speedup")
-    return _short(math.log2(record.speedup or 1)) if record is not None and known else None
+    if record is None or not _positive(record, "speedup"):
+        return None
+    return _short(math.log2(record.speedup or 1))
 
 
 def _mark(record: Record | None) -> str:

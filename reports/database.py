@@ -24,7 +24,7 @@ class Dialect(Protocol):
     READING: Mapping[str, Any]  # SQLAlchemy's options for a transaction that reads
     APART: str  # advice: where to keep a store, apart from other people's tables
 
-    def engine(self, url: sa.URL, make: bool) -> sa.Engine:
+    def engine(self, url: sa.URL, make: bool, /) -> sa.Engine:
         """The engine for a store, which with ``make`` need not exist yet."""
 
     def lock(self, connection: sa.Connection) -> None:

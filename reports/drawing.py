@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import sys
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reports import text
+from reports.changes import levels, titles
 from reports.files import replace_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -29,12 +28,12 @@ def terminal(series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> str:
 
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     drawn = []
-    for one in series:
+    for one, title in zip(series, _titles(series), strict=True):
         times, unit, levels = _prepared(one, changes)
         plotext.clear_figure()
         plotext.plotsize(min(shutil.get_terminal_size().columns, 120), HEIGHT)
         plotext.theme("clear")
-        plotext.title(_title(one))
+        plotext.title(title)
         runs = list(range(len(times)))
         plotext.scatter(runs, times, marker="dot", color="blue" if coloured else None)
         for start, end, middle in levels:
@@ -55,13 +54,13 @@ def write(path: Path, series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> 
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(len(series), figsize=(10, 3 * len(series)), squeeze=False, layout="constrained")
-    for axis, one in zip(axes[:, 0], series, strict=True):
+    for axis, one, title in zip(axes[:, 0], series, _titles(series), strict=True):
         times, unit, levels = _prepared(one, changes)
         days = one["started"].to_numpy()
         axis.plot(days, times, "o", markersize=3, color=POINTS)
         for start, end, middle in levels:
             axis.plot([days[start], days[end - 1]], [middle, middle], color=LEVEL, linewidth=2)
-        axis.set_title(_title(one).replace("$", r"\$"), loc="left", fontsize="medium")
+        axis.set_title(title.replace("$", r"\$"), loc="left", fontsize="medium")
         axis.set_ylabel(f"p50, {unit}")
         axis.grid(alpha=0.3)
     try:
@@ -70,22 +69,14 @@ def write(path: Path, series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> 
         plt.close(figure)
 
 
+def _titles(series: Sequence[pd.DataFrame]) -> list[str]:
+    names = zip(titles(series), series, strict=True)
+    return [text.printable(f"{name}  ({text.counted(len(one), 'run')})") for name, one in names]
+
+
 def _prepared(one: pd.DataFrame, changes: pd.DataFrame) -> tuple[list[float], str, list[tuple[int, int, float]]]:
     """(times, their unit, levels as (first run, run after the last, median))."""
     unit = text.second_unit(one["latency_p50"])
     scale = dict(text.SECOND_UNITS)[unit]
     times = [float(value) / scale for value in one["latency_p50"]]
-    mine = changes[(changes["cell"] == one["cell"].iloc[0]) & (changes["machine"] == one["machine"].iloc[0])]
-    at = {str(run): place for place, run in enumerate(one["run"])}
-    edges = [0, *sorted(at[str(run)] for run in mine["run"]), len(times)]
-    return times, unit, list(_levels(times, edges))
-
-
-def _levels(times: list[float], edges: Sequence[int]) -> Iterator[tuple[int, int, float]]:
-    for start, end in pairwise(edges):
-        yield start, end, statistics.median(times[start:end])
-
-
-def _title(one: pd.DataFrame) -> str:
-    last: Any = one.iloc[-1]
-    return text.printable(f"{last['cell']}  ({text.counted(len(one), 'run')})")
+    return times, unit, [(start, end, middle / scale) for start, end, middle in levels(one, changes)]

@@ -20,8 +20,11 @@ APART = (
 )
 
 
-def engine(url: sa.URL, make: bool) -> sa.Engine:  # noqa: ARG001 (a database is made by createdb, never by us)
-    """The engine for a database on a server, which must exist; connects to nothing yet."""
+def engine(url: sa.URL, _make: bool, /) -> sa.Engine:
+    """The engine for a database on a server; connects to nothing yet.
+
+    The database must exist whether or not a store is to be made in it: a server's databases are its owner's to make.
+    """
     waits = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
     made = sa.create_engine(url, poolclass=NullPool, connect_args=waits)
 

@@ -2,8 +2,8 @@
 
 Proposed by the best segmentation into levels (ruptures), decided against noise of the same memory: how often does an
 AR(1) process without any shift, whose memory is that of the series around its levels, show such a contrast anywhere?
-Permuted blocks of the series itself, which were measured first, called 12 % of clean AR(1) series changed: what is
-fitted away as a level is missing from the blocks, so that they never show what chance does. A level of the last six
+Permuted blocks of the series itself call far too many clean series changed: what is fitted away as a level is missing
+from the blocks, so that they never show what chance does. A level of the last six
 runs is tested apart from older ones: there are few such levels and many old ones, so that the new one is found sooner.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import ruptures
 from scipy import stats
-from scipy.linalg import toeplitz
+from scipy.linalg import convolution_matrix, toeplitz
 from scipy.signal import lfilter
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ MEDIAN_TAKES = 1.15  # the running median follows the noise: of white noise 1/1.
 PENALTY = 2.0  # of the proposals, in variances x ln(n): liberal, the simulated noise decides
 SIDES = (3, 5, 10, 20, 40, 80, 160)  # values left and right of a split that are compared
 NEWEST, HISTORY = 6, 20  # values: a level that is no longer is new, if as many as the second were before
-ALPHA_NEW, ALPHA_OLD = 0.002, 0.002  # of a whole series; what it comes to: bench/evidence/changepoints.py
-HOPELESS_NEW, HOPELESS_OLD = 2.5, 3.5  # spreads: no simulation of noise has had a threshold below
+ALPHA = 0.002  # of a whole series, for new levels and for old ones; what it comes to: bench/evidence/changepoints.py
+HOPELESS_NEW, HOPELESS_OLD = 2.5, 3.5  # spreads: no simulated noise has a threshold below, so none need be simulated
 SERIES = 1999  # of simulated noise
-LENGTHS, MEMORIES = (20, 30, 40, 50, 65, 80, 100, 125, 160, 200), 0.05  # noise is simulated for these, rounded up
+LENGTHS = (20, 30, 40, 50, 65, 80, 100, 125, 160, 200)  # noise is simulated for these, rounded up
+MEMORY_STEP, MOST_MEMORY = 0.05, 0.9  # and for memories in these steps, rounded up
 SETTLING = 50  # values that a simulated series forgets its start in
 WITH_TREND = 20  # values from which on a drift is told from a step; in fewer it is none
 LOCATION = 7.35  # twice the loss of log-likelihood that a place may have, 95 % (Hansen 2000, Econometrica 68:575)
@@ -76,7 +77,7 @@ def find(series: ArrayLike) -> list[Shift]:
         noise = _Noise(values, places)
         splits = [_Split(values, noise, *window) for window in _windows(places, len(values))]
         splits.sort(key=lambda split: split.strength - split.hopeless)
-        failed = next((split for split in splits if split.strength < split.hopeless or split.p > split.alpha), None)
+        failed = next((split for split in splits if split.strength < split.hopeless or split.p > ALPHA), None)
         if failed is None:
             return sorted((split.shift() for split in splits), key=lambda shift: shift.position)
         places.remove(failed.place)
@@ -90,7 +91,7 @@ class _Split:
         self.place, self._before, self._after, self._values, self._noise = place, before, after, values, noise
         n = len(values)
         self.new = after == n and n - place <= NEWEST and place - before >= HISTORY
-        self.alpha, self.hopeless = (ALPHA_NEW, HOPELESS_NEW) if self.new else (ALPHA_OLD, HOPELESS_OLD)
+        self.hopeless = HOPELESS_NEW if self.new else HOPELESS_OLD
         rights = [after - place] if self.new else [side for side in SIDES if side <= after - place]
         lefts = [side for side in SIDES if (HISTORY if self.new else 0) <= side <= place - before]
         self._sides = list(product(lefts, rights))
@@ -133,10 +134,10 @@ class _Noise:
         self._n, levels = len(rest), len(places) + 1
         memory = float(rest[1:] @ rest[:-1]) / (float(rest @ rest) or 1.0)
         memory += (2 + 4 * memory) * levels / self._n  # what fitting a mean and a slope to each level takes from it
-        self._memory = min(max(memory, 0.0), 0.9)
+        self._memory = min(max(memory, 0.0), MOST_MEMORY)
         # A chosen place takes more than one degree of freedom: as much as the penalty that it had to be worth.
         free = max(self._n - 2 - (levels - 1) * (1 + PENALTY * np.log(self._n)), 1.0)
-        rare = ALPHA_OLD / (2 * self._n)  # few values may look calmer than they are: Student's tail over the normal one
+        rare = ALPHA / (2 * self._n)  # few values may look calmer than they are: Student's tail over the normal one
         tail = float(stats.t.isf(rare, free)) / float(stats.norm.isf(rare))
         self._deviation = float(np.sqrt(rest @ rest / free)) * tail or 1e-300
 
@@ -147,7 +148,7 @@ class _Noise:
     def largest(self, new: bool) -> Array:
         """The largest contrast, in its spread, of old or of new levels in each simulated series, in order."""
         n = next((length for length in LENGTHS if length >= self._n), -(-self._n // 100) * 100)
-        return _largest(n, round(np.ceil(self._memory / MEMORIES) * MEMORIES, 2), new)
+        return _largest(n, round(np.ceil(self._memory / MEMORY_STEP) * MEMORY_STEP, 2), new)
 
 
 @lru_cache(maxsize=512)
@@ -156,9 +157,9 @@ def _largest(n: int, memory: float, new: bool) -> Array:
     series = lfilter([1.0], [1.0, -memory], chance, axis=0)[SETTLING:]
     largest = np.zeros(SERIES)
     for left, right in _pairs(n, new):
-        places = _everywhere(n, left, right)
-        found = np.abs((places[-1:] if new else places) @ series).max(axis=0)
-        np.maximum(largest, found / _spread(left, right, memory), out=largest)
+        within = series[-(left + right) :] if new else series
+        found = np.abs(_everywhere(len(within), left, right) @ within).max(axis=0)
+        largest = np.maximum(largest, found / _spread(left, right, memory))
     return np.sort(largest)
 
 
@@ -203,11 +204,7 @@ def _contrast(left: int, right: int) -> _Contrast:
 @lru_cache(maxsize=256)
 def _everywhere(n: int, left: int, right: int) -> Array:
     """The contrast at every place of n values: places x values."""
-    weights = _contrast(left, right).weights
-    rows = np.zeros((n - len(weights) + 1, n))
-    for row in range(len(rows)):
-        rows[row, row : row + len(weights)] = weights
-    return rows
+    return np.asarray(convolution_matrix(_contrast(left, right).weights[::-1], n, mode="valid"))
 
 
 def _without_spikes(values: Array) -> tuple[Array, float]:

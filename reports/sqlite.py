@@ -18,7 +18,7 @@ READING: Mapping[str, Any] = {}  # a transaction sees one state of the file by i
 APART = "give a file of its own"
 
 
-def engine(url: sa.URL, make: bool) -> sa.Engine:
+def engine(url: sa.URL, make: bool, /) -> sa.Engine:
     """The engine for a file, which with ``make`` need not exist; raises ``StoreError`` where it cannot be a store."""
     name = shown(url)
     if not url.database or url.database == ":memory:":

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ import pytest
 
 if find_spec("psycopg") is not None:  # here: pytester forgets what a test imports, which C extensions do not survive
     import psycopg
-    import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
+
+    import_module("sqlalchemy.dialects.postgresql.psycopg")
 
 USER, PASSWORD = "tester", "hunter2/ü@"  # with what a URL must encode
 ENCODED = "hunter2%2F%C3%BC%40"

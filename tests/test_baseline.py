@@ -10,7 +10,7 @@ import pytest
 
 from bench.record import Record, Run, Status
 from reports import compare
-from reports.baseline import FEWEST_RUNS, LEVEL, WINDOW, differing, expected
+from reports.baseline import FEWEST_RUNS, LEVEL, WINDOW, expected
 from reports.frame import frame, from_records
 
 MACHINE = {"cpu": "EPYC", "threads": 2, "version_torch": "2.13.0"}
@@ -62,7 +62,6 @@ def test_runs_of_another_machine_are_not_compared_and_the_facts_are_named():
 
     assert row["verdict"] == "not_comparable"
     assert row["reason"] == "no run of base is from such a machine: threads 4 -> 2"
-    assert differing('{"a": 1}', '{"b": 2}') == ["a 1 -> None", "b None -> 2"]
 
 
 def test_only_the_last_runs_count():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from bench import calibration
-from bench.calibration import BLOCK_SECONDS, KERNELS, kernels, measure, timed
+from bench.calibration import BLOCK_SECONDS, KERNELS, measure, timed
 
 
 def test_every_kernel_is_timed_in_a_process_of_its_own():
@@ -16,12 +15,6 @@ def test_every_kernel_is_timed_in_a_process_of_its_own():
 
     assert tuple(found) == ("numpy", *KERNELS)
     assert all(0 < found[kernel] < 1 for kernel in KERNELS)
-
-
-def test_the_kernels_can_be_called():
-    with ThreadPoolExecutor(2) as pool:
-        for kernel in kernels(2, pool).values():
-            kernel()
 
 
 def test_the_median_of_blocks_forgives_one_that_was_disturbed():
@@ -44,4 +37,3 @@ def test_a_failure_costs_the_run_nothing(monkeypatch, tmp_path, program):
     monkeypatch.setattr(calibration, "DEADLINE", 2.0)
 
     assert measure(dict(os.environ) | {"PYTHONPATH": str(tmp_path)}, 2) == {}
-    assert measure(dict(os.environ) | {"PYTHONPATH": str(tmp_path)}, 0) == {}

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import reports
-from reports.changes import DTYPES, WINDOW
+from reports.changes import DTYPES, WINDOW, histories, levels, of_series, titles
 from reports.frame import frame
 from tests import history
 
@@ -56,6 +56,22 @@ def test_machines_are_never_one_series(told):
     found = reports.changepoints(pd.concat([told, slow]))
 
     assert list(found["run"]) == [f"day-{history.CHANGED:03}"]  # two runs after the step on the other are too few
+
+
+def test_a_series_has_its_own_changes_its_levels_and_its_machine(told):
+    other = frame((run, record) for run, records in history.runs(history.OTHER, name="other") for record in records)
+    both = pd.concat([told, other])
+    found, every = reports.changepoints(both), list(histories(both))
+    mine = next(one for one in every if (one["cell"] == history.COMPILED.cell).all() and "day-000" in set(one["run"]))
+    (start, change, before), (again, end, after) = levels(mine, found)
+
+    assert (start, change, again, end) == (0, history.CHANGED, history.CHANGED, history.DAYS)
+    assert before == mine["latency_p50"].iloc[: history.CHANGED].median()
+    assert after / before == pytest.approx(history.STEP, abs=0.02)
+    assert list(of_series(found, mine)["run"]) == [f"day-{history.CHANGED:03}"]
+    assert len(found) == 2  # the other is of the other machine
+    assert len(set(titles(every))) == 4  # two cells with times on two machines
+    assert titles([mine]) == [history.COMPILED.cell]
 
 
 def test_the_order_of_rows_does_not_matter(told):

@@ -83,6 +83,14 @@ def test_faster_mirrors_slower_and_the_unit_does_not_matter():
     assert [s.step for s in scaled] == pytest.approx([s.step * 1e-3 for s in found], rel=1e-6)
 
 
+@pytest.mark.parametrize("memory", [0.0, 0.3, 0.6, shifts.MOST_MEMORY])
+@pytest.mark.parametrize(("hopeless", "new"), [(shifts.HOPELESS_OLD, False), (shifts.HOPELESS_NEW, True)])
+def test_what_needs_no_simulation_would_be_noise_by_it_too(memory, hopeless, new):
+    """Short histories have the lowest thresholds: they have the fewest places for chance to be large in."""
+    for length in shifts.LENGTHS[int(new) : 4]:  # a new level needs 20 runs before it
+        assert np.mean(shifts._largest(length, memory, new) >= hopeless) > shifts.ALPHA
+
+
 def test_the_same_series_gives_the_same_answer():
     series, _ = lasting(NOISES["white"], draw(4))
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from bench.record import Record, Status
-from reports import charts, text
+from bench.record import RED, Record, Status, Verdict
+from reports import advice, charts, table, text
+from reports.changes import of_series, titles
 from reports.page import Page, differences
 from reports.sections import headline, passed, sections, summary
-from reports.table import groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,18 +22,8 @@ TEMPLATES = jinja2.Environment(
     trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
 MARKS = {"good": "✓", "bad": "✗", "unknown": "?", "": "–"}
-BAD_WORDS = {
-    "regressed",
-    "unstable",
-    "broken",
-    "missing",
-    "parity_failed",
-    "failed",
-    "crashed",
-    "timed_out",
-    "out_of_memory",
-}
-UNKNOWN_WORDS = {"inconclusive", "not_comparable", "unchecked", "skipped", "new"}
+BAD_WORDS = {*table.BAD, *advice.BAD, *RED}
+UNKNOWN_WORDS = {Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE, Verdict.NEW, Status.UNCHECKED, Status.SKIPPED}
 
 
 def _digits(value: float | None) -> str:
@@ -43,7 +34,7 @@ def _share(value: float | None) -> str:
     return "" if value is None else text.fine_percent(value)
 
 
-COLUMNS = (  # of the raw table: title, field, how it is shown
+COLUMNS: tuple[tuple[str, str, Callable[..., str]], ...] = (  # of the raw table: title, field, how it is shown
     ("cell", "cell", str), ("status", "status", str), ("verdict", "verdict", str),
     ("per s", "throughput", text.rate), ("unit", "unit", str),
     ("p50, s", "latency_p50", text.error), ("p99, s", "latency_p99", text.error),
@@ -118,20 +109,25 @@ def _figures(page: Page) -> dict[str, charts.Figure]:
 def _choices(page: Page) -> dict[str, dict[str, dict[str, charts.Figure]]]:
     """Chooser -> choice -> name -> figure: what is drawn for one choice at a time."""
     timed = {}
-    for group in groups(page.records):
+    for group in table.groups(page.records):
         records = [row.record for row in group.rows if row.record.measured]
         if records:
             figures = {"throughput": charts.throughput(records), "latency": charts.latency(records)}
             timed[f"{group.case} {group.shape}"] = figures
+    return {"group": timed, "series": _trends(page)}
+
+
+def _trends(page: Page) -> dict[str, dict[str, charts.Figure]]:
+    """Cell with the number of its changes -> name -> figure."""
     trends: dict[str, dict[str, charts.Figure]] = {}
-    for series in _changed_first(page):
-        cell, machine = str(series["cell"].iloc[0]), series["machine"].iloc[0]
-        changes = _of(page.changes, cell, machine)
+    if page.changes is None:
+        return trends
+    shown = _changed_first(page)
+    for series, name in zip(shown, titles(shown), strict=True):
+        changes = of_series(page.changes, series)
         mark = f" ({text.counted(len(changes), 'change')})" if len(changes) else ""
-        number = sum(name.startswith(f"{cell} ") or name == cell for name in trends) + 1
-        name = f"{cell}{mark}" + (f" machine {number}" if number > 1 else "")
-        trends[name] = {"trend": charts.trend(series, changes)}
-    return {"group": timed, "series": trends}
+        trends[name + mark] = {"trend": charts.trend(series, changes)}
+    return trends
 
 
 def _changed_first(page: Page) -> list[pd.DataFrame]:
@@ -139,12 +135,6 @@ def _changed_first(page: Page) -> list[pd.DataFrame]:
     changed = set() if page.changes is None else set(zip(page.changes["cell"], page.changes["machine"], strict=True))
     shown = [series for series in page.trends if len(series) > 1]
     return sorted(shown, key=lambda series: (series["cell"].iloc[0], series["machine"].iloc[0]) not in changed)
-
-
-def _of(changes: pd.DataFrame | None, cell: str, machine: Any) -> pd.DataFrame:
-    assert changes is not None  # a page with trends has them
-    found: pd.DataFrame = changes[(changes["cell"] == cell) & (changes["machine"] == machine)]
-    return found
 
 
 def _dicts(frame: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -156,10 +146,6 @@ def _table_row(record: Record) -> list[tuple[str, Any]]:
     """(text, value to sort and copy by) of each of ``COLUMNS``."""
     values = [getattr(record, field) for _, field, _ in COLUMNS]
     return [
-        (_shown(show, value), str(value) if isinstance(value, Status) else "" if value is None else value)
+        (text.printable(str(show(value))), str(value) if isinstance(value, Status) else "" if value is None else value)
         for value, (*_, show) in zip(values, COLUMNS, strict=True)
     ]
-
-
-def _shown(show: Any, value: Any) -> str:
-    return text.printable(str(show(value)))
