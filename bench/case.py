@@ -15,8 +15,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 FIELD = re.compile(r"[a-z0-9_]+")
+LOCATIONS = ("model", "inputs", "evaluate", "optimizer", "loss", "learn", "preprocess")  # fields of a Case
 LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16", "int8")
+DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16")
+MODES = ("inference", "backward", "training")
 BUDGETS = ("quick", "normal", "long")
 
 
@@ -75,9 +77,21 @@ class Case:
 
     Strings of the form ``"module:attribute"`` are resolved in the worker, so declaring costs nothing:
 
-    - ``model``: called without arguments gives an ``nn.Module`` (a class or a function).
+    - ``model``: called without arguments gives an ``nn.Module`` (a class or a function), or any other callable.
     - ``inputs``: called with ``(sizes, generator)`` gives the positional arguments as a tuple or the
       keyword arguments as a dict. Floating tensors are cast to the target's dtype by the harness.
+    - ``mode``: what a call does. ``"inference"``; ``"backward"``: forward, and the gradients of inputs and
+      parameters; ``"training"``: forward, backward and a step of the optimizer, where ``inputs`` gives
+      ``(inputs, labels)``.
+    - ``optimizer``: of a training case; called with the parameters gives a ``torch.optim.Optimizer``.
+    - ``loss``: of a training case; called with (logits, labels) gives a scalar; cross-entropy unless given.
+    - ``learn``: of a training case; called with ``sizes`` gives the ``(inputs, labels)`` of every step of a whole
+      training, after which ``accuracy`` of the samples of ``evaluate`` must be answered rightly.
+    - ``ways``: backends of this case only, name -> string: called with the model gives another callable that takes
+      the same inputs and must give the same answers, e.g. another implementation, or a compressed model. They
+      come where eager is wanted; one with ``facts()`` and ``close()`` is asked for facts and told when it is over.
+    - ``preprocess``: called with the positional arguments that ``inputs`` gave (texts, say) gives the model's
+      arguments; part of every timed call.
     - ``shapes``: name -> sizes, or name -> ``Shape``. ``parity_shapes`` are checked and never timed.
     - ``unit`` is what throughput counts; one call works on the product of the sizes named in ``count``.
     - ``targets``: globs; only targets that match one of them become cells.
@@ -86,10 +100,12 @@ class Case:
     - ``mask``: the name (or position) of the input that masks padding; ignoring it must be noticeable.
     - ``evaluate``: called without arguments gives ``(inputs, labels)``, real labelled samples; the
       accuracy of every backend is recorded and its top-1 answers must agree with eager's.
+    - ``accuracy``: the smallest share of the samples of ``evaluate`` that must be answered rightly.
     - ``reference``: ``"float64"`` (default), or ``"eager"`` for a model that cannot run in float64.
     - ``tolerance``: the row of ``tolerances.csv`` to use instead of the dtype's own, e.g. ``"fp32_folded"``.
     - ``graph_breaks``: how many ``torch.compile`` is expected to make; any other number is a failure.
     - ``nonfinite``: the reference answer may hold NaN or infinities; elsewhere that leaves it unchecked.
+    - ``soak``: after so many calls the cell must hold no more memory than after the first ones; none unless given.
     - ``preload``: modules that the fork server imports before its first fork.
     - ``deadline``: seconds a worker may take to open; without it the budget's.
     - ``tolerated``: the share by which the gate lets this case become slower, e.g. 0.1; without it the profile's.
@@ -106,27 +122,39 @@ class Case:
     skips: Mapping[str, str] = field(default_factory=dict)
     known_gaps: Mapping[str, str] = field(default_factory=dict)
     mask: str | int | None = None
+    mode: str = "inference"
+    optimizer: str | None = None
+    loss: str | None = None
+    learn: str | None = None
+    ways: Mapping[str, str] = field(default_factory=dict)
+    preprocess: str | None = None
     evaluate: str | None = None
+    accuracy: float | None = None
     reference: str = "float64"
     tolerance: str | None = None
     graph_breaks: int = 0
     nonfinite: bool = False
+    soak: int = 0
     preload: Sequence[str] = ()
     deadline: float | None = None
     tolerated: float | None = None
 
     def __post_init__(self) -> None:
         _check_field("case", self.name)
-        for what in ("model", "inputs", "evaluate"):
+        for what in LOCATIONS:
             location = getattr(self, what)
-            if not (location is None and what == "evaluate") and not LOCATION.fullmatch(str(location)):
+            if (location is not None or what in ("model", "inputs")) and not LOCATION.fullmatch(str(location)):
                 raise DeclarationError(
                     f'case {self.name}: {what}={location!r} must look like "package.module:attribute"'
                 )
+        self._check_mode()
+        self._check_ways()
         if self.reference not in ("float64", "eager"):
             raise DeclarationError(f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"')
         if isinstance(self.targets, str) or isinstance(self.preload, str):
             raise DeclarationError(f"case {self.name}: targets and preload are tuples of strings, not one string")
+        if not isinstance(self.soak, int) or self.soak < 0:
+            raise DeclarationError(f"case {self.name}: soak={self.soak!r} must be a number of calls, e.g. 1000")
         if self.tolerated is not None and not 0 <= self.tolerated < 10:
             raise DeclarationError(f"case {self.name}: tolerated={self.tolerated!r} must be a share, e.g. 0.1 for 10 %")
         named = {name: _named(sizes, name) for name, sizes in self.shapes.items()}
@@ -159,6 +187,35 @@ class Case:
     def reason(self, reasons: Mapping[str, str], target: Target) -> str | None:
         """The reason that ``skips`` or ``known_gaps`` gives for a target, or None."""
         return next((why for pattern, why in reasons.items() if target.matches(pattern)), None)
+
+    def _check_mode(self) -> None:
+        """What belongs to a mode is there, and nothing of another one."""
+        if self.mode not in MODES:
+            raise DeclarationError(f"case {self.name}: mode={self.mode!r} is none of {', '.join(MODES)}")
+        training = self.mode == "training"
+        if training != (self.optimizer is not None):
+            raise DeclarationError(f'case {self.name}: mode="training" and optimizer= go together')
+        for what in ("loss", "learn"):
+            if getattr(self, what) is not None and not training:
+                raise DeclarationError(f'case {self.name}: {what}= is for mode="training" only')
+        if self.learn is not None and (self.evaluate is None or self.accuracy is None):
+            raise DeclarationError(f"case {self.name}: learn= needs evaluate= and accuracy=, to be judged by")
+        if self.accuracy is not None and (self.evaluate is None or not 0 <= self.accuracy <= 1):
+            raise DeclarationError(f"case {self.name}: accuracy={self.accuracy!r} must be a share, 0 to 1")
+        if self.evaluate is not None and (self.preprocess is not None or self.mode == "backward"):
+            raise DeclarationError(f'case {self.name}: evaluate= goes with neither preprocess= nor mode="backward"')
+        if self.mode != "inference" and (self.mask is not None or self.preprocess is not None or self.ways):
+            raise DeclarationError(f'case {self.name}: mask=, preprocess= and ways= are for mode="inference" only')
+
+    def _check_ways(self) -> None:
+        if not isinstance(self.ways, Mapping):
+            raise DeclarationError(f'case {self.name}: ways is a dict, name -> "package.module:attribute"')
+        for name, location in self.ways.items():
+            _check_field(f"case {self.name}: way", name)
+            if not LOCATION.fullmatch(str(location)):
+                raise DeclarationError(
+                    f'case {self.name}: ways[{name!r}]={location!r} must look like "package.module:attribute"'
+                )
 
     def as_dict(self) -> dict[str, Any]:
         """The case as plain data (JSON), for the worker."""
@@ -216,7 +273,8 @@ class Cell:
 
 def cell_of(case: Case, shape: Shape, target: Target) -> Cell | None:
     """The cell, or None where the case does not want that target."""
-    wanted = any(target.matches(pattern) for pattern in case.targets)
+    plain = replace(target, backend="eager") if target.backend in case.ways else target  # ways go with eager
+    wanted = any(plain.matches(pattern) for pattern in case.targets)
     return Cell(case, shape, target) if wanted else None
 
 

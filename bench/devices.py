@@ -27,6 +27,12 @@ class Device(Protocol):
     def peak_bytes(self) -> int | None:
         """The most memory held at once since ``reset_peak``, above what was held then; None where unknown."""
 
+    def held_bytes(self) -> int | None:
+        """The memory held now; None where unknown."""
+
+    def empty_cache(self) -> None:
+        """Give back what the allocator keeps for later, so that the next cell has it."""
+
     def facts(self) -> dict[str, Any]:
         """What a later comparison must know of it."""
 
@@ -54,6 +60,13 @@ class Cpu:
         now = _resident_peak()
         return None if now is None or self._start is None else max(0, now - self._start)
 
+    def held_bytes(self) -> int | None:
+        """VmRSS."""
+        return _status("VmRSS")
+
+    def empty_cache(self) -> None:
+        """Nothing: a cell's process gives back all it had when it ends."""
+
     def facts(self) -> dict[str, Any]:
         """The vector instructions that torch uses here."""
         import torch
@@ -63,13 +76,19 @@ class Cpu:
 
 def _resident_peak() -> int | None:
     """The process's peak resident size in bytes."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int | None:
+    """A line of the kernel's account of this process, in bytes; None where it keeps none."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
     except OSError:
-        if sys.platform == "darwin":
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        pass
     return None
 
 

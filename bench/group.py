@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from bench.record import Status
 from bench.together import together
 from bench.watch import Watch
 
+CLOSE_DEADLINE = 10.0  # seconds; what does not end by then is killed
 OWN_STAGES = ("importing", "making inputs", "running eager", "keeping")  # of the reference worker: nothing to compare
 
 
@@ -113,9 +115,16 @@ class GroupRun:
 
     def close(self) -> None:
         """End the group's workers."""
-        for worker in self.workers.values():
-            worker.close()
+        for name, worker in self.workers.items():
+            self._end(worker, self.records[name].backend)
         self.workers.clear()
+
+    def _end(self, worker: Worker, backend: str) -> None:
+        """End a worker; one of the case's own ways may have started processes, which it ends first."""
+        if backend in self.case.ways:
+            with suppress(Ended):
+                worker.ask({"op": "close"}, CLOSE_DEADLINE)
+        worker.close()
 
     def _id(self, backend: str) -> str:
         return f"{self.case.name}-{self.shape.name}-{self.group.device}-{backend}-{self.group.dtype}"
@@ -221,27 +230,29 @@ class GroupRun:
         """
         record = self.records[cell.id]
         module = self._module(cell)
-        deadline = self._deadline(cold=cell.target.backend.startswith("compile"))
+        backend = cell.target.backend
+        deadline = self._deadline(cold=backend.startswith("compile") or backend in self.case.ways)
         request: dict[str, Any] = {"op": "reopen", "module": module}
         if not again:
-            resizable = cell.target.backend in ("eager", "onnxruntime")
+            resizable = backend in ("eager", "onnxruntime")
             request = {"op": "open", "module": module, "batch_invariance": resizable}
         for attempt in ("cold", "warm"):
-            worker = self.laboratory.server(launch).fork(self._task(cell.target.backend))
+            worker = self.laboratory.server(launch).fork(self._task(backend))
             try:
                 part = worker.ask(dict(request), deadline, self._say)
             except Ended:
                 worker.close()
                 raise
             if attempt == "cold" and part["facts"].get("cold") and part["status"] == Status.OK:
-                worker.close()
+                self._end(worker, backend)
                 record.prepare_cold_seconds = part["prepare_seconds"]
                 continue
             break
         part["facts"].pop("cold", None)
         self.peaks[cell.id] = part["peak_bytes"]
         if record.error is None:  # its first launch
-            exported = record.prepare_cold_seconds if cell.target.backend == "onnxruntime" else None
+            exports = self.laboratory.backends[backend].artefact
+            exported = record.prepare_cold_seconds if exports else None
             filling.opened(record, part, self.facts)
             if exported is not None:
                 record.prepare_cold_seconds = exported + part["prepare_seconds"]
@@ -251,7 +262,7 @@ class GroupRun:
             self.workers[cell.id] = worker
             worker.park()
         else:
-            worker.close()
+            self._end(worker, backend)
 
     def _time_launch(self, seconds: float) -> None:
         contestants = {cell_id: Contestant(worker) for cell_id, worker in self.workers.items()}

@@ -30,6 +30,7 @@ from bench.record import Record, Run, Status, Verdict
 if TYPE_CHECKING:
     from bench.gate.session import Gate
 
+WAYS = "bench.backends.ways"
 MEMORY_SHARE = 0.9  # of what is available, unless --bench-memory says otherwise
 
 
@@ -49,7 +50,7 @@ class Matrix:
         progress: Progress,
         emit: Callable[[Record], None],
     ) -> None:
-        self._home, self.budget, self.chosen, self.backends = home, budget, chosen, backends
+        self._home, self.budget, self.chosen, self.backends = home, budget, chosen, dict(backends)
         self.controlled, self.seed, self.memory = controlled, seed, memory
         self.progress, self._emit = progress, emit
         self.cases: dict[str, Case] = {}
@@ -82,13 +83,23 @@ class Matrix:
                 raise DeclarationError(
                     f"two cases are named {case.name!r}; ids join history, give one of them another name"
                 )
+            wanted = [target for chosen in self.chosen for target in self._with_ways(case, chosen)]
             for shape in self.budget.shapes(case):
-                for target in self.chosen:
+                for target in wanted:
                     cheap = shape.timed or self.budget.name != "quick" or not target.backend.startswith("compile")
                     cell = cell_of(case, shape, target) if cheap and (shape.timed or not timed) else None
                     if cell is not None:
                         found.append(cell)
         return found
+
+    def _with_ways(self, case: Case, target: Target) -> list[Target]:
+        """A target, behind eager's the case's own ways on the same device; raises ``DeclarationError``."""
+        if target.backend != "eager":
+            return [target]
+        for way in case.ways:
+            if self.backends.setdefault(way, Backend(way, WAYS)).module != WAYS:
+                raise DeclarationError(f"case {case.name}: its way {way!r} bears the name of a backend; rename it")
+        return [target, *(Target(target.device, way, target.dtype) for way in case.ways)]
 
     def plan(self, checked: Iterable[Cell], timed: Iterable[Cell], gated: Iterable[Cell] = ()) -> None:
         """What was selected, after ``-k``, ``--lf``, ``--deselect`` and their like; in the order of the run."""
@@ -106,6 +117,9 @@ class Matrix:
             return reason
         if cell.target not in self._reasons:
             self._reasons[cell.target] = targets.unavailable(cell.target, self.backends)
+        backend = self.backends[cell.target.backend]
+        if cell.case.mode != "inference" and not backend.differentiable:
+            return f"{backend.name} runs no backward, which mode={cell.case.mode!r} needs"
         return self._reasons[cell.target]
 
     def checked(self, cell: Cell) -> Record:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Sets = Sequence[Outputs]  # the outputs for each input set
 
 TINY = 1e-300
+LEAST = 1e-2  # of what its size lets expect: a gradient that is zero but for rounding is wholly wrong in eager, too
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,13 @@ def tolerances() -> dict[str, Tolerance]:
         }
 
 
-def compare(candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tolerance) -> Parity:
+def compare(
+    candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tolerance, common: int | None = None
+) -> Parity:
     """How the candidate's answers compare with the reference, output by output.
+
+    ``common``: the outputs from this one on are parts of one whole (the gradients of a model), and the norm of a part
+    counts as at least ``LEAST`` of what its size lets expect of the whole's.
 
     ``reference`` None: eager itself is the reference, and the cap alone decides. Integer and boolean outputs
     must be equal. Arrays have their own dtypes for ``candidate`` and ``eager``, float64 for ``reference``;
@@ -103,6 +109,7 @@ def compare(candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tol
         return Parity(False, math.inf, tolerance.cap, math.inf, 0.0, math.inf, math.inf, math.inf, problem, {}, 0)
     candidate, eager = _real(candidate), _real(eager)
     reference = None if reference is None else _real(reference)
+    least = _least_norms(eager if reference is None else reference, common)
     outcomes = [
         _compare_output(
             number,
@@ -110,6 +117,7 @@ def compare(candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tol
             [outputs[number] for outputs in eager],
             None if reference is None else [outputs[number] for outputs in reference],
             tolerance,
+            least[number],
         )
         for number in range(len(eager[0]))
     ]
@@ -135,9 +143,23 @@ def _different_layout(candidate: Sets, eager: Sets) -> str:
     return ""
 
 
+def _least_norms(truth: Sets, common: int | None) -> list[float]:
+    """For every output the norm that it counts as having at least."""
+    import numpy as np
+
+    least = [TINY] * len(truth[0])
+    if common is not None:
+        parts = [_flat([outputs[number] for outputs in truth]) for number in range(common, len(truth[0]))]
+        square = sum(float(np.square(part[np.isfinite(part)]).sum()) for part in parts)
+        each = LEAST * math.sqrt(square / max(1, sum(part.size for part in parts)))
+        least[common:] = [max(TINY, each * math.sqrt(part.size)) for part in parts]
+    return least
+
+
 def _compare_output(
-    number: int, candidate: list[Array], eager: list[Array], reference: list[Array] | None, tolerance: Tolerance
-) -> Parity:
+    number: int, candidate: list[Array], eager: list[Array], reference: list[Array] | None, tolerance: Tolerance,
+    least: float,
+) -> Parity:  # fmt: skip
     import numpy as np
 
     exact = eager[0].dtype.kind in "iub"
@@ -148,7 +170,7 @@ def _compare_output(
     gaps = unequal & ~(np.isfinite(ours) & np.isfinite(base)) & ~(np.isnan(ours) & np.isnan(base))
     compared = finite & np.isfinite(ours)
     difference = np.where(compared, ours - np.where(finite, truth, 0), 0.0)
-    norm = max(float(np.linalg.norm(truth[finite])), TINY)
+    norm = max(float(np.linalg.norm(truth[finite])), least)
     error = float(np.linalg.norm(difference)) / norm
     eager_error = 0.0 if reference is None else float(np.linalg.norm(base[finite] - truth[finite])) / norm
     ratio = error / max(eager_error, tolerance.floor)
@@ -236,13 +258,3 @@ def _element(place: int, number: int, sets: list[Array], ours: Array, truth: Arr
             }  # fmt: skip
         rest -= array.size
     return {}
-
-
-def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    if not trials:
-        return 0.0, 1.0
-    share, square = successes / trials, z * z
-    middle = (share + square / (2 * trials)) / (1 + square / trials)
-    half = z / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -12,25 +12,26 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench import facts, parity
 from bench.backends import Unavailable
 from bench.errors import status_of
+from bench.modes import Backward, Inference, Mode, Training, answers, mode_of, reordered
 from bench.record import Status
 from bench.scratch import Scratch
 from bench.subject import (
     CHECKED_ROWS,
     CHECKED_SETS,
+    TRAINED_SETS,
     Inputs,
     Subject,
     WrongDeclaration,
     arrays,
-    call,
     flatten,
     rebuild,
     resolve,
-    tensors,
 )
 
 Say = Callable[[str], object]
@@ -52,14 +53,16 @@ def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | 
     say("making inputs")
     first = subject.make_inputs(0) if given is None else given.load("inputs")[0]
     say("running eager")
-    with torch.inference_mode():
-        eager = [tensors(call(module, first))]
+    mode = mode_of(subject, module)
+    eager = answers(mode, [subject.encode(first)])
     say("making inputs")
-    sets = _input_sets(subject, first, _rows(eager[0])) if given is None else given.load("inputs")
+    raw = _input_sets(subject, first, _enough(mode, eager[0])) if given is None else given.load("inputs")
+    sets = [subject.encode(inputs) for inputs in raw]
+    if isinstance(module, torch.nn.Module):
+        _require_one_layout(subject, sets)
     say("running eager")
-    with torch.inference_mode():
-        eager += [tensors(call(module, inputs)) for inputs in sets[1:]]
-        again = [tensors(call(module, inputs)) for inputs in sets[:CHECKED_SETS]]
+    eager += answers(mode, sets[1:])
+    again = answers(mode, sets[:CHECKED_SETS])
     if not eager[0]:
         raise WrongDeclaration(f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare')
     say("keeping inputs and weights")
@@ -67,24 +70,27 @@ def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | 
         "weights": subject.scratch.save_weights(_tensors_of(module)),
         "dtypes": [str(t.dtype) for t in eager[0]],
     }
-    subject.scratch.save("inputs", sets)
+    subject.scratch.save("inputs", raw)
     subject.scratch.save("meta", meta)
     subject.scratch.save_answers("eager", [arrays(outputs) for outputs in eager])
     unchecked = _disagrees_with_itself(eager, again) or _not_finite(subject, eager, "eager")
     if subject.case["evaluate"]:
         say("answering labelled samples in eager")
-        _evaluate(subject, module)
+        _evaluate(subject, mode)
     if subject.case["reference"] == "float64" and not unchecked:
         say("computing the float64 reference")
         unchecked = _float64(subject, module, sets)
         unchecked = unchecked or _too_coarse(subject)
+    if isinstance(mode, Training) and not unchecked:
+        say("training eager's twin")
+        _curves(subject, mode, sets)
     found: dict[str, Any] = {}
     if subject.case["mask"] is not None and not unchecked:
         say("ignoring the mask on purpose")
-        found = _mask_sensitivity(subject, module, sets)
+        found = _mask_sensitivity(subject, mode, sets)
         unchecked = found.pop("insensitive", "")
-    found |= _facts(module, sets)  # last: watching operators can spoil dynamo's caches, which eager flex uses
-    del module, eager, again
+    found |= _facts(module, mode, sets)  # last: watching operators can spoil dynamo's caches, which eager flex uses
+    del module, mode, eager, again
     artefacts = {}
     for name, location in backends.items() if not unchecked else ():
         say(f"making what {name} needs")
@@ -104,7 +110,9 @@ def _take_weights(given: Scratch, module: torch.nn.Module) -> str:
     return ""
 
 
-def _tensors_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+def _tensors_of(module: Any) -> dict[str, torch.Tensor]:
+    if not isinstance(module, torch.nn.Module):
+        return {}
     return {name: value for name, value in module.state_dict().items() if torch.is_tensor(value)}
 
 
@@ -113,18 +121,26 @@ def _rows(outputs: list[torch.Tensor]) -> int:
     return max(1, min((t[..., 0].numel() if t.ndim else 1 for t in outputs), default=1))
 
 
-def _input_sets(subject: Subject, first: Inputs, rows: int) -> list[Inputs]:
-    """At least four input sets, with at least 32 rows of output in sum, all of one layout."""
-    count = max(CHECKED_SETS, math.ceil(CHECKED_ROWS / rows))
-    sets = [first, *(subject.make_inputs(number) for number in range(1, count))]
-    layout = _layout(first)
+def _enough(mode: Mode, outputs: list[torch.Tensor]) -> int:
+    """How many input sets are checked: of a model's answers at least 32 rows in sum."""
+    if isinstance(mode, Training):
+        return TRAINED_SETS
+    rows = _rows(outputs) if isinstance(mode, Inference | Backward) else CHECKED_ROWS
+    return max(CHECKED_SETS, math.ceil(CHECKED_ROWS / rows))
+
+
+def _input_sets(subject: Subject, first: Inputs, count: int) -> list[Inputs]:
+    return [first, *(subject.make_inputs(number) for number in range(1, count))]
+
+
+def _require_one_layout(subject: Subject, sets: list[Inputs]) -> None:
+    layout = _layout(sets[0])
     for number, inputs in enumerate(sets):
         if (other := _layout(inputs)) != layout:
             raise WrongDeclaration(
                 f'inputs "{subject.case["inputs"]}" must agree in dtype, shape, stride and plain values from one '
                 f"input set to the next, or every call recompiles: set 0 has {layout}, set {number} has {other}"
             )
-    return sets
 
 
 def _layout(inputs: Inputs) -> list[Any]:
@@ -135,14 +151,32 @@ def _layout(inputs: Inputs) -> list[Any]:
     ]
 
 
-def _facts(module: torch.nn.Module, sets: list[Inputs]) -> dict[str, Any]:
-    with torch.inference_mode():
-        return {
-            "parameters": facts.parameters(module),
-            "flops": facts.flops(lambda: call(module, sets[0])),
-            "graph_hash": facts.graph_hash(lambda: call(module, sets[0])),
-            "checked_sets": len(sets),
-        }
+def _facts(module: Any, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
+    found: dict[str, Any] = {"checked_sets": len(sets)}
+    if isinstance(module, torch.nn.Module):
+        fed = mode.feed(sets[0])
+        with mode.guard():
+            found |= {
+                "parameters": facts.parameters(module),
+                "flops": facts.flops(lambda: mode(fed)),
+                "graph_hash": facts.graph_hash(lambda: mode(fed)),
+            }
+    return found
+
+
+def _curves(subject: Subject, mode: Training, sets: list[Inputs]) -> None:
+    """Keep the losses of a short training in eager, and in float64 where there is such a reference.
+
+    Eager's are those of the twin, the same batches with their rows reversed, where that is farther from float64: how
+    far rounding alone can lead a training is not to be told from one of them.
+    """
+    batch = subject.sizes.get("batch", 0)
+    own, twin = (arrays(mode.curve(those)) for those in (sets, [reordered(inputs, batch) for inputs in sets]))
+    exact = subject.scratch.load_answers("curve-reference")
+    if exact is not None:
+        far = [float(np.linalg.norm(curve[0] - exact[0][0])) for curve in (own, twin)]
+        own = own if far[0] >= far[1] else twin
+    subject.scratch.save_answers("curve-eager", [own])
 
 
 def _disagrees_with_itself(eager: list[list[torch.Tensor]], again: list[list[torch.Tensor]]) -> str:
@@ -175,24 +209,25 @@ def _not_finite(subject: Subject, answers: list[list[torch.Tensor]], name: str) 
 def _float64(subject: Subject, module: torch.nn.Module, sets: list[Inputs]) -> str:
     """Keep float64 answers of the weights and inputs as rounded to the target's dtype; or say why there are none."""
     try:
-        exact = copy.deepcopy(module).double()
-        with torch.inference_mode():
-            answers = [tensors(call(exact, _double(inputs))) for inputs in sets]
+        mode = mode_of(subject, copy.deepcopy(module).double(), exact=True)
+        found = answers(mode, [_double(inputs) for inputs in sets])
+        if isinstance(mode, Training):
+            subject.scratch.save_answers("curve-reference", [arrays(mode.curve([_double(inputs) for inputs in sets]))])
     except Exception as error:
         status, reason = status_of(error)
         if status is Status.OUT_OF_MEMORY:
             return f"the float64 reference ran out of memory ({reason})"
         return f'no float64 reference ({reason}); a model that cannot run in float64 declares reference="eager"'
-    for outputs in answers:
+    for outputs in found:
         for output, t in enumerate(outputs):
             if t.is_floating_point() and t.dtype != torch.float64:
                 return (
                     f"the float64 reference gave {t.dtype} in output {output}: the model casts by itself; "
                     'declare reference="eager"'
                 )
-    problem = _not_finite(subject, answers, "float64")
+    problem = _not_finite(subject, found, "float64")
     if not problem:
-        subject.scratch.save_answers("reference", [[t.numpy() for t in outputs] for outputs in answers])
+        subject.scratch.save_answers("reference", [[t.numpy() for t in outputs] for outputs in found])
     return problem
 
 
@@ -200,8 +235,7 @@ def _too_coarse(subject: Subject) -> str:
     """Why eager itself would fail the check, or "": a cap below its own error says nothing about others."""
     eager = subject.scratch.load_answers("eager")
     assert eager is not None
-    tolerance = parity.tolerances()[subject.case["tolerance"] or subject.dtype_name]
-    outcome = parity.compare(eager, eager, subject.scratch.load_answers("reference"), tolerance)
+    outcome = parity.compare(eager, eager, subject.scratch.load_answers("reference"), subject.tolerance, subject.common)
     return "" if outcome.agrees else f"eager itself is too far from float64: {outcome.explain()}"
 
 
@@ -210,7 +244,7 @@ def _double(inputs: Inputs) -> Inputs:
     return rebuild(inputs, leaves)
 
 
-def _mask_sensitivity(subject: Subject, module: torch.nn.Module, sets: list[Inputs]) -> dict[str, Any]:
+def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
     """How far off the answer is with the mask ignored; "insensitive" where the check could not see that."""
     mask = subject.case["mask"]
     ignoring: list[Inputs] = []
@@ -220,12 +254,10 @@ def _mask_sensitivity(subject: Subject, module: torch.nn.Module, sets: list[Inpu
             raise WrongDeclaration(f"case {subject.case['name']}: mask={mask!r} is no input; inputs: {list(changed)}")
         changed[mask] = torch.ones_like(changed[mask])
         ignoring.append(changed if isinstance(inputs, dict) else tuple(changed.values()))
-    with torch.inference_mode():
-        answers = [arrays(tensors(call(module, inputs))) for inputs in ignoring]
+    ignorant = [arrays(outputs) for outputs in answers(mode, ignoring)]
     eager = subject.scratch.load_answers("eager")
     assert eager is not None
-    tolerance = parity.tolerances()[subject.case["tolerance"] or subject.dtype_name]
-    outcome = parity.compare(answers, eager, subject.scratch.load_answers("reference"), tolerance)
+    outcome = parity.compare(ignorant, eager, subject.scratch.load_answers("reference"), subject.tolerance)
     found: dict[str, Any] = {"mask_sensitivity": outcome.error}
     if outcome.error <= 3 * outcome.allowed:
         found["insensitive"] = (
@@ -235,13 +267,12 @@ def _mask_sensitivity(subject: Subject, module: torch.nn.Module, sets: list[Inpu
     return found
 
 
-def _evaluate(subject: Subject, module: torch.nn.Module) -> None:
+def _evaluate(subject: Subject, mode: Mode) -> None:
     inputs, labels = resolve(subject.case["evaluate"])()
     inputs = subject.cast(inputs)
-    with torch.inference_mode():
-        answers = arrays(tensors(call(module, inputs)))
     subject.scratch.save("evaluate", {"inputs": inputs, "labels": torch.as_tensor(labels)})
-    subject.scratch.save_answers("evaluate", [answers])
+    if not isinstance(mode, Training):  # which answers with a loss; what it has learnt answers samples
+        subject.scratch.save_answers("evaluate", [arrays(outputs) for outputs in answers(mode, [inputs])])
 
 
 def _artefact(subject: Subject, name: str, location: str) -> dict[str, Any]:

@@ -20,12 +20,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench import parity
 from bench.scratch import Scratch
 
-DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16,
+          "amp_fp16": torch.float32, "amp_bf16": torch.float32}  # of weights and inputs  # fmt: skip
 Inputs = tuple[Any, ...] | dict[str, Any]
 
 CHECKED_SETS = 4  # input sets that are checked and that timing rotates over
+TRAINED_SETS = 2  # batches of a training, whose answers are as large as the model
 CHECKED_ROWS = 32  # rows checked in sum: with fewer, two logits of one row fail by chance
 
 
@@ -90,6 +93,16 @@ def arrays(outputs: list[torch.Tensor]) -> list[np.ndarray[Any, Any]]:
     return [t.double().numpy() if t.dtype == torch.bfloat16 else t.numpy() for t in outputs]
 
 
+def _arguments(made: Any, what: str, location: str) -> Inputs:
+    """What was made, if a model can be called with it."""
+    if not isinstance(made, tuple | dict):
+        raise WrongDeclaration(
+            f'{what} "{location}" gave a {type(made).__name__}; it must give a tuple of positional or a dict of '
+            "keyword arguments"
+        )
+    return made
+
+
 @dataclass
 class Subject:
     """One case at one shape for one target. ``backend`` is empty in the reference worker."""
@@ -125,28 +138,44 @@ class Subject:
         sizes: dict[str, int] = self.case["shapes"][self.shape]
         return sizes
 
-    def build(self) -> torch.nn.Module:
-        """The model, freshly built from the seed, in the target's dtype and in ``eval()``."""
+    @property
+    def tolerance(self) -> parity.Tolerance:
+        """How far answers may be off: the case's own row of the table, or that of the dtype and mode."""
+        of_mode = self.dtype_name if self.case["mode"] == "inference" else f"{self.dtype_name}_gradients"
+        return parity.tolerances()[self.case["tolerance"] or of_mode]
+
+    @property
+    def common(self) -> int | None:
+        """From which output on all are parts of one whole: a training's gradients, after its loss."""
+        return 1 if self.case["mode"] == "training" else None
+
+    def build(self) -> Any:
+        """The model, freshly built from the seed: a module in the target's dtype and its mode, or another callable."""
         factory = resolve(self.case["model"])
         torch.manual_seed(self._seed("model"))
         random.seed(self._seed("model"))
         np.random.seed(self._seed("model") % 2**32)
-        module = factory()
-        if not isinstance(module, torch.nn.Module):
-            raise WrongDeclaration(
-                f'model "{self.case["model"]}" gave a {type(module).__name__}; it must give an nn.Module '
-                "when called without arguments"
-            )
-        module = module.to(self.device, self.dtype).eval()
+        made = factory()
+        if not isinstance(made, torch.nn.Module):
+            if not callable(made) or isinstance(made, type):
+                raise WrongDeclaration(
+                    f'model "{self.case["model"]}" gave a {type(made).__name__}; it must give an nn.Module, or '
+                    "another callable, when called without arguments"
+                )
+            return made
+        module, training = made.to(self.device, self.dtype), self.case["mode"] == "training"
+        module.train(training)
         for name, part in module.named_modules():
-            if part.training:
-                raise WrongDeclaration(f"{name or 'the model'} is in training mode after eval()")
-        return module.requires_grad_(False)
+            if part.training != training:
+                wrong, asked = ("training", "eval()") if part.training else ("inference", "train()")
+                raise WrongDeclaration(f"{name or 'the model'} is in {wrong} mode after {asked}")
+        return module.requires_grad_(self.case["mode"] != "inference")
 
-    def module(self) -> torch.nn.Module:
+    def module(self) -> Any:
         """The model with the weights that the reference worker kept."""
         module = self.build()
-        self.scratch.load_weights(module)
+        if isinstance(module, torch.nn.Module):
+            self.scratch.load_weights(module)
         return module
 
     def make_inputs(self, number: int, shape: str | None = None) -> Inputs:
@@ -154,12 +183,13 @@ class Subject:
         make = resolve(self.case["inputs"])
         generator = torch.Generator().manual_seed(self._seed(f"inputs {number}"))
         made = make(dict(self.case["shapes"][shape or self.shape]), generator)
-        if not isinstance(made, tuple | dict):
-            raise WrongDeclaration(
-                f'inputs "{self.case["inputs"]}" gave a {type(made).__name__}; it must give a tuple of '
-                "positional or a dict of keyword arguments"
-            )
-        return self.cast(made)
+        return self.cast(_arguments(made, "inputs", self.case["inputs"]))
+
+    def encode(self, raw: Inputs) -> Inputs:
+        """The model's arguments for raw inputs: what ``preprocess`` makes of them."""
+        if not (location := self.case["preprocess"]):
+            return raw
+        return self.cast(_arguments(call(resolve(location), raw), "preprocess", location))
 
     def cast(self, inputs: Inputs) -> Inputs:
         """Inputs with floating tensors in the target's dtype, on its device; integers and masks as they are."""
@@ -173,7 +203,11 @@ class Subject:
         return same
 
     def inputs(self) -> list[Inputs]:
-        """The input sets that the reference worker kept."""
+        """The input sets that the reference worker kept, as the model takes them."""
+        return [self.encode(raw) for raw in self.raw_inputs()]
+
+    def raw_inputs(self) -> list[Inputs]:
+        """The input sets that the reference worker kept, as ``inputs`` gave them."""
         sets: list[Inputs] = self.scratch.load("inputs")
         return sets
 
@@ -182,9 +216,9 @@ class Subject:
 
         With one shape: dimension 0 of every input whose size there equals ``sizes["batch"]``.
         """
-        here = [leaf for leaf in flatten(self.make_inputs(0)) if torch.is_tensor(leaf)]
+        here = [leaf for leaf in flatten(self.encode(self.make_inputs(0))) if torch.is_tensor(leaf)]
         others = [
-            [leaf for leaf in flatten(self.make_inputs(0, name)) if torch.is_tensor(leaf)]
+            [leaf for leaf in flatten(self.encode(self.make_inputs(0, name))) if torch.is_tensor(leaf)]
             for name in self.case["shapes"]
             if name != self.shape
         ]
@@ -212,7 +246,8 @@ class Subject:
 
     def sources(self) -> dict[str, str]:
         """The loaded modules under the model's and the inputs' top-level packages, and their files."""
-        tops = {self.case[key].partition(":")[0].partition(".")[0] for key in ("model", "inputs")}
+        located = [self.case["model"], self.case["inputs"], *self.case["ways"].values()]
+        tops = {location.partition(":")[0].partition(".")[0] for location in located}
         return {
             name: file
             for name, module in list(sys.modules.items())

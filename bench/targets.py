@@ -16,7 +16,10 @@ from pathlib import Path
 from bench.backends import Backend
 from bench.case import Target
 
-DEVICE_DTYPES = {"cpu": ("fp32", "bf16", "fp16"), "cuda": ("fp32", "tf32", "fp16", "bf16")}
+DEVICE_DTYPES = {
+    "cpu": ("fp32", "bf16", "fp16", "amp_bf16"),
+    "cuda": ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"),
+}
 
 
 class TargetError(ValueError):

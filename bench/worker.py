@@ -11,19 +11,20 @@ import importlib
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench import conditions, facts, laboratory, parity, reference
+from bench import conditions, facts, laboratory, parity, reference, soak
 from bench.backends import Misbehaved
 from bench.devices import DEVICES
 from bench.errors import status_of
 from bench.record import Status
 from bench.scratch import Scratch
-from bench.subject import CHECKED_SETS, Subject, arrays, flatten, rebuild
+from bench.subject import CHECKED_SETS, Subject, arrays, flatten, rebuild, resolve
 from bench.wire import Channel
 
 SETTLE_SECONDS = 0.010  # thrown away after having been parked: caches are cold, pools asleep
@@ -82,10 +83,15 @@ class Worker:
         part |= self._check(answers)
         with self.prepared.guard():
             part["facts"]["sdpa_kernels"] = self.prepared.kernels(self.feeds[0])
-            if batch_invariance:
+            if batch_invariance and self.subject.case["mode"] == "inference":
                 part["facts"] |= self._batch_invariance(answers[0])
-            if self.subject.case["evaluate"]:
-                part |= self._evaluate(part)
+            if training := self.prepared.training:
+                clock, synchronize = self.device.clock, self.device.synchronize
+                part["facts"]["step_seconds"] = training.parts(self.feeds[0], clock, synchronize)
+            if self.subject.case["evaluate"] and part["status"] == Status.OK:
+                part |= self._learn() if self.prepared.training else self._evaluate(part)
+            if (calls := self.subject.case["soak"]) and part["status"] == Status.OK:
+                part |= self._soak(calls, part["facts"])
         self.feeds = self.feeds[:CHECKED_SETS]
         self.expected = answers[:CHECKED_SETS]
         self._settle()
@@ -120,12 +126,17 @@ class Worker:
         """Make the backend ready for so many input sets, have it answer so many of them; all without a number."""
         subject = self.subject
         self.say("loading inputs")
-        self.inputs = subject.inputs()[:sets]
+        self.inputs = subject.raw_inputs()[:sets]
         gc.collect()
         self.device.reset_peak()
         self.say("preparing the model")
         started = time.perf_counter()
         self.prepared = importlib.import_module(module).prepare(subject)
+        if subject.case["preprocess"]:
+            model, kernels, feed = self.prepared.call, self.prepared.kernels, self.prepared.feed
+            self.prepared.call = lambda raw: model(feed(subject.encode(raw)))
+            self.prepared.kernels = lambda raw: kernels(feed(subject.encode(raw)))
+            self.prepared.feed, self.prepared.resizable = lambda raw: raw, False
         with self.prepared.guard():
             self.feeds = [self.prepared.feed(inputs) for inputs in self.inputs]
             first_call = time.perf_counter()
@@ -133,7 +144,7 @@ class Worker:
             self.device.synchronize()
             ready = time.perf_counter()
             self.say("answering the checked inputs")
-            answers = [self._read(raw)] + [self._read(self.prepared.call(feed)) for feed in self.feeds[1:answered]]
+            answers = [self._read(raw)] + [self._answer(feed) for feed in self.feeds[1:answered]]
         del raw
         peak = self.device.peak_bytes()
         found = self.prepared.facts()
@@ -151,6 +162,7 @@ class Worker:
     def _settle(self) -> None:
         """Nothing is collected from here on: a collection in the measured loop would be measured."""
         self.turn = 0
+        self.device.empty_cache()
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -167,6 +179,8 @@ class Worker:
         times = [0.0] * samples
         kept: tuple[Any, int] | None = None
         with prepared.guard(), prepared.steady():
+            if prepared.training is not None:
+                prepared.training.reset()  # every block trains from the same weights
             settled = clock() + SETTLE_SECONDS
             while True:
                 raw = call(feeds[turn % count])
@@ -188,6 +202,8 @@ class Worker:
                 times[sample] = clock() - start
                 if sample == keep:
                     kept = (self._read(raw), (turn - 1) % count)
+            if prepared.training is not None:  # what was answered followed from many steps: asked from the start
+                kept = (self._answer(feeds[turn % count]), turn % count)
         self.turn = turn
         assert kept is not None
         self._verify(*kept)
@@ -198,7 +214,7 @@ class Worker:
         """How far these answers are from those that another revision's worker kept in its group's folder."""
         theirs = Scratch(Path(folder)).load_answers(self._kept)
         assert theirs is not None
-        outcome = parity.compare(self.expected, theirs, None, self.tolerance)
+        outcome = parity.compare(self.expected, theirs, None, self.subject.tolerance, self.subject.common)
         pairs = [
             pair for ours, other in zip(self.expected, theirs, strict=True) for pair in zip(ours, other, strict=False)
         ]
@@ -214,6 +230,18 @@ class Worker:
         """The evidence after the last block."""
         return {"facts": self.prepared.facts()}
 
+    def _answer(self, feed: Any) -> list[np.ndarray[Any, Any]]:
+        """The answer to an input from the initial state."""
+        if self.prepared.training is not None:
+            self.prepared.training.reset()
+        return self._read(self.prepared.call(feed))
+
+    def close(self) -> dict[str, Any]:
+        """End what the backend has started."""
+        if hasattr(self.prepared.model, "close"):
+            self.prepared.model.close()
+        return {}
+
     def _read(self, raw: Any) -> list[np.ndarray[Any, Any]]:
         outputs = self.prepared.read(raw)
         self.dtypes = [str(t.dtype) for t in outputs]
@@ -224,9 +252,11 @@ class Worker:
         eager = subject.scratch.load_answers("eager")
         exact = subject.scratch.load_answers("reference")
         assert eager is not None
-        self.tolerance = parity.tolerances()[subject.case["tolerance"] or subject.dtype_name]
-        outcome = parity.compare(answers, eager, exact, self.tolerance)
+        outcome = parity.compare(answers, eager, exact, subject.tolerance, subject.common)
         self.allowed = outcome.allowed
+        curve = self._check_curve()
+        if curve is not None and curve.share > outcome.share:
+            outcome = replace(curve, problem=curve.problem and f"loss curve: {curve.problem}")
         expected = subject.scratch.load("meta")["dtypes"]
         agrees, reason = outcome.agrees, outcome.explain()
         if exact is None and subject.case["reference"] == "float64":
@@ -245,6 +275,16 @@ class Worker:
             "top1_agreement": _top1(answers, eager),
             "parity": outcome.as_dict(),
         }
+
+    def _check_curve(self) -> parity.Parity | None:
+        """How the losses of a short training compare, None where nothing is trained."""
+        if self.prepared.training is None:
+            return None
+        self.say("training some steps")
+        scratch, training = self.subject.scratch, self.prepared.training
+        eager, exact = scratch.load_answers("curve-eager"), scratch.load_answers("curve-reference")
+        assert eager is not None
+        return parity.compare([arrays(training.curve(self.feeds))], eager, exact, self.subject.tolerance)
 
     def _verify(self, timed: list[np.ndarray[Any, Any]], which: int, when: str = "while timed") -> None:
         """Raise ``Misbehaved`` where an answer is not the checked answer to the same input."""
@@ -299,11 +339,7 @@ class Worker:
         best = np.sort(eager[0][0].astype(np.float64), axis=1)
         sure = best[:, -1] - best[:, -2] >= 4 * np.abs(logits - eager[0][0]).max()
         agreement = float((ours == theirs)[sure].mean()) if sure.any() else 1.0
-        found: dict[str, Any] = {
-            "accuracy": float((ours == labels).mean()),
-            "accuracy_samples": len(labels),
-            "top1_agreement": agreement,
-        }
+        found: dict[str, Any] = _accuracy(ours == labels) | {"top1_agreement": agreement}
         part["facts"]["kl_from_eager"] = _kl(eager[0][0], logits)
         part["facts"]["sure_samples"] = int(sure.sum())
         if agreement < 1.0:
@@ -313,7 +349,36 @@ class Worker:
                 f"{wrong.size} of {int(sure.sum())} labelled samples get another class than in eager, "
                 f"the first is sample {wrong[0]}: {ours[wrong[0]]}, in eager {theirs[wrong[0]]}"
             )
-        return found
+        return found | self._too_inaccurate(found["accuracy"])
+
+    def _learn(self) -> dict[str, Any]:
+        """Accuracy on labelled samples after a whole training."""
+        subject, training = self.subject, self.prepared.training
+        assert training is not None
+        self.say("learning")
+        kept = subject.scratch.load("evaluate")
+        steps = (self.prepared.feed(subject.cast(step)) for step in resolve(subject.case["learn"])(dict(subject.sizes)))
+        found = _accuracy((training.learn(steps, kept["inputs"]).argmax(1) == kept["labels"]).numpy())
+        return found | self._too_inaccurate(found["accuracy"])
+
+    def _too_inaccurate(self, accuracy: float) -> dict[str, Any]:
+        wanted = self.subject.case["accuracy"]
+        if wanted is None or accuracy >= wanted:
+            return {}
+        return {
+            "status": str(Status.PARITY_FAILED),
+            "reason": f"{accuracy:.1%} of the labelled samples are answered rightly, {wanted:.1%} is asked for",
+        }
+
+    def _soak(self, calls: int, found: dict[str, Any]) -> dict[str, Any]:
+        """Many calls, after which no more memory is held; ``found`` are the facts that get to know how much."""
+        self.say(f"calling {calls} times")
+        feeds = self.feeds
+        found["soak"] = soak.soak(
+            lambda number: self.prepared.call(feeds[number % len(feeds)]), calls, self.device.held_bytes
+        )
+        reason = soak.leak(found["soak"])
+        return {"status": str(Status.FAILED), "reason": reason} if reason else {}
 
     def _in_batches(self, inputs: Any, total: int) -> np.ndarray[Any, Any]:
         """The first output for ``total`` samples, in batches of the shape's size, the last one filled up."""
@@ -325,6 +390,10 @@ class Worker:
                 leaves = [leaf[rows] if torch.is_tensor(leaf) else leaf for leaf in flatten(inputs)]
             parts.append(self._read(self.prepared.call(self.prepared.feed(rebuild(inputs, leaves))))[0])
         return np.concatenate(parts)[:total]
+
+
+def _accuracy(right: np.ndarray[Any, Any]) -> dict[str, Any]:
+    return {"accuracy": float(right.mean()), "accuracy_samples": len(right)}
 
 
 def _top1(answers: list[list[np.ndarray[Any, Any]]], eager: list[list[np.ndarray[Any, Any]]]) -> float | None:

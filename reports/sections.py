@@ -43,6 +43,7 @@ def sections(run: Run, records: Sequence[Record]) -> list[Section]:
         Section("skipped", tuple(_by_reason(records, Status.SKIPPED))),
         Section("absent", tuple(Item(f"{device}: {why}") for device, why in run.absent.items())),
         Section("accuracy (95 % interval), and how many answers are eager's", tuple(_accuracy(records))),
+        Section("a training step: forward, backward, optimizer", tuple(_steps(records))),
         Section("rewritten by the backend", tuple(_facts(records))),
         Section("notes", tuple(Item(note) for note in _footnotes(records))),
     )
@@ -152,6 +153,15 @@ def _accuracy(records: Iterable[Record]) -> list[Item]:
         if record.top1_agreement is not None:
             line += f", {text.fine_percent(record.top1_agreement)}"
         items.append(Item(line))
+    return items
+
+
+def _steps(records: Iterable[Record]) -> list[Item]:
+    items = []
+    for record in records:
+        if parts := record.facts.get("step_seconds"):
+            unit = text.second_unit(parts.values())
+            items.append(Item(f"{record.cell}: {', '.join(text.seconds(value, unit) for value in parts.values())}"))
     return items
 
 

@@ -114,7 +114,7 @@ def in_answer(spoil: Callable[[Tensor], object]) -> Callable[[Subject], Prepared
 
 
 def nan(output: Tensor) -> None:
-    output.view(-1)[5] = float("nan")
+    output.view(-1)[5 % output.numel()] = float("nan")
 
 
 def one_element(output: Tensor) -> None:
@@ -165,6 +165,61 @@ def shared_buffer(subject: Subject) -> Prepared:
         return buffer[0]
 
     prepared.call, prepared.read = into_buffer, lambda raw: [raw]
+    return prepared
+
+
+# -- faults of a training
+
+
+def gradient_scaled(module: nn.Module) -> None:
+    """By 1 %, of one parameter."""
+    next(module.parameters()).register_hook(lambda gradient: 1.01 * gradient)
+
+
+def without_momentum(subject: Subject) -> Prepared:
+    subject.case["optimizer"] = "models.training:sgd"
+    return eager.prepare(subject)
+
+
+def labels_shifted(subject: Subject) -> Prepared:
+    """Every sample is learnt with the label of the one before."""
+    prepared = eager.prepare(subject)
+    prepared.feed = lambda labelled: (labelled[0], labelled[1].roll(1))
+    return prepared
+
+
+def leaking(subject: Subject) -> Prepared:
+    """Keeps every loss, as code does that sums them up without ``detach``."""
+    prepared = eager.prepare(subject)
+    call, kept = prepared.call, []
+
+    def keep(inputs: Any) -> Any:
+        kept.append(call(inputs))
+        return kept[-1]
+
+    prepared.call = keep
+    return prepared
+
+
+def forgetful_optimizer(subject: Subject) -> Prepared:
+    """Right in every single step, but its optimizer begins anew with each: only a curve shows that."""
+    prepared = eager.prepare(subject)
+    training = prepared.training
+    assert training is not None
+    curve = training.curve
+
+    def forgetting(batches: Any) -> Any:
+        optimizer = training._optimizer
+        plain = optimizer.step
+
+        def step(*arguments: Any) -> Any:
+            optimizer.state.clear()
+            return plain(*arguments)
+
+        optimizer.step = step
+        return curve(batches)
+
+    vars(training)["curve"] = forgetting
     return prepared
 
 
@@ -288,6 +343,11 @@ FAULTS: dict[str, Callable[[Any], Prepared]] = {
     "another_dtype": another_dtype,
     "another_count": another_count,
     "stale": stale,
+    "gradient_scaled": in_model(gradient_scaled),
+    "without_momentum": without_momentum,
+    "labels_shifted": labels_shifted,
+    "forgetful_optimizer": forgetful_optimizer,
+    "leaking": leaking,
     "shared_buffer": shared_buffer,
     "segfault": when_called(fall(signal.SIGSEGV)),
     "killed": when_called(fall(signal.SIGKILL)),

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from bench import laboratory
-from bench.backends import BACKENDS
+from bench.backends import BACKENDS, Backend
 from bench.budgets import Budget
 from bench.case import Case, Cell, Target
 from bench.group import GroupRun, Laboratory
 from bench.launch import ForkServer
+from bench.matrix import WAYS
 from bench.record import Record
 from tests import faulty
 
@@ -51,7 +52,8 @@ class Rig:
     ) -> GroupRun:
         """A group of the case's first shape, in a scratch folder of its own."""
         lab = Laboratory(
-            cache=self.cache, scratch=self.folder / str(next(self.numbers)), budget=BUDGET, backends=TABLE,
+            cache=self.cache, scratch=self.folder / str(next(self.numbers)), budget=BUDGET,
+            backends=TABLE | {way: Backend(way, WAYS) for way in case.ways},
             threads=THREADS, seed=seed, controlled=True, new_server=lambda launch: self.server,
         )  # fmt: skip
         where = next(found for found in case.all_shapes() if found.name == (shape or found.name))

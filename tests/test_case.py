@@ -114,3 +114,30 @@ def test_declaring_imports_no_torch_and_no_numpy():
     code = "import sys; import bench; print({'torch', 'numpy', 'onnxruntime', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+TRAINING = {"mode": "training", "optimizer": "m:sgd"}
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"mode": "practice"}, "mode='practice' is none of inference, backward, training"),
+    ({"mode": "training"}, 'mode="training" and optimizer= go together'),
+    ({"optimizer": "m:sgd"}, 'mode="training" and optimizer= go together'),
+    ({"loss": "m:loss"}, 'loss= is for mode="training" only'),
+    (TRAINING | {"optimizer": "sgd"}, "optimizer='sgd' must look like"),
+    (TRAINING | {"learn": "m:epochs"}, "learn= needs evaluate= and accuracy="),
+    (TRAINING | {"mask": "mask"}, 'mask=, preprocess= and ways= are for mode="inference" only'),
+    ({"accuracy": 0.9}, "accuracy=0.9 must be a share"),
+    ({"accuracy": 95, "evaluate": "m:held"}, "accuracy=95 must be a share"),
+    ({"preprocess": "m:encode", "evaluate": "m:held"}, "evaluate= goes with neither preprocess="),
+    ({"mode": "backward", "evaluate": "m:held"}, "evaluate= goes with neither preprocess="),
+    ({"ways": {"Fast": "m:fast"}}, "way 'Fast'"),
+    ({"ways": {"fast": "fast"}}, "ways['fast']='fast' must look like"),
+    ({"ways": ("fast",)}, "ways is a dict"),
+    ({"soak": -1}, "soak=-1 must be a number of calls"),
+    ({"soak": "many"}, "soak='many' must be a number of calls"),
+])  # fmt: skip
+def test_what_does_not_go_together_is_refused(changes, why):
+    with pytest.raises(DeclarationError) as refused:
+        Case("c", **{"model": "m:M", "inputs": "m:i", "shapes": {"s": {"batch": 1}}} | changes)
+    assert why in str(refused.value)

@@ -9,7 +9,7 @@ CASE = 'Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8"
 
 @pytest.mark.parametrize(("option", "value", "right"), [
     ("targets", "nonsense", "devices: cpu, cuda; backends: eager, compile"),
-    ("targets", "cpu-eager-fp99", "dtypes: fp32, bf16, fp16, tf32"),
+    ("targets", "cpu-eager-fp99", "dtypes: fp32, bf16, fp16, amp_bf16, tf32"),
     ("targets", "", "devices: cpu, cuda"),
     ("budget", "huge", "must be one of quick, normal, long"),
     ("lab", "maybe", "must be on or off"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.case import DTYPES
-from bench.parity import Tolerance, compare, tolerances, wilson
+from bench.parity import Tolerance, compare, tolerances
 from bench.targets import DEVICE_DTYPES
 
 RULE = Tolerance("test", floor=1e-6, ratio=4, cap=1e-2, outlier=8)
@@ -200,7 +200,7 @@ def test_the_table_has_a_sane_row_for_every_dtype_that_can_be_measured():
     wanted = {dtype for dtypes in DEVICE_DTYPES.values() for dtype in dtypes}
     assert wanted <= set(table)
     assert wanted <= set(DTYPES)
-    for row in table.values():
+    for row in (table[name] for name in (*wanted, *(f"{dtype}_gradients" for dtype in wanted), "fp32_folded")):
         assert 0 < row.floor < row.cap < 1, row
         assert row.ratio > 1, row
         assert row.ratio * row.floor <= row.cap, f"{row}: the cap would undercut the floor"
@@ -214,8 +214,32 @@ def test_a_looser_row_lets_more_pass():
     assert judged(candidate, rule=replace(RULE, ratio=10)).agrees
 
 
-def test_wilson_intervals_are_those_of_the_textbook():
-    low, high = wilson(81, 263)  # Newcombe 1998, table I: 0.2553 to 0.3662
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    assert wilson(0, 0) == (0.0, 1.0)
-    assert wilson(10, 10)[1] == pytest.approx(1.0)
+def gradients(*norms, size=100, off=0.0):
+    """A loss, then gradients of these norms; ``off``: the norm of what they are off by."""
+    rng = np.random.default_rng(1)
+    signs = [rng.choice([-1.0, 1.0], size) for _ in norms]
+    wrong = np.random.default_rng(2).choice([-1.0, 1.0], size) * off / math.sqrt(size)
+    return [[np.array(1.0), *(norm * each / math.sqrt(size) + wrong for norm, each in zip(norms, signs, strict=True))]]
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_judged_by_the_scale_of_the_whole():
+    """The key's bias of attention has none at all: in eager it is wholly wrong, and of no concern."""
+    truth, eager, candidate = gradients(1.0, 1e-12), gradients(1.0, 1e-12, off=1e-9), gradients(1.0, 1e-12, off=2e-9)
+
+    assert not compare(candidate, eager, truth, RULE).agrees
+    assert compare(candidate, eager, truth, RULE, common=1).agrees
+
+
+@pytest.mark.parametrize("small", [1.0, 1e-2, 1e-3])
+def test_a_small_gradient_that_is_scaled_by_a_percent_is_found_all_the_same(small):
+    truth, scaled = gradients(1.0, small), gradients(1.0, small)
+    scaled[0][2] *= 1.01
+
+    assert not compare(scaled, truth, truth, RULE, common=1).agrees
+
+
+def test_the_loss_is_no_part_of_the_whole():
+    truth, wrong = gradients(1e6, 1e6), gradients(1e6, 1e6)
+    wrong[0][0] *= 1.001
+
+    assert not compare(wrong, truth, truth, RULE, common=1).agrees

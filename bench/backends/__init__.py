@@ -23,7 +23,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.modes import Training
 
 
 class Unavailable(Exception):
@@ -36,12 +39,16 @@ class Misbehaved(Exception):
 
 @dataclass(frozen=True)
 class Backend:
-    """A row of the table. ``default``: part of a run that names no backends. ``artefact``: it has that function."""
+    """A row of the table. ``default``: part of a run that names no backends. ``artefact``: it has that function.
+
+    ``differentiable``: it can run a backward, and so the modes that need one.
+    """
 
     name: str
     module: str
     default: bool = True
     artefact: bool = False
+    differentiable: bool = False
 
 
 @dataclass
@@ -53,7 +60,7 @@ class Prepared:
     last; it raises ``Misbehaved`` where something is not as declared. ``guard`` is entered around everything
     that calls; ``steady`` around what must not change any more (the measured loop). ``kernels`` tells which
     attention kernels one call runs. ``resizable``: another batch size costs no compile. ``model`` is what ``call``
-    calls.
+    calls. ``training``: of a training case, whose answers depend on the calls before; asked to begin anew.
     """
 
     call: Callable[[Any], Any]
@@ -65,15 +72,17 @@ class Prepared:
     steady: Callable[[], AbstractContextManager[Any]] = nullcontext
     kernels: Callable[[Any], dict[str, int]] = lambda _: {}
     resizable: bool = True
+    training: Training | None = None
 
 
 BACKENDS = {
     backend.name: backend
     for backend in (
-        Backend("eager", "bench.backends.eager"),
-        Backend("compile", "bench.backends.compiled"),
-        Backend("compile_reduce_overhead", "bench.backends.compiled", default=False),
-        Backend("compile_max_autotune", "bench.backends.compiled", default=False),
+        Backend("eager", "bench.backends.eager", differentiable=True),
+        Backend("compile", "bench.backends.compiled", differentiable=True),
+        Backend("compile_reduce_overhead", "bench.backends.compiled", default=False, differentiable=True),
+        Backend("compile_max_autotune", "bench.backends.compiled", default=False, differentiable=True),
         Backend("onnxruntime", "bench.backends.onnxruntime", artefact=True),
+        Backend("aoti", "bench.backends.aoti", default=False, artefact=True),
     )
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from bench.backends import Misbehaved, Prepared
+from bench.backends import Misbehaved
 
 if TYPE_CHECKING:
+    from bench.backends import Prepared
     from bench.case import Target
     from bench.subject import Subject
 
@@ -48,11 +49,12 @@ def prepare(subject: Subject) -> Prepared:
     import torch
 
     from bench.facts import CompileCounters, sdpa_kernels
-    from bench.subject import call, tensors
+    from bench.modes import mode_of, prepared
 
     module = subject.module()
     counters = CompileCounters()
     compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
+    mode = mode_of(subject, module, lambda _: compiled)
     declared = subject.case["graph_breaks"]
     first: dict[str, int] = {}  # how many graphs there were when the first calls were done
 
@@ -68,13 +70,11 @@ def prepare(subject: Subject) -> Prepared:
             raise Misbehaved(f"recompile in the measured loop: {found['recompiles']} graphs more than before it")
         return found | {"cold": counters.cold()}
 
-    return Prepared(
-        call=lambda inputs: call(compiled, inputs),
+    return prepared(
+        mode,
         model=compiled,
-        read=tensors,
         facts=facts,
-        guard=torch.inference_mode,
         steady=lambda: torch.compiler.set_stance("fail_on_recompile"),
-        kernels=lambda inputs: sdpa_kernels(lambda: call(compiled, inputs)),
+        kernels=lambda inputs: sdpa_kernels(lambda: mode(inputs)),
         resizable=False,
     )

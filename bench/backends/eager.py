@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from bench.backends import Prepared
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bench.backends import Prepared
     from bench.case import Target
     from bench.subject import Subject
 
@@ -22,20 +21,14 @@ def preload() -> None:
 
 def prepare(subject: Subject) -> Prepared:
     """The model with its weights."""
-    import torch
-
     from bench.facts import sdpa_kernels
-    from bench.subject import call, tensors
+    from bench.modes import mode_of, prepared
 
     module = subject.module()
-
-    def run(inputs: Any) -> Any:
-        return call(module, inputs)
-
-    return Prepared(
-        call=run,
+    mode = mode_of(subject, module)
+    return prepared(
+        mode,
         model=module,
-        read=tensors,
-        guard=torch.inference_mode,
-        kernels=lambda inputs: sdpa_kernels(lambda: run(inputs)),
+        facts=getattr(module, "facts", dict),
+        kernels=lambda inputs: sdpa_kernels(lambda: mode(inputs)),
     )

@@ -140,9 +140,9 @@ def _key(subject: Subject) -> str:
 
     signature = [
         [str(leaf.dtype), leaf.ndim, [size for dim, size in enumerate(leaf.shape) if dim not in dynamic]]
-        for leaf, dynamic in zip(_tensor_leaves(subject.make_inputs(0)), subject.dynamic(), strict=True)
+        for leaf, dynamic in zip(_tensor_leaves(subject.encode(subject.make_inputs(0))), subject.dynamic(), strict=True)
     ]
-    plain = [repr(leaf) for leaf in flatten(subject.make_inputs(0)) if not torch.is_tensor(leaf)]
+    plain = [repr(leaf) for leaf in flatten(subject.encode(subject.make_inputs(0))) if not torch.is_tensor(leaf)]
     content = {
         "layout": LAYOUT,
         "model": subject.case["model"],
@@ -181,7 +181,7 @@ def _export(subject: Subject, folder: Path) -> None:
     from bench.subject import call, flatten, rebuild
 
     module = subject.module()
-    example = subject.make_inputs(0)
+    example = subject.encode(subject.make_inputs(0))
     leaves = _tensor_leaves(example)
     dynamic = subject.dynamic()
 

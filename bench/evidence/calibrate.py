@@ -1,10 +1,12 @@
 """Makes ``reports/evidence/parity.csv``: how close unmodified backends come to the limits over many seeds.
 
     python -m bench.evidence.calibrate --seeds 20
+    python -m bench.evidence.calibrate --seeds 5 -k "train_ or grad_" --budget normal --targets fp32,amp_bf16 \\
+        --out reports/evidence/gradients.csv
 
 Checks the quick matrix in fp32 and bf16 with every seed (weights and inputs alike), and with the first two seeds BERT
-base as well, which costs most. Times nothing, and keeps for each cell the largest error, the largest ratio to
-eager's error, and the largest share of what is allowed.
+base as well, which costs most; or what is chosen. Times nothing, and keeps for each cell the largest error, the largest
+ratio to eager's error, and the largest share of what is allowed.
 Resumable: seeds that the store holds already are kept. The limits themselves stand in ``bench/tolerances.csv``.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +24,6 @@ from bench.record import Record, Status
 from reports.store import Store
 
 OUT = Path("reports/evidence/parity.csv")
-STORE = Path(".paritygate/calibration.sqlite")
 WIDE = 2  # seeds that also check BERT base
 ONNX = Path(".paritygate/cache/onnx")
 COLUMNS = ("cell", "seeds", "failures", "largest_error", "largest_ratio", "largest_share")
@@ -32,13 +34,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=1, help="begin here; two processes may share the work")
+    parser.add_argument("-k", dest="select", default="not train_ and not grad_", help="pytest's selection")
+    parser.add_argument("--budget", default="quick")
+    parser.add_argument("--targets", default="fp32,bf16")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
-    store = Store(str(STORE))
+    store = Store(f".paritygate/calibration-{arguments.out.stem}.sqlite")
     exports = set(ONNX.iterdir()) if ONNX.exists() else set()
     for seed in range(arguments.first, arguments.seeds + 1):
         if not _complete(store, seed):
-            _check(seed)
+            _check(seed, store, arguments)
             print(f"seed {seed} of {arguments.seeds} done", file=sys.stderr, flush=True)
     latest = {run.seed: run.id for run in store.runs() if 1 <= run.seed <= arguments.seeds}  # of one that was cut short
     records = [record for run in latest.values() for record in store.records(run)]
@@ -47,14 +52,14 @@ def main() -> None:
     rows = summarise(records)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     with arguments.out.open("w", newline="") as file:
-        file.write(f"# python -m bench.evidence.calibrate --seeds {arguments.seeds}\n")
+        file.write(f"# python -m bench.evidence.calibrate {shlex.join(sys.argv[1:])}\n")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
     unchecked = sum(record.status is Status.UNCHECKED for record in records)
     print(f"{len(latest)} seeds, {len(records)} records, {unchecked} of them unchecked")
-    for dtype in ("fp32", "bf16"):
-        ours = [row for row in rows if row[0].endswith(dtype)]
+    for dtype in arguments.targets.split(","):
+        ours = [row for row in rows if row[0].endswith(f"-{dtype}")]
         if ours:
             print(f"{dtype}: {len(ours)} cells, {sum(row[2] for row in ours)} failures, largest error "
                   f"{max(float(row[3]) for row in ours):.2g}, largest ratio {max(float(row[4]) for row in ours):.2g}, "
@@ -80,11 +85,11 @@ def summarise(records: list[Record]) -> list[tuple[str, int, int, str, str, str]
     ]
 
 
-def _check(seed: int) -> None:
+def _check(seed: int, store: Store, chosen: argparse.Namespace) -> None:
     """One seed of the matrix, without timing."""
-    extent = [] if seed <= WIDE else ["-k", "not bert_base"]
-    command = ["pytest", "bench", "--benchmark-disable", "-q", *extent, "--bench-targets", "fp32,bf16",
-               "--bench-seed", str(seed), "--bench-store", str(STORE)]  # fmt: skip
+    select = chosen.select if seed <= WIDE else f"({chosen.select}) and not bert_base"
+    command = ["pytest", "bench", "--benchmark-disable", "-q", "-k", select, "--bench-targets", chosen.targets,
+               "--bench-budget", chosen.budget, "--bench-seed", str(seed), "--bench-store", store.url]  # fmt: skip
     subprocess.run([sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL)
 
 

@@ -1,0 +1,37 @@
+"""ways: a case's own further backends, each a callable made from the case's model; see ``Case.ways``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.backends import Unavailable
+
+if TYPE_CHECKING:
+    from bench.backends import Prepared
+    from bench.case import Target
+    from bench.subject import Subject
+
+
+def available(_target: Target) -> str | None:
+    """Only the way itself can tell."""
+    return None
+
+
+def preload() -> None:
+    """What a way needs it imports by itself; a case may name it in ``preload``."""
+
+
+def prepare(subject: Subject) -> Prepared:
+    """The way, made from the case's model with its weights."""
+    from bench.modes import mode_of, prepared
+    from bench.subject import WrongDeclaration, resolve
+
+    location = subject.case["ways"][subject.backend]
+    make = resolve(location)
+    try:
+        way = make(subject.module())
+    except (ImportError, NotImplementedError) as error:
+        raise Unavailable(f"{subject.backend}: {error}") from error
+    if not callable(way):
+        raise WrongDeclaration(f'way "{location}" gave a {type(way).__name__}; it must give something to call')
+    return prepared(mode_of(subject, way), model=way, facts=getattr(way, "facts", dict), resizable=False)

@@ -1,0 +1,42 @@
+"""A thousand calls of inference and of training: memory that grows with every call is a leak."""
+
+import pytest
+
+from bench import Case, Shape
+
+CALLS = 1000
+
+CASES = (
+    Case(
+        "soak_cnn_digits",
+        model="models.cnn:DigitsCNN",
+        inputs="models.cnn:digit_images",
+        shapes={"b8": Shape({"batch": 8}, budget="normal")},
+        unit="image",
+        soak=CALLS,
+    ),
+    Case(
+        "soak_bert_tiny",
+        model="models.bert:tiny",
+        inputs="models.bert:full_mask",
+        shapes={"b1_s32": Shape({"batch": 1, "seq": 32}, budget="normal")},
+        unit="sequence",
+        soak=CALLS,
+        preload=("transformers.models.bert.modeling_bert",),
+    ),
+    Case(
+        "soak_train_cnn_digits",
+        mode="training",
+        model="models.cnn:DigitsCNN",
+        inputs="models.training:digit_batch",
+        optimizer="models.training:sgd_momentum",
+        shapes={"b8": Shape({"batch": 8}, budget="normal")},
+        unit="image",
+        soak=CALLS,
+    ),
+)
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    cell.assert_parity()

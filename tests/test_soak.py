@@ -1,0 +1,62 @@
+"""Soak: what is kept of every call is found, and what pools and caches do is not called a leak."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.devices import Cpu
+from bench.soak import leak, soak
+
+
+def looked_at(call, calls=200, held=lambda: 0):
+    return leak(soak(call, calls, held))
+
+
+def test_a_leaked_tensor_a_call_is_found_however_small():
+    kept = []
+
+    assert (
+        looked_at(lambda number: kept.append(torch.zeros(1)))
+        == "leak: 1 tensors of every call are kept (over 220 calls)"
+    )
+
+
+def test_leaked_memory_that_python_does_not_know_is_found():
+    held = [0]
+
+    def call(_number):
+        held[0] += 4096
+
+    assert looked_at(call, held=lambda: held[0]) == "leak: 4 KiB of every call are kept (over 220 calls)"
+
+
+def test_real_memory_is_seen():
+    kept = []
+
+    found = soak(lambda number: kept.append(bytearray(b"x") * 65536), 400, Cpu().held_bytes)
+
+    assert found["bytes_per_call"] == pytest.approx(65536, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        lambda look: 10**8 + (look % 3) * 10**6,  # to and fro
+        lambda look: 10**8 + 10**8 * (look == 5),  # one look at a bad moment
+        lambda look: 10**8 + 10**6 * (look > 1),  # a pool that grew once
+        lambda look: None,  # not known
+    ],
+)
+def test_what_does_not_grow_with_every_call_is_no_leak(held):
+    looks = iter(range(100))
+    cache = {}
+
+    assert looked_at(lambda number: cache.setdefault(number % 7, torch.zeros(3)), held=lambda: held(next(looks))) == ""
+
+
+def test_the_calls_are_numbered():
+    numbers = []
+    soak(numbers.append, 50, lambda: None)
+
+    assert numbers == list(range(55))
