@@ -52,14 +52,14 @@ class Classifier(nn.Module):
         return self.model(input_ids, **{name: x for name, x in given.items() if x is not None}).logits
 
 
-def tiny() -> Classifier:
+def tiny(vocabulary: int = VOCABULARY) -> Classifier:
     """BERT of 2 layers x 128, 2 heads."""
-    return _random_bert(layers=2, width=128, heads=2)
+    return _random_bert(layers=2, width=128, heads=2, vocabulary=vocabulary)
 
 
-def mini() -> Classifier:
+def mini(vocabulary: int = VOCABULARY) -> Classifier:
     """BERT of 4 layers x 256, 4 heads."""
-    return _random_bert(layers=4, width=256, heads=4)
+    return _random_bert(layers=4, width=256, heads=4, vocabulary=vocabulary)
 
 
 def base() -> Classifier:
@@ -67,11 +67,11 @@ def base() -> Classifier:
     return _random_bert(layers=12, width=768, heads=12)
 
 
-def _random_bert(layers: int, width: int, heads: int) -> Classifier:
+def _random_bert(layers: int, width: int, heads: int, vocabulary: int = VOCABULARY) -> Classifier:
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         num_hidden_layers=layers,
         hidden_size=width,
         num_attention_heads=heads,

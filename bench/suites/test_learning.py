@@ -1,0 +1,60 @@
+"""Whole trainings: what eager and compiled models have learnt after them, told by samples that they never saw."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from bench import Case, Shape
+from bench.suites.test_training import NO_GRADIENT
+
+
+def digits(name: str, optimizer: str, batch: int, accuracy: float, gaps: Mapping[str, str]) -> Case:
+    """Ten epochs of real handwritten digits."""
+    return Case(
+        f"learn_digits_{name}",
+        mode="training",
+        model="models.cnn:DigitsCNN",
+        inputs="models.lessons:digit_batch",
+        optimizer=f"models.training:{optimizer}",
+        shapes={f"b{batch}": Shape({"batch": batch}, budget="normal")},
+        unit="image",
+        learn="models.lessons:digit_epochs",
+        evaluate="models.digits:held_out",
+        accuracy=accuracy,
+        known_gaps=gaps,
+    )
+
+
+def sentences(name: str, inputs: str, shape: str, sizes: dict[str, int], accuracy: float, optimizer: str) -> Case:
+    """BERT tiny on sentences that praise or blame."""
+    return Case(
+        f"learn_{name}",
+        mode="training",
+        model="models.text:classifier",
+        inputs=f"models.lessons:{inputs}",
+        optimizer=f"models.training:{optimizer}",
+        shapes={shape: Shape(sizes, budget="normal")},
+        unit="sentence",
+        learn=f"models.lessons:{'seed' if name == 'seed_sentences' else 'sentence'}_epochs",
+        evaluate=f"models.lessons:{'seed_sentences' if name == 'seed_sentences' else 'held_out'}",
+        accuracy=accuracy,
+        preload=("transformers.models.bert.modeling_bert",),
+    )
+
+
+CASES = (
+    digits("momentum", "sgd_momentum", 32, 0.95, NO_GRADIENT),
+    digits("sgd", "sgd", 16, 0.94, {}),
+    sentences("corpus", "sentence_batch", "b32", {"batch": 32}, 0.95, "adamw_scratch"),
+    sentences("seed_sentences", "seed_batch", "b4", {"batch": 4, "epochs": 100}, 1.0, "adamw"),
+)
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    cell.assert_parity()
+
+
+@pytest.mark.cells(CASES)
+def test_throughput(cell, benchmark):
+    cell.measure(benchmark)

@@ -1,0 +1,42 @@
+"""Text: from sentences to probabilities in one call, and a short training by hand and by Hugging Face's Trainer."""
+
+import pytest
+
+from bench import Case, Shape
+
+CASES = (
+    Case(
+        "text_to_probabilities",
+        model="models.text:probabilities",
+        inputs="models.tokenizing:sentences",
+        preprocess="models.text:encode",
+        shapes={
+            "b8_s64": Shape({"batch": 8, "seq": 64}, budget="normal"),
+            "b1_s64": Shape({"batch": 1, "seq": 64}, budget="normal"),
+        },
+        unit="sentence",
+        preload=("transformers.models.bert.modeling_bert",),
+    ),
+    Case(
+        "loop_bert_tiny",
+        model="models.loops:Loop",
+        inputs="models.loops:corpus_batches",
+        ways={"hf_trainer": "models.loops:hf_trainer"},
+        shapes={"k8_b8_s32": Shape({"steps": 8, "batch": 8, "seq": 32}, budget="normal")},
+        unit="sentence",
+        count=("steps", "batch"),
+        targets=("*-eager-fp32",),
+        tolerance="fp32_gradients",
+        preload=("transformers.models.bert.modeling_bert",),
+    ),
+)
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    cell.assert_parity()
+
+
+@pytest.mark.cells(CASES)
+def test_throughput(cell, benchmark):
+    cell.measure(benchmark)
