@@ -1,0 +1,30 @@
+"""Data-parallel training: one process, and the same steps shared by the ranks of DistributedDataParallel."""
+
+import pytest
+
+from bench import Case, Shape
+
+CASES = (
+    Case(
+        "ddp_digits",
+        model="models.distributed:OneProcess",
+        inputs="models.distributed:global_batches",
+        shapes={"b64_k5": Shape({"batch": 64, "steps": 5}, budget="normal")},  # ranks take seconds to start
+        unit="sample",
+        count=("batch", "steps"),
+        targets=("*-eager-fp32",),
+        ways={"ddp_1": "models.distributed:ddp_1", "ddp_2": "models.distributed:ddp_2"},
+        reference="eager",
+        tolerance="fp32_gradients",  # ranks add up gradients in another order
+    ),
+)
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    cell.assert_parity()
+
+
+@pytest.mark.cells(CASES)
+def test_throughput(cell, benchmark):
+    cell.measure(benchmark)

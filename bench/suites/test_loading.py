@@ -1,0 +1,43 @@
+"""Loading data: an epoch of real digits by the calling process, by worker processes, and into pinned memory."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from bench import Case, Shape
+
+SAMPLES = 1437  # the digits to learn from
+
+
+def epochs(budget: str, *batches: int) -> dict[str, Mapping[str, int] | Shape]:
+    """Shapes named b<batch>, each of one epoch, from the given budget up."""
+    return {f"b{batch}": Shape({"batch": batch, "samples": SAMPLES}, budget=budget) for batch in batches}
+
+
+CASES = (
+    Case(
+        "load_digits",
+        model="models.loading:Loader",
+        inputs="models.loading:epoch",
+        shapes=epochs("normal", 32, 1, 128),  # four processes that import scikit-learn: seconds before any epoch
+        unit="sample",
+        count=("samples",),
+        targets=("cpu-eager-fp32",),  # into the memory of the host
+        ways={
+            "workers_1": "models.loading:workers_1",
+            "workers_2": "models.loading:workers_2",
+            "pinned": "models.loading:pinned",
+        },
+        reference="eager",
+    ),
+)
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    cell.assert_parity()
+
+
+@pytest.mark.cells(CASES)
+def test_throughput(cell, benchmark):
+    cell.measure(benchmark)
