@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from bench import conditions, facts, laboratory, parity, reference, soak
+from bench.accuracy import paired_accuracy
 from bench.backends import Misbehaved
 from bench.devices import DEVICES
 from bench.errors import status_of
@@ -340,6 +341,7 @@ class Worker:
         sure = best[:, -1] - best[:, -2] >= 4 * np.abs(logits - eager[0][0]).max()
         agreement = float((ours == theirs)[sure].mean()) if sure.any() else 1.0
         found: dict[str, Any] = _accuracy(ours == labels) | {"top1_agreement": agreement}
+        part["facts"]["accuracy_difference"] = paired_accuracy(theirs == labels, ours == labels)
         part["facts"]["kl_from_eager"] = _kl(eager[0][0], logits)
         part["facts"]["sure_samples"] = int(sure.sum())
         if agreement < 1.0:

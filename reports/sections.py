@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from bench.accuracy import wilson
 from bench.record import RED, Record, Run, Status
 from reports import comparison, text
 from reports.table import expected_gap, is_failure
@@ -148,8 +149,11 @@ def _accuracy(records: Iterable[Record]) -> list[Item]:
             continue
         line = f"{record.cell}: {text.fine_percent(record.accuracy)}"
         if record.accuracy_samples:
-            low, high = text.wilson(record.accuracy, record.accuracy_samples)
+            low, high = wilson(record.accuracy, record.accuracy_samples)
             line += f" ({low * 100:.1f}-{high * 100:.1f} %, n {record.accuracy_samples:,})"
+        if difference := record.facts.get("accuracy_difference"):
+            off, low, high = (100 * share for share in difference)
+            line += f", {off:+.1f} points of eager's ({low:+.1f} to {high:+.1f})"
         if record.top1_agreement is not None:
             line += f", {text.fine_percent(record.top1_agreement)}"
         items.append(Item(line))

@@ -102,12 +102,3 @@ def printable(text: str) -> str:
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
         for char in text.expandtabs(4)
     )
-
-
-def wilson(share: float, samples: int) -> tuple[float, float]:
-    """The Wilson 95 % interval of a share of that many samples."""
-    z = 1.959964
-    shrink = 1 + z * z / samples
-    middle = (share + z * z / (2 * samples)) / shrink
-    half = z / shrink * math.sqrt(share * (1 - share) / samples + z * z / (4 * samples * samples))
-    return max(0.0, middle - half), min(1.0, middle + half)
