@@ -6,25 +6,17 @@ network needed. Shapes: N samples; images float32 (N, 1, 16, 16), labels int64 (
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import inspect
-import io
-import json
-import os
-import tempfile
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from models import cnn
-
-Weights = dict[str, Tensor]
+from models.weights import Weights as Weights  # also by this name: it began here
+from models.weights import kept
 
 
 class Digits(NamedTuple):
@@ -82,58 +74,11 @@ def trained() -> cnn.DigitsCNN:
 
 
 def weights(**changes: float) -> Weights:
-    """The weights that ``train(**changes)`` gives, from the cache where they are.
-
-    The cache is ``$PARITYGATE_CACHE/weights``, or ``.paritygate/cache/weights`` here. A file's name holds a
-    digest of all that the weights follow from, so a stale one is never read; a damaged one is made anew.
-    """
+    """The weights that ``train(**changes)`` gives, from the cache where they are; see ``models.weights``."""
     called = inspect.signature(train).bind(**changes)
     called.apply_defaults()
-    path = _weights_file(called.arguments)
-    if path.exists():
-        try:
-            return _read(path)
-        except (OSError, ValueError) as damage:
-            warnings.warn(f"{path} is damaged and made anew: {damage}", stacklevel=2)
-    made = train(**called.arguments)
-    with contextlib.suppress(OSError):  # no room or no right to write: slower next time, not wrong
-        _write(made, path)
-    return made
-
-
-def _weights_file(recipe: Mapping[str, Any]) -> Path:
-    made_from = hashlib.sha256()
-    for source in (__file__, cnn.__file__):
-        made_from.update(Path(source).read_bytes())
-    made_from.update(json.dumps([recipe, torch.__version__]).encode())
-    cache = Path(os.environ.get("PARITYGATE_CACHE") or ".paritygate/cache")
-    return cache / "weights" / f"digits_cnn-{made_from.hexdigest()[:20]}"
-
-
-def _read(path: Path) -> Weights:
-    content = path.read_bytes()
-    digest, saved = content[:32], content[32:]
-    # torch.load checks no sums: a flipped byte would give a network that is slightly wrong, and no error.
-    if hashlib.sha256(saved).digest() != digest:
-        raise ValueError("its content does not match its digest")
-    found: Weights = torch.load(io.BytesIO(saved), weights_only=True)
-    return found
-
-
-def _write(made: Weights, path: Path) -> None:
-    """Write the weights behind their digest, into a file that others see whole or not at all."""
-    buffer = io.BytesIO()
-    torch.save(made, buffer)
-    saved = buffer.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(saved).digest() + saved)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    recipe = dict(called.arguments)
+    return kept("digits_cnn", recipe, (__file__, cnn.__file__), lambda: train(**recipe)).weights
 
 
 def held_out() -> tuple[tuple[Tensor], Tensor]:

@@ -151,7 +151,7 @@ def _accuracy(records: Iterable[Record]) -> list[Item]:
         if record.accuracy_samples:
             low, high = wilson(record.accuracy, record.accuracy_samples)
             line += f" ({low * 100:.1f}-{high * 100:.1f} %, n {record.accuracy_samples:,})"
-        if difference := record.facts.get("accuracy_difference"):
+        if (difference := record.facts.get("accuracy_difference")) and record.backend != "eager":
             off, low, high = (100 * share for share in difference)
             line += f", {off:+.1f} points of eager's ({low:+.1f} to {high:+.1f})"
         if record.top1_agreement is not None:

@@ -21,14 +21,14 @@ def operator(name: str, model: str, inputs: str = "qkv") -> Case:
     )
 
 
-def layer(name: str, model: str, inputs: str = "tokens", budget: str = "normal") -> Case:
+def layer(name: str, model: str, inputs: str = "tokens") -> Case:
     """A layer of width 256 with 4 heads."""
     return Case(
         f"grad_{name}",
         mode="backward",
         model=f"models.attention:{model}",
         inputs=f"models.attention:{inputs}",
-        shapes={"b8_s64": Shape({"batch": 8, "seq": 64}, budget=budget)},
+        shapes={"b8_s64": Shape({"batch": 8, "seq": 64}, budget="normal")},
         unit="token",
         count=("batch", "seq"),
     )
@@ -41,7 +41,7 @@ CASES = (
     operator("attn_sdpa", "sdpa"),
     operator("attn_sdpa_causal", "sdpa_causal"),
     operator("attn_sdpa_padded", "sdpa", "qkv_padded"),
-    layer("attn_multi_head", "multi_head", budget="quick"),
+    layer("attn_multi_head", "multi_head"),
     layer("attn_self", "self_attention"),
     layer("attn_torch_mha", "torch_mha"),
     layer("attn_encoder_step", "encoder_step"),

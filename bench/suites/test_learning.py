@@ -7,6 +7,8 @@ import pytest
 from bench import Case, Shape
 from bench.suites.test_training import NO_GRADIENT
 
+DEADLINE = 600.0  # seconds; a whole training takes up to one minute on two cores that nobody else uses
+
 
 def digits(name: str, optimizer: str, batch: int, accuracy: float, gaps: Mapping[str, str]) -> Case:
     """Ten epochs of real handwritten digits."""
@@ -21,6 +23,7 @@ def digits(name: str, optimizer: str, batch: int, accuracy: float, gaps: Mapping
         learn="models.lessons:digit_epochs",
         evaluate="models.digits:held_out",
         accuracy=accuracy,
+        deadline=DEADLINE,
         known_gaps=gaps,
     )
 
@@ -38,13 +41,14 @@ def sentences(name: str, inputs: str, shape: str, sizes: dict[str, int], accurac
         learn=f"models.lessons:{'seed' if name == 'seed_sentences' else 'sentence'}_epochs",
         evaluate=f"models.lessons:{'seed_sentences' if name == 'seed_sentences' else 'held_out'}",
         accuracy=accuracy,
+        deadline=DEADLINE,
         preload=("transformers.models.bert.modeling_bert",),
     )
 
 
 CASES = (
     digits("momentum", "sgd_momentum", 32, 0.95, NO_GRADIENT),
-    digits("sgd", "sgd", 16, 0.94, {}),
+    digits("sgd", "sgd", 16, 0.94, {}),  # plain SGD is not done after ten epochs: of eleven seeds 92.5 to 97 %
     sentences("corpus", "sentence_batch", "b32", {"batch": 32}, 0.95, "adamw_scratch"),
     sentences("seed_sentences", "seed_batch", "b4", {"batch": 4, "epochs": 100}, 1.0, "adamw"),
 )

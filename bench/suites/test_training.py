@@ -15,9 +15,9 @@ NO_GRADIENT = {"cpu-compile*-*": "torch 2.13's compiler loses the gradient of ma
 OPTIMIZERS = ("sgd", "sgd_momentum", "adam", "adamw")
 
 
-def steps(name: str, model: str, inputs: str, sizes: Mapping[str, int], unit: str, optimizer: str,
+def steps(name: str, model: str, inputs: str, sizes: Mapping[str, int], unit: str, quick: str = "",
           gaps: Mapping[str, str] | None = None) -> list[Case]:  # fmt: skip
-    """A model with each optimizer; the one named is that of the model's usual recipe, the others are of normal runs."""
+    """A model with each optimizer; ``quick`` names the one of quick runs, the others are of normal ones."""
     shape = "_".join(f"{size[0]}{number}" for size, number in sizes.items())
     preload = ("transformers.models.bert.modeling_bert",) if model.startswith("models.bert:") else ()
     return [
@@ -27,7 +27,7 @@ def steps(name: str, model: str, inputs: str, sizes: Mapping[str, int], unit: st
             model=model,
             inputs=f"models.training:{inputs}",
             optimizer=f"models.training:{one}",
-            shapes={shape: Shape(sizes, budget="quick" if one == optimizer else "normal")},
+            shapes={shape: Shape(sizes, budget="quick" if one == quick else "normal")},
             unit=unit,
             preload=preload,
             known_gaps=gaps or {},
@@ -41,7 +41,7 @@ CASES = (
     *steps("cnn_rgb", "models.cnn:RgbCNN", "rgb_batch", {"batch": 32}, "image", "sgd_momentum"),
     *steps("mlp", "models.mlp:MLP", "flat_batch", {"batch": 256}, "image", "sgd_momentum"),
     *steps("bert_tiny", "models.bert:tiny", "sentence_batch", {"batch": 8, "seq": 64}, "sequence", "adamw"),
-    *steps("bert_mini", "models.bert:mini", "sentence_batch", {"batch": 8, "seq": 64}, "sequence", "adam"),
+    *steps("bert_mini", "models.bert:mini", "sentence_batch", {"batch": 8, "seq": 64}, "sequence"),
 )
 
 

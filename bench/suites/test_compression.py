@@ -1,0 +1,35 @@
+"""Compressed models beside the one they stand for: faster or smaller, and about as often right."""
+
+import pytest
+
+from bench import Case, Shape
+
+CASES = (
+    Case(
+        "digits_compressed",
+        model="models.digits:trained",
+        inputs="models.digits:digit_images",
+        shapes={"b32": Shape({"batch": 32}, budget="normal"), "b1": Shape({"batch": 1}, budget="normal")},
+        unit="image",
+        targets=("*-eager-fp32",),
+        ways={
+            "int8": "models.compression:dynamic_int8",
+            "pruned": "models.compression:pruned",
+            "pruned_channels": "models.compression:pruned_channels",
+            "distilled": "models.compression:distilled",
+        },
+        evaluate="models.digits:held_out",
+        accuracy=0.96,
+        tolerance="compressed",
+    ),
+)
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    cell.assert_parity()
+
+
+@pytest.mark.cells(CASES)
+def test_throughput(cell, benchmark):
+    cell.measure(benchmark)
