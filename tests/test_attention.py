@@ -246,3 +246,28 @@ def test_inputs_follow_the_seed(make, sizes):
     one, same, other = make(sizes, seeded(1)), make(sizes, seeded(1)), make(sizes, seeded(2))
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "sizes"),
+    [
+        (attn.naive, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4}),
+        (attn.naive_causal, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4}),
+        (attn.naive, attn.qkv_padded, {"batch": 2, "heads": 1, "seq": 4, "head_dim": 3}),
+        (attn.sdpa, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4}),
+        (attn.sdpa_causal, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4}),
+        (attn.sdpa, attn.qkv_padded, {"batch": 2, "heads": 1, "seq": 4, "head_dim": 3}),
+        (attn.sdpa, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4, "keys": 5}),
+    ],
+)
+def test_gradients_are_those_of_finite_differences(model, inputs, sizes):
+    made = inputs(sizes, torch.Generator().manual_seed(0))
+    names = list(made) if isinstance(made, dict) else range(len(made))
+    leaves = [made[name] for name in names]
+    given = [leaf.double().requires_grad_() if leaf.is_floating_point() else leaf for leaf in leaves]
+
+    def run(*tensors):
+        return model()(**dict(zip(names, tensors, strict=True))) if isinstance(made, dict) else model()(*tensors)
+
+    assert sum(leaf.requires_grad for leaf in given) == 3
+    assert torch.autograd.gradcheck(run, given)
