@@ -86,7 +86,8 @@ class Matrix:
             wanted = [target for chosen in self.chosen for target in self._with_ways(case, chosen)]
             for shape in self.budget.shapes(case):
                 for target in wanted:
-                    cheap = shape.timed or self.budget.name != "quick" or not target.backend.startswith("compile")
+                    compiles = target.backend.startswith(("compile", "aoti"))
+                    cheap = shape.timed or self.budget.name != "quick" or not compiles
                     cell = cell_of(case, shape, target) if cheap and (shape.timed or not timed) else None
                     if cell is not None:
                         found.append(cell)

@@ -340,7 +340,7 @@ class Worker:
         best = np.sort(eager[0][0].astype(np.float64), axis=1)
         sure = best[:, -1] - best[:, -2] >= 4 * np.abs(logits - eager[0][0]).max()
         agreement = float((ours == theirs)[sure].mean()) if sure.any() else 1.0
-        found: dict[str, Any] = _accuracy(ours == labels) | {"top1_agreement": agreement}
+        found: dict[str, Any] = _accuracy(ours == labels) | {"top1_agreement": agreement if sure.any() else None}
         part["facts"]["accuracy_difference"] = paired_accuracy(theirs == labels, ours == labels)
         part["facts"]["kl_from_eager"] = _kl(eager[0][0], logits)
         part["facts"]["sure_samples"] = int(sure.sum())
