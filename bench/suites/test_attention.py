@@ -24,8 +24,9 @@ def operator(
     seqs: tuple[int, int] = (128, 256),
     targets: tuple[str, ...] = ("*",),
     skips: Mapping[str, str] | None = None,
+    short: str = "quick",
 ) -> Case:
-    """An operator timed at two lengths, at the second one from the normal budget up."""
+    """An operator timed at two lengths, at the second one from the normal budget up; ``short``: checked at 17 from."""
     quick, normal = seqs
     return Case(
         name,
@@ -35,7 +36,7 @@ def operator(
             f"b4_h8_s{quick}_d64": heads(4, quick),
             f"b4_h8_s{normal}_d64": Shape(heads(4, normal), budget="normal"),
         },
-        parity_shapes={"b1_h8_s17_d64": heads(1, 17)},
+        parity_shapes={"b1_h8_s17_d64": Shape(heads(1, 17), budget=short)},
         unit="query",
         count=("batch", "seq"),
         mask=mask,
@@ -52,7 +53,7 @@ def cross(name: str, model: str) -> Case:
         inputs="models.attention:qkv",
         shapes={"b4_h8_s64_k256_d64": heads(4, 64, keys=256)},
         parity_shapes={
-            "b1_h8_s17_k33_d64": heads(1, 17, keys=33),
+            "b1_h8_s17_k33_d64": Shape(heads(1, 17, keys=33), budget="normal"),  # the timed shape is as wide
             "b3_h8_s33_k17_d64": heads(3, 33, keys=17),
         },
         unit="query",
@@ -83,8 +84,8 @@ CASES = (
     operator("attn_sdpa", "sdpa"),
     operator("attn_sdpa_causal", "sdpa_causal"),
     operator("attn_sdpa_padded", "sdpa", "qkv_padded", mask="mask"),
-    operator("attn_sdpa_math", "sdpa_math", targets=TORCH_ONLY),
-    operator("attn_sdpa_flash", "sdpa_flash", targets=TORCH_ONLY),
+    operator("attn_sdpa_math", "sdpa_math", targets=TORCH_ONLY, short="normal"),
+    operator("attn_sdpa_flash", "sdpa_flash", targets=TORCH_ONLY, short="normal"),
     operator(
         "attn_sdpa_efficient",
         "sdpa_efficient",

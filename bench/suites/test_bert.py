@@ -47,7 +47,7 @@ CASES: tuple[Case, ...] = (
     bert("bert_tiny", "tiny", "full_mask", SMALL),
     bert("bert_tiny_padded", "tiny", "padded_mask", PADDED, mask="attention_mask", short="normal"),
     bert("bert_tiny_no_mask", "tiny", "no_mask", sequences("normal", (8, 64), (8, 128)), short="normal"),
-    bert("bert_mini", "mini", "full_mask", SMALL),
+    bert("bert_mini", "mini", "full_mask", SMALL, short="normal"),
     bert("bert_mini_padded", "mini", "padded_mask", PADDED, mask="attention_mask", short="normal"),
     bert("bert_base", "base", "full_mask", BASE, short="normal"),
 )

@@ -26,7 +26,7 @@ CASES = (
         model="models.digits:trained",
         inputs="models.digits:digit_images",
         shapes=BATCHES,
-        parity_shapes={"b3": {"batch": 3}},
+        parity_shapes={"b3": Shape({"batch": 3}, budget="normal")},
         unit="image",
         evaluate="models.digits:held_out",
     ),

@@ -26,7 +26,7 @@ CASES = (
         model="models.mlp:SoftmaxMLP",
         inputs="models.mlp:flat_images",
         shapes=BATCHES,
-        parity_shapes={"b3": {"batch": 3}},
+        parity_shapes={"b3": Shape({"batch": 3}, budget="normal")},
         unit="image",
     ),
 )
