@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 FIELD = re.compile(r"[a-z0-9_]+")
-LOCATIONS = ("model", "inputs", "evaluate", "optimizer", "loss", "learn", "preprocess")  # fields of a Case
+LOCATIONS = ("model", "inputs", "evaluate", "optimizer", "loss", "learn", "preprocess", "flops")  # fields of a Case
 LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16")
 MODES = ("inference", "backward", "training")
@@ -105,6 +105,9 @@ class Case:
     - ``tolerance``: the row of ``tolerances.csv`` to use instead of the dtype's own, e.g. ``"fp32_folded"``.
     - ``graph_breaks``: how many ``torch.compile`` is expected to make; any other number is a failure.
     - ``nonfinite``: the reference answer may hold NaN or infinities; elsewhere that leaves it unchecked.
+    - ``cold_cache``: an operator, not a model: where a device has a large cache of its own, every call is timed with
+      that cache flushed, by the device's clock.
+    - ``flops``: called with ``sizes`` gives the floating point operations of one call, instead of counting them.
     - ``soak``: after so many calls the cell must hold no more memory than after the first ones; none unless given.
     - ``preload``: modules that the fork server imports before its first fork.
     - ``deadline``: seconds a worker may take to open; without it the budget's.
@@ -134,6 +137,8 @@ class Case:
     tolerance: str | None = None
     graph_breaks: int = 0
     nonfinite: bool = False
+    cold_cache: bool = False
+    flops: str | None = None
     soak: int = 0
     preload: Sequence[str] = ()
     deadline: float | None = None
