@@ -1,7 +1,8 @@
 """Attention: by its formula, by PyTorch's operator and its kernels, and the layers built from it.
 
 Shapes: B batch, H heads, L queries, S keys, D head size, E = H * D width of a layer.
-Queries are (B, H, L, D), keys and values (B, H, S, D), the X and Y of layers (B, L, E).
+Queries are (B, H, L, D), keys and values (B, H, S, D), the X and Y of layers (B, L, E). Keys and values may have
+fewer heads, of which each then serves as many heads of queries side by side (grouped queries, Ainslie et al. 2023).
 Masks are bool, broadcast to (B, H, L, S), and True where a query may attend to a key; a query that may
 attend to none is not supported, because kernels disagree about its answer.
 
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,7 @@ from torch.backends import cuda
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import flex_attention
+from torch.utils.checkpoint import checkpoint
 
 # The sizes of the layers that the zero-argument names at the end of this file make.
 WIDTH, HEADS = 256, 4
@@ -33,6 +36,7 @@ KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
 }
 CUDA_ONLY = ("efficient", "cudnn")
+SCORES_AT_ONCE = 1 << 30  # bytes; where scores in memory would be more, heads are computed one by one
 MAY_USE = {
     "flash": cuda.can_use_flash_attention,
     "efficient": cuda.can_use_efficient_attention,
@@ -67,6 +71,8 @@ class NaiveAttention(nn.Module):
         if self.causal:
             lower = query.new_ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
             mask = lower if mask is None else mask & lower
+        if _grouped(query, key):
+            key, value = (each.repeat_interleave(query.shape[1] // each.shape[1], dim=1) for each in (key, value))
         return attention(query, key, value, mask)
 
 
@@ -75,7 +81,8 @@ class SdpaAttention(nn.Module):
 
     A forced kernel that cannot run raises ``KernelUnavailable`` with the reason (while a compiler traces,
     PyTorch's own error); another one is never taken instead. float64 alone is always computed by the math
-    kernel: it is what the answers of all kernels are held against, and most of them do not have it.
+    kernel: it is what the answers of all kernels are held against, and most of them do not have it; head by
+    head where the sequences are long.
     """
 
     def __init__(self, causal: bool = False, kernel: str | None = None) -> None:
@@ -91,6 +98,8 @@ class SdpaAttention(nn.Module):
         A mask beside ``causal=True`` is refused by PyTorch.
         """
         asked = (query, key, value, mask, self.causal)
+        if query.dtype == torch.float64 and _too_large(query, key):
+            return _head_by_head(_exact, *asked)
         if self.kernel is None:
             return _operator(*asked)
         kernel = "math" if query.dtype == torch.float64 else self.kernel
@@ -118,7 +127,45 @@ def kernel_unavailable(kernel: str, device: torch.device | str, dtype: torch.dty
 
 
 def _operator(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    return functional.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
+    return functional.scaled_dot_product_attention(
+        query, key, value, mask, is_causal=causal, enable_gqa=_grouped(query, key)
+    )
+
+
+def _math(*asked: Any) -> Tensor:
+    with sdpa_kernel(SDPBackend.MATH):
+        return _operator(*asked)
+
+
+def _exact(*asked: Any) -> Tensor:
+    """The math kernel, whose backward computes the scores once more instead of keeping them."""
+    answer: Tensor = checkpoint(_math, *asked, use_reentrant=False)
+    return answer
+
+
+def _grouped(query: Tensor, key: Tensor) -> bool:
+    return query.shape[-3] != key.shape[-3]
+
+
+def _too_large(query: Tensor, key: Tensor) -> bool:
+    """Whether the scores of all heads at once would take too much memory."""
+    return query[..., 0].numel() * key.shape[-2] * query.element_size() > SCORES_AT_ONCE
+
+
+def _head_by_head(
+    operator: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+) -> Tensor:
+    """The operator's answer, computed for one head of one row after the other."""
+    batch, heads = query.shape[:2]
+    group = heads // key.shape[1]
+    masks = None if mask is None else mask.expand(batch, heads, *mask.shape[-2:])
+
+    def one(row: int, head: int) -> Tensor:
+        row_, head_, shared = (slice(place, place + 1) for place in (row, head, head // group))
+        hidden = None if masks is None else masks[row_, head_]
+        return operator(query[row_, head_], key[row_, shared], value[row_, shared], hidden, causal)
+
+    return torch.cat([torch.cat([one(row, head) for head in range(heads)], dim=1) for row in range(batch)])
 
 
 def _refusal(kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> str | None:
@@ -128,7 +175,7 @@ def _refusal(kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tenso
     if query.device.type == "cuda" and kernel in MAY_USE:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            asked = cuda.SDPAParams(query, key, value, mask, 0.0, causal, False)
+            asked = cuda.SDPAParams(query, key, value, mask, 0.0, causal, _grouped(query, key))
             if MAY_USE[kernel](asked, debug=True):
                 return None
         said = [str(warning.message).split(" (Triggered")[0].strip() for warning in caught]
@@ -145,19 +192,34 @@ def _refusal(kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tenso
 
 
 class FlexAttention(nn.Module):
-    """Attention by ``flex_attention``. Made for ``torch.compile``; uncompiled it is slow and warns.
+    """Attention by ``flex_attention``. Made for ``torch.compile``; uncompiled it is slow and warns, and is computed
+    head by head where the sequences are long.
 
-    The causal score is a ``score_mod``, fused into the compiled kernel: nothing is made in advance, so that
-    one module serves all lengths.
+    Masks and the causal order are a ``score_mod``, fused into the compiled kernel: nothing is made in advance, so
+    that one module serves all lengths; but scores that nobody sees are computed, which a block mask would spare.
     """
 
     def __init__(self, causal: bool = False) -> None:
         super().__init__()
         self.causal = causal
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Q (B, H, L, D), K and V (B, H, S, D) to (B, H, L, D)."""
-        return flex_attention(query, key, value, score_mod=_causal_score if self.causal else None)
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Q (B, H, L, D), K and V (B, H, S, D), and a mask (B, 1, 1, S) or none, to (B, H, L, D)."""
+        if mask is not None and self.causal:
+            raise ValueError("a mask and causal=True: flex attention here takes one of them")
+        asked = (query, key, value, mask, self.causal)
+        if not torch.compiler.is_compiling() and _too_large(query, key):
+            return _head_by_head(_flex, *asked)
+        return _flex(*asked)
+
+
+def _flex(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    def padded_score(score: Tensor, row: Tensor, _head: Tensor, _query: Tensor, key: Tensor) -> Tensor:
+        return torch.where(mask[row, 0, 0, key], score, -math.inf)  # type: ignore[index]  # only with a mask
+
+    score_mod = padded_score if mask is not None else _causal_score if causal else None
+    answer: Tensor = flex_attention(query, key, value, score_mod=score_mod, enable_gqa=_grouped(query, key))
+    return answer
 
 
 def _causal_score(score: Tensor, _batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
@@ -259,6 +321,10 @@ sdpa_math = partial(SdpaAttention, kernel="math")
 sdpa_flash = partial(SdpaAttention, kernel="flash")
 sdpa_efficient = partial(SdpaAttention, kernel="efficient")
 sdpa_cudnn = partial(SdpaAttention, kernel="cudnn")
+sdpa_math_causal = partial(SdpaAttention, kernel="math", causal=True)
+sdpa_flash_causal = partial(SdpaAttention, kernel="flash", causal=True)
+sdpa_efficient_causal = partial(SdpaAttention, kernel="efficient", causal=True)
+sdpa_cudnn_causal = partial(SdpaAttention, kernel="cudnn", causal=True)
 flex = FlexAttention
 flex_causal = partial(FlexAttention, causal=True)
 self_attention = partial(SelfAttention, WIDTH, HEADS)
@@ -272,10 +338,12 @@ decoder_step = partial(DecoderStep, WIDTH, HEADS)
 
 
 def qkv(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Standard normal Q (B, H, L, D), K and V (B, H, S, D): batch, heads, seq, head_dim and keys (or seq)."""
+    """Standard normal Q (B, H, L, D), K and V (B, H, S, D): batch, heads, seq, head_dim, and keys (or seq) and
+    kv_heads (or heads) of keys and values.
+    """
     batch, heads, seq, size = (sizes[name] for name in ("batch", "heads", "seq", "head_dim"))
-    keys = sizes.get("keys", seq)
-    query, key, value = (torch.randn(batch, heads, length, size, generator=generator) for length in (seq, keys, keys))
+    few = sizes.get("kv_heads", heads), sizes.get("keys", seq)
+    query, key, value = (torch.randn(batch, *each, size, generator=generator) for each in ((heads, seq), few, few))
     return query, key, value
 
 
@@ -299,3 +367,22 @@ def tokens_and_memory(sizes: Mapping[str, int], generator: torch.Generator) -> t
     (y,) = tokens(sizes, generator)
     (x,) = tokens({**sizes, "seq": sizes.get("keys", sizes["seq"])}, generator)
     return x, y
+
+
+# -------------------------------------------------------------------------------------- what a call must compute
+
+
+def flops(sizes: Mapping[str, int], causal: bool = False, backward: bool = False) -> int:
+    """Floating point operations of attention by its algorithm, whatever a kernel really does: 4 B H L S D.
+
+    Counted as FlashAttention-2 does (Dao 2023, section 4.1). ``causal``: half of them, with as many keys as queries;
+    ``backward``: forward and backward, which has five products where the forward has two.
+    """
+    batch, heads, seq, size = (sizes[name] for name in ("batch", "heads", "seq", "head_dim"))
+    forward = 4 * batch * heads * seq * sizes.get("keys", seq) * size // (2 if causal else 1)
+    return forward * 7 // 2 if backward else forward
+
+
+flops_causal = partial(flops, causal=True)
+flops_backward = partial(flops, backward=True)
+flops_causal_backward = partial(flops, causal=True, backward=True)

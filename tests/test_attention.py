@@ -96,6 +96,94 @@ def test_padding_is_30_to_50_percent_of_the_keys(keys):
     assert share.max() <= 0.5
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("operator", [attn.NaiveAttention, attn.SdpaAttention, attn.FlexAttention])
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_heads_of_queries_share_a_head_of_keys(operator, causal):
+    query, key, value = doubled(attn.qkv({**HEADS, "kv_heads": 2}, seeded()))
+    assert (query.shape[1], key.shape, value.shape) == (4, (2, 2, 33, 16), (2, 2, 33, 16))
+    answer = operator(causal=causal)(query, key, value)
+    for head, shared in enumerate((0, 0, 1, 1)):
+        right = by_loops(query[1, head], key[1, shared], value[1, shared], causal)
+        torch.testing.assert_close(answer[1, head], right)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_flex_masks_keys_as_the_formula_does():
+    inputs = attn.qkv_padded({**HEADS, "kv_heads": 2}, seeded())
+    torch.testing.assert_close(attn.FlexAttention()(**inputs), attn.NaiveAttention()(**inputs))
+    with pytest.raises(ValueError, match="a mask and causal=True"):
+        attn.FlexAttention(causal=True)(**inputs)
+
+
+@pytest.mark.parametrize("inputs", [attn.qkv, attn.qkv_padded])
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+def test_compiled_flex_is_the_formula_and_compiles_once(inputs):
+    compiled = torch.compile(attn.FlexAttention(), fullgraph=True)
+    for seed, stance in enumerate(("default", "fail_on_recompile")):
+        made = inputs({**HEADS, "kv_heads": 2}, seeded(seed))
+        given = made if isinstance(made, dict) else dict(zip(("query", "key", "value"), made, strict=True))
+        with torch.inference_mode(), torch.compiler.set_stance(stance):
+            torch.testing.assert_close(compiled(**given), attn.NaiveAttention()(**given))
+
+
+CHUNKED = [
+    (attn.SdpaAttention, attn.qkv, False),
+    (attn.SdpaAttention, attn.qkv, True),
+    (attn.SdpaAttention, attn.qkv_padded, False),
+    (attn.FlexAttention, attn.qkv, True),
+    (attn.FlexAttention, attn.qkv_padded, False),
+]
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+@pytest.mark.parametrize(("operator", "inputs", "causal"), CHUNKED)
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_head_by_head_the_answer_is_the_same(operator, inputs, causal, kv_heads, monkeypatch):
+    made = inputs({**HEADS, "kv_heads": kv_heads}, seeded())
+    names = list(made) if isinstance(made, dict) else ("query", "key", "value")
+    given = dict(zip(names, made.values() if isinstance(made, dict) else made, strict=True))
+    exact = {name: each.double() if each.is_floating_point() else each for name, each in given.items()}
+    model = operator(causal=causal)
+    whole = model(**exact)
+    calls = []
+    one_head = attn._head_by_head
+    monkeypatch.setattr(attn, "_head_by_head", lambda *asked: calls.append(1) or one_head(*asked))
+    monkeypatch.setattr(attn, "SCORES_AT_ONCE", 0)
+    torch.testing.assert_close(model(**exact), whole)
+    assert calls
+
+
+@pytest.mark.parametrize("inputs", [attn.qkv, attn.qkv_padded])
+def test_head_by_head_the_gradients_are_the_same_and_no_scores_are_kept(inputs, monkeypatch):
+    made = inputs({**HEADS, "kv_heads": 2}, seeded())
+    *leaves, mask = (*made.values(),) if isinstance(made, dict) else (*made, None)
+    leaves = [leaf.double().requires_grad_() for leaf in leaves]
+    direction = torch.randn(leaves[0].shape, generator=seeded(1), dtype=torch.float64)
+
+    def gradients():
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+            answer = attn.SdpaAttention()(*leaves, mask)
+        return torch.autograd.grad(answer, leaves, direction), max(kept)
+
+    whole, much = gradients()
+    monkeypatch.setattr(attn, "SCORES_AT_ONCE", 0)
+    parts, little = gradients()
+    for one, other in zip(parts, whole, strict=True):
+        torch.testing.assert_close(one, other)
+    assert little < 33 * 33 <= much
+
+
+def test_operations_are_those_of_two_products_and_five_more_behind_them():
+    assert attn.flops(HEADS) == 2 * (2 * 2 * 4 * 33 * 33 * 16)
+    assert attn.flops({**HEADS, "keys": 11}) == attn.flops(HEADS) // 3
+    assert attn.flops({**HEADS, "kv_heads": 1}) == attn.flops(HEADS)
+    assert attn.flops_causal(HEADS) == attn.flops(HEADS) / 2
+    assert attn.flops_backward(HEADS) == attn.flops(HEADS) * 3.5
+    assert attn.flops_causal_backward(HEADS) == attn.flops(HEADS) * 1.75
+
+
 # ----------------------------------------------------------------------------------------------- kernels
 
 
@@ -258,6 +346,8 @@ def test_inputs_follow_the_seed(make, sizes):
         (attn.sdpa_causal, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4}),
         (attn.sdpa, attn.qkv_padded, {"batch": 2, "heads": 1, "seq": 4, "head_dim": 3}),
         (attn.sdpa, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4, "keys": 5}),
+        (attn.naive_causal, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4, "kv_heads": 1}),
+        (attn.sdpa_causal, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4, "kv_heads": 1}),
     ],
 )
 def test_gradients_are_those_of_finite_differences(model, inputs, sizes):
