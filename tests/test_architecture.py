@@ -18,7 +18,7 @@ from bench.targets import DEVICE_DTYPES
 
 ROOT = Path(__file__).parent.parent
 OF_THE_PYTEST_PROCESS = ("case", "record", "metrics", "budgets", "targets", "laboratory", "machine", "wire", "launch",
-                         "timing", "advice", "watch", "lock", "exitstatus", "progress", "contestant", "filling",
+                         "timing", "advice", "watch", "nvml", "lock", "exitstatus", "progress", "contestant", "filling",
                          "group", "together", "matrix", "items", "options", "replay", "handle", "tally", "plugin",
                          "hookspecs", "paths", "git", "gate/plugin", "gate/against", "gate/margins")  # fmt: skip
 HEAVY = {"torch", "transformers", "onnxruntime", "onnx", "numpy", "pandas", "scipy", "sqlalchemy", "sklearn"}
