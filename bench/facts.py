@@ -14,6 +14,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench import precision
+
 SDPA_KERNELS = {
     "aten::_scaled_dot_product_flash_attention_for_cpu": "flash",
     "aten::_scaled_dot_product_flash_attention": "flash",
@@ -28,13 +30,12 @@ def settings() -> dict[str, Any]:
     """The settings that change what is computed or how fast; every backend must leave them as they are."""
     return {
         "threads": torch.get_num_threads(),
-        "matmul_precision": torch.get_float32_matmul_precision(),
         "flush_denormal": bool(torch.tensor(1e-310, dtype=torch.float64).mul(1.0).item() == 0.0),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
         "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "grad": torch.is_grad_enabled(),
-    }
+    } | precision.found()
 
 
 def parameters(module: torch.nn.Module) -> int:

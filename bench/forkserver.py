@@ -133,8 +133,8 @@ def become_worker(fds: list[int], task: dict[str, Any]) -> None:
         os.dup2(log_fd, 1)
         os.dup2(log_fd, 2)
         faulthandler.enable()
-        if task["memory"] and sys.platform == "linux":
-            # Not RLIMIT_AS: reserving address space is free, and CUDA reserves terabytes.
+        if task["memory"] and task["device"] == "cpu" and sys.platform == "linux":
+            # Not RLIMIT_AS: reserving address space is free. Not with CUDA, which maps what is no memory of the host.
             resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
         from bench import worker
 

@@ -43,7 +43,7 @@ MALLOC = {
 # What a laboratory process must not inherit: everything that tunes allocators, threads or kernels.
 TUNING = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "THP_",
           "TORCHINDUCTOR_", "TORCH_COMPILE", "TORCHDYNAMO_", "TRITON_", "ONEDNN_", "DNNL_", "PYTORCH_",
-          "ATEN_")  # fmt: skip
+          "ATEN_", "CUBLAS", "CUDNN_", "CUDA_LAUNCH_BLOCKING", "NVIDIA_TF32_OVERRIDE")  # fmt: skip
 
 
 def environment(

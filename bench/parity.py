@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,18 +30,23 @@ if TYPE_CHECKING:
     Sets = Sequence[Outputs]  # the outputs for each input set
 
 TINY = 1e-300
-LEAST = 1e-2  # of what its size lets expect: a gradient that is zero but for rounding is wholly wrong in eager, too
+COLUMNS = ("floor", "ratio", "cap", "outlier", "least")  # of the table, as ``Tolerance`` has them
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A row of the table: how far from float64 an answer may be."""
+    """A row of the table: how far from float64 an answer may be.
+
+    ``least``: of gradients, the share of what its size lets expect that a part counts as having at least; one that is
+    zero but for rounding, as those of a key's bias are in attention, is wholly wrong in eager, too.
+    """
 
     policy: str
     floor: float
     ratio: float
     cap: float
     outlier: float
+    least: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Parity:
     """The outcome of a comparison; all numbers are of the output that came closest to its limit.
 
     ``share`` is the largest of: ratio over R, error over cap, largest element over its bound. Above 1 fails.
-    ``worst`` is the element farthest off: input set, output, index, and the three values.
+    ``worst`` is the element farthest off: input set, output, index, and the three values. ``undetermined``: it does not
+    agree, and rounding alone may explain every output that does not.
     """
 
     agrees: bool
@@ -63,6 +69,7 @@ class Parity:
     problem: str
     worst: dict[str, Any]
     compared: int
+    undetermined: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the record."""
@@ -87,18 +94,22 @@ def tolerances() -> dict[str, Tolerance]:
     """The table by policy name."""
     with (Path(__file__).parent / "tolerances.csv").open(newline="") as file:
         return {
-            row["policy"]: Tolerance(row["policy"], *(float(row[key]) for key in ("floor", "ratio", "cap", "outlier")))
+            row["policy"]: Tolerance(row["policy"], *(float(row[key] or 0) for key in COLUMNS))
             for row in csv.DictReader(file)
         }
 
 
 def compare(
-    candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tolerance, common: int | None = None
-) -> Parity:
+    candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tolerance, common: int | None = None,
+    jumps: Sequence[float] = (),
+) -> Parity:  # fmt: skip
     """How the candidate's answers compare with the reference, output by output.
 
     ``common``: the outputs from this one on are parts of one whole (the gradients of a model), and the norm of a part
-    counts as at least ``LEAST`` of what its size lets expect of the whole's.
+    counts as at least ``tolerance.least`` of what its size lets expect of the whole's.
+
+    ``jumps``: for every output how far rounding moves the reference itself, over the same norm. What is off by no more
+    than R times that is no fault, and no agreement either.
 
     ``reference`` None: eager itself is the reference, and the cap alone decides. Integer and boolean outputs
     must be equal. Arrays have their own dtypes for ``candidate`` and ``eager``, float64 for ``reference``;
@@ -109,7 +120,7 @@ def compare(
         return Parity(False, math.inf, tolerance.cap, math.inf, 0.0, math.inf, math.inf, math.inf, problem, {}, 0)
     candidate, eager = _real(candidate), _real(eager)
     reference = None if reference is None else _real(reference)
-    least = _least_norms(eager if reference is None else reference, common)
+    least = _least_norms(eager if reference is None else reference, common, tolerance.least)
     outcomes = [
         _compare_output(
             number,
@@ -121,7 +132,25 @@ def compare(
         )
         for number in range(len(eager[0]))
     ]
-    return max(outcomes, key=lambda outcome: outcome.share)
+    unexplained = [
+        outcome
+        for outcome, jump in zip(outcomes, jumps or [0.0] * len(outcomes), strict=True)
+        if outcome.agrees or not outcome.error <= tolerance.ratio * jump
+    ]
+    if all(outcome.agrees for outcome in unexplained) and len(unexplained) < len(outcomes):
+        return replace(max(outcomes, key=lambda outcome: outcome.share), undetermined=True)
+    return max(unexplained, key=lambda outcome: outcome.share)
+
+
+def distances(moved: Sets, reference: Sets, tolerance: Tolerance, common: int | None) -> list[float]:
+    """For every output how far ``moved`` is from the reference, over the norm that ``compare`` takes."""
+    import numpy as np
+
+    found = []
+    for number, least in enumerate(_least_norms(reference, common, tolerance.least)):
+        truth, other = (_flat([outputs[number] for outputs in sets]) for sets in (reference, moved))
+        found.append(float(np.linalg.norm(other - truth)) / max(float(np.linalg.norm(truth)), least))
+    return found
 
 
 def _real(sets: Sets) -> list[list[Array]]:
@@ -143,7 +172,7 @@ def _different_layout(candidate: Sets, eager: Sets) -> str:
     return ""
 
 
-def _least_norms(truth: Sets, common: int | None) -> list[float]:
+def _least_norms(truth: Sets, common: int | None, share: float) -> list[float]:
     """For every output the norm that it counts as having at least."""
     import numpy as np
 
@@ -151,7 +180,7 @@ def _least_norms(truth: Sets, common: int | None) -> list[float]:
     if common is not None:
         parts = [_flat([outputs[number] for outputs in truth]) for number in range(common, len(truth[0]))]
         square = sum(float(np.square(part[np.isfinite(part)]).sum()) for part in parts)
-        each = LEAST * math.sqrt(square / max(1, sum(part.size for part in parts)))
+        each = share * math.sqrt(square / max(1, sum(part.size for part in parts)))
         least[common:] = [max(TINY, each * math.sqrt(part.size)) for part in parts]
     return least
 

@@ -31,6 +31,10 @@ class Scratch:
         """What ``save`` kept."""
         return torch.load(self.folder / f"{name}.pt", weights_only=True)
 
+    def has(self, name: str) -> bool:
+        """Whether ``save`` kept something of that name."""
+        return (self.folder / f"{name}.pt").exists()
+
     def save_artefact(self, backend: str, facts: dict[str, Any]) -> None:
         """Keep what a backend's ``artefact`` returned."""
         (self.folder / f"artefact-{backend}.json").write_text(json.dumps(facts))

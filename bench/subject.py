@@ -12,7 +12,7 @@ import random
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,11 +116,12 @@ class Subject:
     cache: str
     seed: int
     threads: int
+    stream: int | None = field(default=None, init=False)  # what the device's work is queued on, as a pointer
 
     @classmethod
     def of(cls, task: dict[str, Any]) -> Subject:
         """The subject of a worker's task."""
-        return cls(**{name: task[name] for name in cls.__dataclass_fields__})
+        return cls(**{given.name: task[given.name] for given in fields(cls) if given.init})
 
     @cached_property
     def scratch(self) -> Scratch:

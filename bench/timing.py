@@ -79,16 +79,18 @@ def measure(
     precision: float,
     rng: random.Random,
     clock: Callable[[], float],
+    busy: float = 0.0,
     on_progress: Callable[[float], object] = float,
 ) -> dict[str, Timing]:
-    """Warm every contestant up, then run rounds until each is precise enough or has spent its ``seconds``.
+    """Warm every contestant up, for at least ``busy`` seconds of work, then run rounds until each is precise enough
+    or has spent its ``seconds``.
 
     A contestant stays in until all are done, so that every round holds a block of each. ``on_progress`` hears
     the share that is done, 0 to 1.
     """
     timings: dict[str, Timing] = {}
     for name, contestant in contestants.items():
-        timings[name] = warm_up(contestant, clock, limit=max(0.5, 2 * seconds))
+        timings[name] = warm_up(contestant, clock, limit=max(0.5, 2 * seconds), busy=busy)
     round_number = 0
     while racing := [name for name in timings if timings[name].dropped is None]:
         undecided = [name for name in racing if not _decide(timings[name], seconds, precision)]
@@ -110,22 +112,25 @@ def measure(
     return timings
 
 
-def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float) -> Timing:
+def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float, busy: float = 0.0) -> Timing:
     """A timing with a plan and no blocks yet, after blocks of which three medians in a row agree within 5 %.
 
-    Gives up after ``limit`` seconds, not ``warm`` then.
+    ``busy``: the seconds of work before which nothing counts, since the clocks of a GPU rise under load. Gives up
+    ``limit`` seconds after that, not ``warm`` then.
     """
     timing = Timing(Plan(1, 1))
-    end = clock() + limit
+    worked, end = 0.0, clock() + busy + limit
     medians: list[float] = []
     try:
         timing.plan = plan(min(contestant.block(1, 1)))  # the length of the first blocks; refined below
         while True:
             some = max(1, timing.plan.samples // 4)  # enough to see whether it still gets faster
             medians.append(statistics.median(contestant.block(timing.plan.calls, some)))
+            worked += medians[-1] * timing.plan.calls * some
             timing.plan = plan(min(medians))  # a disturbed block must not make all later ones short
             window = medians[-WARM_WINDOW:]
-            if len(window) == WARM_WINDOW and max(window) <= min(window) * (1 + WARM_AGREEMENT):
+            agree = len(window) == WARM_WINDOW and max(window) <= min(window) * (1 + WARM_AGREEMENT)
+            if agree and worked >= busy:
                 break
             if clock() >= end:
                 timing.warm = False

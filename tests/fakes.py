@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from bench import timing
 
@@ -56,29 +57,58 @@ def cycle(*values: float) -> Callable[[int], float]:
 
 
 class FakeDevice:
-    """A device that works asynchronously, like a GPU: time passes only for who waits for it."""
+    """A device that works asynchronously, like a GPU: time passes only for who waits for it.
+
+    What is launched is queued and runs one after the other; a mark is the moment at which all before it will be done.
+    """
 
     name = "fake"
+    warm_seconds = 0.5
+    stream = 4711
 
-    def __init__(self) -> None:
+    def __init__(self, flush_seconds: float = 0.0, watts: float | None = None) -> None:
         self.clock = FakeClock()
-        self.pending = 0.0
+        self.done = 0.0  # the moment at which the queue will be empty
         self.waits = 0
+        self.flushes = 0
+        self.flush_seconds, self.watts = flush_seconds, watts
 
     def launch(self, seconds: float) -> None:
-        """Start work of that length; returns at once."""
-        self.pending += seconds
+        """Queue work of that length; returns at once."""
+        self.done = max(self.done, self.clock.now) + seconds
+
+    def guard(self):
+        return nullcontext()
 
     def synchronize(self) -> None:
-        self.clock.now += self.pending
-        self.pending = 0.0
+        self.clock.now = max(self.clock.now, self.done)
         self.waits += 1
+
+    def mark(self) -> float:
+        return max(self.done, self.clock.now)
+
+    def elapsed(self, start: float, end: float) -> float:
+        return end - start
+
+    def flush(self) -> bool:
+        self.flushes += 1
+        self.launch(self.flush_seconds)
+        return self.flush_seconds > 0
 
     def reset_peak(self) -> None:
         """There is no memory to watch."""
 
     def peak_bytes(self) -> None:
         return None
+
+    def held_bytes(self) -> None:
+        return None
+
+    def empty_cache(self) -> None:
+        """Nothing is kept."""
+
+    def joules(self) -> float | None:
+        return None if self.watts is None else self.watts * self.clock.now
 
     def facts(self) -> dict[str, str]:
         return {"device": "fake"}

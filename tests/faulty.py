@@ -50,7 +50,12 @@ def in_model(spoil: Spoil) -> Callable[[Subject], Prepared]:
 
 def last_weight(module: nn.Module) -> None:
     *_, last = (part for part in module.modules() if getattr(part, "weight", None) is not None)
-    last.weight[0, 0] += 1e-3
+    last.weight.data[0, 0] += 1e-3
+
+
+def other_side(module: nn.Module) -> None:
+    """The gradient of ``clamp`` at its edge is 1, that of ``relu`` 0."""
+    module.edge = lambda x: x.clamp(min=0.0)
 
 
 def query_weight(module: nn.Module) -> None:
@@ -332,6 +337,7 @@ NODE_ELSEWHERE = SimpleNamespace(ep_name="SomeOtherProvider", get_nodes=lambda: 
 FAULTS: dict[str, Callable[[Any], Prepared]] = {
     "twin": eager.prepare,  # no fault at all
     "last_weight": in_model(last_weight),
+    "other_side": in_model(other_side),
     "query_weight": in_model(query_weight),
     "swapped_classes": in_model(swapped_classes),
     "layer_norm_eps": in_model(layer_norm_eps),

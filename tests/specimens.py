@@ -185,3 +185,21 @@ class Segfaulting(Net):
         os.kill(os.getpid(), signal.SIGSEGV)
         time.sleep(60)
         return x
+
+
+def tied_rows(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor]:
+    (x,) = rows(sizes, generator)
+    x[:, 1] = x[:, 0]
+    return (x,)
+
+
+class Tied(nn.Module):
+    """Through a relu of what is exactly zero: there its gradient is 0 or 1, and rounding may decide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(16, 32), nn.Linear(32, 4)
+        self.edge = torch.relu
+
+    def forward(self, x: Tensor) -> Any:
+        return self.out(self.hidden(x)) + self.edge(x[:, :1] - x[:, 1:2])

@@ -1,8 +1,14 @@
-"""The processor as a device: its clock runs on, and it knows how much memory was held at most."""
+"""The processor and the GPU as devices. The GPU's interface to torch is a fake; the processor is real."""
 
 import mmap
+from types import SimpleNamespace
 
-from bench.devices import DEVICES, Cpu
+import pytest
+
+from bench import nvml
+from bench.devices import DEVICES
+from bench.devices.cpu import Cpu
+from bench.devices.cuda import Cuda
 
 MIB = 1 << 20
 
@@ -35,4 +41,135 @@ def test_the_peak_is_unknown_before_watching_began():
 
 
 def test_every_device_knows_its_name():
-    assert all(device().name == name for name, device in DEVICES.items())
+    assert all(device.name == name for name, device in DEVICES.items())
+
+
+class FakeTorchCuda:
+    """``torch.cuda`` with one GPU of 80 GB: what is queued on its stream takes time, memory is a number."""
+
+    def __init__(self):
+        self.log, self.used, self.allocated, self.milliseconds = [], 1000 * MIB, 0, 0.0
+
+    def init(self):
+        self.log.append("init")
+
+    def Stream(self):  # noqa: N802 (torch's name)
+        return SimpleNamespace(cuda_stream=4711)
+
+    def stream(self, stream):
+        return ("guarding", stream.cuda_stream)
+
+    def Event(self, enable_timing):  # noqa: N802 (torch's name)
+        assert enable_timing, "else elapsed_time() raises"
+        return FakeEvent(self)
+
+    def synchronize(self):
+        self.log.append("synchronize")
+
+    def empty_cache(self):
+        self.log.append("empty_cache")
+
+    def reset_peak_memory_stats(self):
+        self.log.append("reset_peak_memory_stats")
+
+    def mem_get_info(self):
+        return 80_000 * MIB - self.used, 80_000 * MIB
+
+    def memory_allocated(self):
+        return self.allocated
+
+    def max_memory_allocated(self):
+        return 3 * MIB
+
+    def get_device_properties(self, number):
+        assert number == 0, "CUDA_VISIBLE_DEVICES has chosen"
+        return SimpleNamespace(
+            name="NVIDIA H200", uuid="1234-abcd", major=9, minor=0, total_memory=80_000 * MIB, multi_processor_count=132
+        )
+
+
+class FakeEvent:
+    """A moment in the queue; ``record`` refuses any other stream than ours."""
+
+    def __init__(self, api):
+        self._api = api
+
+    def record(self, stream):
+        assert stream.cuda_stream == 4711
+        self.at = self._api.milliseconds
+
+    def elapsed_time(self, end):
+        return end.at - self.at
+
+
+@pytest.fixture
+def api():
+    return FakeTorchCuda()
+
+
+def test_the_context_is_made_before_anything_is_watched(api):
+    Cuda(api)
+    assert api.log == ["init"]
+
+
+def test_work_goes_to_a_stream_of_our_own_whose_pointer_others_get(api):
+    gpu = Cuda(api)
+    assert gpu.stream == 4711
+    assert gpu.guard() == ("guarding", 4711)
+
+
+def test_marks_are_events_and_elapsed_is_in_seconds(api):
+    gpu = Cuda(api)
+    begun = gpu.mark()
+    api.milliseconds += 2.5
+    assert gpu.elapsed(begun, gpu.mark()) == pytest.approx(0.0025)
+
+
+def test_the_peak_is_what_the_driver_says_above_the_start(api):
+    gpu = Cuda(api)
+    assert gpu.peak_bytes() is None
+    gpu.reset_peak()
+    api.used += 300 * MIB
+    assert gpu.peak_bytes() == 300 * MIB, "allocators of every engine, the context left out"
+    assert "reset_peak_memory_stats" in api.log
+
+
+def test_what_leaks_is_told_to_the_byte(api):
+    api.allocated = 12345
+    assert Cuda(api).held_bytes() == 12345
+
+
+def test_flushing_writes_over_more_than_any_cache_and_is_given_back(api, monkeypatch):
+    monkeypatch.setattr(Cuda, "_buffers", "cpu")
+    gpu = Cuda(api)
+    assert gpu.flush() is True
+    assert gpu._scrap.numel() >= 60 * MIB
+    gpu.empty_cache()
+    assert gpu._scrap is None
+    assert "empty_cache" in api.log
+
+
+def test_the_facts_name_the_card(api):
+    facts = Cuda(api).facts()
+    assert facts["gpu"] == "NVIDIA H200"
+    assert facts["gpu_uuid"] == "1234-abcd"
+    assert facts["gpu_capability"] == "9.0"
+    assert facts["torch_peak_bytes"] == 3 * MIB
+
+
+def test_energy_is_asked_of_the_card_that_torch_means(api, monkeypatch):
+    asked = []
+
+    def by_uuid(uuid):
+        asked.append(uuid)
+        return SimpleNamespace(read=lambda: SimpleNamespace(joules=12.5))
+
+    monkeypatch.setattr(nvml, "by_uuid", by_uuid)
+    gpu = Cuda(api)
+    assert [gpu.joules(), gpu.joules()] == [12.5, 12.5]
+    assert asked == ["1234-abcd"], "once"
+
+
+def test_a_gpu_is_warm_after_half_a_second_of_work():
+    assert DEVICES["cuda"].warm_seconds == 0.5
+    assert DEVICES["cpu"].warm_seconds == 0.0

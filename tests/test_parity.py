@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bench.case import DTYPES
-from bench.parity import Tolerance, compare, tolerances
+from bench.parity import Tolerance, compare, distances, tolerances
 from bench.targets import DEVICE_DTYPES
 
-RULE = Tolerance("test", floor=1e-6, ratio=4, cap=1e-2, outlier=8)
+RULE = Tolerance("test", floor=1e-6, ratio=4, cap=1e-2, outlier=8, least=1e-2)
 RNG = np.random.default_rng(0)
 TRUTH = RNG.standard_normal((4, 1000))
 EAGER = TRUTH + 1e-5 * RNG.standard_normal(TRUTH.shape)
@@ -243,3 +243,36 @@ def test_the_loss_is_no_part_of_the_whole():
     wrong[0][0] *= 1.001
 
     assert not compare(wrong, truth, truth, RULE, common=1).agrees
+
+
+def test_an_output_off_by_no_more_than_rounding_moves_the_truth_is_undetermined():
+    truth, off = gradients(1.0, 1.0), gradients(1.0, 1.0, off=1e-3)
+
+    found = compare(off, truth, truth, RULE, common=1, jumps=[0.0, 1e-3, 1e-3])
+    assert not found.agrees
+    assert found.undetermined
+    assert "error 0.001 against float64" in found.explain()
+
+
+def test_one_output_that_rounding_does_not_explain_is_a_fault():
+    truth, off = gradients(1.0, 1.0), gradients(1.0, 1.0, off=1e-3)
+
+    found = compare(off, truth, truth, RULE, common=1, jumps=[0.0, 1e-3, 1e-5])
+    assert not found.agrees
+    assert not found.undetermined
+    assert found.problem.startswith("output 2:")
+
+
+def test_what_agrees_is_not_undetermined_however_far_rounding_moves_it():
+    truth = gradients(1.0, 1.0)
+
+    found = compare(truth, truth, truth, RULE, common=1, jumps=[1.0, 1.0, 1.0])
+    assert found.agrees
+    assert not found.undetermined
+
+
+def test_how_far_rounding_moves_an_output_is_told_over_the_norm_of_the_comparison():
+    truth, moved = gradients(2.0, 1e-12), gradients(2.0, 1e-12, off=0.1)
+
+    assert distances(moved, truth, RULE, 1)[1] == pytest.approx(0.05)
+    assert distances(moved, truth, RULE, 1)[2] == pytest.approx(0.1 / (1e-2 * 2.0 / math.sqrt(2)), rel=0.01)

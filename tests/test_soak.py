@@ -7,7 +7,7 @@ import mmap
 import pytest
 import torch
 
-from bench.devices import Cpu
+from bench.devices.cpu import Cpu
 from bench.soak import leak, soak
 
 

@@ -54,6 +54,22 @@ def test_warming_up_gives_up_after_its_time_and_says_so():
     assert found.blocks, "it is measured all the same"
 
 
+def test_warming_up_lasts_until_the_device_has_worked_long_enough():
+    steady = FakeContestant(0.001)
+    clock = steady.clock
+    timing.warm_up(steady, clock, limit=0.1, busy=0.5)
+
+    assert 0.5 <= clock.now < 0.6, "its blocks agree from the third on"
+
+
+def test_a_device_that_gets_no_work_done_is_given_up_too():
+    erratic = FakeContestant(cycle(0.001, 0.01))
+    found = timing.warm_up(erratic, erratic.clock, limit=0.1, busy=0.5)
+
+    assert not found.warm
+    assert erratic.clock.now == pytest.approx(0.6, abs=0.1)
+
+
 def test_measuring_stops_when_the_interval_is_narrow_enough():
     found, _ = alone(1e-3)
     assert found.stop == "precision"

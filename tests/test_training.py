@@ -8,6 +8,7 @@ import pytest
 
 from bench.case import Case
 from bench.record import Status
+from tests.rig import specimen
 
 CNN = Case(
     "train_cnn",
@@ -87,3 +88,19 @@ def test_what_is_learnt_is_judged_by_labelled_samples(shared, wanted, status):
     assert record.accuracy_samples == 360
     if status is Status.PARITY_FAILED:
         assert record.reason.endswith("of the labelled samples are answered rightly, 100.0% is asked for")
+
+
+def test_a_gradient_that_a_rounding_may_turn_is_unchecked_and_says_why(rig):
+    case = specimen("Tied", "tied_rows", mode="backward")
+    found = rig.run(case, "eager", "other_side")
+
+    assert found["eager"].status is Status.OK, found["eager"].reason
+    assert found["other_side"].status is Status.UNCHECKED
+    assert "a gradient jumps here" in found["other_side"].reason
+    assert "--bench-seed" in found["other_side"].reason
+
+
+def test_the_same_fault_where_nothing_jumps_is_a_fault(rig):
+    found = rig.one(specimen("Net", mode="backward"), "last_weight")
+
+    assert found.status is Status.PARITY_FAILED, found.reason

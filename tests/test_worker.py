@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench import precision
 from bench import worker as worker_module
 from bench.backends import Misbehaved, Prepared
 from bench.subject import Subject
@@ -25,8 +26,9 @@ def device(monkeypatch):
 def worker(device, tmp_path):
     """A worker whose model gives each of four inputs back after 2 ms on the device."""
     task = {
-        "case": {}, "shape": "b1", "device": "cpu", "dtype_name": "fp32", "backend": "eager", "folder": str(tmp_path),
-        "cache": str(tmp_path), "seed": 0, "threads": torch.get_num_threads(), "laboratory": False,
+        "case": {"cold_cache": False, "mode": "inference"}, "shape": "b1", "device": "cpu", "dtype_name": "fp32",
+        "backend": "eager", "folder": str(tmp_path), "cache": str(tmp_path), "seed": 0,
+        "threads": torch.get_num_threads(), "laboratory": False,
     }  # fmt: skip
     made = worker_module.Worker(Subject.of(task), task, str)
 
@@ -69,3 +71,95 @@ def test_a_wrong_answer_in_any_sample_that_is_kept_is_found(worker, keep):
 
     with pytest.raises(Misbehaved, match="wrong answer while timed: output 0 for input set"):
         worker.block(calls=1, samples=4, keep=keep)
+
+
+def test_a_cold_call_is_timed_by_the_device_without_the_flushing(worker, device):
+    worker.subject.case["cold_cache"] = True
+    device.flush_seconds = 0.0001
+
+    times = worker.block(calls=2, samples=3, keep=1)["times"]
+
+    assert times == pytest.approx([CALL_SECONDS] * 3)
+    assert device.flushes == 1 + 2 * 3, "each call finds a cold cache"
+
+
+def test_a_device_without_such_a_cache_is_timed_as_ever(worker, device):
+    worker.subject.case["cold_cache"] = True
+
+    assert worker.block(calls=2, samples=3, keep=1)["times"] == pytest.approx([CALL_SECONDS] * 3)
+    assert device.flushes == 1, "only asked for"
+
+
+def test_a_planted_slowdown_is_of_the_devices_time_too(worker, device):
+    worker.subject.case["cold_cache"] = True
+    device.flush_seconds = 0.0001
+    device.clock = RunningClock(device.clock)
+
+    times = worker.block(calls=1, samples=3, keep=1, planted=0.1)["times"]
+
+    assert times == pytest.approx([1.1 * CALL_SECONDS] * 3, rel=0.01)
+
+
+class RunningClock:
+    """A clock on which time passes with every look, too."""
+
+    def __init__(self, clock):
+        self._clock = clock
+
+    def __call__(self):
+        self.now += 1e-6
+        return self.now
+
+    @property
+    def now(self):
+        return self._clock.now
+
+    @now.setter
+    def now(self, value):
+        self._clock.now = value
+
+
+def test_the_devices_own_seconds_leave_out_that_it_waits_for_launches(worker, device):
+    """The host takes 1 ms for each of five launches of 0.1 ms of work."""
+    device.flush_seconds = 0.0001
+
+    def call(feed):
+        for _ in range(5):
+            device.clock.now += 0.001
+            device.launch(0.0001)
+        return feed
+
+    worker.prepared.call = call
+
+    assert worker.block(calls=1, samples=1, keep=0)["times"] == pytest.approx([0.0051])
+    assert worker.finish()["facts"]["device_seconds"] == pytest.approx(0.0005)
+
+
+def test_energy_is_told_for_a_call_where_the_device_counts_it(worker, device):
+    device.watts = 300.0
+
+    assert worker.finish(energy_seconds=3.0)["facts"]["joules"] == pytest.approx(300 * CALL_SECONDS)
+
+
+def test_energy_is_left_out_where_nobody_counts_it(worker):
+    assert worker.finish(energy_seconds=3.0)["facts"] == {}
+
+
+@pytest.mark.parametrize(("dtype", "tf32"), [("fp32", False), ("tf32", True), ("bf16", False)])
+def test_the_policy_of_float32_is_the_dtypes(device, tmp_path, dtype, tf32):
+    task = {
+        "case": {}, "shape": "b1", "device": "cpu", "dtype_name": dtype, "backend": "eager", "folder": str(tmp_path),
+        "cache": str(tmp_path), "seed": 0, "threads": torch.get_num_threads(), "laboratory": False,
+    }  # fmt: skip
+    try:
+        settings = worker_module.Worker(Subject.of(task), task, str).settings
+    finally:
+        precision.apply("fp32")
+
+    assert settings["matmul_precision"] == ("high" if tf32 else "highest")
+    assert settings["cudnn_tf32"] is tf32
+    assert settings["reduced_precision_reduction"] is False
+
+
+def test_backends_are_told_the_stream_of_the_device(worker, device):
+    assert worker.subject.stream == device.stream

@@ -47,12 +47,17 @@ class Measured:
         return float(quads.standard_error(self.quads))
 
 
-def measure(base: Contestant, head: Contestant, rng: random.Random, clock: Callable[[], float]) -> Measured:
-    """The launch pair's quads. Raises ``timing.Dropped`` where a side cannot go on."""
+def measure(
+    base: Contestant, head: Contestant, rng: random.Random, clock: Callable[[], float], busy: float = 0.0
+) -> Measured:
+    """The launch pair's quads, each side having worked for ``busy`` seconds.
+
+    Raises ``timing.Dropped`` where a side cannot go on.
+    """
     sides = {"A": base, "B": head}
     warm = {}
     for name in rng.sample(list(sides), 2):
-        warm[name] = timing.warm_up(sides[name], clock, WARM_UP)
+        warm[name] = timing.warm_up(sides[name], clock, WARM_UP, busy)
         if (gone := warm[name].dropped) is not None:
             raise gone
     plan = shorter(max((found.plan for found in warm.values()), key=lambda plan: plan.calls * plan.samples))

@@ -1,50 +1,41 @@
-"""Devices: what a worker must know of the thing it measures on. The only file that may speak to a device's API."""
+"""The processor as a device: its clock runs on, and a call returns when it is done."""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Protocol
-
-
-class Device(Protocol):
-    """A device as the worker sees it. The device owns the clock; backends never choose one."""
-
-    name: str
-
-    def clock(self) -> float:
-        """Seconds on the clock that all backends are measured with."""
-
-    def synchronize(self) -> None:
-        """Return when everything that was started has ended."""
-
-    def reset_peak(self) -> None:
-        """Begin to watch memory anew, from what is held now."""
-
-    def peak_bytes(self) -> int | None:
-        """The most memory held at once since ``reset_peak``, above what was held then; None where unknown."""
-
-    def held_bytes(self) -> int | None:
-        """The memory held now; None where unknown."""
-
-    def empty_cache(self) -> None:
-        """Give back what the allocator keeps for later, so that the next cell has it."""
-
-    def facts(self) -> dict[str, Any]:
-        """What a later comparison must know of it."""
+from typing import Any
 
 
 class Cpu:
     """The processor. Memory is the worker's resident peak, of which the kernel keeps account (VmHWM)."""
 
     name = "cpu"
+    warm_seconds = 0.0
+    stream: int | None = None
     clock = staticmethod(time.perf_counter)
 
     def __init__(self) -> None:
         self._start: int | None = None
+
+    def guard(self) -> AbstractContextManager[Any]:
+        """Nothing."""
+        return nullcontext()
+
+    def mark(self) -> float:
+        """The clock: nothing is queued."""
+        return self.clock()
+
+    def elapsed(self, start: float, end: float) -> float:
+        """The difference."""
+        return end - start
+
+    def flush(self) -> bool:
+        """False: nothing is queued, and what the processor's caches hold a model finds in them as well."""
+        return False
 
     def synchronize(self) -> None:
         """Nothing to wait for: a call returns when it is done."""
@@ -66,6 +57,10 @@ class Cpu:
 
     def empty_cache(self) -> None:
         """Nothing: a cell's process gives back all it had when it ends."""
+
+    def joules(self) -> float | None:
+        """None: not every processor tells, and reading it takes rights."""
+        return None
 
     def facts(self) -> dict[str, Any]:
         """The vector instructions that torch uses here."""
@@ -90,6 +85,3 @@ def _status(name: str) -> int | None:
     except OSError:
         pass
     return None
-
-
-DEVICES: dict[str, type[Device]] = {"cpu": Cpu}
