@@ -7,15 +7,19 @@ for the default: every device that is here, the default backends, fp32. Imports 
 
 from __future__ import annotations
 
-import ctypes
-import importlib
+import ast
+import importlib.util
+import os
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from bench import nvml
 from bench.backends import Backend
 from bench.case import Target
 
+DRIVER = Path("/proc/driver/nvidia/gpus")  # the kernel's part of it
 DEVICE_DTYPES = {
     "cpu": ("fp32", "bf16", "fp16", "amp_bf16"),
     "cuda": ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"),
@@ -30,25 +34,35 @@ def absent(device: str) -> str | None:
     """Why a device cannot be measured here, or None. Asks the driver, not torch: torch is never imported here."""
     if device == "cpu":
         return None
-    count = _nvidia_devices()
-    if count is None:
+    present = nvml.gpus()
+    if present is None and DRIVER.is_dir():
+        return "no device (an NVIDIA driver without libnvidia-ml; NVIDIA_DRIVER_CAPABILITIES=compute,utility brings it)"
+    if present is None:
         return "no device (no NVIDIA driver)"
-    if count == 0:
+    if not present:
         return "no device (the NVIDIA driver reports none)"
-    return f"{count} present, but this version measures CPUs only"
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not (devices := nvml.visible(os.environ)):
+        if shown is None:
+            return f"no device (MIG divides all {len(present)} into no instance)"
+        return f"no device (CUDA_VISIBLE_DEVICES={shown} hides all {len(present)})"
+    version, cuda = torch_build()
+    if cuda is None:
+        return f"{len(devices)} present, but torch here is a CPU build ({version}); install the CUDA build"
+    return None
 
 
-def _nvidia_devices() -> int | None:
-    """The number of NVIDIA devices by NVML, else by /proc; None without a driver."""
-    try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        count = ctypes.c_uint()
-        if nvml.nvmlInit_v2() == 0 and nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0:
-            return int(count.value)
-    except (OSError, AttributeError):
-        pass
-    folder = Path("/proc/driver/nvidia/gpus")
-    return len(list(folder.iterdir())) if folder.is_dir() else None
+def torch_build() -> tuple[str, str | None]:
+    """(version, CUDA's version or None) of the torch that is installed, from the text of its version.py."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return "not installed", None
+    text = Path(spec.origin).with_name("version.py").read_text()
+    said = {
+        name: ast.literal_eval(value)
+        for name, value in re.findall(r"^(__version__|cuda)\b[^=\n]*=\s*(None|'[^']*'|\"[^\"]*\")", text, re.MULTILINE)
+    }
+    return said.get("__version__", "unknown"), said.get("cuda")
 
 
 def universe(backends: Iterable[Backend]) -> list[Target]:

@@ -1,16 +1,37 @@
 """What ``--bench-targets`` chooses."""
 
+import importlib.util
+
 import pytest
 
 from bench import targets
 from bench.backends import BACKENDS
 from bench.case import Target
 from bench.targets import DEVICE_DTYPES, TargetError, select, unavailable, universe
+from tests import fake_nvml
+from tests.fake_nvml import Card
 
 
 @pytest.fixture(autouse=True)
-def no_gpu(monkeypatch):
-    monkeypatch.setattr(targets, "_nvidia_devices", lambda: None)
+def no_gpu(monkeypatch, tmp_path):
+    fake_nvml.install(monkeypatch, None)
+    monkeypatch.setattr(targets, "DRIVER", tmp_path / "no driver")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.fixture
+def torch_of(monkeypatch, tmp_path):
+    """Makes importlib find a torch whose version.py has these lines."""
+
+    def install(*lines):
+        folder = tmp_path / "torch"
+        folder.mkdir()
+        (folder / "__init__.py").write_text("raise ImportError('torch is never imported here')")
+        (folder / "version.py").write_text("\n".join(["from typing import Optional", "debug = False", *lines]))
+        spec = importlib.util.spec_from_file_location("torch", folder / "__init__.py")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+
+    return install
 
 
 def chosen(terms):
@@ -58,8 +79,54 @@ def test_an_absent_device_says_why():
 
 
 def test_a_driver_without_a_device_says_so(monkeypatch):
-    monkeypatch.setattr(targets, "_nvidia_devices", lambda: 0)
-    assert "the NVIDIA driver reports none" in targets.absent("cuda")
+    fake_nvml.install(monkeypatch, [])
+    assert targets.absent("cuda") == "no device (the NVIDIA driver reports none)"
+
+
+def test_a_driver_without_its_management_library_says_how_a_container_gets_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(targets, "DRIVER", tmp_path)
+    assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in targets.absent("cuda")
+
+
+def test_devices_that_are_hidden_say_by_what(monkeypatch):
+    fake_nvml.install(monkeypatch, [Card("GPU-1"), Card("GPU-2")])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert targets.absent("cuda") == "no device (CUDA_VISIBLE_DEVICES=-1 hides all 2)"
+
+    fake_nvml.install(monkeypatch, [Card(instances=[])])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert targets.absent("cuda") == "no device (MIG divides all 1 into no instance)"
+
+
+def test_a_torch_without_cuda_cannot_use_the_device(monkeypatch, torch_of):
+    fake_nvml.install(monkeypatch, [Card("GPU-1"), Card("GPU-2")])
+    torch_of("__version__ = '2.13.0+cpu'", "cuda: Optional[str] = None", "hip: Optional[str] = None")
+
+    assert targets.absent("cuda") == "2 present, but torch here is a CPU build (2.13.0+cpu); install the CUDA build"
+    assert chosen("present") == USUAL
+
+
+@pytest.mark.parametrize("line", ["cuda: Optional[str] = '13.0'", "cuda = '13.0'", 'cuda = "13.0"'])
+def test_a_device_with_a_torch_for_it_is_present(monkeypatch, torch_of, line):
+    fake_nvml.install(monkeypatch, [Card()])
+    torch_of("__version__ = '2.13.0+cu130'", line, "hip: Optional[str] = None")
+
+    assert targets.torch_build() == ("2.13.0+cu130", "13.0")
+    assert targets.absent("cuda") is None
+    assert chosen("present") == [*USUAL, *(name.replace("cpu", "cuda") for name in USUAL)]
+
+
+def test_the_torch_that_is_installed_tells_its_build():
+    import torch
+
+    assert targets.torch_build() == (torch.__version__, torch.version.cuda)
+
+
+def test_no_torch_is_no_build(monkeypatch):
+    fake_nvml.install(monkeypatch, [Card()])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    assert "(not installed)" in targets.absent("cuda")
 
 
 def test_backends_say_what_they_lack(monkeypatch):
