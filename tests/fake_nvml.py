@@ -56,8 +56,8 @@ class _Library(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("NVMLError"):
             return getattr(pynvml, name)
-        assert hasattr(pynvml, name), f"the real library has no {name}"
-        assert name in _ANSWERS, f"the fake has no {name}"
+        if name not in _ANSWERS or not hasattr(pynvml, name):
+            raise AttributeError(f"{name}: {'the fake' if hasattr(pynvml, name) else 'the real library'} has no such")
 
         def call(*arguments: Any) -> Any:
             self._called.append(name)

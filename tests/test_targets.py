@@ -3,6 +3,7 @@
 import importlib.util
 
 import pytest
+import torch
 
 from bench import targets
 from bench.backends import BACKENDS
@@ -117,8 +118,6 @@ def test_a_device_with_a_torch_for_it_is_present(monkeypatch, torch_of, line):
 
 
 def test_the_torch_that_is_installed_tells_its_build():
-    import torch
-
     assert targets.torch_build() == (torch.__version__, torch.version.cuda)
 
 
