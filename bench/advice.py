@@ -22,6 +22,9 @@ class Conditions:
     steal: float = 0.0
     foreign: float = 0.0  # by processes that are not ours
     throttled: int = 0  # how often the clock was cut for heat
+    gpu_throttled: tuple[str, ...] = ()  # NVML's names of what held a GPU's clock down
+    gpu_foreign: int = 0  # processes on a GPU that are not ours
+    gpu_lost: str = ""  # what became of a GPU that is gone
 
 
 def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[str]:
@@ -52,6 +55,18 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
         )
     if conditions.throttled:
         found.append(f"throttled: the processor cut its clock for heat {conditions.throttled} times meanwhile; cool it")
+    if conditions.gpu_throttled:
+        found.append(
+            f"GPU throttled: {', '.join(conditions.gpu_throttled)} held its clock down while this was timed; cool it, "
+            "or compare only with runs under the same power limit"
+        )
+    if conditions.gpu_foreign:
+        found.append(
+            f"GPU shared: {conditions.gpu_foreign} processes of others computed on it while this was timed; stop them, "
+            "see `nvidia-smi`"
+        )
+    if conditions.gpu_lost:
+        found.append(f"GPU lost: {conditions.gpu_lost}; look for Xid in the kernel's log, and reset it")
     return found
 
 

@@ -26,6 +26,9 @@ def test_a_good_measurement_is_warned_of_nothing():
         (STEADY, True, Conditions(steal=0.03), "steal: ", "3%"),
         (STEADY, True, Conditions(foreign=0.2), "load: ", "20%"),
         (STEADY, True, Conditions(throttled=3), "throttled: ", "3 times"),
+        (STEADY, True, Conditions(gpu_throttled=("SwPowerCap", "HwSlowdown")), "GPU throttled: ", "Cap, HwSlow"),
+        (STEADY, True, Conditions(gpu_foreign=2), "GPU shared: ", "2 processes"),
+        (STEADY, True, Conditions(gpu_lost="GPU-1 is lost"), "GPU lost: ", "GPU-1 is lost"),
     ],
 )
 def test_every_warning_has_its_number_and_says_what_to_do(blocks, warm, conditions, start, number):
