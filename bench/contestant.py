@@ -6,9 +6,11 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from bench import timing
 from bench.launch import Ended, Worker
+from bench.nvml import GpuLost, Reading, by_uuid
 
 BLOCK_DEADLINE = 30.0  # beyond ten times what is expected: a machine that others use can stall a team of threads
 
@@ -19,24 +21,27 @@ REPLACED = 3  # times that a block is measured again; a device that is always to
 class Contestant:
     """A parked worker as timing sees it. ``planted``: by what share its calls are made slower, on purpose.
 
-    ``gauge`` is read after every block, never inside: it tells why the device's clock was cut, or "". Such a block is
-    measured again, and ``replaced`` counts the reasons.
+    ``gauge`` is read after every block, never inside. A block after which it tells that the device's clock was held
+    down is measured again, and ``replaced`` counts the reasons; ``mhz`` is the clock after each block that counts.
     """
 
-    def __init__(self, worker: Worker, planted: float = 0.0, gauge: Callable[[], str] = str) -> None:
+    def __init__(self, worker: Worker, planted: float = 0.0, gauge: Callable[[], Reading] = Reading) -> None:
         self.worker, self.planted, self.gauge = worker, planted, gauge
         self.replaced: Counter[str] = Counter()
+        self.mhz: list[int] = []
         self.seconds_per_call: float | None = None
         self.rng = random.Random()  # which timed answer is checked must not be foreseeable
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
         """One block in the worker, which is awake only for it."""
-        for _ in range(REPLACED):
-            times = self._block(calls, samples)
-            if not (why := self.gauge()):
-                return times
-            self.replaced[why] += 1
-        return self._block(calls, samples)
+        for left in range(REPLACED, -1, -1):
+            times, seen = self._block(calls, samples), self.gauge()
+            if not seen.throttled or not left:
+                break
+            self.replaced.update(seen.throttled)
+        if seen.sm_mhz is not None:
+            self.mhz.append(seen.sm_mhz)
+        return times
 
     def _block(self, calls: int, samples: int) -> Sequence[float]:
         deadline = BLOCK_DEADLINE
@@ -52,3 +57,20 @@ class Contestant:
         self.worker.park()
         self.seconds_per_call = statistics.median(times)
         return times
+
+
+def gauge_of(uuid: str | None) -> Callable[[], Reading]:
+    """What is read between blocks on the GPU of that uuid; nothing, where there is none or NVML does not know it."""
+    try:
+        gpu = by_uuid(uuid) if uuid else None
+    except LookupError:
+        gpu = None
+    if gpu is None:
+        return Reading
+
+    def read() -> Reading:
+        with suppress(GpuLost):  # the worker that runs on it will tell
+            return gpu.read()
+        return Reading()
+
+    return read

@@ -19,7 +19,8 @@ from bench import advice, filling, timing
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Cell, Group, Target
-from bench.contestant import BLOCK_DEADLINE, Contestant
+from bench.contestant import BLOCK_DEADLINE, Contestant, gauge_of
+from bench.devices import DEVICES
 from bench.launch import Ended, ForkServer, ServerFailed, Worker
 from bench.lock import timing_lock
 from bench.record import Status
@@ -265,7 +266,10 @@ class GroupRun:
             self._end(worker, backend)
 
     def _time_launch(self, seconds: float) -> None:
-        contestants = {cell_id: Contestant(worker) for cell_id, worker in self.workers.items()}
+        contestants = {
+            cell_id: Contestant(worker, gauge=gauge_of(self.records[cell_id].facts.get("gpu_uuid")))
+            for cell_id, worker in self.workers.items()
+        }
         if not contestants:
             return
         rng = random.Random()  # the order must not be the same in every run
@@ -278,6 +282,7 @@ class GroupRun:
                 precision=self.laboratory.budget.precision,
                 rng=rng,
                 clock=time.monotonic,
+                busy=DEVICES[self.group.device].warm_seconds,
                 on_progress=lambda share: self._say(f"measuring {len(contestants)} cells, {share:.0%}"),
             )
             conditions = watch.conditions()
@@ -286,7 +291,11 @@ class GroupRun:
             try:
                 if result.dropped is not None:
                     raise result.dropped.args[0]
-                record.facts |= self.workers[cell_id].ask({"op": "finish"}, BLOCK_DEADLINE)["facts"]
+                energy = self.laboratory.budget.energy_seconds
+                request = {"op": "finish", "energy_seconds": energy}
+                record.facts |= self.workers[cell_id].ask(request, BLOCK_DEADLINE + 2 * energy)["facts"]
+                if replaced := contestants[cell_id].replaced:
+                    record.facts["replaced_blocks"] = dict(replaced)
                 record.facts.pop("cold", None)
             except Ended as end:
                 filling.ended(record, end)

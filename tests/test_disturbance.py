@@ -33,6 +33,12 @@ def test_stolen_time_and_heat_disturb_as_well(conditions):
     assert judge(0.0, 0.0, conditions=conditions) == [True, False]  # then half of the pairs are repeated
 
 
+@pytest.mark.parametrize("clock", [-0.02, 0.02])
+def test_a_clock_that_differs_between_the_sides_disturbs_whichever_it_favours(clock):
+    assert Disturbances().again("a", 0.0, CALM, clock)
+    assert not Disturbances().again("a", 0.0, CALM, clock / 4)
+
+
 def test_on_a_machine_that_is_never_calm_a_run_must_end():
     asked = judge(*([0.0] + [1.0] * 99))
 

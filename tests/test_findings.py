@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 
-from bench.gate.findings import changed_answers, changed_facts, changed_operators, changed_peak
+from bench.gate.findings import changed_answers, changed_clock, changed_facts, changed_operators, changed_peak
 from bench.record import Record, Status
 
 FACTS = {"graphs": 1, "graph_breaks": 0, "nodes": {"MatMul": 4, "Add": 2}}
@@ -62,3 +63,15 @@ def test_answers_are_the_same_bits_or_say_how_far_off(compared, said):
     line = changed_answers(compared)
 
     assert line is None if said is None else said in line
+
+
+def test_a_head_that_is_slower_by_its_clock_alone_takes_no_more_cycles():
+    slower = [math.log(1.03)] * 3
+
+    line = changed_clock([-d for d in slower], slower)
+    assert line == "device clock: -2.9% after head's blocks; counted in cycles head takes +0.0%"
+
+
+def test_a_clock_that_is_the_same_says_nothing():
+    assert changed_clock([0.001, -0.002, 0.0], [0.05] * 3) is None
+    assert changed_clock([], []) is None

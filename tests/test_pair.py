@@ -56,3 +56,20 @@ def test_a_side_that_drops_out_ends_the_pair(gone):
     clock = FakeClock()
     with pytest.raises(Dropped, match="h is gone"):
         measured(FakeContestant(1e-3, clock), FakeContestant(1e-3, clock, name="h", gone=gone))
+
+
+def test_cycles_are_a_second_witness_that_a_lower_clock_does_not_move():
+    clock = FakeClock()
+    base, head = FakeContestant(1e-3, clock, name="A"), FakeContestant(1.03e-3, clock, name="B")
+    base.mhz, head.mhz = [1980, 1980], [1922, 1922]
+
+    found = measured(base, head)
+    assert found.d == pytest.approx(math.log(1.03))
+    assert found.cycles == pytest.approx(0.0, abs=1e-3)
+
+
+def test_without_a_clock_to_be_read_cycles_say_what_time_says():
+    clock = FakeClock()
+    found = measured(FakeContestant(1e-3, clock, name="A"), FakeContestant(1.03e-3, clock, name="B"))
+
+    assert found.cycles == found.d

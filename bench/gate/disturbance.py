@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from bench.advice import STEAL, Conditions
 
 LEVEL = 0.10  # so far above the fastest launch, in ln(seconds)
+CLOCK = 0.01  # by which the device's clock was higher after the blocks of one side, whichever, in ln(Hz)
 REPEATED = 0.5  # at most so many repetitions for each launch pair: on a machine that is never calm a run must end, too
 
 
@@ -22,12 +23,13 @@ class Disturbances:
         self.pairs = self.repeated = 0
         self._fastest: dict[Hashable, float] = {}
 
-    def again(self, name: Hashable, level: float, conditions: Conditions) -> bool:
+    def again(self, name: Hashable, level: float, conditions: Conditions, clock: float = 0.0) -> bool:
         """Whether a pair that has just been measured for the first time in its launch should be measured again."""
         self.pairs += 1
         slowed = level > self._fastest.get(name, level) + LEVEL
         self._fastest[name] = min(level, self._fastest.get(name, level))
-        if not (slowed or conditions.steal > STEAL or conditions.throttled) or self.repeated >= REPEATED * self.pairs:
+        disturbed = slowed or conditions.steal > STEAL or conditions.throttled or abs(clock) > CLOCK
+        if not disturbed or self.repeated >= REPEATED * self.pairs:
             return False
         self.repeated += 1
         return True

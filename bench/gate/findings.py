@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from bench.record import Record
 EXACT = ("graphs", "graph_breaks", "recompiles", "captured_calls", "fused_attention", "nodes", "optimised_nodes",
          "fusions", "providers", "nodes_by_provider", "sdpa_kernels", "graph_hash")  # fmt: skip
 OPERATORS = 5
+CLOCK_SHARE = 0.005  # a step of an NVIDIA clock is 15 MHz of some 2,000
 PEAK_SHARE, PEAK_BYTES = 0.02, 1 << 20  # of one cell's peak memory in two workers; reports/evidence/overhead.json
 
 
@@ -39,6 +41,18 @@ def changed_peak(peaks: Sequence[tuple[int, int]]) -> str | None:
             base, head = (statistics.median(side) / 2**20 for side in zip(*peaks, strict=True))
             return f"peak memory: {base:.1f} -> {head:.1f} MiB"
     return None
+
+
+def changed_clock(clocks: Sequence[float], d: Sequence[float]) -> str | None:
+    """What to say of a device whose clock differed between the sides, from ln(head/base) of clock and time a launch.
+
+    A head that works harder may be given a lower clock: then it takes longer, and no more cycles.
+    """
+    clock = statistics.fmean(clocks) if clocks else 0.0
+    if abs(clock) <= CLOCK_SHARE:
+        return None
+    cycles = math.expm1(statistics.fmean(d) + clock)
+    return f"device clock: {math.expm1(clock):+.1%} after head's blocks; counted in cycles head takes {cycles:+.1%}"
 
 
 def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> list[str]:

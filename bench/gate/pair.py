@@ -30,11 +30,17 @@ class Measured:
     base: list[float] = field(default_factory=list)
     head: list[float] = field(default_factory=list)
     calls: int = 1  # in a sample
+    clock: float = 0.0  # ln(head/base) of the device's clock after their blocks; 0 where it tells none
 
     @property
     def d(self) -> float:
         """ln(head/base): the launch pair's one number."""
         return float(quads.trimmed_mean(self.quads))
+
+    @property
+    def cycles(self) -> float:
+        """ln(head/base) counted in cycles of the device: a second witness, which a lower clock does not move."""
+        return self.d + self.clock
 
     @property
     def level(self) -> float:
@@ -71,7 +77,14 @@ def measure(
         found.base += times["A"]
         found.head += times["B"]
         found.quads.append(float(quads.quad(times["A"], times["B"])))
+    found.clock = _clock(base, head)
     return found
+
+
+def _clock(base: Contestant, head: Contestant) -> float:
+    """ln(head/base) of the clocks seen after either side's blocks."""
+    seen = [getattr(side, "mhz", []) for side in (base, head)]  # only a worker on a GPU has any
+    return float(np.log(np.mean(seen[1]) / np.mean(seen[0]))) if all(seen) else 0.0
 
 
 def shorter(plan: timing.Plan) -> timing.Plan:

@@ -15,7 +15,8 @@ from statistics import fmean
 
 from bench import filling
 from bench.case import Cell, Group
-from bench.contestant import Contestant
+from bench.contestant import Contestant, gauge_of
+from bench.devices import DEVICES
 from bench.gate import findings, pair, slots, validity
 from bench.gate.course import Course, Pair
 from bench.gate.disturbance import Disturbances
@@ -173,7 +174,7 @@ class GateRun:
             if measured is None:
                 continue
             before = found[course].get(cell.id)
-            if before is None and self.disturbances.again((course, cell.id), measured.level, watch.conditions()):
+            if before is None and self._disturbed(course, cell, measured, watch):
                 queue.append((course, cell))
             calmer = before is not None and before.level < measured.level
             found[course][cell.id] = before if before is not None and calmer else measured
@@ -185,6 +186,9 @@ class GateRun:
             if open_cells and not set(open_cells) - set(measurements):
                 course.note({name: Pair(measurements[name].d, measurements[name].within) for name in open_cells})
         self.result.launches.append(list(found[self.course].items()))
+
+    def _disturbed(self, course: Course, cell: Cell, measured: pair.Measured, watch: Watch) -> bool:
+        return self.disturbances.again((course, cell.id), measured.level, watch.conditions(), measured.clock)
 
     def _start(self, cells: Iterable[Cell], sides: Sequence[Side]) -> None:
         """Exec the fork servers of the next launch; they import at once."""
@@ -221,7 +225,10 @@ class GateRun:
                     self._compare(cell)
             with timing_lock(self.tell):
                 planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
-                return pair.measure(Contestant(base), Contestant(head, planted), self.rng, time.monotonic)
+                gauge = gauge_of(self.head.run_of(cell).records[cell.id].facts.get("gpu_uuid"))
+                sides = Contestant(base, gauge=gauge), Contestant(head, planted, gauge)
+                busy = DEVICES[cell.target.device].warm_seconds
+                return pair.measure(*sides, self.rng, time.monotonic, busy)
         except (Dropped, Ended) as error:
             end: Ended = error if isinstance(error, Ended) else error.args[0]
             broken = self.base if base is not None and base.ended else other
@@ -316,6 +323,9 @@ class GateRun:
         result.d = {name: self.course.evidence(name) for name in result.decided}
         for name in result.decided:
             if (line := findings.changed_peak(self._peaks.get(name, ()))) is not None:
+                result.findings[name].append(line)
+            mine = [launch[name] for launch in map(dict, result.launches) if name in launch]
+            if (line := findings.changed_clock([m.clock for m in mine], [m.d for m in mine])) is not None:
                 result.findings[name].append(line)
         result.controls = {
             name: decided for name, decided in self.controls.verdicts().items() if self.controls.screened[name]
