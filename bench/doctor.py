@@ -1,11 +1,12 @@
 """doctor: is this machine fit to be measured on? What was asked for, what was found, what to do about each.
 
-``examine`` is pure: facts in, findings out. ``python -m bench doctor`` gathers the facts, and times six cells in
-fresh processes, in laboratory conditions and in the default environment alike.
+``examine`` and ``examine_gpu`` are pure: facts in, findings out. ``python -m bench doctor`` gathers the facts, and
+times six cells on each device in fresh processes, in laboratory conditions and in the default environment alike.
 """
 
 from __future__ import annotations
 
+import os
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench import machine, probes, spread, targets
+from bench import machine, nvml, probes, spread, targets
+from bench.case import Cell
 from bench.group import GroupRun
 from bench.launch import ServerFailed
 
 BUSY_LOAD = 0.5  # of all processors
 STEAL = 0.01
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU that CUDA shows, as it was found; without a reading it was gone when it was asked."""
+
+    name: str
+    uuid: str
+    facts: Mapping[str, Any]
+    reading: nvml.Reading | None
 
 
 @dataclass(frozen=True)
@@ -38,8 +50,15 @@ class Finding:
         return f"{mark} " + "\n  ".join(lines)
 
 
-def examine(facts: Mapping[str, Any], got: Mapping[str, Any] | None, load: float | None, steal: float) -> list[Finding]:
-    """Findings about the machine (``machine.facts()``) and a process in laboratory conditions (``got``)."""
+def examine(
+    facts: Mapping[str, Any],
+    got: Mapping[str, Any] | None,
+    load: float | None,
+    steal: float,
+    gpus: Sequence[Card] = (),
+    ambiguous: str | None = None,
+) -> list[Finding]:
+    """Findings about the machine (``machine.facts()``), its GPUs, and a process in laboratory conditions (``got``)."""
     cores = facts["cores"] or 1
     found = [
         Finding("processor", f"{facts['cpu']}, {cores} cores, {facts['affinity']} allowed"),
@@ -89,6 +108,8 @@ def examine(facts: Mapping[str, Any], got: Mapping[str, Any] | None, load: float
             for device in targets.DEVICE_DTYPES
             if (reason := targets.absent(device)) is not None
         ),
+        *(finding for number, card in enumerate(gpus) for finding in examine_gpu(number, card)),
+        *([Finding("GPU order", *ambiguous.split("; "))] if ambiguous else []),
     ]
     if got is None:
         return found
@@ -114,6 +135,71 @@ def examine(facts: Mapping[str, Any], got: Mapping[str, Any] | None, load: float
             "memory is fragmented, or huge pages are off" if huge == 0 else "",
         ),
     ]
+
+
+def cards() -> list[Card]:
+    """The GPUs that CUDA shows here, in its order."""
+    found = []
+    for gpu in nvml.visible(os.environ):
+        try:
+            found.append(Card(gpu.name, gpu.uuid, gpu.facts(), gpu.read()))
+        except nvml.GpuLost:
+            found.append(Card(gpu.name, gpu.uuid, {}, None))
+    return found
+
+
+def examine_gpu(number: int, card: Card) -> list[Finding]:
+    """Findings about one GPU; none of our processes is on it yet. We change no setting of it, and say who may."""
+    gpu, facts, now = f"GPU {number}", card.facts, card.reading
+    if now is None:
+        return [Finding(gpu, f"{card.name}, {card.uuid}", "it is lost: look for Xid in the kernel's log, and reset it")]
+    best, set_to, usual = facts["max_sm_mhz"], facts["application_mhz"], facts["default_application_mhz"]
+    lowered = None not in (best, set_to) and set_to < best and set_to != usual
+    return [
+        Finding(gpu, f"{card.name}, {card.uuid}, driver {facts['driver']} (CUDA {facts['cuda_driver']})"),
+        Finding(
+            f"{gpu} persistence",
+            {True: "on", False: "off", None: "not told"}[facts["persistence"]],
+            "without it the first process of each run waits for the driver to start: nvidia-smi -pm 1"
+            if facts["persistence"] is False
+            else "",
+        ),
+        Finding(
+            f"{gpu} clock",
+            f"{_told(now.sm_mhz, 'MHz')} now, {_told(best, 'MHz')} at most, {_told(set_to, 'MHz')} for applications",
+            "somebody has set it below its maximum: nvidia-smi -rac takes that back" if lowered else "",
+        ),
+        Finding(
+            f"{gpu} throttling",
+            ", ".join(now.throttled) or "none now",
+            "its clock is held down: wait until it is cool, see nvidia-smi -q -d PERFORMANCE" if now.throttled else "",
+        ),
+        Finding(
+            f"{gpu} heat",
+            f"{_told(now.celsius, '°C')}, {_told(now.watts, 'W')} of {_told(facts['power_limit_watts'], 'W')}",
+        ),
+        Finding(
+            f"{gpu} others",
+            f"processes {', '.join(map(str, now.processes))}" if now.processes else "no process computes on it",
+            "stop them: they take time, memory and power" if now.processes else "",
+        ),
+        Finding(
+            f"{gpu} compute mode",
+            facts["compute_mode"] or "not told",
+            "backends wait beside each other, each in its own process: nvidia-smi -c DEFAULT"
+            if facts["compute_mode"] in ("exclusive thread", "exclusive process", "prohibited")
+            else "",
+        ),
+        *(
+            [Finding(f"{gpu} MIG", "an instance; neighbours share clock and power, so energy is not told")]
+            if facts["mig"]
+            else []
+        ),
+    ]
+
+
+def _told(value: float | None, unit: str) -> str:
+    return "unknown" if value is None else f"{value:.0f} {unit}"
 
 
 def judge(spreads: Sequence[spread.Spread]) -> list[Finding]:
@@ -145,7 +231,8 @@ def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[
     finally:
         lab.close()
     time.sleep(max(0.0, 1.0 - (time.monotonic() - started)))
-    findings = examine(machine.facts(), got, machine.load(), machine.steal(before, machine.processor_times()))
+    stolen = machine.steal(before, machine.processor_times())
+    findings = examine(machine.facts(), got, machine.load(), stolen, cards(), nvml.ambiguous(os.environ))
     if failed:
         findings.append(Finding("fork server", "does not start", failed))
     for finding in findings:
@@ -154,12 +241,30 @@ def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[
     if find_spec("models") is None or find_spec("models.cnn") is None:
         tell("\nNo cell is timed: the six cells are paritygate's own models, run the doctor in its checkout.")
     elif launches and not failed:
-        rows = list(spread.launches(six, launches, home, seconds=0.3, say=say))
-        tell(f"\nSix cells, {2 * launches} fresh processes each way:")
-        judged = judge(spread.summarise(rows))
-        for finding in judged:
-            tell(str(finding))
+        judged = _time("CPU", six, launches, home, say, tell)
+        if targets.absent("cuda") is None:
+            cells = spread.cells_of(probes.SIX, probes.SIX_CUDA_BACKENDS, "cuda")
+            judged += _time("GPU", cells, launches, home, say, tell)
     todo = [finding for finding in [*findings, *judged] if finding.todo]
     tell(f"\n{len(todo)} of {len(findings) + len(judged)} findings with something to do"
          if todo else "\nNothing to do: this machine is fit to be measured on.")  # fmt: skip
     return 1 if todo else 0
+
+
+def _time(
+    device: str,
+    cells: Sequence[Cell],
+    launches: int,
+    home: Path,
+    say: Callable[[str], object],
+    tell: Callable[[str], object],
+) -> list[Finding]:
+    """The findings about cells of one device, timed in fresh processes and told; a cell that fails is one of them."""
+    try:
+        judged = judge(spread.summarise(list(spread.launches(cells, launches, home, seconds=0.3, say=say))))
+        tell(f"\n{len(cells)} cells on the {device}, {2 * launches} fresh processes each way:")
+    except (RuntimeError, ServerFailed) as error:
+        judged = [Finding(f"cells on the {device}", "cannot be timed", str(error))]
+    for finding in judged:
+        tell(str(finding))
+    return judged

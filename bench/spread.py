@@ -192,9 +192,9 @@ def _root_mean_square(values: Sequence[float]) -> float:
     return math.sqrt(statistics.fmean(value * value for value in values))
 
 
-def cells_of(cases: Sequence[Case], backends: Sequence[str]) -> list[Cell]:
-    """The first shape of each case on the CPU in fp32, with each of the backends."""
-    return [Cell(case, case.all_shapes()[0], Target("cpu", backend, "fp32")) for case in cases for backend in backends]
+def cells_of(cases: Sequence[Case], backends: Sequence[str], device: str = "cpu") -> list[Cell]:
+    """The first shape of each case on the device in fp32, with each of the backends."""
+    return [Cell(case, case.all_shapes()[0], Target(device, backend, "fp32")) for case in cases for backend in backends]
 
 
 def conditions_of(home: Path, side: str, controlled: bool, cells: Sequence[Cell]) -> Laboratory:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from bench import doctor, machine, spread
+from bench import doctor, machine, nvml, probes, spread, targets
 from bench.__main__ import main
+from tests import fake_nvml
+from tests.fake_nvml import A100
 
 
 def facts(**changes: Any) -> dict[str, Any]:
@@ -81,6 +83,155 @@ def test_a_finding_wraps_and_marks_what_is_to_do():
     assert text.startswith("! load")
     assert "-> stop it" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def gpu(monkeypatch, **changes: Any) -> dict[str, str]:
+    """What is to do about a GPU with these changes."""
+    fake_nvml.install(monkeypatch, [fake_nvml.Card(**changes)])
+    return todo(doctor.examine(facts(), got(), 0.1, 0.0, doctor.cards()))
+
+
+@pytest.fixture
+def all_shown(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+
+
+@pytest.mark.usefixtures("all_shown")
+def test_a_good_gpu_is_described_and_has_nothing_to_do(monkeypatch):
+    assert gpu(monkeypatch) == {}
+
+    text = "\n".join(map(str, doctor.examine_gpu(0, doctor.cards()[0])))
+
+    for said in ("NVIDIA H100 80GB HBM3, GPU-11111111-aaaa, driver 580.95.05 (CUDA 13.1)", "persistence      on",
+                 "1755 MHz now, 1980 MHz at most, 1980 MHz for", "41 °C, 112 W of 700 W", "none now",
+                 "no process computes on it", "default"):  # fmt: skip
+        assert said in text, said
+    assert "MIG" not in text
+
+
+@pytest.mark.usefixtures("all_shown")
+@pytest.mark.parametrize(
+    ("changes", "what", "advice"),
+    [
+        ({"persistence": 0}, "persistence", "nvidia-smi -pm 1"),
+        ({"application_mhz": 1200}, "clock", "nvidia-smi -rac"),
+        ({"bits": 0x4 | 0x20}, "throttling", "held down"),
+        ({"pids": (4711,)}, "others", "stop them"),
+        ({"compute_mode": 3}, "compute mode", "nvidia-smi -c DEFAULT"),
+    ],
+)
+def test_what_is_wrong_with_a_gpu_is_named_with_what_to_do(monkeypatch, changes, what, advice):
+    found = gpu(monkeypatch, **changes)
+
+    assert set(found) == {f"GPU 0 {what}"}
+    assert advice in found[f"GPU 0 {what}"]
+
+
+@pytest.mark.usefixtures("all_shown")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"application_mhz": 1275, "default_application_mhz": 1275},  # an A100's own: it boosts beyond
+        {"bits": 0x1 | 0x2},  # idle, application clocks
+        {"unsupported": {"all"}},
+    ],
+)
+def test_what_is_usual_for_a_gpu_is_nothing_to_do(monkeypatch, changes):
+    assert gpu(monkeypatch, **changes) == {}
+
+
+@pytest.mark.usefixtures("all_shown")
+def test_reasons_and_strangers_are_told(monkeypatch):
+    fake_nvml.install(monkeypatch, [fake_nvml.Card(bits=0x4 | 0x20, pids=(4711, 12))])
+
+    text = " ".join(map(str, doctor.examine_gpu(0, doctor.cards()[0])))
+
+    assert "SwPowerCap, SwThermal" in text
+    assert "processes 12, 4711" in text
+
+
+@pytest.mark.usefixtures("all_shown")
+def test_gpus_have_the_numbers_of_cuda(monkeypatch):
+    fake_nvml.install(monkeypatch, [fake_nvml.Card("GPU-1", pids=(9,)), fake_nvml.Card("GPU-2", persistence=0)])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+
+    assert set(todo(doctor.examine(facts(), got(), 0.1, 0.0, doctor.cards()))) == {"GPU 0 persistence", "GPU 1 others"}
+
+
+def test_a_gpu_that_is_lost_is_named(monkeypatch):
+    card = fake_nvml.Card("GPU-2")
+    fake_nvml.install(monkeypatch, [card])
+    shown = nvml.gpus()
+    monkeypatch.setattr(nvml, "visible", lambda environ: shown)
+    card.lost = True
+
+    (finding,) = doctor.examine_gpu(0, doctor.cards()[0])
+
+    assert "GPU-2" in finding.found
+    assert "lost" in finding.todo
+
+
+@pytest.mark.usefixtures("all_shown")
+def test_an_instance_says_that_its_energy_is_not_told(monkeypatch):
+    instance = fake_nvml.Card("MIG-1", f"{A100} MIG 1g.5gb")
+    fake_nvml.install(monkeypatch, [fake_nvml.Card("GPU-1", A100, instances=[instance])])
+
+    text = " ".join(map(str, doctor.examine_gpu(0, doctor.cards()[0])))
+
+    assert "MIG-1" in text
+    assert "energy is not told" in text
+
+
+def test_an_order_that_cannot_be_told_is_a_finding(monkeypatch):
+    fake_nvml.install(monkeypatch, [fake_nvml.Card("GPU-1"), fake_nvml.Card("GPU-2", A100)])
+
+    found = todo(doctor.examine(facts(), got(), 0.1, 0.0, ambiguous=nvml.ambiguous({})))
+
+    assert found == {"GPU order": "set CUDA_DEVICE_ORDER=PCI_BUS_ID"}
+
+
+class NoLaboratory:
+    """Where no process is started; takes what ``spread.conditions_of`` takes."""
+
+    def __init__(self, *arguments, **keywords):
+        self.scratch = arguments[0]
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("device_absent", [None, "no device (no NVIDIA driver)"])
+def test_cells_are_timed_on_every_device_that_is_here(monkeypatch, tmp_path, device_absent):
+    timed = []
+
+    def launches(cells, count, home, *, seconds, say):
+        timed.extend(cell.id for cell in cells)
+        if cells[0].target.device == "cuda":
+            raise RuntimeError("out of memory")
+        return [
+            spread.Launch(launch, cell.id, side, 1.0, 1.0)
+            for launch in range(count) for cell in cells for side in spread.SIDES
+        ]  # fmt: skip
+
+    monkeypatch.setattr(spread, "launches", launches)
+    monkeypatch.setattr(spread, "conditions_of", NoLaboratory)
+    monkeypatch.setattr(doctor.GroupRun, "ask_conditions", lambda self: got())
+    monkeypatch.setattr(targets, "absent", lambda device: device_absent if device == "cuda" else None)
+    told = []
+
+    status = doctor.run(2, tmp_path, str, told.append)
+
+    on_cuda = [cell for cell in timed if "cuda" in cell]
+    assert len(timed) - len(on_cuda) == len(probes.SIX) * 2 == 6
+    assert "\n6 cells on the CPU, 4 fresh processes each way:" in told
+    if device_absent is None:
+        assert on_cuda == [f"{case.name}-{next(iter(case.shapes))}-cuda-{backend}-fp32"
+                           for case in probes.SIX for backend in ("eager", "compile")]  # fmt: skip
+        assert any("cells on the GPU" in line and "out of memory" in line for line in told)
+        assert status == 1
+    else:
+        assert on_cuda == []
 
 
 def test_doctor_shows_what_a_real_process_got(capsys, tmp_path, monkeypatch):
