@@ -187,7 +187,7 @@ def visible(environ: Mapping[str, str]) -> list[Gpu]:
     devices: list[Gpu] = []
     for gpu in every if chosen is None else _chosen(chosen, every):
         instances = gpu.instances()
-        devices += [gpu] if instances is None else instances[:1]
+        devices += [gpu] if instances is None else instances
     instance = next((device for device in devices if isinstance(device, Instance)), None)
     return devices if instance is None else [instance]
 

@@ -230,6 +230,7 @@ def test_cells_are_timed_on_every_device_that_is_here(monkeypatch, tmp_path, dev
                            for case in probes.SIX for backend in ("eager", "compile")]  # fmt: skip
         assert any("cells on the GPU" in line and "out of memory" in line for line in told)
         assert status == 1
+        assert told[-1].startswith(f"\n{sum(line.startswith('! ') for line in told)} of ")
     else:
         assert on_cuda == []
 

@@ -43,14 +43,14 @@ def test_a_driver_without_a_gpu_has_an_empty_list(monkeypatch):
 
 
 def test_a_reading_is_in_megahertz_watts_and_joules(monkeypatch):
-    fake_nvml.install(monkeypatch, [Card(bits=0x4 | 0x40, pids=(12, 11, 12))])
+    fake_nvml.install(monkeypatch, [Card(bits=0x4 | 0x40, pids=(90001, 12, 90001))])
 
     (gpu,) = nvml.gpus()
 
     assert (gpu.uuid, gpu.name, gpu.index) == ("GPU-11111111-aaaa", "NVIDIA H100 80GB HBM3", 0)
     assert gpu.read() == nvml.Reading(
         sm_mhz=1755, max_sm_mhz=1980, memory_mhz=2619, watts=112.5, joules=7654.321, celsius=41,
-        throttled=("SwPowerCap", "HwThermal"), processes=(11, 12), used_bytes=3 << 30,
+        throttled=("SwPowerCap", "HwThermal"), processes=(12, 90001), used_bytes=3 << 30,
     )  # fmt: skip
 
 
@@ -205,6 +205,12 @@ def test_cuda_shows_what_its_variable_names(monkeypatch, text, shown):
     found = uuids({} if text is None else {"CUDA_VISIBLE_DEVICES": text})
 
     assert "".join(uuid[4] for uuid in found) == shown
+
+
+def test_an_empty_entry_ends_the_list(monkeypatch):
+    fake_nvml.install(monkeypatch, [ONE])
+
+    assert uuids({"CUDA_VISIBLE_DEVICES": "GPU-1,"}) == uuids({"CUDA_VISIBLE_DEVICES": "0,"}) == [ONE.uuid]
 
 
 def test_with_mig_the_first_instance_is_the_only_device(monkeypatch):

@@ -99,3 +99,4 @@ def test_a_gpu_that_gets_lost_ends_nothing():
 
     assert gone.gpu_lost == "GPU-1 is lost"
     assert gone.gpu_throttled == ("HwSlowdown",)
+    assert seen(Script(nvml.GpuLost("")), Script(Reading(throttled=("HwSlowdown",)))).gpu_throttled == ("HwSlowdown",)
