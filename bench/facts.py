@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -57,6 +57,16 @@ def flops(run: Callable[[], Any]) -> int | None:
     except Exception:  # a fact that cannot be had is left out, whatever the reason
         return None
     return int(counter.get_total_flops())
+
+
+def traffic(module: torch.nn.Module, inputs: Iterable[Any], answer: Iterable[torch.Tensor]) -> int:
+    """The least bytes that a call must move: inputs, parameters, buffers and what it answers, each tensor once.
+
+    The answers of the modes that give gradients hold those, too.
+    """
+    leaves = [*inputs, *module.parameters(), *module.buffers(), *answer]
+    different = {id(leaf): leaf for leaf in leaves if torch.is_tensor(leaf)}
+    return sum(leaf.numel() * leaf.element_size() for leaf in different.values())
 
 
 def sdpa_kernels(run: Callable[[], Any]) -> dict[str, int]:

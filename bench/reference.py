@@ -96,7 +96,8 @@ def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | 
         unchecked = found.pop("insensitive", "")
     if off[0]:
         found["eager_varies"] = off[0]
-    found |= _facts(module, mode, sets)  # last: watching operators can spoil dynamo's caches, which eager flex uses
+    # last: watching operators can spoil dynamo's caches, which eager flex uses
+    found |= _facts(subject, module, mode, sets, eager[0])
     del module, mode, eager, again
     artefacts = {}
     for name, location in backends.items() if not unchecked else ():
@@ -158,7 +159,8 @@ def _layout(inputs: Inputs) -> list[Any]:
     ]
 
 
-def _facts(module: Any, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
+def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer: list[torch.Tensor]) -> dict[str, Any]:
+    """What is known of a call before anything is timed; the case's own ``flops`` go before those that are counted."""
     found: dict[str, Any] = {"checked_sets": len(sets)}
     if isinstance(module, torch.nn.Module):
         fed = mode.feed(sets[0])
@@ -166,8 +168,13 @@ def _facts(module: Any, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
             found |= {
                 "parameters": facts.parameters(module),
                 "flops": facts.flops(lambda: mode(fed)),
+                "bytes": facts.traffic(module, flatten(sets[0]), answer),
                 "graph_hash": facts.graph_hash(lambda: mode(fed)),
             }
+    if location := subject.case["flops"]:
+        if (counted := found.get("flops")) is not None:
+            found["flops_counted"] = counted
+        found["flops"] = int(resolve(location)(subject.sizes))
     return found
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from bench import roofline
 from bench.accuracy import wilson
 from bench.record import RED, Record, Run, Status
 from reports import comparison, text
@@ -45,6 +46,7 @@ def sections(run: Run, records: Sequence[Record]) -> list[Section]:
         Section("absent", tuple(Item(f"{device}: {why}") for device, why in run.absent.items())),
         Section("accuracy (95 % interval), and how many answers are eager's", tuple(_accuracy(records))),
         Section("a training step: forward, backward, optimizer", tuple(_steps(records))),
+        Section("achieved, and its share of the roofline", tuple(_achieved(records))),
         Section("rewritten by the backend", tuple(_facts(records))),
         Section("notes", tuple(Item(note) for note in _footnotes(records))),
     )
@@ -167,6 +169,19 @@ def _steps(records: Iterable[Record]) -> list[Item]:
             unit = text.second_unit(parts.values())
             items.append(Item(f"{record.cell}: {', '.join(text.seconds(value, unit) for value in parts.values())}"))
     return items
+
+
+def _achieved(records: Sequence[Record]) -> list[Item]:
+    """FLOP/s and bytes/s of every cell, in runs that have measured what is attainable."""
+    found = roofline.roofs(records)
+    return [Item(f"{one.cell}: {_reached(one)}") for one in roofline.achieved(records) if found.flops or found.bytes]
+
+
+def _reached(one: roofline.Achieved) -> str:
+    parts = [f"{text.digits(one.flops / 1e12)} TFLOP/s"] if one.flops else []
+    parts += [f"{text.digits(one.bytes / 1e9)} GB/s"] if one.bytes else []
+    parts += [f"{text.percent(one.share)}, limited by {one.limit}"] if one.share is not None else []
+    return ", ".join(parts)
 
 
 def _facts(records: Iterable[Record]) -> list[Item]:

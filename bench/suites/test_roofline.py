@@ -1,0 +1,59 @@
+"""What this machine attains: a large matrix product and a large copy. Cells of the same run are held against them.
+
+Operations over time are the product's FLOP/s, bytes over time the copy's bytes/s; see ``bench/roofline.py``.
+"""
+
+import pytest
+
+from bench import Case, Shape
+
+PLAIN = "eager-[!a]*"  # under autocast the product is that of its dtype, with casts on top
+
+
+def gemm(name: str, device: str, n: int, budget: str) -> Case:
+    """A product of matrices (n, n)."""
+    return Case(
+        name,
+        model="models.roofline:Gemm",
+        inputs="models.roofline:squares",
+        shapes={f"n{n}": Shape({"n": n}, budget=budget)},
+        unit="product",
+        count=(),
+        targets=(f"{device}-{PLAIN}",),
+        cold_cache=True,
+        deadline=600.0,  # four answers of 8,192 squared are compared with float64
+    )
+
+
+def copy(name: str, device: str, mib: int, budget: str) -> Case:
+    """A copy of so many MiB, which reads and writes as many."""
+    return Case(
+        name,
+        model="models.roofline:Copy",
+        inputs="models.roofline:integers",
+        shapes={f"mib{mib}": Shape({"mib": mib}, budget=budget)},
+        unit="copy",
+        count=(),
+        targets=(f"{device}-{PLAIN}",),
+        reference="eager",  # integers have no float64
+        cold_cache=True,
+        deadline=600.0,
+    )
+
+
+CASES = (
+    gemm("roofline_gemm", "cpu", 1024, "normal"),
+    copy("roofline_copy", "cpu", 128, "normal"),
+    gemm("roofline_gemm_large", "cuda", 8192, "quick"),
+    copy("roofline_copy_large", "cuda", 512, "quick"),
+)
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    cell.assert_parity()
+
+
+@pytest.mark.cells(CASES)
+def test_throughput(cell, benchmark):
+    cell.measure(benchmark)
