@@ -149,17 +149,6 @@ class Instance(Gpu):
         return None
 
 
-class Gauge:
-    """What is read between blocks. ``gpu``: the one that they run on."""
-
-    def __init__(self, gpu: Reader) -> None:
-        self.gpu = gpu
-
-    def disturbed(self) -> str:
-        """Why the clock is held down now, or "". Raises ``GpuLost``."""
-        return ", ".join(self.gpu.read().throttled)
-
-
 def gpus() -> list[Gpu] | None:
     """The GPUs in the order of the PCI bus, less those that do not answer; None without a driver or its NVML."""
     import pynvml

@@ -75,6 +75,7 @@ def test_facts_name_what_a_comparison_must_know(monkeypatch):
         (0x20, ("SwThermal",)),
         (0x40, ("HwThermal",)),
         (0x80, ("HwPowerBrake",)),
+        (0x4 | 0x20 | 0x1, ("SwPowerCap", "SwThermal")),
         (0x1 | 0x2 | 0x10 | 0x100, ()),  # idle, application clocks, sync boost, display: no disturbance
     ],
 )
@@ -84,7 +85,6 @@ def test_only_reasons_that_harm_count(monkeypatch, bits, names):
     (gpu,) = nvml.gpus()
 
     assert gpu.read().throttled == names
-    assert nvml.Gauge(gpu).disturbed() == "".join(names)
 
 
 def test_the_bits_are_those_of_the_library():
@@ -100,18 +100,6 @@ def test_the_bits_are_those_of_the_library():
     )  # fmt: skip
     assert [nvml.COMPUTE_MODES[getattr(pynvml, f"NVML_COMPUTEMODE_{name}")] for name in (
         "DEFAULT", "PROHIBITED", "EXCLUSIVE_PROCESS")] == ["default", "prohibited", "exclusive process"]  # fmt: skip
-
-
-def test_a_gauge_tells_every_reason_of_now(monkeypatch):
-    card = Card()
-    fake_nvml.install(monkeypatch, [card])
-    gauge = nvml.Gauge(nvml.gpus()[0])
-
-    assert gauge.disturbed() == ""
-    card.bits = 0x4 | 0x20
-    assert gauge.disturbed() == "SwPowerCap, SwThermal"
-    card.bits = 0x1
-    assert gauge.disturbed() == ""
 
 
 @pytest.mark.parametrize(
@@ -162,7 +150,7 @@ def test_a_gpu_that_gets_lost_says_which(monkeypatch):
     with pytest.raises(nvml.GpuLost, match="GPU-11111111-aaaa is lost"):
         gpu.read()
     with pytest.raises(nvml.GpuLost):
-        nvml.Gauge(gpu).disturbed()
+        gpu.facts()
     assert [(found.uuid, found.index) for found in nvml.gpus()] == [(TWO.uuid, 1)]
 
 
