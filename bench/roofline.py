@@ -64,19 +64,21 @@ def _achieved(record: Record, attainable: Roofs) -> Achieved:
         "compute": (flops, attainable.flops.get((record.device, COMPUTED_IN.get(record.dtype, record.dtype)))),
         "memory": (moved, attainable.bytes.get(record.device)),
     }
-    shares = {limit: rate / roof for limit, (rate, roof) in asked.items() if rate and roof}
-    if not shares or any(rate and not roof for rate, roof in asked.values()):  # the unknown roof may be the lower one
-        return Achieved(record.cell, flops, moved, None, None)
-    share, limit = max((share, limit) for limit, share in shares.items())
-    return Achieved(record.cell, flops, moved, share, limit)
+    shares = {}
+    for limit, (rate, roof) in asked.items():
+        if rate is None or (rate and not roof):  # what is not known may be the limit
+            return Achieved(record.cell, flops, moved, None, None)
+        shares[limit] = rate / roof if roof else 0.0
+    limit = max(shares, key=lambda name: shares[name])
+    return Achieved(record.cell, flops, moved, shares[limit], limit)
 
 
 def _rates(record: Record) -> tuple[float | None, float | None]:
-    """FLOP/s and bytes/s at the median; None for what is not known, or none."""
+    """FLOP/s and bytes/s at the median; None where not known."""
     seconds, moved = record.latency_p50, record.facts.get("bytes")
     if not seconds:
         return None, None
-    return record.flops / seconds if record.flops else None, moved / seconds if moved else None
+    return None if record.flops is None else record.flops / seconds, None if moved is None else moved / seconds
 
 
 def _timed(record: Record) -> bool:

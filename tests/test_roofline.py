@@ -28,8 +28,8 @@ def timed(case: str, dtype: str = "fp32", device: str = "cuda", seconds: float =
                   facts={} if moved is None else {"bytes": int(moved)})  # fmt: skip
 
 
-GEMM = timed("roofline_gemm_large", flops=1e14)
-COPY = timed("roofline_copy_large", moved=2e12)
+GEMM = timed("roofline_gemm_large", flops=1e14, moved=1e11)
+COPY = timed("roofline_copy_large", flops=0, moved=2e12)
 CELL = timed("cnn", seconds=0.5, flops=2e13, moved=1e11)
 
 
@@ -41,17 +41,17 @@ def only(cell: Record, *others: Record) -> Achieved:
 @pytest.mark.parametrize(("flops", "moved", "share", "limit"), [
     (2e13, 1e11, 0.4, "compute"),  # 0.2 s of products, 0.05 s of bytes, in half a second
     (2e13, 8e11, 0.8, "memory"),
-    (None, 8e11, 0.8, "memory"),
-    (2e13, None, 0.4, "compute"),
     (0, 2e12, 2.0, "memory"),  # out of a cache
+    (None, 8e11, None, None),  # it may be the products that take so long
+    (2e13, None, None, None),
 ])  # fmt: skip
 def test_a_share_is_the_least_time_over_the_time_it_took(flops, moved, share, limit):
     found = only(timed("cnn", seconds=0.5, flops=flops, moved=moved), GEMM, COPY)
 
-    assert found.share == pytest.approx(share)
+    assert found.share == (None if share is None else pytest.approx(share))
     assert found.limit == limit
-    assert found.flops == (pytest.approx(flops / 0.5) if flops else None)
-    assert found.bytes == (pytest.approx(moved / 0.5) if moved else None)
+    assert found.flops == (None if flops is None else pytest.approx(flops / 0.5))
+    assert found.bytes == (None if moved is None else pytest.approx(moved / 0.5))
 
 
 @pytest.mark.parametrize("roof", [
@@ -66,7 +66,7 @@ def test_without_both_roofs_a_cell_has_no_share(roof):
 def test_a_cell_is_held_against_the_products_of_its_dtype(dtype, roof):
     slow, fast = timed("roofline_gemm", flops=1e13), timed("roofline_gemm", dtype=roof, flops=1e15)
 
-    assert only(timed("cnn", dtype=dtype, flops=5e14), slow, fast).share == pytest.approx(0.5)
+    assert only(timed("cnn", dtype=dtype, flops=5e14, moved=0), slow, fast, COPY).share == pytest.approx(0.5)
 
 
 def test_the_fastest_of_several_is_the_roof():
@@ -123,6 +123,12 @@ NUMBERS = 16 * 32 + 32 + 32 * 4 + 4  # of the specimen's parameters
 ])  # fmt: skip
 def test_a_record_tells_the_least_bytes_of_a_call(rig, mode, numbers):
     assert rig.one(specimen(mode=mode)).facts["bytes"] == 4 * numbers
+
+
+@pytest.mark.parametrize(("mode", "share"), [("inference", 1), ("backward", 3)])
+def test_operations_are_counted_in_every_mode(rig, mode, share):
+    """A backward has two products for each of the forward's; torch's own counter fails on inputs that are leaves."""
+    assert rig.one(specimen(mode=mode)).flops == share * 2 * 8 * (16 * 32 + 32 * 4)
 
 
 def test_a_case_tells_its_operations_itself(rig):
