@@ -139,7 +139,7 @@ def _math(*asked: Any) -> Tensor:
 
 def _exact(*asked: Any) -> Tensor:
     """The math kernel, whose backward computes the scores once more instead of keeping them."""
-    answer: Tensor = checkpoint(_math, *asked, use_reentrant=False)
+    answer: Tensor = checkpoint(_math, *asked, use_reentrant=False, preserve_rng_state=False)
     return answer
 
 

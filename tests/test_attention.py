@@ -1,11 +1,17 @@
 """Attention: formula, operator, kernels and layers against each other."""
 
 import copy
+import importlib
 
 import pytest
 import torch
 from torch.nn import functional
 
+from bench.backends import BACKENDS
+from bench.budgets import BUDGETS
+from bench.case import cell_of
+from bench.suites import test_attention_cuda as cuda_suite
+from bench.targets import select
 from models import attention as attn
 
 HEADS = {"batch": 2, "heads": 4, "seq": 33, "head_dim": 16}
@@ -150,7 +156,8 @@ def test_head_by_head_the_answer_is_the_same(operator, inputs, causal, kv_heads,
     one_head = attn._head_by_head
     monkeypatch.setattr(attn, "_head_by_head", lambda *asked: calls.append(1) or one_head(*asked))
     monkeypatch.setattr(attn, "SCORES_AT_ONCE", 0)
-    torch.testing.assert_close(model(**exact), whole)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(**exact), whole)
     assert calls
 
 
@@ -361,3 +368,97 @@ def test_gradients_are_those_of_finite_differences(model, inputs, sizes):
 
     assert sum(leaf.requires_grad for leaf in given) == 3
     assert torch.autograd.gradcheck(run, given)
+
+
+# --------------------------------------------------------------------------------------- the suite for CUDA
+
+QUICK = [
+    f"attn_cuda_{name}-b8_h16_s1024_d128-cuda-{backend}-fp32"
+    for name, backends in (
+        ("math_full", ("eager", "compile")),
+        ("math_causal", ("eager", "compile")),
+        ("math_padded", ("eager", "compile")),
+        ("math_gqa", ("eager", "compile")),
+        ("flash_full", ("eager", "compile")),
+        ("flash_causal", ("eager", "compile")),
+        ("flash_gqa", ("eager", "compile")),
+        ("efficient_full", ("eager", "compile")),
+        ("efficient_causal", ("eager", "compile")),
+        ("efficient_padded", ("eager", "compile")),
+        ("efficient_gqa", ("eager", "compile")),
+        ("cudnn_full", ("eager", "compile")),
+        ("cudnn_causal", ("eager", "compile")),
+        ("cudnn_padded", ("eager", "compile")),
+        ("cudnn_gqa", ("eager", "compile")),
+        ("flex_full", ("compile",)),
+        ("flex_causal", ("compile",)),
+        ("flex_padded", ("compile",)),
+        ("flex_gqa", ("compile",)),
+    )
+    for backend in backends
+]
+LENGTHS = {  # budget -> what it adds, forward
+    "quick": ["b8_h16_s1024_d128"],
+    "normal": ["b2_h16_s4096_d128", "b1_h16_s8192_d128", "b2_h32_s4096_d64", "b3_h8_s333_d64"],
+    "long": ["b8_h32_s1024_d64", "b1_h32_s8192_d64"],
+}
+
+
+def ids(budget: str, terms: str) -> list[str]:
+    """The cells of the suite, as ``--bench-budget`` and ``--bench-targets`` choose them."""
+    chosen = select(terms, BACKENDS)
+    cells = [
+        cell_of(case, shape, target)
+        for case in cuda_suite.CASES
+        for shape in BUDGETS[budget].shapes(case)
+        for target in chosen
+    ]
+    return [cell.id for cell in cells if cell is not None]
+
+
+def test_a_quick_run_on_cuda_has_each_kernel_with_each_mask_it_takes():
+    assert ids("quick", "cuda") == QUICK
+    assert ids("quick", "cpu") == []
+
+
+def test_longer_budgets_add_lengths_head_sizes_and_backward():
+    cases = {cell.split("-")[0] for cell in QUICK}
+    cases |= {f"{name}_backward" for name in cases}
+    shapes = LENGTHS["quick"] + LENGTHS["normal"]
+    for budget in ("normal", "long"):
+        shapes = shapes + (LENGTHS["long"] if budget == "long" else [])
+        wanted = {
+            f"{case}-{shape}-cuda-{backend}-bf16"
+            for case in cases
+            for shape in shapes
+            for backend in ("eager", "compile")
+            if not ("_math_" in case and "8192" in shape) and not ("_flex_" in case and backend == "eager")
+        }
+        found = ids(budget, "cuda-eager-bf16,cuda-compile-bf16")
+        assert len(found) == len(set(found))
+        assert set(found) == wanted
+
+
+@pytest.mark.parametrize("case", cuda_suite.CASES, ids=[case.name for case in cuda_suite.CASES])
+def test_a_case_on_cuda_is_what_its_name_says(case):
+    _, _, kernel, variant, *backward = case.name.split("_")
+    for shape in case.all_shapes():
+        sizes = shape.sizes
+        assert sizes["batch"] * sizes["seq"] == 8192 or not shape.timed
+        assert sizes["heads"] * sizes["head_dim"] == 2048 or not shape.timed
+        assert sizes.get("kv_heads", sizes["heads"]) == sizes["heads"] // (4 if variant == "gqa" else 1)
+        whole = 4 * sizes["batch"] * sizes["heads"] * sizes["seq"] ** 2 * sizes["head_dim"]
+        told = located(case.flops)(sizes)
+        assert told == whole * (0.5 if variant in ("causal", "gqa") else 1) * (3.5 if backward else 1)
+    assert (case.mode == "backward") == bool(backward)
+    assert case.cold_cache
+    model = located(case.model)()
+    assert model.causal == (variant in ("causal", "gqa"))
+    assert getattr(model, "kernel", "flex") == kernel
+    small = {"batch": 2, "heads": 4, "seq": 10, "head_dim": 8}
+    assert isinstance(located(case.inputs)(small, seeded()), dict) == (variant == "padded")
+
+
+def located(place: str):
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)

@@ -40,6 +40,7 @@ def operator(
         unit="query",
         count=("batch", "seq"),
         mask=mask,
+        flops="models.attention:flops_causal" if "causal" in model else None,
         targets=targets,
         skips=skips or {},
     )

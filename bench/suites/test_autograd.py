@@ -16,6 +16,7 @@ def operator(name: str, model: str, inputs: str = "qkv") -> Case:
         inputs=f"models.attention:{inputs}",
         shapes={"b4_h8_s128_d64": Shape(sizes, budget="normal")},
         parity_shapes={"b1_h8_s17_d64": Shape(small, budget="normal")},
+        flops="models.attention:flops_causal_backward" if "causal" in model else None,
         unit="query",
         count=("batch", "seq"),
     )
