@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: bench test lint setup clean
+.PHONY: bench test lint gpu-check setup clean
 
 bench: setup   ## run the quick matrix on this machine, print the table, write the report
 	$(RUN) pytest bench --benchmark-quiet --bench-report .paritygate/report.md \
@@ -18,6 +18,10 @@ lint: setup    ## style, types, workflows, shell
 	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	$(VENV)/bin/shellcheck .ci/run .github/actions/*/*.sh
+
+# Not through .venv alone: on a machine without a network it takes the torch that is there.
+gpu-check:     ## all that is claimed of GPUs, shown on this machine's; a quarter of an hour
+	$(if $(wildcard $(VENV)/ready),$(VENV)/bin/python,$(PYTHON)) -m bench.evidence.gpu $(PARTS)
 
 setup: $(VENV)/ready   ## make .venv with the tested versions
 

@@ -13,6 +13,7 @@ STEAL = 0.02
 FOREIGN = 0.10
 FEW_BLOCKS = timing.INTERVAL_ROUNDS
 MODE_GAP = 0.05
+LAUNCH_BOUND = 0.8
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,16 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
     if conditions.gpu_lost:
         found.append(f"GPU lost: {conditions.gpu_lost}; look for Xid in the kernel's log, and reset it")
     return found
+
+
+def launch_bound(device_seconds: float, seconds: float) -> list[str]:
+    """The warning for a cell whose device works for so long on a call that takes ``seconds``, if it waits much."""
+    if device_seconds >= LAUNCH_BOUND * seconds:
+        return []
+    return [
+        f"launch-bound: the device works {device_seconds / seconds:.0%} of a call and waits for the host otherwise; a "
+        "larger batch or CUDA graphs (compile_reduce_overhead, onnxruntime_graph) would use it"
+    ]
 
 
 def relative_spread(blocks: Sequence[float]) -> float:

@@ -7,6 +7,7 @@ is what is timed.
 from __future__ import annotations
 
 import random
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import advice, filling, timing
+from bench import advice, filling, nvml, timing
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Cell, Group, Target
@@ -275,7 +276,7 @@ class GroupRun:
         rng = random.Random()  # the order must not be the same in every run
         self._say(f"measuring {len(contestants)} cells")
         with timing_lock(self.laboratory.tell):
-            watch = Watch([worker.pid for worker in self.workers.values()])
+            watch = Watch([worker.pid for worker in self.workers.values()], self._gpus())
             measured = timing.measure(
                 contestants,
                 seconds=seconds,
@@ -302,7 +303,16 @@ class GroupRun:
                 continue
             self.timings.setdefault(cell_id, []).append(result)
             found = advice.advise(result.blocks, result.warm, conditions)
+            if (device_seconds := record.facts.get("device_seconds")) is not None and not self.case.cold_cache:
+                found += advice.launch_bound(device_seconds, statistics.median(result.blocks))
             self.warnings.setdefault(cell_id, []).extend(found)
+
+    def _gpus(self) -> list[nvml.Gpu]:
+        """The GPU that the group's cells run on, as NVML shows it; none on a processor."""
+        uuids = {self.records[cell_id].facts.get("gpu_uuid") for cell_id in self.workers}
+        with suppress(LookupError):
+            return [nvml.by_uuid(uuid) for uuid in uuids if uuid]
+        return []
 
     def _note_gap(self, cell: Cell) -> None:
         record = self.records[cell.id]

@@ -132,14 +132,16 @@ def compare(
         )
         for number in range(len(eager[0]))
     ]
-    unexplained = [
-        outcome
-        for outcome, jump in zip(outcomes, jumps or [0.0] * len(outcomes), strict=True)
-        if outcome.agrees or not outcome.error <= tolerance.ratio * jump
-    ]
-    if all(outcome.agrees for outcome in unexplained) and len(unexplained) < len(outcomes):
+    failed = {number for number, outcome in enumerate(outcomes) if not outcome.agrees}
+    explained = {
+        number
+        for number, jump in enumerate(jumps)
+        if number in failed and math.isfinite(outcomes[number].share)  # not where a NaN is, or an integer differs
+        and outcomes[number].error <= tolerance.ratio * jump
+    }  # fmt: skip
+    if explained and failed == explained:
         return replace(max(outcomes, key=lambda outcome: outcome.share), undetermined=True)
-    return max(unexplained, key=lambda outcome: outcome.share)
+    return max((o for n, o in enumerate(outcomes) if n not in explained), key=lambda outcome: outcome.share)
 
 
 def distances(moved: Sets, reference: Sets, tolerance: Tolerance, common: int | None) -> list[float]:

@@ -22,6 +22,7 @@ from bench.backends import BACKENDS
 from bench.budgets import BUDGETS
 from bench.case import Case, Cell, Target
 from bench.contestant import Contestant
+from bench.devices import DEVICES
 from bench.group import GroupRun, Laboratory
 from bench.launch import ForkServer, Worker
 from bench.lock import timing_lock
@@ -112,7 +113,8 @@ def _launch(
         contestants = {side: Contestant(worker) for side, worker in workers.items()}
         with timing_lock(str):
             measured = timing.measure(
-                contestants, seconds=seconds, precision=0.0, rng=random.Random(), clock=time.monotonic
+                contestants, seconds=seconds, precision=0.0, rng=random.Random(), clock=time.monotonic,
+                busy=DEVICES[cell.target.device].warm_seconds,
             )
         for side, result in measured.items():
             if result.dropped is not None:

@@ -82,8 +82,9 @@ _RECORD = {  # field of Record that is no metric -> unit, meaning; the metrics s
     "parity": ("", "JSON: every number of the comparison"),
 }
 
-MACHINE = ("cpu", "cores", "affinity", "quota", "threads", "governor", "turbo", "virtual", "huge_pages", "python",
-           "version_torch", "version_onnxruntime_gpu", "version_onnxruntime", "version_transformers")  # fmt: skip
+MACHINE = ("gpu", "gpu_driver", "cpu", "cores", "affinity", "quota", "threads", "governor", "turbo", "virtual",
+           "huge_pages", "python", "version_torch", "version_onnxruntime_gpu", "version_onnxruntime",
+           "version_transformers")  # fmt: skip
 
 
 def _columns() -> tuple[Column, ...]:

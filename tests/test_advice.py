@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from bench.advice import Conditions, advise, mode_gap, relative_spread
+from bench.advice import Conditions, advise, launch_bound, mode_gap, relative_spread
 
 QUIET = Conditions()
 STEADY = [1.0 + 0.001 * i for i in range(20)]
@@ -53,3 +53,9 @@ def test_an_even_spread_is_no_two_modes():
 
 def test_the_spread_leaves_out_a_twentieth_on_either_side():
     assert relative_spread([1.0] * 98 + [9.0, 0.1]) == pytest.approx(0.0)
+
+
+def test_a_device_that_waits_for_the_host_is_launch_bound():
+    (line,) = launch_bound(0.0004, 0.001)
+    assert line.startswith("launch-bound: the device works 40% of a call")
+    assert launch_bound(0.0009, 0.001) == []

@@ -1,5 +1,7 @@
 """Planted faults are found, by real workers on real models, and the message says where; without a fault all is well."""
 
+import re
+
 import pytest
 
 from bench.case import Case
@@ -111,7 +113,7 @@ def test_a_stale_output_is_caught_while_it_is_timed(rig, dtype):
 def test_dropout_left_on_in_the_model_leaves_it_unchecked(rig):
     record = rig.one(specimen("Forgetful"))
     assert record.status is Status.UNCHECKED
-    assert "eager does not agree with itself: input set 0, output 0 differs by" in record.reason
+    assert re.search("eager does not agree with itself: input set [0-3], output 0 differs by", record.reason)
     assert "dropout left on" in record.reason
 
 

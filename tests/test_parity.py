@@ -263,6 +263,15 @@ def test_one_output_that_rounding_does_not_explain_is_a_fault():
     assert found.problem.startswith("output 2:")
 
 
+def test_a_nan_is_a_fault_however_far_rounding_moves_the_truth():
+    truth, broken = gradients(1.0, 1.0), gradients(1.0, 1.0)
+    broken[0][1][3] = math.nan
+
+    found = compare(broken, truth, truth, RULE, common=1, jumps=[1.0, 1.0, 1.0])
+    assert not found.agrees
+    assert not found.undetermined
+
+
 def test_what_agrees_is_not_undetermined_however_far_rounding_moves_it():
     truth = gradients(1.0, 1.0)
 

@@ -1,0 +1,60 @@
+"""Seconds of cells by ``triton.testing.do_bench``, as JSON: a second clock for what we time with a cold cache.
+
+    python -m bench.evidence.dobench attn_cuda_flash_causal-b8_h16_s1024_d128-cuda-eager-bf16 ...
+
+Builds model and inputs as a worker does, in a process without anything else of the harness. A median of what half a
+second of calls took each, the L2 flushed before every one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+from typing import Any
+
+import torch
+
+from bench.case import Case
+from bench.devices import DEVICES
+from bench.modes import mode_of
+from bench.precision import apply
+from bench.subject import Subject
+
+SUITES = ("bench.suites.test_attention_cuda", "bench.suites.test_roofline")
+WARM_MS, MEASURED_MS = 500, 500
+
+
+def main() -> None:
+    """Print a JSON object: cell -> seconds."""
+    cases = {case.name: case for suite in SUITES for case in importlib.import_module(suite).CASES}
+    found = {}
+    for cell in sys.argv[1:]:
+        case, shape, device, _, dtype = cell.split("-")
+        found[cell] = seconds(cases[case], shape, device, dtype)
+    print(json.dumps(found))
+
+
+def seconds(case: Case, shape: str, device: str, dtype: str) -> float:
+    """The median of a call in eager."""
+    from triton import testing
+
+    apply(dtype)
+    with tempfile.TemporaryDirectory() as folder, DEVICES[device]().guard():
+        task: dict[str, Any] = {
+            "case": case.as_dict(), "shape": shape, "device": device, "dtype_name": dtype, "backend": "eager",
+            "folder": folder, "cache": folder, "seed": 0, "threads": torch.get_num_threads(),
+        }  # fmt: skip
+        subject = Subject.of(task)
+        mode = mode_of(subject, subject.build())
+        fed = mode.feed(subject.make_inputs(0))
+        with mode.guard():
+            milliseconds = testing.do_bench(
+                lambda: mode(fed), warmup=WARM_MS, rep=MEASURED_MS, return_mode="median"
+            )
+    return float(milliseconds) / 1e3
+
+
+if __name__ == "__main__":
+    main()
