@@ -194,7 +194,8 @@ class GroupRun:
             return True
         for record in self.records.values():
             filling.ended(record, end)
-            if end.status is not Status.SKIPPED and not end.stage.startswith(OWN_STAGES):
+            began = end.stage and not end.stage.startswith(OWN_STAGES)  # else not even eager has answered
+            if end.status is not Status.SKIPPED and began:
                 record.status, record.reason = Status.UNCHECKED, f"no reference: {end.status}, {end.reason}"
         return False
 

@@ -36,10 +36,11 @@ SETTLE_SECONDS = 0.010  # thrown away after having been parked: caches are cold,
 
 def main(channel: Channel, task: dict[str, Any]) -> None:
     """Answer requests until the pytest process closes the channel."""
-    worker = Worker(Subject.of(task), task, lambda stage: channel.send({"stage": stage}))
+    worker: Worker | None = None
     while True:
         request = channel.receive()
-        try:
+        try:  # making it may fail as well: a GPU that is gone is a status of its cells
+            worker = worker or Worker(Subject.of(task), task, lambda stage: channel.send({"stage": stage}))
             with worker.device.guard():
                 answer = getattr(worker, request.pop("op"))(**request)
         except Exception as error:
