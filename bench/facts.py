@@ -87,12 +87,17 @@ def sdpa_kernels(run: Callable[[], Any]) -> dict[str, int]:
     return {kernel: seen[name] for name, kernel in SDPA_KERNELS.items() if seen[name]}
 
 
-def operator_times(run: Callable[[], Any], calls: int = 5) -> dict[str, float]:
-    """Seconds a call by operator, its own time without what it calls; compiled kernels count as one another."""
-    with torch.autograd.profiler.profile() as profile:
+def operator_times(run: Callable[[], Any], device: str = "cpu", calls: int = 5) -> dict[str, float]:
+    """Seconds a call by operator, its own time without what it calls; compiled kernels count as one another.
+
+    On a GPU its own time there: that of the host is the launching.
+    """
+    kind = None if device == "cpu" else device
+    with torch.autograd.profiler.profile(use_device=kind) as profile:
         for _ in range(calls):
             run()
-    return {event.key: event.self_cpu_time_total / 1e6 / calls for event in profile.key_averages()}
+    field = "self_cpu_time_total" if kind is None else "self_device_time_total"
+    return {event.key: getattr(event, field) / 1e6 / calls for event in profile.key_averages()}
 
 
 class CompileCounters:

@@ -13,12 +13,11 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import calibration, filling, git, laboratory, machine, nvml, paths, targets
+from bench import calibration, filling, git, laboratory, machine, paths, targets
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Case, Cell, DeclarationError, Group, Target, cell_of
@@ -325,17 +324,9 @@ def _new_scratch(parent: Path) -> Path:
     return folder
 
 
-def _gpu() -> dict[str, Any]:
-    """The GPU that is measured on, the first that CUDA shows, as facts of the machine; none where there is none."""
-    cards = nvml.visible(os.environ) if targets.absent("cuda") is None else []
-    with suppress(nvml.GpuLost):
-        return {"gpu": cards[0].name, "gpu_driver": cards[0].facts()["driver"], "gpus": len(cards)} if cards else {}
-    return {}
-
-
 def new_run(root: Path, budget: Budget, controlled: bool, seed: int) -> Run:
     """A run that starts now, with the commit it is of and the machine it is on."""
-    environment = machine.facts() | _gpu() | {"load_at_start": machine.load(), "started_at": time.time()}
+    environment = machine.facts() | targets.gpu() | {"load_at_start": machine.load(), "started_at": time.time()}
     absent = {device: why for device in targets.DEVICE_DTYPES if (why := targets.absent(device))}
     status = git.said(root, "status", "--porcelain")
     return Run(

@@ -111,10 +111,12 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """One line: under what conditions this run measures, and which devices are not here."""
-    absent = [f"{device}: {why}" for device in targets.DEVICE_DTYPES if (why := targets.absent(device))]
+    """One line: under what conditions this run measures, and which devices are here and which not."""
+    devices = [f"{device}: {why}" for device in targets.DEVICE_DTYPES if (why := targets.absent(device))]
     conditions = f"budget {options.value(config, 'bench_budget')}, laboratory {options.value(config, 'bench_lab')}"
-    return "paritygate: " + "; ".join([conditions, *absent])
+    if found := targets.gpu():
+        devices.append(f"cuda: {found['gpu']}" + (f", the first of {found['gpus']}" if found["gpus"] > 1 else ""))
+    return "paritygate: " + "; ".join([conditions, *devices])
 
 
 # -- collection

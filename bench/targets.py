@@ -12,8 +12,10 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from bench import nvml
 from bench.backends import Backend
@@ -50,6 +52,14 @@ def absent(device: str) -> str | None:
     if cuda is None:
         return f"{len(devices)} present, but torch here is a CPU build ({version}); install the CUDA build"
     return None
+
+
+def gpu() -> dict[str, Any]:
+    """The GPU that is measured on, the first that CUDA shows, as facts of the machine; none where cuda is absent."""
+    cards = nvml.visible(os.environ) if absent("cuda") is None else []
+    with suppress(nvml.GpuLost):
+        return {"gpu": cards[0].name, "gpu_driver": cards[0].facts()["driver"], "gpus": len(cards)} if cards else {}
+    return {}
 
 
 def torch_build() -> tuple[str, str | None]:

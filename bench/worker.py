@@ -259,7 +259,7 @@ class Worker:
     def profile(self) -> dict[str, Any]:
         """Seconds by operator of a call: where a slowdown is."""
         with self.prepared.guard():
-            return {"operators": facts.operator_times(lambda: self.prepared.call(self.feeds[0]))}
+            return {"operators": facts.operator_times(lambda: self.prepared.call(self.feeds[0]), self.subject.device)}
 
     def finish(self, energy_seconds: float = 0.0) -> dict[str, Any]:
         """The evidence after the last block, and what the device alone can tell of a call.

@@ -1,5 +1,8 @@
 """Facts that are compared exactly: counted right, and the same from one process to the next."""
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -65,3 +68,26 @@ def test_settings_see_every_change_that_a_backend_could_make():
         finally:
             back()
     assert facts.settings() == before
+
+
+def test_operators_of_a_gpu_are_timed_there_and_not_by_their_launching(monkeypatch):
+    asked = []
+
+    class Profile:
+        def __init__(self, use_device=None):
+            asked.append(use_device)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return False
+
+        def key_averages(self):
+            return [SimpleNamespace(key="aten::mm", self_cpu_time_total=50.0, self_device_time_total=5000.0)]
+
+    monkeypatch.setattr(torch.autograd.profiler, "profile", Profile)
+
+    assert facts.operator_times(lambda: None, "cuda") == {"aten::mm": pytest.approx(1e-3)}
+    assert facts.operator_times(lambda: None) == {"aten::mm": pytest.approx(1e-5)}
+    assert asked == ["cuda", None]

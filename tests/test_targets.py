@@ -141,3 +141,16 @@ def test_backends_say_what_they_lack(monkeypatch):
 def test_the_universe_has_every_combination_once():
     every = universe(BACKENDS.values())
     assert len(every) == len(set(every)) == sum(map(len, DEVICE_DTYPES.values())) * len(BACKENDS)
+
+
+def test_the_gpu_of_a_run_is_a_fact_of_its_machine(monkeypatch, torch_of):
+    torch_of("cuda = '13.0'")
+    fake_nvml.install(monkeypatch, [Card("GPU-1", name="NVIDIA H200"), Card("GPU-2", name="NVIDIA H200")])
+
+    found = targets.gpu()
+    assert (found["gpu"], found["gpus"]) == ("NVIDIA H200", 2)
+    assert found["gpu_driver"]
+
+
+def test_without_a_gpu_the_machine_has_no_such_fact():
+    assert targets.gpu() == {}

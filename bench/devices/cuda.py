@@ -91,8 +91,10 @@ class Cuda:
         """The counter of the card since its driver was loaded; None under MIG, where neighbours share it."""
         from bench import nvml
 
-        if self._card is None:
-            self._card = nvml.by_uuid(self._uuid())
+        try:
+            self._card = self._card or nvml.by_uuid(self._uuid())
+        except LookupError:
+            return None
         found: float | None = self._card.read().joules
         return found
 
