@@ -46,6 +46,10 @@ LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 FAILURE = re.compile(r"rank +: (\d+) .*\n *exitcode +: (-?\d+)")  # in torchrun's report of why it ended
 
 
+class Unavailable(RuntimeError):  # it states a fact of the machine, not an error of ours
+    """So many ranks cannot run here; the text is the reason."""
+
+
 def train(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """The losses (k,) of a step on each of k batches; the model is trained from the weights that it has."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
@@ -116,7 +120,7 @@ class Ranks:
         if images.shape[1] % self.ranks:
             raise ValueError(f"{images.shape[1]} samples cannot be shared equally by {self.ranks} ranks")
         if device == "cuda" and torch.cuda.device_count() < self.ranks:
-            raise NotImplementedError(f"{self.ranks} ranks need a GPU each, here are {torch.cuda.device_count()}")
+            raise Unavailable(f"{self.ranks} ranks need a GPU each, here are {torch.cuda.device_count()}")
         self.backend = "nccl" if device == "cuda" else "gloo"
         self._send(
             [(device, *(share(whole, rank, self.ranks).cpu().numpy() for whole in (images, labels)))

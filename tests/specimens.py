@@ -203,3 +203,22 @@ class Tied(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.out(self.hidden(x)) + self.edge(x[:, :1] - x[:, 1:2])
+
+
+def dying_rank(model: Any) -> Any:
+    """Two ranks, of which one is killed while the other waits for it."""
+    import psutil
+
+    from models import distributed
+
+    ranks = distributed.ddp_2(model)
+    started = psutil.Process(ranks._torchrun.pid).children()
+    next(process for process in started if process.environ()["RANK"] == "1").kill()
+    return ranks
+
+
+def lonely(model: Any) -> Any:
+    """Ranks on a machine with too few GPUs."""
+    from models.distributed import Unavailable
+
+    raise Unavailable("2 ranks need a GPU each, here are 1")

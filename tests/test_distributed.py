@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from bench import parity
+from bench.case import Case
+from bench.record import Status
 from bench.subject import arrays, tensors
 from models import distributed
 from tests.test_forkserver import ROOT, gone
@@ -207,3 +209,19 @@ def test_no_process_is_left_when_the_owner_is_killed_in_a_call():
     owner.wait()
     owner.stdout.close()
     assert all(gone(process.pid, seconds=30) for process in processes)
+
+
+@pytest.mark.parametrize(
+    ("way", "told"), [("dying_rank", "rank 1 of 2 was killed by SIGKILL"), ("lonely", "need a GPU")]
+)
+def test_what_becomes_of_the_cell_of_ranks_that_cannot_go_on(rig, way, told):
+    case = Case(
+        "ddp", model="models.distributed:OneProcess", inputs="models.distributed:global_batches", unit="sample",
+        shapes={"b8_k2": {"batch": 8, "steps": 2}}, reference="eager", tolerance="fp32_gradients",
+        ways={way: f"tests.specimens:{way}"},
+    )  # fmt: skip
+    records = rig.run(case, "eager", way)
+
+    assert records["eager"].status is Status.OK, records["eager"].reason
+    assert records[way].status is (Status.SKIPPED if way == "lonely" else Status.FAILED)
+    assert told in records[way].reason
