@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import statistics
 import time
 import traceback
 from collections.abc import Callable
@@ -26,12 +25,9 @@ from bench.devices import DEVICES
 from bench.errors import status_of
 from bench.record import Status
 from bench.scratch import Scratch
+from bench.stopwatch import Stopwatch
 from bench.subject import CHECKED_SETS, Subject, arrays, flatten, rebuild, resolve
 from bench.wire import Channel
-
-QUEUED_CALLS = 8  # between two looks at the clock while energy is counted: the device never waits for work
-MOST_FLUSHES = 512  # a stream takes about a thousand launches, then the host waits
-SETTLE_SECONDS = 0.010  # thrown away after having been parked: caches are cold, pools asleep
 
 
 def main(channel: Channel, task: dict[str, Any]) -> None:
@@ -168,82 +164,28 @@ class Worker:
 
     def _settle(self) -> None:
         """Nothing is collected from here on: a collection in the measured loop would be measured."""
-        self.turn = 0
+        self.stopwatch = Stopwatch(self.device, self.prepared.call, self.feeds, self.subject.case["cold_cache"])
         self.device.empty_cache()
         gc.collect()
         gc.freeze()
         gc.disable()
 
     def block(self, calls: int, samples: int, keep: int, planted: float = 0.0) -> dict[str, Any]:
-        """Time one block: ``samples`` samples of ``calls`` calls, rotating over the input sets.
+        """Time one block; see ``bench.stopwatch``. Returns seconds per call for each sample.
 
         Sample ``keep``'s last output is compared with what the check saw for the same input: a fast wrong
-        answer has no speed. Returns seconds per call for each sample. ``planted``: after every sample spin for
-        that share of it; so it is seen whether a slowdown of that size is found.
+        answer has no speed.
         """
-        prepared, feeds, clock, synchronize = self.prepared, self.feeds, self.device.clock, self.device.synchronize
-        call, count, turn = prepared.call, len(feeds), self.turn
-        times = [0.0] * samples
-        kept: tuple[Any, int] | None = None
+        prepared = self.prepared
         with prepared.guard(), prepared.steady():
             if prepared.training is not None:
                 prepared.training.reset()  # every block trains from the same weights
-            settled = clock() + SETTLE_SECONDS
-            while True:
-                raw = call(feeds[turn % count])
-                turn += 1
-                synchronize()
-                if clock() >= settled:
-                    break
-            cold = bool(self.subject.case["cold_cache"]) and self.device.flush()
-            for sample in range(samples):
-                if cold:
-                    times[sample], raw = self._cold(calls, turn, planted)
-                    turn += calls
-                else:
-                    start = clock()
-                    for _ in range(calls):
-                        raw = call(feeds[turn % count])
-                        turn += 1
-                    synchronize()
-                    if planted:
-                        self._spin(planted * (clock() - start))
-                    times[sample] = clock() - start
-                if sample == keep:
-                    kept = (self._read(raw), (turn - 1) % count)
+            times, raw, which = self.stopwatch.block(calls, samples, keep, planted, self._read)
             if prepared.training is not None:  # what was answered followed from many steps: asked from the start
-                kept = (self._answer(feeds[turn % count]), turn % count)
-        self.turn = turn
-        assert kept is not None
-        self._verify(*kept)
+                raw = self._answer(self.feeds[which])
+        self._verify(raw, which)
         gc.collect()
-        return {"times": [seconds / calls for seconds in times]}
-
-    def _cold(self, calls: int, turn: int, planted: float) -> tuple[float, Any]:
-        """The device's own seconds of some calls that each find its cache flushed, and the last answer.
-
-        Marks leave the flushing out, and while it lasts the next call is queued, as ``triton.testing.do_bench`` does
-        it. A planted share is time in which the device waits for us.
-        """
-        device, feeds, marks, raw = self.device, self.feeds, [], None
-        for number in range(turn, turn + calls):
-            device.flush()
-            begun = device.mark()
-            raw = self.prepared.call(feeds[number % len(feeds)])
-            ended = device.mark()
-            if planted:
-                device.synchronize()
-                self._spin(planted * device.elapsed(begun, ended))
-                ended = device.mark()
-            marks.append((begun, ended))
-        device.synchronize()
-        return sum(device.elapsed(begun, ended) for begun, ended in marks), raw
-
-    def _spin(self, seconds: float) -> None:
-        """Do nothing for so long, without sleeping: the scheduler must not be asked."""
-        over = self.device.clock() + seconds
-        while self.device.clock() < over:
-            pass
+        return {"times": times}
 
     def against(self, folder: str) -> dict[str, Any]:
         """How far these answers are from those that another revision's worker kept in its group's folder."""
@@ -270,49 +212,10 @@ class Worker:
         found = self.prepared.facts()
         with self.prepared.guard(), self.prepared.steady():
             if self.device.flush():
-                found["device_seconds"] = self._device_seconds()
-            if energy_seconds and (joules := self._joules(energy_seconds)) is not None:
+                found["device_seconds"] = self.stopwatch.device_seconds()
+            if energy_seconds and (joules := self.stopwatch.joules(energy_seconds)) is not None:
                 found["joules"] = joules
         return {"facts": found}
-
-    def _device_seconds(self) -> float:
-        """The device's seconds of a call whose work is all queued before the first of it begins; a median of five.
-
-        Flushing its cache keeps the device busy meanwhile, for twice as long as a call takes by the wall clock.
-        """
-        device, call = self.device, self.prepared.call
-        start = device.clock()
-        call(self.feeds[0])
-        device.synchronize()
-        wall, begun = device.clock() - start, device.mark()
-        device.flush()
-        ended = device.mark()
-        device.synchronize()
-        flushes = 1 + int(2 * wall / max(device.elapsed(begun, ended), 1e-6))
-        found = []
-        for number in range(5):
-            for _ in range(min(flushes, MOST_FLUSHES)):
-                device.flush()
-            begun = device.mark()
-            call(self.feeds[number % len(self.feeds)])
-            ended = device.mark()
-            device.synchronize()
-            found.append(device.elapsed(begun, ended))
-        return statistics.median(found)
-
-    def _joules(self, seconds: float) -> float | None:
-        """Joules of a call, by the device's counter; None where it has none."""
-        device, before = self.device, self.device.joules()
-        if before is None:
-            return None
-        calls, over = 0, device.clock() + seconds
-        while device.clock() < over:
-            for _ in range(QUEUED_CALLS):
-                self.prepared.call(self.feeds[calls % len(self.feeds)])
-                calls += 1
-            device.synchronize()
-        after = device.joules()
-        return None if after is None else (after - before) / calls
 
     def _answer(self, feed: Any) -> list[np.ndarray[Any, Any]]:
         """The answer to an input from the initial state."""

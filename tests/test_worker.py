@@ -9,6 +9,7 @@ import torch
 from bench import precision
 from bench import worker as worker_module
 from bench.backends import Misbehaved, Prepared
+from bench.stopwatch import SETTLE_SECONDS, Stopwatch
 from bench.subject import Subject
 from tests.fakes import FakeDevice
 
@@ -26,7 +27,7 @@ def device(monkeypatch):
 def worker(device, tmp_path):
     """A worker whose model gives each of four inputs back after 2 ms on the device."""
     task = {
-        "case": {"cold_cache": False, "mode": "inference"}, "shape": "b1", "device": "cpu", "dtype_name": "fp32",
+        "case": {}, "shape": "b1", "device": "cpu", "dtype_name": "fp32",
         "backend": "eager", "folder": str(tmp_path), "cache": str(tmp_path), "seed": 0,
         "threads": torch.get_num_threads(), "laboratory": False,
     }  # fmt: skip
@@ -39,7 +40,8 @@ def worker(device, tmp_path):
     made.prepared = Prepared(call=call, read=lambda raw: [torch.tensor([raw])])
     made.feeds = [0.0, 1.0, 2.0, 3.0]
     made.expected = [[np.array([feed], dtype=np.float32)] for feed in made.feeds]
-    made.allowed, made.turn = 1e-6, 0
+    made.allowed = 1e-6
+    made.stopwatch = Stopwatch(device, lambda feed: made.prepared.call(feed), made.feeds)
     return made
 
 
@@ -52,17 +54,17 @@ def test_a_block_waits_for_the_device_before_it_reads_the_clock(worker):
 def test_a_block_throws_away_what_runs_before_it_has_settled(worker, device):
     worker.block(calls=1, samples=1, keep=0)
 
-    settling = worker_module.SETTLE_SECONDS / CALL_SECONDS
+    settling = SETTLE_SECONDS / CALL_SECONDS
     assert device.waits == pytest.approx(settling + 1, abs=1)
 
 
 def test_inputs_rotate_on_from_block_to_block(worker):
-    before = worker.turn
+    before = worker.stopwatch.turn
     worker.block(calls=3, samples=2, keep=1)
-    first = worker.turn
+    first = worker.stopwatch.turn
     worker.block(calls=3, samples=2, keep=1)
 
-    assert first - before == worker.turn - first
+    assert first - before == worker.stopwatch.turn - first
 
 
 @pytest.mark.parametrize("keep", range(4))
@@ -74,7 +76,7 @@ def test_a_wrong_answer_in_any_sample_that_is_kept_is_found(worker, keep):
 
 
 def test_a_cold_call_is_timed_by_the_device_without_the_flushing(worker, device):
-    worker.subject.case["cold_cache"] = True
+    worker.stopwatch.cold_cache = True
     device.flush_seconds = 0.0001
 
     times = worker.block(calls=2, samples=3, keep=1)["times"]
@@ -84,14 +86,14 @@ def test_a_cold_call_is_timed_by_the_device_without_the_flushing(worker, device)
 
 
 def test_a_device_without_such_a_cache_is_timed_as_ever(worker, device):
-    worker.subject.case["cold_cache"] = True
+    worker.stopwatch.cold_cache = True
 
     assert worker.block(calls=2, samples=3, keep=1)["times"] == pytest.approx([CALL_SECONDS] * 3)
     assert device.flushes == 1, "only asked for"
 
 
 def test_a_planted_slowdown_is_of_the_devices_time_too(worker, device):
-    worker.subject.case["cold_cache"] = True
+    worker.stopwatch.cold_cache = True
     device.flush_seconds = 0.0001
     device.clock = RunningClock(device.clock)
 
