@@ -234,7 +234,7 @@ class GroupRun:
         record = self.records[cell.id]
         module = self._module(cell)
         backend = cell.target.backend
-        deadline = self._deadline(cold=backend.startswith("compile") or backend in self.case.ways)
+        deadline = self._deadline(cold=backend.startswith(("compile", "tensorrt")) or backend in self.case.ways)
         request: dict[str, Any] = {"op": "reopen", "module": module}
         if not again:
             resizable = backend in ("eager", "onnxruntime")

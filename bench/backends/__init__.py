@@ -83,6 +83,9 @@ BACKENDS = {
         Backend("compile_reduce_overhead", "bench.backends.compiled", default=False, differentiable=True),
         Backend("compile_max_autotune", "bench.backends.compiled", default=False, differentiable=True),
         Backend("onnxruntime", "bench.backends.onnxruntime", artefact=True),
+        Backend("onnxruntime_host", "bench.backends.onnxruntime", default=False, artefact=True),
+        Backend("onnxruntime_graph", "bench.backends.onnxruntime", default=False, artefact=True),
+        Backend("tensorrt", "bench.backends.onnxruntime", default=False, artefact=True),
         Backend("aoti", "bench.backends.aoti", default=False, artefact=True),
     )
 }

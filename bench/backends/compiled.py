@@ -54,7 +54,13 @@ def prepare(subject: Subject) -> Prepared:
     module = subject.module()
     counters = CompileCounters()
     compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
-    mode = mode_of(subject, module, lambda _: compiled)
+    graphs = subject.device == "cuda" and subject.backend != "compile"  # CUDA graphs, which own their outputs
+
+    def stepping(*args: Any, **kwargs: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()  # the outputs of the call before may be written over
+        return compiled(*args, **kwargs)
+
+    mode = mode_of(subject, module, lambda _: stepping if graphs else compiled)
     declared = subject.case["graph_breaks"]
     first: dict[str, int] = {}  # how many graphs there were when the first calls were done
 
@@ -66,6 +72,8 @@ def prepare(subject: Subject) -> Prepared:
             raise Misbehaved(f"graph break: {found['graph_breaks']} found, {declared} declared ({reasons})")
         if not found["graphs"]:
             raise Misbehaved("fallback: torch.compile captured no graph, the model ran in eager")
+        if graphs and subject.backend == "compile_reduce_overhead" and found["cudagraph_skips"]:
+            raise Misbehaved(f"fallback: CUDA graphs were skipped {found['cudagraph_skips']} times")
         if found["recompiles"]:
             raise Misbehaved(f"recompile in the measured loop: {found['recompiles']} graphs more than before it")
         return found | {"cold": counters.cold()}

@@ -1,7 +1,8 @@
 """onnxruntime: the model exported to ONNX once a case, with dynamic shapes, and run by ONNX Runtime.
 
 The export is made in the reference worker and cached by content; a cell's worker opens the file and holds no
-torch model. The provider that ran is asserted: ONNX Runtime falls back to the CPU without an exception.
+torch model. On a GPU ``onnxruntime`` takes and gives tensors that lie there, as eager does; ``onnxruntime_host`` takes
+and gives numpy arrays; ``onnxruntime_graph`` replays a CUDA graph; ``tensorrt`` has TensorRT run what it can.
 """
 
 from __future__ import annotations
@@ -13,28 +14,49 @@ import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.backends import Misbehaved, Prepared
+from bench.backends import Misbehaved, Prepared, providers
 
 if TYPE_CHECKING:
     from bench.case import Target
     from bench.subject import Subject
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 OPSET = 20  # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
 LAYOUT = 1  # of a cache entry
 
 
 def available(target: Target) -> str | None:
-    """The package must be there; on CPUs half precision has no kernels of its own."""
+    """The package must be there; half precision has no kernels of its own on CPUs, and some ways are for GPUs."""
     from importlib.util import find_spec
 
     if find_spec("onnxruntime") is None:
         return "the package onnxruntime is not installed; install onnxruntime-gpu (or onnxruntime)"
-    if target.device == "cpu" and target.dtype != "fp32":
+    return (_on_cpu if target.device == "cpu" else _on_gpu)(target)
+
+
+def _on_cpu(target: Target) -> str | None:
+    if target.backend == "onnxruntime_host":
+        return "on a CPU this is what onnxruntime does"
+    if target.backend != "onnxruntime":
+        return f"{target.backend} needs a GPU"
+    if target.dtype != "fp32":
         return f"onnxruntime's CPU provider has no {target.dtype} kernels: it would cast to fp32 and back"
+    return None
+
+
+def _on_gpu(target: Target) -> str | None:
+    from ctypes.util import find_library
+
+    if target.dtype.startswith("amp_"):
+        return f"autocast is torch's; ask for {target.dtype.removeprefix('amp_')}"
+    if target.backend == "onnxruntime_host" and target.dtype == "bf16":
+        return "numpy has no bf16; onnxruntime takes it without numpy"
+    if target.backend == "tensorrt" and find_library("nvinfer") is None:
+        return "TensorRT (libnvinfer) is not installed"
     return None
 
 
@@ -75,35 +97,36 @@ def _digest(path: Path) -> str:
 
 def prepare(subject: Subject) -> Prepared:
     """A session on the exported file, with the provider asserted."""
-    import numpy as np
     import onnxruntime
-    import torch
 
-    from bench.subject import flatten
-
-    meta = subject.scratch.artefact("onnxruntime")
-    options = _options(subject)
-    wanted = PROVIDERS[subject.device]
-    session = onnxruntime.InferenceSession(meta["path"], options, providers=[wanted], enable_fallback=0)
-    if session.get_providers()[0] != wanted:
-        raise Misbehaved(f"fallback: {wanted} was asked for, {session.get_providers()[0]} runs")
-    names = [meta_input.name for meta_input in session.get_inputs()]
-    kept = meta["inputs"]  # positions of the inputs that the graph uses
-
-    def feed(inputs: Any) -> dict[str, Any]:
-        leaves = [leaf for leaf in flatten(inputs) if torch.is_tensor(leaf)]
-        return {name: np.ascontiguousarray(leaves[place].numpy()) for name, place in zip(names, kept, strict=True)}
+    meta = subject.scratch.artefact(subject.backend)
+    asked = providers.wanted(subject)
+    session = onnxruntime.InferenceSession(meta["path"], _options(subject), providers=asked, enable_fallback=0)
+    providers.check_session(session, asked)
 
     def facts() -> dict[str, Any]:
-        placed = Counter[str]()
-        for part in session.get_provider_graph_assignment_info():
-            placed[part.ep_name] += len(part.get_nodes())
-        if set(placed) - {wanted}:
-            raise Misbehaved(f"fallback: nodes were placed on {dict(placed)}, {wanted} was asked for")
         return {
             "providers": session.get_providers(),
-            "nodes_by_provider": dict(placed),
+            "nodes_by_provider": providers.placement(session, asked),
             **{name: meta[name] for name in ("opset", "nodes", "optimised_nodes", "fusions", "dynamic")},
+        }
+
+    if subject.device == "cpu" or subject.backend == "onnxruntime_host":
+        return _on_arrays(session, meta["inputs"], facts)
+    return on_tensors(session, meta["inputs"], facts, subject)
+
+
+def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]]) -> Prepared:
+    """Numpy in and out, as most users of it do; ``kept``: positions of the inputs that the graph uses."""
+    import numpy as np
+    import torch
+
+    names = [value.name for value in session.get_inputs()]
+
+    def feed(inputs: Any) -> dict[str, Any]:
+        leaves = _tensor_leaves(inputs)
+        return {
+            name: np.ascontiguousarray(leaves[place].cpu().numpy()) for name, place in zip(names, kept, strict=True)
         }
 
     return Prepared(
@@ -112,6 +135,35 @@ def prepare(subject: Subject) -> Prepared:
         feed=feed,
         read=lambda raw: [torch.from_numpy(np.array(array)) for array in raw],
         facts=facts,
+    )
+
+
+def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: Subject) -> Prepared:
+    """Tensors of the device in and out, on torch's stream."""
+    import onnxruntime
+
+    from bench.backends.binding import Binder, Graph
+    from bench.subject import tensors
+
+    options = onnxruntime.RunOptions()
+    if subject.device != "cpu":
+        # The worker waits for the device itself; without this every run would end with a wait of its own.
+        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    binder, graphs = Binder(session, options), list[Graph]()
+
+    def used(inputs: Any) -> list[Any]:
+        leaves = _tensor_leaves(inputs)
+        return [leaves[place] for place in kept]
+
+    def replay(fed: list[Any]) -> Any:
+        if not graphs:
+            graphs.append(Graph(binder, fed))
+        return graphs[0](fed)
+
+    if subject.backend == "onnxruntime_graph":
+        return Prepared(call=replay, model=session, feed=used, read=tensors, facts=facts, resizable=False)
+    return Prepared(
+        call=binder, model=session, feed=lambda inputs: binder.bind(used(inputs)), read=tensors, facts=facts
     )
 
 
@@ -152,6 +204,7 @@ def _key(subject: Subject) -> str:
         "plain": plain,
         "opset": OPSET,
         "dtype": subject.dtype_name,
+        "device": subject.device,
         "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript", *_transformers())}
         | {"onnxruntime": __import__("onnxruntime").__version__},
     }
@@ -228,9 +281,11 @@ def _export(subject: Subject, folder: Path) -> None:
     options = _options(subject)
     options.optimized_model_filepath = str(temporary / "optimised.onnx")
     options.log_severity_level = 3  # it warns that the optimised file fits this machine only; it is counted and dropped
-    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    optimised = Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
-    os.unlink(options.optimized_model_filepath)
+    optimised = Counter[str]()
+    with suppress(*([] if subject.device == "cpu" else [Exception])):  # it has no kernels for all of half precision
+        onnxruntime.InferenceSession(str(path), options, providers=[providers.CPU])
+        optimised.update(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+        os.unlink(options.optimized_model_filepath)
     meta = {
         "opset": OPSET,
         "nodes": dict(nodes),
