@@ -325,6 +325,7 @@ def session_that(**answers: Any) -> Callable[[Subject], Prepared]:
 
         from bench.backends import onnxruntime as backend
 
+        subject.backend = "onnxruntime"  # whose file it takes
         changed = {name: lambda self, answer=answer: answer for name, answer in answers.items()}
         onnxruntime.InferenceSession = type("Session", (onnxruntime.InferenceSession,), changed)
         return backend.prepare(subject)

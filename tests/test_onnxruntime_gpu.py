@@ -6,6 +6,7 @@ The device and the provider are all that differs; bindings, outputs and dtypes a
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -208,8 +209,8 @@ def placed(**nodes):
     return SimpleNamespace(get_provider_graph_assignment_info=lambda: parts)
 
 
-ON_CUDA: list = [(providers.CUDA, {}), providers.CPU]
-ON_TENSORRT: list = [(providers.TENSORRT, {}), (providers.CUDA, {}), providers.CPU]
+ON_CUDA: list[Any] = [(providers.CUDA, {}), providers.CPU]
+ON_TENSORRT: list[Any] = [(providers.TENSORRT, {}), (providers.CUDA, {}), providers.CPU]
 
 
 def test_arithmetic_of_shapes_may_stay_on_the_cpu():

@@ -142,27 +142,14 @@ def _compile(subject: Subject, path: Path) -> None:
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.utils import fresh_cache
 
+    from bench.backends.flat import Flat
     from bench.modes import autocast
-    from bench.subject import call, flatten, rebuild
 
     module = subject.module()
     example = _example(subject)
-
-    class Flat(torch.nn.Module):
-        """The model with tensors in and tensors out, by position; other inputs are part of it."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, *flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            given = iter(flat)
-            every = [next(given) if torch.is_tensor(leaf) else leaf for leaf in flatten(example)]
-            return tuple(flatten(call(self.module, rebuild(example, every))))
-
     made = Path(subject.folder) / "model.pt2"
     with torch.no_grad(), autocast(subject)(), fresh_cache(dir=subject.folder):  # inductor's copies are not kept
-        program = torch.export.export(Flat().eval(), tuple(_tensors(example)))
+        program = torch.export.export(Flat(module, example).eval(), tuple(_tensors(example)))
         aoti_compile_and_package(program, package_path=str(made))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")

@@ -231,24 +231,12 @@ def _export(subject: Subject, folder: Path) -> None:
     import onnxruntime
     import torch
 
-    from bench.subject import call, flatten, rebuild
+    from bench.backends.flat import Flat
 
     module = subject.module()
     example = subject.encode(subject.make_inputs(0))
     leaves = _tensor_leaves(example)
     dynamic = subject.dynamic()
-
-    class Flat(torch.nn.Module):
-        """The model with tensors in and tensors out, by position: names of in- and outputs then cannot clash."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, *flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            tensors = iter(flat)
-            every = [next(tensors) if torch.is_tensor(leaf) else leaf for leaf in flatten(example)]
-            return tuple(flatten(call(self.module, rebuild(example, every))))
 
     temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -256,7 +244,7 @@ def _export(subject: Subject, folder: Path) -> None:
     path = temporary / "model.onnx"
     with torch.inference_mode(False), torch.no_grad():
         program = torch.onnx.export(
-            Flat().eval(),
+            Flat(module, example).eval(),
             tuple(leaves),
             dynamo=True,
             opset_version=OPSET,
