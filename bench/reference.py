@@ -88,7 +88,7 @@ def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | 
         unchecked = unchecked or _too_coarse(subject)
     if isinstance(mode, Training) and not unchecked:
         say("training eager's twin")
-        _curves(subject, mode, sets)
+        unchecked = _curves(subject, mode, sets)
     found: dict[str, Any] = {}
     if subject.case["mask"] is not None and not unchecked:
         say("ignoring the mask on purpose")
@@ -178,8 +178,8 @@ def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer
     return found
 
 
-def _curves(subject: Subject, mode: Training, sets: list[Inputs]) -> None:
-    """Keep the losses of a short training in eager, and in float64 where there is such a reference.
+def _curves(subject: Subject, mode: Training, sets: list[Inputs]) -> str:
+    """Keep the losses of a short training in eager; why they are too far from float64 to judge others by, or "".
 
     Eager's are those of the twin, the same batches with their rows reversed, where that is farther from float64: how
     far rounding alone can lead a training is not to be told from one of them.
@@ -191,6 +191,8 @@ def _curves(subject: Subject, mode: Training, sets: list[Inputs]) -> None:
         far = [float(np.linalg.norm(curve[0] - exact[0][0])) for curve in (own, twin)]
         own = own if far[0] >= far[1] else twin
     subject.scratch.save_answers("curve-eager", [own])
+    outcome = parity.compare([own], [own], exact, subject.tolerance)
+    return "" if outcome.agrees else f"eager's own loss curve is too far from float64: {outcome.explain()}"
 
 
 def _self_error(eager: list[list[torch.Tensor]], again: list[list[torch.Tensor]]) -> tuple[float, str]:

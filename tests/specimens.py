@@ -222,3 +222,8 @@ def lonely(model: Any) -> Any:
     from models.distributed import Unavailable
 
     raise Unavailable("2 ranks need a GPU each, here are 1")
+
+
+def wild(parameters: Any) -> torch.optim.Optimizer:
+    """Steps so long that after some of them every rounding has grown to the size of the loss."""
+    return torch.optim.SGD(parameters, lr=3.0, momentum=0.9)

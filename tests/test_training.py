@@ -104,3 +104,10 @@ def test_the_same_fault_where_nothing_jumps_is_a_fault(rig):
     found = rig.one(specimen("Net", mode="backward"), "last_weight")
 
     assert found.status is Status.PARITY_FAILED, found.reason
+
+
+def test_a_training_that_rounding_alone_leads_astray_in_eager_is_unchecked(rig):
+    found = rig.one(replace(CNN, name="wild", optimizer="tests.specimens:wild"), dtype="amp_bf16")
+
+    assert found.status is Status.UNCHECKED, found.reason
+    assert "eager's own loss curve is too far from float64" in found.reason
