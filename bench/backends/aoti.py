@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bench.subject import Subject
 
 LAYOUT = 1  # of a cache entry
+# What of a device's facts a package follows from: not which card it is, nor what its memory held.
+COMPILED_FOR = ("cpu_capability", "gpu", "gpu_capability", "gpu_processors", "cuda")
 # What a package's own source calls: kernels that inductor wrote, and operators of PyTorch with or without a C function.
 KERNEL = re.compile(r"^ +(?:call_)?((?:cpp|triton)_\w+)\(", re.MULTILINE)
 OPERATOR = re.compile(r"\(aoti_torch_(cpu|cuda)_(\w+)\(")
@@ -168,7 +170,7 @@ def _key(subject: Subject) -> str:
     from bench.devices import DEVICES
     from bench.subject import flatten
 
-    example = _example(subject)
+    example, known = _example(subject), DEVICES[subject.device]().facts()
     content = {
         "layout": LAYOUT,
         "model": subject.case["model"],
@@ -177,7 +179,7 @@ def _key(subject: Subject) -> str:
         "signature": _signature(example),
         "plain": [repr(leaf) for leaf in flatten(example) if not torch.is_tensor(leaf)],
         "dtype": subject.dtype_name,
-        "device": [subject.device, DEVICES[subject.device]().facts()],
+        "device": [subject.device, {name: known[name] for name in COMPILED_FOR if name in known}],
         "threads": subject.threads,  # inductor writes their number into its loops
         "versions": _versions(),
         "toolchain": _toolchain(),
