@@ -104,13 +104,14 @@ class CompileCounters:
     """What dynamo and inductor did since this was made."""
 
     def __init__(self) -> None:
-        from torch._dynamo.utils import counters
+        from torch._dynamo.utils import clear_compilation_metrics, counters, get_compilation_metrics
 
-        self._counters = counters
+        self._counters, self._metrics = counters, get_compilation_metrics
         counters.clear()
+        clear_compilation_metrics()
 
     def facts(self) -> dict[str, Any]:
-        """Graphs, graph breaks with their reasons, cache hits and misses, fusions."""
+        """Graphs, graph breaks and skipped CUDA graphs with their reasons, cache hits and misses, fusions."""
         stats, inductor = self._counters["stats"], self._counters["inductor"]
         autograd = self._counters["aot_autograd"]
         breaks = {str(reason): int(n) for reason, n in self._counters["graph_break"].items()}
@@ -126,6 +127,9 @@ class CompileCounters:
             "autograd_cache_hits": int(autograd["autograd_cache_hit"]),
             "autograd_cache_misses": int(autograd["autograd_cache_miss"]),
             "cudagraph_skips": int(inductor["cudagraph_skips"]),
+            "cudagraph_skip_reasons": sorted(
+                {metrics.cudagraph_skip_reason for metrics in self._metrics() if metrics.cudagraph_skip_reason}
+            ),
         }
 
     def cold(self) -> bool:

@@ -73,7 +73,8 @@ def prepare(subject: Subject) -> Prepared:
         if not found["graphs"]:
             raise Misbehaved("fallback: torch.compile captured no graph, the model ran in eager")
         if graphs and subject.backend == "compile_reduce_overhead" and found["cudagraph_skips"]:
-            raise Misbehaved(f"fallback: CUDA graphs were skipped {found['cudagraph_skips']} times")
+            reasons = "; ".join(found["cudagraph_skip_reasons"]) or "no reason given"
+            raise Misbehaved(f"fallback: CUDA graphs were skipped {found['cudagraph_skips']} times ({reasons})")
         if found["recompiles"]:
             raise Misbehaved(f"recompile in the measured loop: {found['recompiles']} graphs more than before it")
         return found | {"cold": counters.cold()}
