@@ -6,6 +6,7 @@ stream. With a CUDA graph all addresses are fixed, so one binding serves every i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,9 @@ import torch
 # onnx.TensorProto.DataType
 DTYPES = {1: torch.float32, 2: torch.uint8, 3: torch.int8, 5: torch.int16, 6: torch.int32, 7: torch.int64,
           9: torch.bool, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}  # fmt: skip
-CAPTURED = 4  # runs after which a CUDA graph is captured for sure; the first two are ordinary ones
-
-
 ELEMENTS = {dtype: number for number, dtype in DTYPES.items()}
+CAPTURED = 4  # runs after which a CUDA graph is replayed for sure
+OF_DATA = re.compile(r"\bu\d+\b")  # torch.export's names of sizes that follow from values, not from other sizes
 
 
 @dataclass
@@ -31,31 +31,41 @@ class Bound:
 
 
 class Binder:
-    """Binds input sets to a session and runs them. ``options`` of a run, or None."""
+    """Binds input sets to a session and runs them."""
 
-    def __init__(self, session: Any, options: Any) -> None:
-        self._session, self._options = session, options
+    def __init__(self, session: Any) -> None:
+        self._session = session
         self._names = [value.name for value in session.get_inputs()]
         self._answers = [value.name for value in session.get_outputs()]
+        self._by_data = any(OF_DATA.search(str(size)) for value in session.get_outputs() for size in value.shape)
+        # The worker waits for the device itself; without this every run would end with a wait of its own.
+        self._options = _options(disable_synchronize_execution_providers="1")
+        # A session with CUDA graphs captures one in its first run, whatever is bound then; not in this one.
+        self._uncaptured = _options(disable_synchronize_execution_providers="1", gpu_graph_id="-1")
+        self._known: dict[tuple[torch.Size, ...], list[tuple[list[int], torch.dtype]]] = {}
 
     def bind(self, tensors: Sequence[torch.Tensor]) -> Bound:
-        """A set of inputs, in the order of the session's; its outputs get their shapes from a first run."""
+        """A set of inputs, in the order of the session's, with outputs of its own."""
         inputs = [tensor.detach().contiguous() for tensor in tensors]
+        device = inputs[0].device
         binding = self._session.io_binding()
         for name, tensor in zip(self._names, inputs, strict=True):
             binding.bind_input(name, *_place(tensor))
-        device = inputs[0].device
-        for name in self._answers:
-            binding.bind_output(name, device.type, device.index or 0)
-        self._session.run_with_iobinding(binding, self._options)
-        outputs = [
-            torch.empty(value.shape(), dtype=DTYPES[value.element_type()], device=device)
-            for value in binding.get_outputs()
-        ]
-        binding.clear_binding_outputs()
+        outputs = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in self._shapes(binding, inputs)]
         for name, tensor in zip(self._answers, outputs, strict=True):
             binding.bind_output(name, *_place(tensor))
         return Bound(binding, inputs, outputs)
+
+    def _shapes(self, binding: Any, inputs: list[torch.Tensor]) -> list[tuple[list[int], torch.dtype]]:
+        """Shape and dtype of the outputs, which a run tells that allocates them; one for inputs of the same shapes."""
+        key = tuple(tensor.shape for tensor in inputs)
+        if self._by_data or key not in self._known:
+            for name in self._answers:
+                binding.bind_output(name, inputs[0].device.type, inputs[0].device.index or 0)
+            self._session.run_with_iobinding(binding, self._uncaptured)
+            self._known[key] = [(value.shape(), DTYPES[value.element_type()]) for value in binding.get_outputs()]
+            binding.clear_binding_outputs()
+        return self._known[key]
 
     def __call__(self, bound: Bound) -> list[torch.Tensor]:
         """The outputs of a run, in the memory that the next run writes to."""
@@ -77,6 +87,15 @@ class Graph:
         for mine, given in zip(self._bound.inputs, tensors, strict=True):
             mine.copy_(given)
         return self._binder(self._bound)
+
+
+def _options(**entries: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    for name, value in entries.items():
+        options.add_run_config_entry(name, value)
+    return options
 
 
 def _place(tensor: torch.Tensor) -> tuple[Any, ...]:

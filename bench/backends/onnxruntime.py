@@ -15,7 +15,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,10 @@ if TYPE_CHECKING:
     from bench.subject import Subject
 
 OPSET = 20  # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
-LAYOUT = 1  # of a cache entry
+LAYOUT = 2  # of a cache entry
+# Opened for one shape: without arithmetic of shapes nothing runs on the CPU, which forbids a CUDA graph, and TensorRT
+# builds its engine for that shape, not for a range that grows with what it meets.
+STATIC = ("onnxruntime_graph", "tensorrt")
 
 
 def available(target: Target) -> str | None:
@@ -49,14 +51,12 @@ def _on_cpu(target: Target) -> str | None:
 
 
 def _on_gpu(target: Target) -> str | None:
-    from ctypes.util import find_library
-
     if target.dtype.startswith("amp_"):
         return f"autocast is torch's; ask for {target.dtype.removeprefix('amp_')}"
     if target.backend == "onnxruntime_host" and target.dtype == "bf16":
         return "numpy has no bf16; onnxruntime takes it without numpy"
-    if target.backend == "tensorrt" and find_library("nvinfer") is None:
-        return "TensorRT (libnvinfer) is not installed"
+    if target.backend == "tensorrt" and not providers.tensorrt_libraries():
+        return f"TensorRT ({providers.LIBRARIES[0]}) is not installed"
     return None
 
 
@@ -100,20 +100,40 @@ def prepare(subject: Subject) -> Prepared:
     import onnxruntime
 
     meta = subject.scratch.artefact(subject.backend)
-    asked = providers.wanted(subject)
-    session = onnxruntime.InferenceSession(meta["path"], _options(subject), providers=asked, enable_fallback=0)
-    providers.check_session(session, asked)
+    asked = providers.wanted(subject, meta["path"])
+    options = _options(subject)
+    if subject.backend in STATIC:
+        for name, size in _sizes(subject, meta).items():
+            options.add_free_dimension_override_by_name(name, size)
+
+    def opened() -> Any:
+        return onnxruntime.InferenceSession(meta["path"], options, providers=asked, enable_fallback=0)
+
+    session = opened()
+    providers.check_session(session, asked, opened)
 
     def facts() -> dict[str, Any]:
         return {
             "providers": session.get_providers(),
-            "nodes_by_provider": providers.placement(session, asked),
+            "nodes_by_provider": providers.placement(session, asked, meta["floating"]),
             **{name: meta[name] for name in ("opset", "nodes", "optimised_nodes", "fusions", "dynamic")},
+            **{name: meta[name] for name in ("uncounted",) if meta[name]},
+            **({} if subject.device == "cpu" else {"provider_options": providers.told(session)}),
         }
 
     if subject.device == "cpu" or subject.backend == "onnxruntime_host":
         return _on_arrays(session, meta["inputs"], facts)
     return on_tensors(session, meta["inputs"], facts, subject)
+
+
+def _sizes(subject: Subject, meta: dict[str, Any]) -> dict[str, int]:
+    """The sizes of the dynamic dimensions at the subject's shape, by the names that the export gave them."""
+    leaves = _tensor_leaves(subject.inputs()[0])
+    return {
+        name: leaves[place].shape[int(dim)]
+        for place, dims in zip(meta["inputs"], meta["dims"], strict=True)
+        for dim, name in dims.items()
+    }
 
 
 def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]]) -> Prepared:
@@ -140,16 +160,11 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
 
 def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: Subject) -> Prepared:
     """Tensors of the device in and out, on torch's stream."""
-    import onnxruntime
-
     from bench.backends.binding import Binder, Graph
     from bench.subject import tensors
 
-    options = onnxruntime.RunOptions()
-    if subject.device != "cpu":
-        # The worker waits for the device itself; without this every run would end with a wait of its own.
-        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    binder, graphs = Binder(session, options), list[Graph]()
+    binder, graphs = Binder(session), list[Graph]()
+    resizable = subject.backend not in STATIC
 
     def used(inputs: Any) -> list[Any]:
         leaves = _tensor_leaves(inputs)
@@ -160,10 +175,18 @@ def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
             graphs.append(Graph(binder, fed))
         return graphs[0](fed)
 
+    def replayed() -> dict[str, Any]:  # a session that cannot capture does not open, or its first run fails
+        return facts() | {"cuda_graph": bool(graphs)}
+
     if subject.backend == "onnxruntime_graph":
-        return Prepared(call=replay, model=session, feed=used, read=tensors, facts=facts, resizable=False)
+        return Prepared(call=replay, model=session, feed=used, read=tensors, facts=replayed, resizable=resizable)
     return Prepared(
-        call=binder, model=session, feed=lambda inputs: binder.bind(used(inputs)), read=tensors, facts=facts
+        call=binder,
+        model=session,
+        feed=lambda inputs: binder.bind(used(inputs)),
+        read=tensors,
+        facts=facts,
+        resizable=resizable,
     )
 
 
@@ -255,6 +278,7 @@ def _export(subject: Subject, folder: Path) -> None:
     assert program is not None
     for number, value in enumerate(program.model.graph.outputs):
         value.name = f"out_{number}"
+    floating = {str(node.name): _touches_floats(node) for node in program.model.graph.all_nodes()}
     program.save(str(path), external_data=False)
     onnx.checker.check_model(str(path))
     model = onnx.load(str(path))
@@ -269,18 +293,28 @@ def _export(subject: Subject, folder: Path) -> None:
     options = _options(subject)
     options.optimized_model_filepath = str(temporary / "optimised.onnx")
     options.log_severity_level = 3  # it warns that the optimised file fits this machine only; it is counted and dropped
-    optimised = Counter[str]()
-    with suppress(*([] if subject.device == "cpu" else [Exception])):  # it has no kernels for all of half precision
+    optimised, uncounted = Counter[str](), ""
+    try:
         onnxruntime.InferenceSession(str(path), options, providers=[providers.CPU])
         optimised.update(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
-        os.unlink(options.optimized_model_filepath)
+    except Exception as error:  # the CPU has no kernels for all of half precision, and a GPU does not need them
+        if subject.device == "cpu":
+            raise
+        uncounted = f"{type(error).__name__}: {error}"
+    Path(options.optimized_model_filepath).unlink(missing_ok=True)
     meta = {
         "opset": OPSET,
         "nodes": dict(nodes),
         "optimised_nodes": dict(optimised),
         "fusions": {name: count for name, count in optimised.items() if name not in nodes},
         "dynamic": [sorted(dims) for dims in dynamic],
+        "uncounted": uncounted,  # why there are no optimised nodes
+        "floating": floating,
         "inputs": kept,
+        "dims": [
+            {dim: size.dim_param for dim, size in enumerate(value.type.tensor_type.shape.dim) if size.dim_param}
+            for value in model.graph.input
+        ],
         "sha256": _digest(path),
         "graph": hashlib.sha256(json.dumps(sorted(nodes.items())).encode()).hexdigest()[:12],
     }
@@ -289,3 +323,9 @@ def _export(subject: Subject, folder: Path) -> None:
         os.replace(temporary, folder)
     except OSError:  # another run was faster; its export is as good
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _touches_floats(node: Any) -> bool:
+    """Whether a node of the exported graph reads or writes floating numbers, or may; ``Shape`` reads none."""
+    values = [*node.outputs, *(() if node.op_type in ("Shape", "Size") else node.inputs)]
+    return any(value.dtype is None or value.dtype.is_floating_point() for value in values if value is not None)
