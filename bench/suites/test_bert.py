@@ -37,7 +37,6 @@ SMALL = (
     | sequences("long", (1, 512), (8, 512), (32, 512))
 )
 PADDED = sequences("quick", (8, 64)) | sequences("normal", (1, 128), (8, 128), (32, 128))
-LATER = sequences("normal", (8, 64), (1, 128), (8, 128), (32, 128))  # mini's padding is of quick runs
 BASE = (
     sequences("quick", (1, 32))
     | sequences("normal", (1, 128), (8, 32))
@@ -46,7 +45,7 @@ BASE = (
 
 CASES: tuple[Case, ...] = (
     bert("bert_tiny", "tiny", "full_mask", SMALL),
-    bert("bert_tiny_padded", "tiny", "padded_mask", LATER, mask="attention_mask", short="normal"),
+    bert("bert_tiny_padded", "tiny", "padded_mask", PADDED, mask="attention_mask", short="normal"),
     bert("bert_tiny_no_mask", "tiny", "no_mask", sequences("normal", (8, 64), (8, 128)), short="normal"),
     bert("bert_mini", "mini", "full_mask", SMALL, short="normal"),
     bert("bert_mini_padded", "mini", "padded_mask", PADDED, mask="attention_mask", short="normal"),

@@ -22,6 +22,20 @@ CASES = (
         accuracy=0.96,
         tolerance="compressed",
     ),
+    Case(
+        "corpus_compressed",
+        model="models.teaching:teacher",
+        inputs="models.teaching:sentences",
+        shapes={"b8": Shape({"batch": 8}, budget="normal")},
+        unit="sentence",
+        targets=("*-eager-fp32",),
+        ways={"distilled": "models.teaching:student"},
+        evaluate="models.lessons:held_out",
+        accuracy=0.95,
+        tolerance="compressed",
+        deadline=900.0,  # where neither is kept yet, teacher and student learn first
+        preload=("transformers.models.bert.modeling_bert",),
+    ),
 )
 
 

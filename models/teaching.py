@@ -1,0 +1,110 @@
+"""Knowledge distillation of sentences: a BERT mini that has learnt the sentiment corpus teaches a BERT tiny.
+
+Both learn every batch of ``lessons.sentence_epochs`` in the same order, by AdamW. Each is made once and kept
+(``models.weights``): some two minutes on two cores. Shapes: token ids, masks and types int64 (B, L), logits (B, 2).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models import bert, compression, corpus, lessons, text, tokenizing, weights
+from models.weights import Weights
+
+SIZES = {"batch": 32}
+LEARNING_RATE = 2e-4  # at 5e-4, which is right for tiny, mini stays at a coin's 50 %
+TEMPERATURE = 2.0  # of two classes; higher ones make them alike
+SOURCES = tuple(str(source.__file__) for source in (bert, compression, corpus, lessons, text, tokenizing))
+
+Loss = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]  # (logits, inputs, labels) to a scalar
+
+
+def teacher() -> bert.Classifier:
+    """BERT mini that has learnt the corpus from its labels."""
+    made = weights.kept("corpus_teacher", [SIZES, 0], (__file__, *SOURCES), lambda: learnt(_mini, by_labels))
+    return _with(_mini, made.weights)
+
+
+def student(plain: nn.Module) -> Student:
+    """BERT tiny that has learnt the corpus from its labels and from the plain one's answers."""
+    weight = next(plain.parameters())
+    recipe = [SIZES, TEMPERATURE, weights.digest(plain)]
+    made = weights.kept("corpus_student", recipe, (__file__, *SOURCES), lambda: learnt(_tiny, taught_by(plain)))
+    model = _with(_tiny, made.weights).to(weight.device, weight.dtype)
+    return Student(model, weights.size(made.weights), weights.size(plain.state_dict()), made.cold)
+
+
+class Student(nn.Module):
+    """A taught classifier that tells what it takes in a file beside what its teacher takes."""
+
+    def __init__(self, model: nn.Module, size: int, original: int, cold: bool) -> None:
+        super().__init__()
+        self.model = model
+        self._facts = {"size_bytes": size, "original_bytes": original, "cold": cold}
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(B, L) token ids with their mask and types to logits (B, 2)."""
+        logits: Tensor = self.model(input_ids, attention_mask, token_type_ids)
+        return logits
+
+    def facts(self) -> dict[str, Any]:
+        """Sizes in bytes."""
+        return self._facts
+
+
+def sentences(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
+    """Sentences of the corpus, drawn at random, as the model takes them."""
+    inputs, _ = lessons.sentence_batch(sizes, generator)
+    return inputs
+
+
+def learnt(make: Callable[[], nn.Module], loss: Loss, steps: Iterable[Any] | None = None, seed: int = 0) -> Weights:
+    """The weights of a model after some steps (of all epochs unless given); the global random state stays untouched."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = make().train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+        for inputs, labels in lessons.sentence_epochs(SIZES) if steps is None else steps:
+            optimizer.zero_grad()
+            loss(model(**inputs), inputs, labels).backward()
+            optimizer.step()
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+
+
+def by_labels(logits: Tensor, _inputs: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+    """Cross-entropy."""
+    return functional.cross_entropy(logits, labels)
+
+
+def taught_by(plain: nn.Module) -> Loss:
+    """``compression.distillation_loss`` of a teacher that answers the same sentences."""
+    master = copy.deepcopy(plain).float().cpu()
+
+    def loss(logits: Tensor, inputs: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            answers = master(**inputs)
+        return compression.distillation_loss(logits, answers, labels, TEMPERATURE)
+
+    return loss
+
+
+def _mini() -> bert.Classifier:
+    return bert.mini(vocabulary=len(tokenizing.plain().vocabulary))
+
+
+def _tiny() -> bert.Classifier:
+    return bert.tiny(vocabulary=len(tokenizing.plain().vocabulary))
+
+
+def _with(make: Callable[[], bert.Classifier], given: Weights) -> bert.Classifier:
+    """The model with these weights."""
+    with torch.random.fork_rng(devices=[]):
+        model = make()
+    model.load_state_dict(given)
+    return model.eval()
