@@ -40,7 +40,7 @@ CASES = (
     *steps("cnn_digits", "models.cnn:DigitsCNN", "digit_batch", {"batch": 32}, "image", "sgd", NO_GRADIENT),
     *steps("cnn_rgb", "models.cnn:RgbCNN", "rgb_batch", {"batch": 32}, "image", "adam"),
     *steps("mlp", "models.mlp:MLP", "flat_batch", {"batch": 256}, "image", "sgd_momentum"),
-    *steps("bert_tiny", "models.bert:tiny", "sentence_batch", {"batch": 8, "seq": 64}, "sequence", "adamw"),
+    *steps("bert_tiny", "models.bert:tiny", "sentence_batch", {"batch": 8, "seq": 64}, "sequence"),
     *steps("bert_mini", "models.bert:mini", "sentence_batch", {"batch": 8, "seq": 64}, "sequence"),
 )
 
