@@ -113,7 +113,11 @@ def _launch(
         contestants = {side: Contestant(worker) for side, worker in workers.items()}
         with timing_lock(str):
             measured = timing.measure(
-                contestants, seconds=seconds, precision=0.0, rng=random.Random(), clock=time.monotonic,
+                contestants,
+                seconds=seconds,
+                precision=0.0,
+                rng=random.Random(),
+                clock=time.monotonic,
                 busy=DEVICES[cell.target.device].warm_seconds,
             )
         for side, result in measured.items():

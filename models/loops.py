@@ -24,7 +24,7 @@ class Loop:
     """The loop as PyTorch's tutorials write it; every call trains from the initial weights."""
 
     def __init__(self) -> None:
-        self.model: nn.Module = text.classifier().model.train()
+        self.model: nn.Module = text.tiny().model.train()
         self._initial = copy.deepcopy(self.model.state_dict())
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:

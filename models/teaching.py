@@ -27,16 +27,16 @@ Loss = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]  # (logits, inpu
 
 def teacher() -> bert.Classifier:
     """BERT mini that has learnt the corpus from its labels."""
-    made = weights.kept("corpus_teacher", [SIZES, 0], (__file__, *SOURCES), lambda: learnt(_mini, by_labels))
-    return _with(_mini, made.weights)
+    made = weights.kept("corpus_teacher", [SIZES, 0], (__file__, *SOURCES), lambda: learnt(text.mini, by_labels))
+    return _with(text.mini, made.weights)
 
 
 def student(plain: nn.Module) -> Student:
     """BERT tiny that has learnt the corpus from its labels and from the plain one's answers."""
     weight = next(plain.parameters())
     recipe = [SIZES, TEMPERATURE, weights.digest(plain)]
-    made = weights.kept("corpus_student", recipe, (__file__, *SOURCES), lambda: learnt(_tiny, taught_by(plain)))
-    model = _with(_tiny, made.weights).to(weight.device, weight.dtype)
+    made = weights.kept("corpus_student", recipe, (__file__, *SOURCES), lambda: learnt(text.tiny, taught_by(plain)))
+    model = _with(text.tiny, made.weights).to(weight.device, weight.dtype)
     return Student(model, weights.size(made.weights), weights.size(plain.state_dict()), made.cold)
 
 
@@ -92,14 +92,6 @@ def taught_by(plain: nn.Module) -> Loss:
         return compression.distillation_loss(logits, answers, labels, TEMPERATURE)
 
     return loss
-
-
-def _mini() -> bert.Classifier:
-    return bert.mini(vocabulary=len(tokenizing.plain().vocabulary))
-
-
-def _tiny() -> bert.Classifier:
-    return bert.tiny(vocabulary=len(tokenizing.plain().vocabulary))
 
 
 def _with(make: Callable[[], bert.Classifier], given: Weights) -> bert.Classifier:

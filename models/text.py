@@ -27,14 +27,19 @@ class Probabilities(nn.Module):
         return logits.softmax(dim=1)
 
 
-def classifier() -> bert.Classifier:
+def tiny() -> bert.Classifier:
     """BERT tiny over the corpus's vocabulary, with random weights."""
     return bert.tiny(vocabulary=len(tokenizing.plain().vocabulary))
 
 
+def mini() -> bert.Classifier:
+    """BERT mini over the corpus's vocabulary, with random weights."""
+    return bert.mini(vocabulary=len(tokenizing.plain().vocabulary))
+
+
 def probabilities() -> Probabilities:
     """BERT mini over the corpus's vocabulary, with random weights and softmax."""
-    return Probabilities(bert.mini(vocabulary=len(tokenizing.plain().vocabulary)))
+    return Probabilities(mini())
 
 
 @functools.cache

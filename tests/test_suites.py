@@ -50,6 +50,18 @@ def weights_cache(tmp_path_factory):
         yield
 
 
+def test_quick_runs_train_every_model():
+    quick = [case for case in cases_of("test_training") if case.all_shapes()[0].budget == "quick"]
+
+    assert [case.model for case in quick] == [
+        "models.cnn:DigitsCNN",
+        "models.cnn:RgbCNN",
+        "models.mlp:MLP",
+        "models.text:tiny",
+        "models.text:mini",
+    ]
+
+
 def test_names_are_unique():
     names = [case.name for case in CASES]
     assert len(names) == len(set(names))

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from models import lessons, teaching, weights
+from models import lessons, teaching, text, weights
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ class Stubborn(torch.nn.Module):
 
 def praised(given, steps):
     """The share of sentences that a tiny BERT of these weights praises."""
-    model = teaching._with(teaching._tiny, given)
+    model = teaching._with(text.tiny, given)
     with torch.no_grad():
         answers = torch.cat([model(**inputs).argmax(1) for inputs, _ in steps])
     return answers.double().mean().item()
@@ -39,14 +39,14 @@ def praised(given, steps):
 @pytest.mark.parametrize("praise", [True, False])
 def test_a_student_takes_after_its_teacher_also_where_that_is_wrong(praise):
     """Half of the labels say otherwise."""
-    taught = teaching.learnt(teaching._tiny, teaching.taught_by(Stubborn(praise)), some_steps(25))
+    taught = teaching.learnt(text.tiny, teaching.taught_by(Stubborn(praise)), some_steps(25))
 
     assert praised(taught, some_steps()) == pytest.approx(1.0 if praise else 0.0, abs=0.05)
 
 
 def test_learning_leaves_the_random_state_alone_and_gives_the_same_again():
     before = torch.get_rng_state()
-    first, second = (teaching.learnt(teaching._tiny, teaching.by_labels, some_steps(2)) for _ in range(2))
+    first, second = (teaching.learnt(text.tiny, teaching.by_labels, some_steps(2)) for _ in range(2))
 
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -63,7 +63,7 @@ def test_teacher_and_student_are_made_once_and_kept(monkeypatch):
     for _ in range(2):
         student = teaching.student(teaching.teacher())
 
-    assert made == [teaching._mini, teaching._tiny]
+    assert made == [text.mini, text.tiny]
     facts = student.facts()
     assert facts["size_bytes"] < facts["original_bytes"] / 3
     assert facts["size_bytes"] == weights.size(student.model.state_dict())

@@ -50,9 +50,7 @@ def seconds(case: Case, shape: str, device: str, dtype: str) -> float:
         mode = mode_of(subject, subject.build())
         fed = mode.feed(subject.make_inputs(0))
         with mode.guard():
-            milliseconds = testing.do_bench(
-                lambda: mode(fed), warmup=WARM_MS, rep=MEASURED_MS, return_mode="median"
-            )
+            milliseconds = testing.do_bench(lambda: mode(fed), warmup=WARM_MS, rep=MEASURED_MS, return_mode="median")
     return float(milliseconds) / 1e3
 
 

@@ -33,7 +33,7 @@ def sentences(name: str, inputs: str, shape: str, sizes: dict[str, int], accurac
     return Case(
         f"learn_{name}",
         mode="training",
-        model="models.text:classifier",
+        model="models.text:tiny",
         inputs=f"models.lessons:{inputs}",
         optimizer=f"models.training:{optimizer}",
         shapes={shape: Shape(sizes, budget="normal")},

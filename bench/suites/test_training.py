@@ -12,6 +12,7 @@ from bench import Case, Shape
 # From batch 32 on: the backward of the last pooling is read before it is scattered into, so that every layer in front
 # of it gets a gradient of zero. With TORCHINDUCTOR_LAYOUT_OPTIMIZATION=0 it is right.
 NO_GRADIENT = {"cpu-compile*-*": "torch 2.13's compiler loses the gradient of max_pool2d in channels_last"}
+BERT = ("transformers.models.bert.modeling_bert",)
 OPTIMIZERS = ("sgd", "sgd_momentum", "adam", "adamw")
 
 
@@ -19,7 +20,7 @@ def steps(name: str, model: str, inputs: str, sizes: Mapping[str, int], unit: st
           gaps: Mapping[str, str] | None = None) -> list[Case]:  # fmt: skip
     """A model with each optimizer; ``quick`` names the one of quick runs, the others are of normal ones."""
     shape = "_".join(f"{size[0]}{number}" for size, number in sizes.items())
-    preload = ("transformers.models.bert.modeling_bert",) if model.startswith("models.bert:") else ()
+    preload = BERT if model.startswith("models.bert:") else ()
     return [
         Case(
             f"train_{name}_{one}",
@@ -36,12 +37,28 @@ def steps(name: str, model: str, inputs: str, sizes: Mapping[str, int], unit: st
     ]
 
 
+def small(name: str, batch: int) -> Case:
+    """A BERT over the corpus's vocabulary: quick runs have no time for the four million weights of 30,522 words."""
+    return Case(
+        f"train_corpus_{name}",
+        mode="training",
+        model=f"models.text:{name}",
+        inputs="models.lessons:sentence_batch",
+        optimizer="models.training:adamw",
+        shapes={f"b{batch}": Shape({"batch": batch})},
+        unit="sentence",
+        preload=BERT,
+    )
+
+
 CASES = (
     *steps("cnn_digits", "models.cnn:DigitsCNN", "digit_batch", {"batch": 32}, "image", "sgd", NO_GRADIENT),
     *steps("cnn_rgb", "models.cnn:RgbCNN", "rgb_batch", {"batch": 32}, "image", "adam"),
     *steps("mlp", "models.mlp:MLP", "flat_batch", {"batch": 256}, "image", "sgd_momentum"),
     *steps("bert_tiny", "models.bert:tiny", "sentence_batch", {"batch": 8, "seq": 64}, "sequence"),
     *steps("bert_mini", "models.bert:mini", "sentence_batch", {"batch": 8, "seq": 64}, "sequence"),
+    small("tiny", batch=8),
+    small("mini", batch=4),
 )
 
 
