@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import conditions, facts, laboratory, parity, precision, reference, soak
-from bench.accuracy import paired_accuracy
+from bench import conditions, facts, labelled, laboratory, parity, precision, reference, soak
 from bench.backends import Misbehaved
 from bench.devices import DEVICES
 from bench.errors import status_of
@@ -264,7 +263,7 @@ class Worker:
             "eager_error": outcome.eager_error,
             "max_abs_error": outcome.max_abs,
             "reference": "eager" if exact is None else "float64",
-            "top1_agreement": _top1(answers, eager),
+            "top1_agreement": labelled.top1(answers, eager),
             "parity": outcome.as_dict(),
         }
 
@@ -316,33 +315,19 @@ class Worker:
         return {"batch_invariance": off}
 
     def _evaluate(self, part: dict[str, Any]) -> dict[str, Any]:
-        """Accuracy on labelled samples, and whether the answers are eager's where eager is sure.
-
-        A sample counts as sure when eager's margin between its two best classes is at least 4 times the
-        largest difference between the two backends' logits.
-        """
+        """What answers to labelled samples are worth beside eager's."""
         self.say("answering labelled samples")
         kept = self.subject.scratch.load("evaluate")
-        labels = kept["labels"].numpy()
         eager = self.subject.scratch.load_answers("evaluate")
         assert eager is not None
-        logits = self._in_batches(kept["inputs"], len(labels))
-        ours, theirs = logits.argmax(1), eager[0][0].argmax(1)
-        best = np.sort(eager[0][0].astype(np.float64), axis=1)
-        sure = best[:, -1] - best[:, -2] >= 4 * np.abs(logits - eager[0][0]).max()
-        agreement = float((ours == theirs)[sure].mean()) if sure.any() else 1.0
-        found: dict[str, Any] = _accuracy(ours == labels) | {"top1_agreement": agreement if sure.any() else None}
-        part["facts"]["accuracy_difference"] = paired_accuracy(theirs == labels, ours == labels)
-        part["facts"]["kl_from_eager"] = _kl(eager[0][0], logits)
-        part["facts"]["sure_samples"] = int(sure.sum())
-        if agreement < 1.0:
-            found["status"] = str(Status.PARITY_FAILED)
-            wrong = np.flatnonzero(sure & (ours != theirs))
-            found["reason"] = (
-                f"{wrong.size} of {int(sure.sum())} labelled samples get another class than in eager, "
-                f"the first is sample {wrong[0]}: {ours[wrong[0]]}, in eager {theirs[wrong[0]]}"
-            )
-        return found | self._too_inaccurate(found["accuracy"])
+        prepared, total = self.prepared, len(kept["labels"])
+        logits = labelled.in_batches(
+            lambda inputs: self._read(prepared.call(prepared.feed(inputs)))[0],
+            kept["inputs"], total, self.subject.sizes.get("batch", total),
+        )  # fmt: skip
+        labels, wanted = kept["labels"].numpy(), self.subject.case["accuracy"]
+        found = labelled.against_eager(logits, eager[0][0], labels, part["max_abs_error"], wanted)
+        return found | {"facts": part["facts"] | found["facts"]}
 
     def _learn(self) -> dict[str, Any]:
         """Accuracy on labelled samples after a whole training."""
@@ -351,17 +336,8 @@ class Worker:
         self.say("learning")
         kept = subject.scratch.load("evaluate")
         steps = (self.prepared.feed(subject.cast(step)) for step in resolve(subject.case["learn"])(dict(subject.sizes)))
-        found = _accuracy((training.learn(steps, kept["inputs"]).argmax(1) == kept["labels"]).numpy())
-        return found | self._too_inaccurate(found["accuracy"])
-
-    def _too_inaccurate(self, accuracy: float) -> dict[str, Any]:
-        wanted = self.subject.case["accuracy"]
-        if wanted is None or accuracy >= wanted:
-            return {}
-        return {
-            "status": str(Status.PARITY_FAILED),
-            "reason": f"{accuracy:.1%} of the labelled samples are answered rightly, {wanted:.1%} is asked for",
-        }
+        right = training.learn(steps, kept["inputs"]).argmax(1).cpu() == kept["labels"]
+        return labelled.accuracy(right.numpy(), subject.case["accuracy"])
 
     def _soak(self, calls: int, found: dict[str, Any]) -> dict[str, Any]:
         """Many calls, after which no more memory is held; ``found`` are the facts that get to know how much."""
@@ -372,32 +348,3 @@ class Worker:
         )
         reason = soak.leak(found["soak"])
         return {"status": str(Status.FAILED), "reason": reason} if reason else {}
-
-    def _in_batches(self, inputs: Any, total: int) -> np.ndarray[Any, Any]:
-        """The first output for ``total`` samples, in batches of the shape's size, the last one filled up."""
-        batch = self.subject.sizes.get("batch", total)
-        parts = []
-        for start in range(0, total, batch):
-            rows = [(start + i) % total for i in range(batch)]
-            with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
-                leaves = [leaf[rows] if torch.is_tensor(leaf) else leaf for leaf in flatten(inputs)]
-            parts.append(self._read(self.prepared.call(self.prepared.feed(rebuild(inputs, leaves))))[0])
-        return np.concatenate(parts)[:total]
-
-
-def _accuracy(right: np.ndarray[Any, Any]) -> dict[str, Any]:
-    return {"accuracy": float(right.mean()), "accuracy_samples": len(right)}
-
-
-def _top1(answers: list[list[np.ndarray[Any, Any]]], eager: list[list[np.ndarray[Any, Any]]]) -> float | None:
-    """The share of rows whose largest class is eager's, for outputs that look like logits (rows x classes)."""
-    if eager[0][0].ndim != 2 or eager[0][0].shape[1] < 2 or answers[0][0].shape != eager[0][0].shape:
-        return None
-    same = [(a[0].argmax(1) == e[0].argmax(1)).mean() for a, e in zip(answers, eager, strict=True)]
-    return float(np.mean(same))
-
-
-def _kl(p_logits: np.ndarray[Any, Any], q_logits: np.ndarray[Any, Any]) -> float:
-    """The mean Kullback-Leibler divergence of the softmaxes, in nats."""
-    p, q = (torch.log_softmax(torch.from_numpy(x).double(), 1) for x in (p_logits, q_logits))
-    return float((p.exp() * (p - q)).sum(1).mean())
