@@ -46,6 +46,10 @@ def sections(run: Run, records: Sequence[Record]) -> list[Section]:
         Section("absent", tuple(Item(f"{device}: {why}") for device, why in run.absent.items())),
         Section("accuracy (95 % interval), and how many answers are eager's", tuple(_accuracy(records))),
         Section("a training step: forward, backward, optimizer", tuple(_steps(records))),
+        Section("the share of a training that waits for data", tuple(_waits(records))),
+        Section(
+            "scaling efficiency: 100 % is one process with as many threads, or on each GPU", tuple(_scaling(records))
+        ),
         Section("achieved, and its share of the roofline", tuple(_achieved(records))),
         Section("rewritten by the backend", tuple(_facts(records))),
         Section("notes", tuple(Item(note) for note in _footnotes(records))),
@@ -168,6 +172,27 @@ def _steps(records: Iterable[Record]) -> list[Item]:
         if parts := record.facts.get("step_seconds"):
             unit = text.second_unit(parts.values())
             items.append(Item(f"{record.cell}: {', '.join(text.seconds(value, unit) for value in parts.values())}"))
+    return items
+
+
+def _waits(records: Iterable[Record]) -> list[Item]:
+    return [
+        Item(f"{record.cell}: {text.percent(share)}")
+        for record in records
+        if (share := record.facts.get("data_wait_share")) is not None
+    ]
+
+
+def _scaling(records: Iterable[Record]) -> list[Item]:
+    """Throughput of ranks over that of one process, for each GPU; ranks on a CPU share the threads of one process."""
+    items = []
+    for record in records:
+        if (ranks := record.facts.get("ranks")) and record.speedup is not None:
+            shares = [record.speedup, record.speedup_low, record.speedup_high]
+            gpus = ranks if record.device == "cuda" else 1
+            each, *interval = [text.percent(share / gpus) for share in shares if share is not None]
+            between = f" ({' to '.join(interval)})" if interval else ""
+            items.append(Item(f"{record.cell}: {each}{between}, {text.counted(ranks, 'rank')}"))
     return items
 
 
