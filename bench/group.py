@@ -235,22 +235,24 @@ class GroupRun:
         module = self._module(cell)
         backend = cell.target.backend
         deadline = self._deadline(cold=backend.startswith(("compile", "tensorrt")) or backend in self.case.ways)
-        request: dict[str, Any] = {"op": "reopen", "module": module}
-        if not again:
-            resizable = backend in ("eager", "onnxruntime")
-            request = {"op": "open", "module": module, "batch_invariance": resizable}
+        request: dict[str, Any] = {"op": "reopen" if again else "open", "module": module}
+        resizable = backend in ("eager", "onnxruntime")
         for attempt in ("cold", "warm"):
             worker = self.laboratory.server(launch).fork(self._task(backend))
             try:
                 part = worker.ask(dict(request), deadline, self._say)
+                cold = attempt == "cold" and part["facts"].get("cold") and part["status"] == Status.OK
+                if record.error is None and not again and not cold:
+                    more = worker.ask({"op": "examine", "batch_invariance": resizable}, deadline, self._say)
+                    part["facts"] |= more.pop("facts")
+                    part |= more
             except Ended:
                 worker.close()
                 raise
-            if attempt == "cold" and part["facts"].get("cold") and part["status"] == Status.OK:
-                self._end(worker, backend)
-                record.prepare_cold_seconds = part["prepare_seconds"]
-                continue
-            break
+            if not cold:
+                break
+            self._end(worker, backend)
+            record.prepare_cold_seconds = part["prepare_seconds"]
         part["facts"].pop("cold", None)
         self.peaks[cell.id] = part["peak_bytes"]
         if record.error is None:  # its first launch

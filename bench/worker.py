@@ -1,6 +1,6 @@
 """A worker: the process of one cell (or of one group's reference). The only caller of backends.
 
-Answers requests over its channel: ``reference``, ``open`` (prepare, check, collect evidence), ``block``
+Answers requests over its channel: ``reference``, ``open`` (prepare, check), ``examine`` (collect evidence), ``block``
 (time), ``finish`` (evidence once more). The object that was checked is the object that is timed.
 """
 
@@ -75,27 +75,40 @@ class Worker:
         """Make what the group's cells need; see ``bench.reference``."""
         return reference.make(self.subject, backends, self.say, None if given is None else Scratch(Path(given)))
 
-    def open(self, module: str, batch_invariance: bool) -> dict[str, Any]:
-        """Prepare the backend (``module`` is its file), check its answers, collect evidence.
+    def open(self, module: str) -> dict[str, Any]:
+        """Prepare the backend (``module`` is its file) and check its answers.
 
         Returns a part of the record: plain data.
         """
         part, answers = self._prepare(module)
         self.say("comparing with the reference")
         part |= self._check(answers)
-        with self.prepared.guard():
-            part["facts"]["sdpa_kernels"] = self.prepared.kernels(self.feeds[0])
-            if batch_invariance and self.subject.case["mode"] == "inference":
-                part["facts"] |= self._batch_invariance(answers[0])
-            if training := self.prepared.training:
-                clock, synchronize = self.device.clock, self.device.synchronize
-                part["facts"]["step_seconds"] = training.parts(self.feeds[0], clock, synchronize)
-            if self.subject.case["evaluate"] and part["status"] == Status.OK:
-                part |= self._learn() if self.prepared.training else self._evaluate(part)
-            if (calls := self.subject.case["soak"]) and part["status"] == Status.OK:
-                part |= self._soak(calls, part["facts"])
         self.feeds = self.feeds[:CHECKED_SETS]
         self.expected = answers[:CHECKED_SETS]
+        self._settle()
+        return part
+
+    def examine(self, batch_invariance: bool) -> dict[str, Any]:
+        """Collect evidence of what was opened, once a run: which kernels, how accurate, whether it leaks.
+
+        Returns a part of the record whose ``facts`` come beside those that ``open`` gave.
+        """
+        gc.enable()  # garbage of a training is no leak
+        found: dict[str, Any] = {}
+        part: dict[str, Any] = {"facts": found}
+        with self.prepared.guard():
+            found["sdpa_kernels"] = self.prepared.kernels(self.feeds[0])
+            if batch_invariance and self.subject.case["mode"] == "inference":
+                found |= self._batch_invariance(self.expected[0])
+            if training := self.prepared.training:
+                clock, synchronize = self.device.clock, self.device.synchronize
+                found["step_seconds"] = training.parts(self.feeds[0], clock, synchronize)
+            if self.subject.case["evaluate"] and self.agrees:
+                judged = self._learn() if self.prepared.training else self._evaluate()
+                found |= judged.pop("facts", {})
+                part |= judged
+            if (calls := self.subject.case["soak"]) and self.agrees and "status" not in part:
+                part |= self._soak(calls, found)
         self._settle()
         return part
 
@@ -246,6 +259,7 @@ class Worker:
             outcome = replace(curve, problem=curve.problem and f"loss curve: {curve.problem}")
         expected = subject.scratch.load("meta")["dtypes"]
         agrees, reason = outcome.agrees, outcome.explain()
+        self.max_abs = outcome.max_abs
         if exact is None and subject.case["reference"] == "float64":
             raise Misbehaved("the float64 reference is missing")  # never judged by a weaker rule instead
         if self.dtypes != expected and len(self.dtypes) == len(expected):  # by name: numpy lacks some
@@ -254,6 +268,7 @@ class Worker:
         if outcome.undetermined:
             status = Status.UNCHECKED
             reason = f"a gradient jumps here, with another --bench-seed it may not: rounding alone explains {reason}"
+        self.agrees = status is Status.OK
         return {
             "status": str(status),
             "reason": "" if agrees else reason,
@@ -314,7 +329,7 @@ class Worker:
                 off = max(off, float(np.linalg.norm(one[0].astype(np.float64) - many[row])) / norm)
         return {"batch_invariance": off}
 
-    def _evaluate(self, part: dict[str, Any]) -> dict[str, Any]:
+    def _evaluate(self) -> dict[str, Any]:
         """What answers to labelled samples are worth beside eager's."""
         self.say("answering labelled samples")
         kept = self.subject.scratch.load("evaluate")
@@ -326,8 +341,7 @@ class Worker:
             kept["inputs"], total, self.subject.sizes.get("batch", total),
         )  # fmt: skip
         labels, wanted = kept["labels"].numpy(), self.subject.case["accuracy"]
-        found = labelled.against_eager(logits, eager[0][0], labels, part["max_abs_error"], wanted)
-        return found | {"facts": part["facts"] | found["facts"]}
+        return labelled.against_eager(logits, eager[0][0], labels, self.max_abs, wanted)
 
     def _learn(self) -> dict[str, Any]:
         """Accuracy on labelled samples after a whole training."""

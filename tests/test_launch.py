@@ -18,7 +18,7 @@ def task(rig):
     return group._task("eager")
 
 
-OPEN = {"op": "open", "module": "bench.backends.eager", "batch_invariance": False}
+OPEN = {"op": "open", "module": "bench.backends.eager"}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_worker_says_what_it_is_doing_and_then_answers(worker):
 
 def test_a_worker_that_raised_can_be_asked_again(worker):
     with pytest.raises(Ended) as ended:
-        worker.ask({"op": "open", "module": "bench.backends.nowhere", "batch_invariance": False}, 60)
+        worker.ask({"op": "open", "module": "bench.backends.nowhere"}, 60)
     assert ended.value.status is Status.FAILED
     assert "No module named 'bench.backends.nowhere'" in str(ended.value)
     assert "Traceback" in ended.value.trace

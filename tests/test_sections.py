@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from bench.record import Record, Run
 from reports.sections import sections
@@ -17,7 +18,7 @@ def lines(title: str, *records: Record) -> list[str]:
     return [item.lead for section in found for item in section.items]
 
 
-def ranks(device: str, number: int, speedup: float | None, **more: float) -> Record:
+def ranks(device: str, number: int, speedup: float | None, **more: Any) -> Record:
     cell = f"ddp-b64-{device}-ddp_{number}-fp32"
     return replace(EAGER, cell=cell, device=device, backend=f"ddp_{number}", speedup=speedup,
                    facts={"ranks": number}, **more)  # fmt: skip

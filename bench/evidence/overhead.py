@@ -76,7 +76,7 @@ def loop(number: int) -> None:
         artefacts = {backend: module} if BACKENDS[backend].artefact else {}
         Worker(Subject.of(task | {"backend": ""}), task, str).reference(artefacts)
         worker = Worker(Subject.of(task), task, str)
-        worker.open(module, batch_invariance=False)
+        worker.open(module)
     model, feeds, guard = worker.prepared.model, worker.feeds, worker.prepared.guard
 
     def bare(calls: int, samples: int) -> float:
