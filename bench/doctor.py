@@ -18,7 +18,7 @@ from typing import Any
 from bench import machine, nvml, probes, spread, targets
 from bench.case import Cell
 from bench.group import GroupRun
-from bench.launch import ServerFailed
+from bench.launch import Ended, ServerFailed
 
 BUSY_LOAD = 0.5  # of all processors
 STEAL = 0.01
@@ -226,7 +226,7 @@ def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[
     lab = spread.conditions_of(home, "laboratory", controlled=True, cells=six)
     try:
         got = GroupRun(lab, six[0].group, [six[0]], []).ask_conditions()
-    except ServerFailed as error:
+    except (ServerFailed, Ended) as error:
         failed = str(error)
     finally:
         lab.close()

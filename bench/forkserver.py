@@ -92,7 +92,11 @@ def serve(channel: Channel) -> None:
     init = channel.receive()
     sys.path[:] = init["path"] + (sys.path[1:] if init["own"] else [])  # its first entry is where -m looked
     os.chdir(init["cwd"])
+    # Of a MIG instance torch asks CUDA itself whether it is there, after which no fork can use CUDA any more.
+    shown = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     problem = preload(init["modules"], init["backends"])
+    if shown is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = shown
     gc.collect()
     gc.freeze()  # what exists now is never looked at again: collections in workers copy no shared page
     channel.send({"problem": problem})

@@ -20,7 +20,7 @@ from bench import advice, filling, nvml, timing
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Cell, Group, Target
-from bench.contestant import BLOCK_DEADLINE, Contestant, gauge_of
+from bench.contestant import BLOCK_DEADLINE, Contestant
 from bench.devices import DEVICES
 from bench.launch import Ended, ForkServer, ServerFailed, Worker
 from bench.lock import timing_lock
@@ -212,7 +212,8 @@ class GroupRun:
         open_now = [cell for cell in self.cells if self.records[cell.id].status is Status.OK]
         if not self.timed:  # nothing of it is timed, the seconds to prepare included
             calls = [partial(self.open_cell, cell, launch, keep=False) for cell in open_now]
-            together(calls, end=self.laboratory.close)
+            # A GPU's memory is told for all who use it: there each opens alone.
+            together(calls, end=self.laboratory.close, at_once=2 if self.group.device == "cpu" else 1)
             return
         for cell in open_now:
             self.open_cell(cell, launch, keep=cell in self.timed or cell.target.backend == "eager")
@@ -270,10 +271,7 @@ class GroupRun:
             self._end(worker, backend)
 
     def _time_launch(self, seconds: float) -> None:
-        contestants = {
-            cell_id: Contestant(worker, gauge=gauge_of(self.records[cell_id].facts.get("gpu_uuid")))
-            for cell_id, worker in self.workers.items()
-        }
+        contestants = {cell_id: Contestant(worker) for cell_id, worker in self.workers.items()}
         if not contestants:
             return
         rng = random.Random()  # the order must not be the same in every run

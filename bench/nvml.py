@@ -58,16 +58,26 @@ class Gpu:
     def read(self) -> Reading:
         """How it is now. Raises ``GpuLost``."""
         return Reading(
-            sm_mhz=self._get("nvmlDeviceGetClockInfo", SM),
+            sm_mhz=self.clock(),
             max_sm_mhz=self._get("nvmlDeviceGetMaxClockInfo", SM),
             memory_mhz=self._get("nvmlDeviceGetClockInfo", MEMORY),
             watts=_thousandths(self._get("nvmlDeviceGetPowerUsage")),
             joules=_thousandths(self._get("nvmlDeviceGetTotalEnergyConsumption")),
             celsius=self._get("nvmlDeviceGetTemperature", DEGREES),
-            throttled=_harmful(self._get("nvmlDeviceGetCurrentClocksEventReasons")),
+            throttled=self.throttled(),
             processes=self._processes(),
             used_bytes=self._memory("used"),
         )
+
+    def clock(self) -> int | None:
+        """The clock of its processors, MHz. Raises ``GpuLost``."""
+        found: int | None = self._get("nvmlDeviceGetClockInfo", SM)
+        return found
+
+    def throttled(self) -> tuple[str, ...]:
+        """What holds its clock down; harmful reasons only. Raises ``GpuLost``."""
+        bits = self._get("nvmlDeviceGetCurrentClocksEventReasons") or 0
+        return tuple(name for bit, name in HARMFUL.items() if bits & bit)
 
     def facts(self) -> dict[str, Any]:
         """What of it stays the same while it is measured on. Raises ``GpuLost``."""
@@ -133,6 +143,14 @@ class Instance(Gpu):
     def __init__(self, handle: Any, parent: Gpu) -> None:
         super().__init__(handle, parent.index)
         self.parent = parent
+
+    def clock(self) -> int | None:
+        """That of its GPU. Raises ``GpuLost``."""
+        return self.parent.clock()
+
+    def throttled(self) -> tuple[str, ...]:
+        """What holds down the clock of its GPU. Raises ``GpuLost``."""
+        return self.parent.throttled()
 
     def read(self) -> Reading:
         """How it is now. Raises ``GpuLost``."""
@@ -230,10 +248,6 @@ def _of_prefix(entry: str, prefix: str, every: list[Gpu]) -> Gpu | None:
 
 def _bare(uuid: str) -> str:
     return re.sub(r"^(GPU|MIG)-", "", uuid).lower()
-
-
-def _harmful(bits: int | None) -> tuple[str, ...]:
-    return tuple(name for bit, name in HARMFUL.items() if (bits or 0) & bit)
 
 
 def _thousandths(value: int | None) -> float | None:

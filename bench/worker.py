@@ -183,7 +183,7 @@ class Worker:
         gc.disable()
 
     def block(self, calls: int, samples: int, keep: int, planted: float = 0.0) -> dict[str, Any]:
-        """Time one block; see ``bench.stopwatch``. Returns seconds per call for each sample.
+        """Time one block; see ``bench.stopwatch``. Returns seconds per call for each sample, and the device's gauge.
 
         Sample ``keep``'s last output is compared with what the check saw for the same input: a fast wrong
         answer has no speed.
@@ -193,11 +193,12 @@ class Worker:
             if prepared.training is not None:
                 prepared.training.reset()  # every block trains from the same weights
             times, raw, which = self.stopwatch.block(calls, samples, keep, planted, self._read)
+            seen = self.device.gauge()  # at once: a GPU's clock falls while it waits
             if prepared.training is not None:  # what was answered followed from many steps: asked from the start
                 raw = self._answer(self.feeds[which])
         self._verify(raw, which)
         gc.collect()
-        return {"times": times}
+        return {"times": times} | seen
 
     def against(self, folder: str) -> dict[str, Any]:
         """How far these answers are from those that another revision's worker kept in its group's folder."""
@@ -223,7 +224,7 @@ class Worker:
         """
         found = self.prepared.facts()
         with self.prepared.guard(), self.prepared.steady():
-            if self.device.flush():
+            if self.prepared.queued and self.device.flush():
                 found["device_seconds"] = self.stopwatch.device_seconds()
             if energy_seconds and (joules := self.stopwatch.joules(energy_seconds)) is not None:
                 found["joules"] = joules

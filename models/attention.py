@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -173,12 +174,14 @@ def _refusal(kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tenso
     if query.device.type != "cuda" and kernel in CUDA_ONLY:
         return f"{kernel} attention exists on CUDA only"
     if query.device.type == "cuda" and kernel in MAY_USE:
-        with warnings.catch_warnings(record=True) as caught:
+        if MAY_USE[kernel](cuda.SDPAParams(query, key, value, mask, 0.0, causal, _grouped(query, key))):
+            return None
+        with warnings.catch_warnings(record=True) as caught:  # only the operator itself gives its reasons to Python
             warnings.simplefilter("always")
-            asked = cuda.SDPAParams(query, key, value, mask, 0.0, causal, _grouped(query, key))
-            if MAY_USE[kernel](asked, debug=True):
-                return None
-        said = [str(warning.message).split(" (Triggered")[0].strip() for warning in caught]
+            with suppress(RuntimeError), sdpa_kernel(KERNELS[kernel]), torch.no_grad():
+                _operator(query, key, value, mask, causal)
+        texts = (str(warning.message).split(" (Triggered")[0].strip() for warning in caught)
+        said = [text for text in texts if not text.endswith("because:") and "runtime disabled" not in text]
     else:
         try:
             with sdpa_kernel(KERNELS[kernel]), torch.no_grad():

@@ -28,7 +28,8 @@ class Loop:
         self._initial = copy.deepcopy(self.model.state_dict())
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
-        """(K, B, L) batches with their labels to the loss of every step (K,)."""
+        """(K, B, L) batches with their labels to the loss of every step (K,), on the device where the batches are."""
+        self.model.to(input_ids.device)
         self.reset()
         optimizer, losses = self.optimizer(), []
         for ids, mask, right in zip(input_ids, attention_mask, labels, strict=True):

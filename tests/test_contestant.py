@@ -2,25 +2,24 @@
 
 import pytest
 
-from bench import contestant as module
-from bench.contestant import REPLACED, Contestant, gauge_of
+from bench.contestant import REPLACED, Contestant
 from bench.launch import Ended
-from bench.nvml import GpuLost, Reading
 from bench.record import Status
 from bench.timing import Dropped
 
 
 class FakeWorker:
-    """Answers every block with a number: 1.0, 2.0, ..."""
+    """Answers every block with a number: 1.0, 2.0, ...; and with these gauges in turn, the last one for ever."""
 
-    def __init__(self, ends=None):
-        self.asked, self.parked, self.closed, self.ends = [], 0, False, ends
+    def __init__(self, *gauges, ends=None):
+        self.asked, self.parked, self.closed, self.ends, self.gauges = [], 0, False, ends, list(gauges) or [{}]
 
     def ask(self, request, deadline):
         if self.ends:
             raise self.ends
         self.asked.append(request)
-        return {"times": [float(len(self.asked))]}
+        seen = self.gauges.pop(0) if len(self.gauges) > 1 else self.gauges[0]
+        return {"times": [float(len(self.asked))]} | seen
 
     def park(self):
         self.parked += 1
@@ -29,10 +28,8 @@ class FakeWorker:
         self.closed = True
 
 
-def reasons(*found):
-    """A gauge that tells these in turn, then nothing; at a clock of 1980 MHz."""
-    left = list(found)
-    return lambda: Reading(throttled=(left.pop(0),) if left else (), sm_mhz=1980)
+def gauge(*throttled):
+    return {"mhz": 1980, "throttled": list(throttled)}
 
 
 def test_a_block_is_asked_for_once_and_the_worker_is_parked():
@@ -43,7 +40,7 @@ def test_a_block_is_asked_for_once_and_the_worker_is_parked():
 
 
 def test_a_block_with_a_clock_that_was_cut_is_measured_again_and_the_reason_counted():
-    contestant = Contestant(FakeWorker(), gauge=reasons("SwPowerCap", "HwThermal"))
+    contestant = Contestant(FakeWorker(gauge("SwPowerCap"), gauge("HwThermal"), gauge()))
 
     assert list(contestant.block(1, 1)) == [3.0]
     assert contestant.replaced == {"SwPowerCap": 1, "HwThermal": 1}
@@ -51,19 +48,18 @@ def test_a_block_with_a_clock_that_was_cut_is_measured_again_and_the_reason_coun
 
 
 def test_a_clock_that_is_always_cut_is_not_waited_for():
-    worker = FakeWorker()
-    contestant = Contestant(worker, gauge=lambda: Reading(throttled=("SwPowerCap",)))
+    worker = FakeWorker(gauge("SwPowerCap"))
+    contestant = Contestant(worker)
 
     assert list(contestant.block(1, 1)) == [float(REPLACED + 1)]
     assert len(worker.asked) == worker.parked == REPLACED + 1
 
 
-def test_the_gauge_is_read_only_when_the_worker_is_parked():
-    worker = FakeWorker()
-    seen = []
-    Contestant(worker, gauge=lambda: seen.append(worker.parked) or Reading()).block(1, 1)
+def test_a_device_that_tells_no_clock_has_none():
+    contestant = Contestant(FakeWorker({"mhz": None, "throttled": []}))
 
-    assert seen == [1]
+    assert list(contestant.block(1, 1)) == [1.0]
+    assert contestant.mhz == []
 
 
 def test_a_worker_that_ends_drops_out_and_is_closed():
@@ -72,24 +68,3 @@ def test_a_worker_that_ends_drops_out_and_is_closed():
         Contestant(worker).block(1, 1)
     assert dropped.value.args[0].reason == "gone"
     assert worker.closed
-
-
-def test_without_a_gpu_there_is_nothing_to_read():
-    assert gauge_of(None)() == Reading()
-
-
-def test_a_gpu_that_nvml_does_not_know_is_not_read(monkeypatch):
-    def unknown(uuid):
-        raise LookupError(uuid)
-
-    monkeypatch.setattr(module, "by_uuid", unknown)
-    assert gauge_of("GPU-1")() == Reading()
-
-
-def test_a_gpu_that_is_lost_meanwhile_is_left_to_its_worker_to_tell(monkeypatch):
-    class Lost:
-        def read(self):
-            raise GpuLost("gone")
-
-    monkeypatch.setattr(module, "by_uuid", lambda uuid: Lost())
-    assert gauge_of("GPU-1")() == Reading()

@@ -170,6 +170,38 @@ def test_energy_is_asked_of_the_card_that_torch_means(api, monkeypatch):
     assert asked == ["1234-abcd"], "once"
 
 
+def test_the_gauge_asks_the_card_for_its_clock_and_what_holds_it_down(api, monkeypatch):
+    card = SimpleNamespace(clock=lambda: 1410, throttled=lambda: ("SwPowerCap",))
+    monkeypatch.setattr(nvml, "by_uuid", lambda uuid: card)
+
+    assert Cuda(api).gauge() == {"mhz": 1410, "throttled": ["SwPowerCap"]}
+
+
+def test_a_card_that_nvml_does_not_know_is_asked_for_once_and_tells_nothing(api, monkeypatch):
+    asked = []
+
+    def unknown(uuid):
+        asked.append(uuid)
+        raise LookupError(uuid)
+
+    monkeypatch.setattr(nvml, "by_uuid", unknown)
+    gpu = Cuda(api)
+    assert [gpu.gauge(), gpu.gauge(), gpu.joules()] == [{}, {}, None]
+    assert asked == ["1234-abcd"]
+
+
+def test_a_card_that_is_lost_meanwhile_is_left_to_the_next_call_to_tell(api, monkeypatch):
+    def lost():
+        raise nvml.GpuLost("gone")
+
+    monkeypatch.setattr(nvml, "by_uuid", lambda uuid: SimpleNamespace(clock=lost))
+    assert Cuda(api).gauge() == {}
+
+
+def test_the_processor_has_no_gauge():
+    assert Cpu().gauge() == {}
+
+
 def test_a_gpu_is_warm_after_half_a_second_of_work():
     assert DEVICES["cuda"].warm_seconds == 0.5
     assert DEVICES["cpu"].warm_seconds == 0.0

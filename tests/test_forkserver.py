@@ -95,6 +95,29 @@ def test_what_a_fork_server_is_given_is_what_it_needs_and_it_has_one_thread(shar
     assert os.getsid(shared.server.process.pid) != os.getsid(0), "Ctrl-C must not reach it"
 
 
+SEEN = """
+import os
+from pathlib import Path
+
+def note(who):
+    (Path(__file__).parent / f"seen_by_{who}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "not set"))
+
+note("server")
+os.register_at_fork(after_in_child=lambda: note("worker"))
+"""
+
+
+def test_modules_are_imported_without_the_choice_of_gpus_and_workers_have_it(server, tmp_path):
+    """Of a MIG instance torch would ask CUDA itself, and no fork could use it afterwards."""
+    new = server(SEEN)
+    new.environ["CUDA_VISIBLE_DEVICES"] = "MIG-1234"
+
+    assert gone(new.fork({}).pid), "there is nothing for it to do"
+
+    assert (tmp_path / "seen_by_server").read_text() == "not set"
+    assert (tmp_path / "seen_by_worker").read_text() == "MIG-1234"
+
+
 def test_a_killed_fork_server_takes_its_workers_along_and_the_run_goes_on_with_a_new_one(tmp_path):
     (tmp_path / "cache").mkdir()
     server = new_server(tmp_path / "server", tmp_path / "cache")

@@ -66,6 +66,24 @@ def test_parts_that_have_a_file_are_not_run_again(monkeypatch, tmp_path):
     assert ran == ["b"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no git here"), SystemExit("pytest left no report")])
+def test_a_part_that_breaks_leaves_its_reason_and_the_next_one_runs(monkeypatch, capsys, tmp_path, error):
+    monkeypatch.setattr(targets, "absent", lambda device: None)
+
+    def broken(seconds):
+        raise error
+
+    def sound(seconds):
+        return {"told": ["fine"], "problems": []}
+
+    monkeypatch.setattr(gpu, "PARTS", {"a": gpu.Part("a", "a", 1, broken), "b": gpu.Part("b", "b", 1, sound)})
+
+    assert gpu.main(["--out", str(tmp_path)]) == 1
+    assert json.loads((tmp_path / "a.json").read_text())["problems"] == [f"{type(error).__name__}: {error}"]
+    assert json.loads((tmp_path / "b.json").read_text())["told"] == ["fine"]
+    assert "2 parts run, 1 with something wrong" in capsys.readouterr().out
+
+
 def test_a_failed_cell_is_wrong_and_a_known_gap_is_not():
     gap = record(status=Status.PARITY_FAILED, reason="far", facts={"known_gap": "upstream"})
 

@@ -21,6 +21,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
+from onnxruntime.capi import build_and_package_info
 
 from bench import facts
 from bench.backends import BACKENDS, Misbehaved, Unavailable, aoti, compiled, providers
@@ -301,6 +302,26 @@ def test_a_build_for_cpus_is_no_fallback_but_unavailable(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [providers.CPU])
     with pytest.raises(Unavailable, match="without CUDAExecutionProvider; install onnxruntime-gpu"):
         providers.wanted(subject(device="cuda"))
+
+
+def test_a_build_for_cpus_is_told_before_any_model_is_exported(monkeypatch, tmp_path):
+    assert providers.built_for_cuda() == (build_and_package_info.package_name == "onnxruntime-gpu")
+    (tmp_path / "capi").mkdir()
+    found = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(providers, "find_spec", lambda name: found)
+
+    assert "built without CUDA" in backend.available(Target("cuda", "onnxruntime", "fp32"))
+    (tmp_path / "capi" / "libonnxruntime_providers_cuda.so").touch()
+    assert backend.available(Target("cuda", "onnxruntime", "fp32")) is None
+
+
+@pytest.mark.parametrize(("ours", "fits"), [("13.2", True), ("12.8", False), (None, True)])
+def test_builds_for_different_releases_of_cuda_do_not_go_together(monkeypatch, ours, fits):
+    monkeypatch.setattr(torch.version, "cuda", ours)
+    monkeypatch.setattr(build_and_package_info, "cuda_version", "13.0", raising=False)
+
+    with contextlib.nullcontext() if fits else pytest.raises(Unavailable, match=r"for CUDA 13\.0, torch for 12\.8"):
+        providers._require_one_cuda()
 
 
 def test_on_a_cpu_only_the_cpu_is_asked_for():

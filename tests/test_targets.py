@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench import targets
-from bench.backends import BACKENDS
+from bench.backends import BACKENDS, compiled
 from bench.case import Target
 from bench.targets import DEVICE_DTYPES, TargetError, select, unavailable, universe
 from tests import fake_nvml
@@ -134,6 +134,7 @@ def test_backends_say_what_they_lack(monkeypatch):
     assert "CUDA graphs" in unavailable(Target("cpu", "compile_reduce_overhead", "fp32"), BACKENDS)
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert "needs a C++ compiler" in unavailable(Target("cpu", "compile", "fp32"), BACKENDS)
+    assert "needs a C compiler on a GPU" in compiled.available(Target("cuda", "compile", "fp32"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "is not installed" in unavailable(Target("cpu", "onnxruntime", "fp32"), BACKENDS)
 

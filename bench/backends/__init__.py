@@ -60,7 +60,8 @@ class Prepared:
     last; it raises ``Misbehaved`` where something is not as declared. ``guard`` is entered around everything
     that calls; ``steady`` around what must not change any more (the measured loop). ``kernels`` tells which
     attention kernels one call runs. ``resizable``: another batch size costs no compile. ``model`` is what ``call``
-    calls. ``training``: of a training case, whose answers depend on the calls before; asked to begin anew.
+    calls. ``training``: of a training case, whose answers depend on the calls before; asked to begin anew. ``queued``:
+    its work is queued on the device's stream, so that marks there enclose it.
     """
 
     call: Callable[[Any], Any]
@@ -73,6 +74,7 @@ class Prepared:
     kernels: Callable[[Any], dict[str, int]] = lambda _: {}
     resizable: bool = True
     training: Training | None = None
+    queued: bool = True
 
 
 BACKENDS = {

@@ -30,6 +30,8 @@ def available(target: Target) -> str | None:
             return "reduce-overhead means CUDA graphs; on a CPU it is the same as compile"
         if not any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++")):
             return "torch.compile needs a C++ compiler on a CPU; install g++"
+    elif not any(shutil.which(name) for name in (os.environ.get("CC") or "gcc", "clang")):
+        return "torch.compile needs a C compiler on a GPU, for what Triton makes of its driver; install gcc"
     return None
 
 

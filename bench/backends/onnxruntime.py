@@ -51,6 +51,8 @@ def _on_cpu(target: Target) -> str | None:
 
 
 def _on_gpu(target: Target) -> str | None:
+    if not providers.built_for_cuda():
+        return "this onnxruntime is built without CUDA; install onnxruntime-gpu instead of onnxruntime"
     if target.dtype.startswith("amp_"):
         return f"autocast is torch's; ask for {target.dtype.removeprefix('amp_')}"
     if target.backend == "onnxruntime_host" and target.dtype == "bf16":
@@ -155,6 +157,7 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
         feed=feed,
         read=lambda raw: [torch.from_numpy(np.array(array)) for array in raw],
         facts=facts,
+        queued=False,  # on a GPU it has a stream of its own
     )
 
 

@@ -31,6 +31,14 @@ OF_SHAPES = {"Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice
 TOLD = ("use_tf32", "cudnn_conv_algo_search", "prefer_nhwc", "enable_cuda_graph")
 
 
+def built_for_cuda() -> bool:
+    """Whether the installed onnxruntime brings its CUDA provider, by its files; True where they do not tell."""
+    found = find_spec("onnxruntime")
+    if sys.platform != "linux" or found is None or found.origin is None:
+        return True
+    return (Path(found.origin).parent / "capi" / "libonnxruntime_providers_cuda.so").exists()
+
+
 def tensorrt_libraries() -> list[str]:
     """TensorRT's libraries as the loader takes them: by name, or by path where pip put them; empty without any."""
     from ctypes.util import find_library
@@ -55,6 +63,7 @@ def wanted(subject: Subject, model: str = "") -> list[Any]:
     first = TENSORRT if subject.backend == "tensorrt" else CUDA
     if first not in onnxruntime.get_available_providers():
         raise Unavailable(f"this onnxruntime is built without {first}; install onnxruntime-gpu instead of onnxruntime")
+    _require_one_cuda()
     chosen: list[Any] = [(CUDA, cuda(subject)), CPU]
     if first == TENSORRT:
         if subject.dtype_name != "tf32":
@@ -63,6 +72,16 @@ def wanted(subject: Subject, model: str = "") -> list[Any]:
             ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
         chosen.insert(0, (TENSORRT, tensorrt(subject, model)))
     return chosen
+
+
+def _require_one_cuda() -> None:
+    """Raise ``Unavailable`` where onnxruntime and torch are built for different major releases of CUDA."""
+    import torch
+    from onnxruntime.capi import build_and_package_info
+
+    theirs, ours = getattr(build_and_package_info, "cuda_version", ""), torch.version.cuda or ""
+    if theirs and ours and theirs.partition(".")[0] != ours.partition(".")[0]:
+        raise Unavailable(f"onnxruntime is built for CUDA {theirs}, torch for {ours}; install builds for the same one")
 
 
 def cuda(subject: Subject) -> dict[str, str]:

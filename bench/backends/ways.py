@@ -34,4 +34,5 @@ def prepare(subject: Subject) -> Prepared:
         raise Unavailable(f"{subject.backend}: {error}") from error
     if not callable(way):
         raise WrongDeclaration(f'way "{location}" gave a {type(way).__name__}; it must give something to call')
-    return prepared(mode_of(subject, way), model=way, facts=getattr(way, "facts", dict), resizable=False)
+    told = getattr(way, "facts", dict)
+    return prepared(mode_of(subject, way), model=way, facts=told, resizable=False, queued=False)  # it may be elsewhere

@@ -52,6 +52,9 @@ class Device(Protocol):
     def joules(self) -> float | None:
         """The energy that it has used so far, counted from some moment; None where it does not tell."""
 
+    def gauge(self) -> dict[str, Any]:
+        """How it is while it still feels its work: ``mhz`` and by what names it is ``throttled``, where it tells."""
+
     def facts(self) -> dict[str, Any]:
         """What a later comparison must know of it."""
 

@@ -62,6 +62,10 @@ class Cpu:
         """None: not every processor tells, and reading it takes rights."""
         return None
 
+    def gauge(self) -> dict[str, Any]:
+        """Nothing: the kernel counts how often the processor was cut (``bench.watch``)."""
+        return {}
+
     def facts(self) -> dict[str, Any]:
         """The vector instructions that torch uses here."""
         import torch

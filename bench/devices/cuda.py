@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 FLUSHED = 256 << 20  # bytes; over any L2 so far (50 MiB on H100 and H200), and what triton.testing.do_bench takes
@@ -33,7 +33,7 @@ class Cuda:
         self.stream: int | None = self._stream.cuda_stream
         self._used: int | None = None
         self._scrap: Any = None
-        self._card: Any = None
+        self._known: list[Any] = []  # the card as NVML knows it, or None, once that was asked
 
     def guard(self) -> AbstractContextManager[Any]:
         """Makes our stream the current one."""
@@ -89,14 +89,28 @@ class Cuda:
 
     def joules(self) -> float | None:
         """The counter of the card since its driver was loaded; None under MIG, where neighbours share it."""
+        card = self._card()
+        found: float | None = None if card is None else card.read().joules
+        return found
+
+    def gauge(self) -> dict[str, Any]:
+        """``mhz``, the clock of its processors, and ``throttled``, what holds it down: two questions to NVML."""
         from bench import nvml
 
-        try:
-            self._card = self._card or nvml.by_uuid(self._uuid())
-        except LookupError:
-            return None
-        found: float | None = self._card.read().joules
-        return found
+        card = self._card()
+        with suppress(nvml.GpuLost):  # the next call tells
+            return {} if card is None else {"mhz": card.clock(), "throttled": list(card.throttled())}
+        return {}
+
+    def _card(self) -> Any:
+        from bench import nvml
+
+        if not self._known:
+            try:
+                self._known.append(nvml.by_uuid(self._uuid()))
+            except LookupError:
+                self._known.append(None)
+        return self._known[0]
 
     def facts(self) -> dict[str, Any]:
         """Model, UUID, capability, versions, memory, and the most that torch's allocator held."""

@@ -15,7 +15,7 @@ from statistics import fmean
 
 from bench import filling
 from bench.case import Cell, Group
-from bench.contestant import Contestant, gauge_of
+from bench.contestant import Contestant
 from bench.devices import DEVICES
 from bench.gate import findings, pair, slots, validity
 from bench.gate.course import Course, Pair
@@ -211,8 +211,10 @@ class GateRun:
         order = self.rng.sample([self.base, other], 2)
         # Teams of threads that compute at once wait for each other's processors; what gains is loading compiled graphs,
         # which one thread does. The first time there are many answers to compute, too.
+        # On a GPU not even then: each would count the other's memory as its own.
         loads = cell.target.backend.startswith("compile") and (self.base.name, cell.id) in self._kept
-        together([partial(self._open, side, cell) for side in order], end=self.close, at_once=2 if loads else 1)
+        at_once = 2 if loads and cell.target.device == "cpu" else 1
+        together([partial(self._open, side, cell) for side in order], end=self.close, at_once=at_once)
         base, head = (side.run_of(cell).workers.get(cell.id) for side in (self.base, other))
         try:
             for side in (other, self.base):
@@ -225,8 +227,7 @@ class GateRun:
                     self._compare(cell)
             with timing_lock(self.tell):
                 planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
-                gauge = gauge_of(self.head.run_of(cell).records[cell.id].facts.get("gpu_uuid"))
-                sides = Contestant(base, gauge=gauge), Contestant(head, planted, gauge)
+                sides = Contestant(base), Contestant(head, planted)
                 busy = DEVICES[cell.target.device].warm_seconds
                 return pair.measure(*sides, self.rng, time.monotonic, busy)
         except (Dropped, Ended) as error:
