@@ -71,7 +71,7 @@ class Matrix:
     def cells(self, cases: Iterable[Case], timed: bool) -> list[Cell]:
         """The cells of some cases within budget and targets; with ``timed`` only those that have a speed.
 
-        Shapes for parity only are compiled from the normal budget up: it takes seconds each. Raises
+        Beside a timed one, shapes for parity only are compiled from the normal budget up: it takes seconds each. Raises
         ``DeclarationError`` when two different cases bear one name.
         """
         found = []
@@ -84,11 +84,13 @@ class Matrix:
                     f"two cases are named {case.name!r}; ids join history, give one of them another name"
                 )
             wanted = [target for chosen in self.chosen for target in self._with_ways(case, chosen)]
-            for shape in self.budget.shapes(case):
+            shapes = self.budget.shapes(case)
+            beside = self.budget.name == "quick" and any(shape.timed for shape in shapes)
+            for shape in shapes:
                 for target in wanted:
                     compiles = target.backend.startswith(("compile", "aoti"))
-                    cheap = shape.timed or self.budget.name != "quick" or not compiles
-                    cell = cell_of(case, shape, target) if cheap and (shape.timed or not timed) else None
+                    left_out = beside and compiles and not shape.timed
+                    cell = None if left_out or (timed and not shape.timed) else cell_of(case, shape, target)
                     if cell is not None:
                         found.append(cell)
         return found

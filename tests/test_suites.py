@@ -5,6 +5,7 @@ import importlib
 import pytest
 import torch
 
+from bench.budgets import BUDGETS
 from bench.case import Case, Target
 from models.attention import KERNELS, KernelUnavailable, kernel_unavailable
 
@@ -51,7 +52,7 @@ def weights_cache(tmp_path_factory):
 
 
 def test_quick_runs_train_every_model():
-    quick = [case for case in cases_of("test_training") if case.all_shapes()[0].budget == "quick"]
+    quick = [case for case in cases_of("test_training") if BUDGETS["quick"].shapes(case)]
 
     assert [case.model for case in quick] == [
         "models.cnn:DigitsCNN",

@@ -37,7 +37,7 @@ def steps(name: str, model: str, inputs: str, sizes: Mapping[str, int], unit: st
     ]
 
 
-def small(name: str, batch: int) -> Case:
+def small(name: str, budget: str, **checked: Mapping[str, int]) -> Case:
     """A BERT over the corpus's vocabulary: quick runs have no time for the four million weights of 30,522 words."""
     return Case(
         f"train_corpus_{name}",
@@ -45,7 +45,8 @@ def small(name: str, batch: int) -> Case:
         model=f"models.text:{name}",
         inputs="models.lessons:sentence_batch",
         optimizer="models.training:adamw",
-        shapes={f"b{batch}": Shape({"batch": batch})},
+        shapes={"b8": Shape({"batch": 8}, budget=budget)},
+        parity_shapes=checked,
         unit="sentence",
         preload=BERT,
     )
@@ -57,8 +58,8 @@ CASES = (
     *steps("mlp", "models.mlp:MLP", "flat_batch", {"batch": 256}, "image", "sgd_momentum"),
     *steps("bert_tiny", "models.bert:tiny", "sentence_batch", {"batch": 8, "seq": 64}, "sequence"),
     *steps("bert_mini", "models.bert:mini", "sentence_batch", {"batch": 8, "seq": 64}, "sequence"),
-    small("tiny", batch=8),
-    small("mini", batch=4),
+    small("tiny", "quick"),
+    small("mini", "normal", b4={"batch": 4}),  # whose step quick runs check and do not time
 )
 
 
