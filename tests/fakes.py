@@ -107,6 +107,9 @@ class FakeDevice:
     def empty_cache(self) -> None:
         """Nothing is kept."""
 
+    def gauge(self):
+        return {"mhz": 1980, "throttled": []}
+
     def joules(self) -> float | None:
         return None if self.watts is None else self.watts * self.clock.now
 
