@@ -137,6 +137,25 @@ def test_the_devices_own_seconds_leave_out_that_it_waits_for_launches(worker, de
     assert worker.finish()["facts"]["device_seconds"] == pytest.approx(0.0005)
 
 
+def test_an_engine_with_a_stream_of_its_own_has_no_seconds_by_marks_on_ours(worker, device):
+    device.flush_seconds = 0.001
+    assert "device_seconds" in worker.finish()["facts"]
+    worker.prepared.queued = False
+
+    assert worker.finish()["facts"] == {}
+
+
+def test_a_block_tells_the_gauge_as_it_was_before_anything_was_compared(worker, device, monkeypatch):
+    order = []
+    monkeypatch.setattr(device, "gauge", lambda: order.append("gauge") or {"mhz": 1410, "throttled": ["SwPowerCap"]})
+    monkeypatch.setattr(worker, "_verify", lambda *_: order.append("verify"))
+
+    answer = worker.block(calls=1, samples=2, keep=1)
+
+    assert (answer["mhz"], answer["throttled"]) == (1410, ["SwPowerCap"])
+    assert order == ["gauge", "verify"]
+
+
 def test_energy_is_told_for_a_call_where_the_device_counts_it(worker, device):
     device.watts = 300.0
 
