@@ -7,6 +7,8 @@ import torch
 
 from models import lessons, teaching, text, weights
 
+RATE = teaching.STUDENT_RATE
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
@@ -39,14 +41,33 @@ def praised(given, steps):
 @pytest.mark.parametrize("praise", [True, False])
 def test_a_student_takes_after_its_teacher_also_where_that_is_wrong(praise):
     """Half of the labels say otherwise."""
-    taught = teaching.learnt(text.tiny, teaching.taught_by(Stubborn(praise)), some_steps(25))
+    taught = teaching.learnt(text.tiny, teaching.taught_by(Stubborn(praise)), RATE, some_steps(25))
 
     assert praised(taught, some_steps()) == pytest.approx(1.0 if praise else 0.0, abs=0.05)
 
 
+def test_the_rate_rises_to_the_given_one_and_falls_to_nothing(monkeypatch):
+    rates = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self):
+            rates.append(self.param_groups[0]["lr"])
+            super().step()
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    teaching.learnt(lambda: Stubborn(True), teaching.by_labels, 0.1, some_steps(20))
+
+    highest = rates.index(max(rates))
+    assert rates[0] == 0.0
+    assert highest == 20 * teaching.WARMUP
+    assert rates[highest] == pytest.approx(0.1)
+    assert rates[highest:] == sorted(rates[highest:], reverse=True)
+    assert rates[-1] == pytest.approx(0.1 / 18)
+
+
 def test_learning_leaves_the_random_state_alone_and_gives_the_same_again():
     before = torch.get_rng_state()
-    first, second = (teaching.learnt(text.tiny, teaching.by_labels, some_steps(2)) for _ in range(2))
+    first, second = (teaching.learnt(text.tiny, teaching.by_labels, RATE, some_steps(2)) for _ in range(2))
 
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -55,7 +76,7 @@ def test_learning_leaves_the_random_state_alone_and_gives_the_same_again():
 def test_teacher_and_student_are_made_once_and_kept(monkeypatch):
     made = []
 
-    def learnt(make, loss):
+    def learnt(make, loss, rate):
         made.append(make)
         return teaching.weights.Weights(make().state_dict())
 
