@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 from bench import timing
+
+MIB = 1 << 20
 
 
 class FakeClock:
@@ -115,3 +118,63 @@ class FakeDevice:
 
     def facts(self) -> dict[str, str]:
         return {"device": "fake"}
+
+
+class FakeTorchCuda:
+    """``torch.cuda`` with one GPU of 80 GB: what is queued on its stream takes time, memory is a number."""
+
+    def __init__(self):
+        self.log, self.used, self.allocated, self.milliseconds = [], 1000 * MIB, 0, 0.0
+
+    def init(self):
+        self.log.append("init")
+
+    def Stream(self):  # noqa: N802 (torch's name)
+        return SimpleNamespace(cuda_stream=4711)
+
+    @contextmanager
+    def stream(self, stream):
+        self.log.append(f"guarding {stream.cuda_stream}")
+        yield
+
+    def Event(self, enable_timing):  # noqa: N802 (torch's name)
+        assert enable_timing, "else elapsed_time() raises"
+        return FakeEvent(self)
+
+    def synchronize(self):
+        self.log.append("synchronize")
+
+    def empty_cache(self):
+        self.log.append("empty_cache")
+
+    def reset_peak_memory_stats(self):
+        self.log.append("reset_peak_memory_stats")
+
+    def mem_get_info(self):
+        return 80_000 * MIB - self.used, 80_000 * MIB
+
+    def memory_allocated(self):
+        return self.allocated
+
+    def max_memory_allocated(self):
+        return 3 * MIB
+
+    def get_device_properties(self, number):
+        assert number == 0, "CUDA_VISIBLE_DEVICES has chosen"
+        return SimpleNamespace(
+            name="NVIDIA H200", uuid="1234-abcd", major=9, minor=0, total_memory=80_000 * MIB, multi_processor_count=132
+        )
+
+
+class FakeEvent:
+    """A moment in the queue; ``record`` refuses any other stream than ours."""
+
+    def __init__(self, api):
+        self._api = api
+
+    def record(self, stream):
+        assert stream.cuda_stream == 4711
+        self.at = self._api.milliseconds
+
+    def elapsed_time(self, end):
+        return end.at - self.at

@@ -48,8 +48,9 @@ class Rig:
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def group(
-        self, case: Case, *backends: str, dtype: str = "fp32", timed: bool = False, seed: int = 0, shape: str = ""
-    ) -> GroupRun:
+        self, case: Case, *backends: str, device: str = "cpu", dtype: str = "fp32", timed: bool = False, seed: int = 0,
+        shape: str = "",
+    ) -> GroupRun:  # fmt: skip
         """A group of the case's first shape, in a scratch folder of its own."""
         lab = Laboratory(
             cache=self.cache, scratch=self.folder / str(next(self.numbers)), budget=BUDGET,
@@ -57,7 +58,7 @@ class Rig:
             threads=THREADS, seed=seed, controlled=True, new_server=lambda launch: self.server,
         )  # fmt: skip
         where = next(found for found in case.all_shapes() if found.name == (shape or found.name))
-        cells = [Cell(case, where, Target("cpu", backend, dtype)) for backend in backends]
+        cells = [Cell(case, where, Target(device, backend, dtype)) for backend in backends]
         run = GroupRun(lab, cells[0].group, cells, cells if timed else [])
         self.made.append(run)
         return run

@@ -108,6 +108,24 @@ class Switch(Net):
         return super().forward(x) * SCALE
 
 
+class LeftBehind(Net):
+    """Adds a tensor that does not move with it, since it is no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = torch.ones(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.offset.to(x.dtype)
+
+
+class Numerical(Net):
+    """Computes a part of its answer with numpy."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * float(x.detach().numpy().shape[0])
+
+
 class Rigid(Net):
     """Works for a batch of 8 only."""
 

@@ -9,8 +9,7 @@ from bench import nvml
 from bench.devices import DEVICES
 from bench.devices.cpu import Cpu
 from bench.devices.cuda import Cuda
-
-MIB = 1 << 20
+from tests.fakes import MIB, FakeTorchCuda
 
 
 def held(size):
@@ -44,64 +43,6 @@ def test_every_device_knows_its_name():
     assert all(device.name == name for name, device in DEVICES.items())
 
 
-class FakeTorchCuda:
-    """``torch.cuda`` with one GPU of 80 GB: what is queued on its stream takes time, memory is a number."""
-
-    def __init__(self):
-        self.log, self.used, self.allocated, self.milliseconds = [], 1000 * MIB, 0, 0.0
-
-    def init(self):
-        self.log.append("init")
-
-    def Stream(self):  # noqa: N802 (torch's name)
-        return SimpleNamespace(cuda_stream=4711)
-
-    def stream(self, stream):
-        return ("guarding", stream.cuda_stream)
-
-    def Event(self, enable_timing):  # noqa: N802 (torch's name)
-        assert enable_timing, "else elapsed_time() raises"
-        return FakeEvent(self)
-
-    def synchronize(self):
-        self.log.append("synchronize")
-
-    def empty_cache(self):
-        self.log.append("empty_cache")
-
-    def reset_peak_memory_stats(self):
-        self.log.append("reset_peak_memory_stats")
-
-    def mem_get_info(self):
-        return 80_000 * MIB - self.used, 80_000 * MIB
-
-    def memory_allocated(self):
-        return self.allocated
-
-    def max_memory_allocated(self):
-        return 3 * MIB
-
-    def get_device_properties(self, number):
-        assert number == 0, "CUDA_VISIBLE_DEVICES has chosen"
-        return SimpleNamespace(
-            name="NVIDIA H200", uuid="1234-abcd", major=9, minor=0, total_memory=80_000 * MIB, multi_processor_count=132
-        )
-
-
-class FakeEvent:
-    """A moment in the queue; ``record`` refuses any other stream than ours."""
-
-    def __init__(self, api):
-        self._api = api
-
-    def record(self, stream):
-        assert stream.cuda_stream == 4711
-        self.at = self._api.milliseconds
-
-    def elapsed_time(self, end):
-        return end.at - self.at
-
-
 @pytest.fixture
 def api():
     return FakeTorchCuda()
@@ -115,7 +56,8 @@ def test_the_context_is_made_before_anything_is_watched(api):
 def test_work_goes_to_a_stream_of_our_own_whose_pointer_others_get(api):
     gpu = Cuda(api)
     assert gpu.stream == 4711
-    assert gpu.guard() == ("guarding", 4711)
+    with gpu.guard():
+        assert api.log == ["init", "guarding 4711"]
 
 
 def test_marks_are_events_and_elapsed_is_in_seconds(api):
