@@ -39,7 +39,8 @@ def preload() -> None:
     """Import dynamo and inductor with what they import late, and do once what every worker would otherwise repeat.
 
     Asking for the vector instructions starts a Python of its own, 1.1 s; a hash of torch's sources is part of every
-    key of the cache, 0.2 s; the header of the C++ kernels is preprocessed to see whether it has changed, 0.15 s.
+    key of the cache, 0.2 s, and so is one of triton's, 0.25 s, where it is installed: with every torch for CUDA; the
+    header of the C++ kernels is preprocessed to see whether it has changed, 0.15 s. None of it asks CUDA anything.
     """
     importlib.import_module("torch._dynamo")
     importlib.import_module("torch._inductor.compile_fx")
@@ -47,8 +48,11 @@ def preload() -> None:
         importlib.import_module("torch.distributed.tensor.experimental")
     from torch._inductor.codecache import CppPythonBindingsCodeCache, torch_key
     from torch._inductor.cpu_vec_isa import pick_vec_isa
+    from torch._inductor.runtime.triton_compat import HAS_TRITON, triton_key
 
     torch_key()
+    if HAS_TRITON:
+        triton_key()
     pick_vec_isa()
     with suppress(Exception):  # no C++ compiler, say: a worker that needs one will meet and report it
         CppPythonBindingsCodeCache.load_pybinding_async([], 'extern "C" void kernel() {}')  # prepares, compiles nothing
