@@ -72,7 +72,8 @@ def preload(modules: list[str], backends: list[str]) -> str | None:
     for what, act, argument in steps:
         act(argument)
         if problem := unfit():
-            return f"{what} made the fork server unfit to fork: {problem}"
+            remedy = "; take it out of the case's preload, then its workers import it" if what in modules else ""
+            return f"{what} made the fork server unfit to fork: {problem}{remedy}"
     return None
 
 

@@ -27,6 +27,7 @@ GIB = 1 << 30
 QUIET = {
     "ORT_DISABLE_TELEMETRY": "1",  # else importing onnxruntime starts a thread and opens a database
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's own, which pandas imports: one thread can be forked
     "OPENBLAS_NUM_THREADS": "1",  # numpy's and scipy's own pools; torch and onnxruntime do not use them
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # is_available() without a CUDA context, which forks cannot share
     "TOKENIZERS_PARALLELISM": "false",
