@@ -25,6 +25,8 @@ OPTIONS = (
     ("--bench-seed", "bench_seed", "0", "seed of weights and inputs, a whole number"),
     ("--bench-profile", "bench_profile", "normal", "what slowdown the gate tolerates and what it must catch: normal "
      "(1 %% and 3 %%), strict (0.5 %% and 2 %%) or noisy (2 %% and 5 %%)"),
+    ("--bench-limit", "bench_limit", "auto", "seconds after which the gate begins no further launch, and what is "
+     "undecided stays inconclusive; auto: 20 minutes in the budget quick, 60 in normal, 240 in long"),
     ("--bench-memory", "bench_memory", "auto", "bytes a worker may allocate, e.g. 8G; auto: 90 %% of what is free"),
 )  # fmt: skip
 
@@ -122,7 +124,11 @@ def against(config: pytest.Config) -> Against:
         planted[found[1]] = float(found[2]) / (100 if found[3] else 1)
     python = None if python is None else str(Path(python).absolute())
     profile = value(config, "bench_profile")
-    return Against(revision or "HEAD", python, profile, list(config.getini("bench_source")), removed, planted)
+    limit = value(config, "bench_limit")
+    if limit != "auto" and not re.fullmatch(r"[1-9]\d{0,5}", limit):
+        raise pytest.UsageError(f"--bench-limit: {limit!r} must be auto or a whole number of seconds, e.g. 600")
+    seconds = None if limit == "auto" else float(limit)
+    return Against(revision or "HEAD", python, profile, list(config.getini("bench_source")), removed, seconds, planted)
 
 
 def value(config: pytest.Config, name: str) -> str:

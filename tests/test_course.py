@@ -52,6 +52,10 @@ def test_a_course_that_ends_early_is_inconclusive_and_says_what_it_would_have_se
     assert "2 launch pairs do not tell" in decided.reason
 
 
+def test_a_course_that_ends_before_it_began_has_no_verdict():
+    assert Course(["a", "b"], NORMAL).verdicts() == {}
+
+
 def test_a_dropped_cell_is_wanted_no_more_and_gets_no_verdict():
     course = Course(["a", "b"], NORMAL)
     note(course, a=0.0, b=0.0)

@@ -58,4 +58,4 @@ def test_a_gpu_that_cannot_be_reached_costs_its_own_cells_only(pretending):
     assert statuses["one-b8-cpu-eager-fp32"] == "ok"
     assert statuses["one-b8-cuda-eager-fp32"] == "failed"
     assert result.ret == 12
-    result.stdout.fnmatch_lines(["*CUDA*"])
+    result.stdout.re_match_lines([".*(Torch not compiled with CUDA enabled|Found no NVIDIA driver)"])  # by its build

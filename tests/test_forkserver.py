@@ -87,7 +87,7 @@ def test_a_backend_that_cannot_be_imported_is_told_with_its_last_words(server):
 
 @pytest.mark.parametrize("module", ["pyarrow", "pandas", "sklearn.metrics", "accelerate"])
 def test_what_models_import_beside_torch_starts_no_thread(server, module):
-    """transformers 5.17 imports scikit-learn with BERT, that pandas, that pyarrow, which has an allocator's thread."""
+    """Transformers 5.17 imports scikit-learn with BERT, that pandas, that pyarrow, which has an allocator's thread."""
     worker = server(f"import {module}\n").fork({})
     assert worker.pid > 0
 

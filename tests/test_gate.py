@@ -121,6 +121,15 @@ def test_unchanged_code_is_the_same_and_nothing_is_left_behind(repository):
     assert not repository.left()
 
 
+def test_a_limit_that_is_over_before_the_first_launch_leaves_its_cells_inconclusive(repository):
+    result = repository.gate("--bench-limit", "1", against="HEAD")
+
+    result.stdout.fnmatch_lines(["head against HEAD*: 1 inconclusive", "*the time was up before its first launch*"])
+    assert repository.project.records()[ONE].verdict == "inconclusive"
+    assert result.ret == 0
+    assert not repository.left()
+
+
 def test_a_slower_head_is_11_and_says_by_how_much(repository):
     """By a planted slowdown, whose size is known; a slower model is in test_action.py."""
     result = repository.gate("--junit-xml", "out.xml", "--bench-plant", f"{ONE}=30%", against="HEAD")
@@ -300,6 +309,8 @@ def test_no_repository_no_source_and_no_profile_are_usage_errors(project):
     result.stderr.fnmatch_lines(["*--bench-plant: '20%' must be like *"])
     result = repository.gate("--bench-profile", "lax")
     result.stderr.fnmatch_lines(["*--bench-profile: 'lax' must be one of normal, strict, noisy*"])
+    result = repository.gate("--bench-limit", "2m")
+    result.stderr.fnmatch_lines(["*--bench-limit: '2m' must be auto or a whole number of seconds, e.g. 600*"])
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

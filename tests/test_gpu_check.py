@@ -9,6 +9,7 @@ import pytest
 from bench import targets
 from bench.evidence import gpu
 from bench.record import Record, Status
+from tests.fakes import FakeClock
 
 
 def record(cell="attn_cuda_flash_causal-b8_h16_s1024_d128-cuda-eager-bf16", p50=1e-3, **more):
@@ -95,16 +96,52 @@ def test_nothing_measured_is_wrong():
     skipped = record(p50=None, status=Status.SKIPPED, reason="no kernel")
 
     assert gpu.matrix_of([skipped], [])["problems"] == ["no cell was measured"]
-    assert gpu.steady_of([([skipped], [])])["problems"] == ["no cell was measured twice"]
+    assert gpu.steady_of([([skipped], [])] * gpu.RUNS)["problems"] == ["no cell was measured twice"]
     assert gpu.gate_of([skipped], [], {})["problems"] == ["no cell was compared"]
     assert gpu.roofs_of([skipped], [])["problems"] == ["no kernel has a share of the roof"]
 
 
 def test_how_far_medians_of_runs_are_apart():
-    found = gpu.steady_of([([record(p50=p50)], []) for p50 in (0.9e-3, 1e-3, 1.1e-3)])
+    found = gpu.steady_of([([record(p50=p50)], []) for p50 in (0.9e-3, 0.9e-3, 1e-3, 1.1e-3, 1.1e-3)])
 
     assert list(found["coefficient_of_variation"].values()) == [pytest.approx(0.1)]
     assert not found["problems"]
+
+
+def test_the_runs_share_their_time_and_one_that_would_not_end_is_not_begun(monkeypatch):
+    clock = FakeClock()
+    given = []
+
+    def run(arguments, seconds):
+        given.append(seconds)
+        clock.now += 30
+        return [record()], []
+
+    monkeypatch.setattr(gpu.time, "monotonic", clock)
+    monkeypatch.setattr(gpu, "run_pytest", run)
+
+    assert gpu.steady(100)["problems"] == ["there was time for 3 runs, not 5"]
+    assert given == [100, 70, 40]
+    assert not gpu.steady(150)["problems"]
+
+
+def test_a_gate_ends_by_itself_before_it_would_be_interrupted(monkeypatch):
+    asked = []
+    monkeypatch.setattr(gpu, "run_pytest", lambda arguments, seconds: asked.append((arguments, seconds)) or ([], []))
+
+    gpu.planted(250)
+    ((arguments, seconds),) = asked
+    assert int(arguments[arguments.index("--bench-limit") + 1]) + gpu.GRACE < seconds
+    assert sorted(given.partition("=")[2] for given in arguments if "=" in given) == ["2%", "3%", "5%"]
+
+
+def test_the_gated_cells_are_of_the_quick_matrix():
+    from bench.budgets import BUDGETS
+    from bench.suites import test_attention, test_bert, test_cnn
+
+    cases = [*test_attention.CASES, *test_bert.CASES, *test_cnn.CASES]
+    quick = {f"{case.name}-{shape.name}" for case in cases for shape in BUDGETS["quick"].shapes(case) if shape.timed}
+    assert set(gpu.CELLS) <= quick
 
 
 def test_a_plant_that_is_missed_and_a_red_without_one_are_wrong():
@@ -156,7 +193,7 @@ def test_a_pytest_whose_time_is_up_is_ended_and_says_so():
     """Really: BERT base on the processor takes longer than a moment."""
     _, problems = gpu.run_pytest(["--bench-targets", "cpu-eager-fp32", "-k", "bert_base"], gpu.GRACE + 6)
 
-    assert problems[0].startswith("the time was up after 21 s")
+    assert problems[0].startswith(f"the time was up after {gpu.GRACE + 6:.0f} s")
 
 
 def test_the_records_of_a_pytest_of_its_own():

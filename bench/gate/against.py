@@ -14,6 +14,7 @@ class Against:
     profile: str
     sources: list[str]  # paths relative to the project's root: the code under test
     removed: dict[str, str] = field(default_factory=dict)  # cells that head has given up -> the reason
+    limit: float | None = None  # seconds after which no further launch begins; None: what the budget says
     planted: dict[str, float] = field(default_factory=dict)  # cell -> share by which head is made slower on purpose
 
     @property

@@ -77,9 +77,10 @@ class Course:
         self._advance()
 
     def verdicts(self) -> dict[str, Decided]:
-        """The verdict of every cell that was not dropped; what is open is inconclusive."""
+        """The verdict of every cell that was launched and not dropped; what is open is inconclusive."""
         others = self._shared()
-        found = {cell: self._decided(cell, others) for cell in self.screened if cell not in self.broken}
+        launched = [cell for cell, pairs in self.screened.items() if pairs and cell not in self.broken]
+        found = {cell: self._decided(cell, others) for cell in launched}
         return found | self._unstable(found)
 
     def evidence(self, cell: str) -> list[float]:

@@ -320,7 +320,7 @@ class GateRun:
         result = self.result
         result.replaced = self.disturbances.repeated
         measured = {name for name, pairs in self.course.screened.items() if pairs}
-        result.decided = {name: decided for name, decided in self.course.verdicts().items() if name in measured}
+        result.decided = self.course.verdicts()
         result.d = {name: self.course.evidence(name) for name in result.decided}
         for name in result.decided:
             if (line := findings.changed_peak(self._peaks.get(name, ()))) is not None:
@@ -328,9 +328,7 @@ class GateRun:
             mine = [launch[name] for launch in map(dict, result.launches) if name in launch]
             if (line := findings.changed_clock([m.clock for m in mine], [m.d for m in mine])) is not None:
                 result.findings[name].append(line)
-        result.controls = {
-            name: decided for name, decided in self.controls.verdicts().items() if self.controls.screened[name]
-        }
+        result.controls = self.controls.verdicts()
         d = {name: [p.d for p in self.controls.screened[name]] for name in result.controls}
         result.invalid += validity.problems(result.controls, d)
         quads: dict[tuple[str, str], list[float]] = {}

@@ -85,9 +85,10 @@ class Gate:
                 new_server, side, places, None if name == "head" else self.against.python
             )
             sides[name] = side
+        limit = self.against.limit or LIMITS[laboratory.budget.name]
         gate = GateRun(
             sides["base"], sides["head"], sides.get("twin"),
-            places=places, cells=cells, margins=PROFILES[self.against.profile], limit=LIMITS[laboratory.budget.name],
+            places=places, cells=cells, margins=PROFILES[self.against.profile], limit=limit,
             seed=random.SystemRandom().randrange(2**32), planted=self.against.planted,
             say=laboratory.say, tell=laboratory.tell,
         )  # fmt: skip
