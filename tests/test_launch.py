@@ -13,7 +13,7 @@ from tests.rig import specimen
 @pytest.fixture
 def task(rig):
     """The task of an eager worker whose reference is made."""
-    group = rig.group(specimen(), "eager")
+    group = rig.group(specimen(shapes={"b8192": {"batch": 8192}}), "eager")  # large enough for a team of threads
     group.make_reference()
     return group._task("eager")
 
