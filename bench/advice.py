@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from bench import timing
 
@@ -26,6 +26,10 @@ class Conditions:
     gpu_throttled: tuple[str, ...] = ()  # NVML's names of what held a GPU's clock down
     gpu_foreign: int = 0  # processes on a GPU that are not ours
     gpu_lost: str = ""  # what became of a GPU that is gone
+
+    def with_throttling(self, reasons: Iterable[str]) -> Conditions:
+        """These, and what else held a GPU's clock down."""
+        return replace(self, gpu_throttled=tuple(dict.fromkeys([*self.gpu_throttled, *reasons])))
 
 
 def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[str]:
@@ -56,6 +60,12 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
         )
     if conditions.throttled:
         found.append(f"throttled: the processor cut its clock for heat {conditions.throttled} times meanwhile; cool it")
+    return found + of_gpu(conditions)
+
+
+def of_gpu(conditions: Conditions) -> list[str]:
+    """The warnings that a GPU gives rise to, whatever was measured on it."""
+    found = []
     if conditions.gpu_throttled:
         found.append(
             f"GPU throttled: {', '.join(conditions.gpu_throttled)} held its clock down while this was timed; cool it, "

@@ -6,6 +6,7 @@ is what is timed.
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 import time
@@ -298,12 +299,14 @@ class GroupRun:
                 record.facts |= self.workers[cell_id].ask(request, BLOCK_DEADLINE + 2 * energy)["facts"]
                 if replaced := contestants[cell_id].replaced:
                     record.facts["replaced_blocks"] = dict(replaced)
+                if held := contestants[cell_id].held:
+                    record.facts["held_blocks"] = dict(held)
                 record.facts.pop("cold", None)
             except Ended as end:
                 filling.ended(record, end)
                 continue
             self.timings.setdefault(cell_id, []).append(result)
-            found = advice.advise(result.blocks, result.warm, conditions)
+            found = advice.advise(result.blocks, result.warm, conditions.with_throttling(contestants[cell_id].held))
             if (device_seconds := record.facts.get("device_seconds")) is not None and not self.case.cold_cache:
                 found += advice.launch_bound(device_seconds, statistics.median(result.blocks))
             self.warnings.setdefault(cell_id, []).extend(found)
@@ -312,7 +315,7 @@ class GroupRun:
         """The GPU that the group's cells run on, as NVML shows it; none on a processor."""
         uuids = {self.records[cell_id].facts.get("gpu_uuid") for cell_id in self.workers}
         with suppress(LookupError):
-            return [nvml.by_uuid(uuid) for uuid in uuids if uuid]
+            return [nvml.of_process(os.environ, uuid) for uuid in uuids if uuid]
         return []
 
     def _note_gap(self, cell: Cell) -> None:

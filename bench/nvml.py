@@ -34,7 +34,7 @@ class Reading:
     watts: float | None = None
     joules: float | None = None
     celsius: int | None = None
-    throttled: tuple[str, ...] = ()
+    throttled: tuple[str, ...] | None = None
     processes: tuple[int, ...] = ()  # pids that compute on it; in a container an older driver tells the host's pids
     used_bytes: int | None = None
 
@@ -74,21 +74,30 @@ class Gpu:
         found: int | None = self._get("nvmlDeviceGetClockInfo", SM)
         return found
 
-    def throttled(self) -> tuple[str, ...]:
+    def throttled(self) -> tuple[str, ...] | None:
         """What holds its clock down; harmful reasons only. Raises ``GpuLost``."""
-        bits = self._get("nvmlDeviceGetCurrentClocksEventReasons") or 0
+        bits = self._get("nvmlDeviceGetCurrentClocksEventReasons")
+        if bits is None:  # the name of drivers before 535
+            bits = self._get("nvmlDeviceGetCurrentClocksThrottleReasons")
+        if bits is None:
+            return None
         return tuple(name for bit, name in HARMFUL.items() if bits & bit)
+
+    def cuda_driver(self) -> str | None:
+        """The newest CUDA that its driver runs, e.g. 13.1. Raises ``GpuLost``."""
+        number: int | None = self._get_of_all("nvmlSystemGetCudaDriverVersion")
+        return None if number is None else f"{number // 1000}.{number % 1000 // 10}"
 
     def facts(self) -> dict[str, Any]:
         """What of it stays the same while it is measured on. Raises ``GpuLost``."""
         modes = ("nvmlDeviceGetPersistenceMode", "nvmlDeviceGetComputeMode", "nvmlDeviceGetEccMode")
         persistence, compute, ecc = (self._get(mode) for mode in modes)
-        cuda, pci = self._get_of_all("nvmlSystemGetCudaDriverVersion"), self._get("nvmlDeviceGetPciInfo")
+        pci = self._get("nvmlDeviceGetPciInfo")
         return {
             "name": self.name,
             "uuid": self.uuid,
             "driver": self._get_of_all("nvmlSystemGetDriverVersion"),
-            "cuda_driver": None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}",
+            "cuda_driver": self.cuda_driver(),
             "persistence": None if persistence is None else bool(persistence),
             "memory_bytes": self._memory("total"),
             "max_sm_mhz": self._get("nvmlDeviceGetMaxClockInfo", SM),
@@ -103,11 +112,12 @@ class Gpu:
 
     def instances(self) -> list[Gpu] | None:
         """Its MIG instances in NVML's order, or None where it is one whole GPU."""
-        if not self._mig():
-            return None
-        slots = range(self._get("nvmlDeviceGetMaxMigDeviceCount") or 0)
-        handles = [self._get("nvmlDeviceGetMigDeviceHandleByIndex", slot) for slot in slots]
-        return [Instance(handle, self) for handle in handles if handle is not None]
+        with suppress(GpuLost):  # then it is told of where it is read
+            if self._mig():
+                slots = range(self._get("nvmlDeviceGetMaxMigDeviceCount") or 0)
+                handles = [self._get("nvmlDeviceGetMigDeviceHandleByIndex", slot) for slot in slots]
+                return [Instance(handle, self) for handle in handles if handle is not None]
+        return None
 
     def _mig(self) -> bool | None:
         modes = self._get("nvmlDeviceGetMigMode")
@@ -130,7 +140,7 @@ class Gpu:
             return getattr(pynvml, call)(*arguments)
         except pynvml.NVMLError_GpuIsLost as lost:
             raise GpuLost(f"{self.uuid} is lost: it has fallen off the bus, or was taken away") from lost
-        except pynvml.NVMLError:
+        except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError):  # the second is none of the first
             return None
 
 
@@ -148,7 +158,7 @@ class Instance(Gpu):
         """That of its GPU. Raises ``GpuLost``."""
         return self.parent.clock()
 
-    def throttled(self) -> tuple[str, ...]:
+    def throttled(self) -> tuple[str, ...] | None:
         """What holds down the clock of its GPU. Raises ``GpuLost``."""
         return self.parent.throttled()
 
@@ -218,6 +228,16 @@ def by_uuid(uuid: str) -> Gpu:
             if _bare(device.uuid) == _bare(uuid):
                 return device
     raise LookupError(f"NVML knows no GPU {uuid}")
+
+
+def of_process(environ: Mapping[str, str], uuid: str) -> Gpu:
+    """The device that a process with this environment computes on, whose uuid torch tells.
+
+    A MIG instance is known by the environment: torch may tell the uuid of the whole GPU, which neighbours share.
+    Raises ``LookupError``.
+    """
+    first = visible(environ)[:1]
+    return first[0] if first and isinstance(first[0], Instance) else by_uuid(uuid)
 
 
 def _chosen(text: str, every: list[Gpu]) -> list[Gpu]:

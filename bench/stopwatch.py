@@ -28,8 +28,9 @@ class Stopwatch:
 
     def block(
         self, calls: int, samples: int, keep: int, planted: float, read: Callable[[Any], Any]
-    ) -> tuple[list[float], Any, int]:
-        """Seconds per call of ``samples`` samples of ``calls`` calls; sample ``keep``'s last answer, and to which feed.
+    ) -> tuple[list[float], Any, int, dict[str, Any]]:
+        """Seconds per call of ``samples`` samples of ``calls`` calls; sample ``keep``'s last answer, and to which feed;
+        the device's gauge after the last sample.
 
         ``read`` takes the answer over before the next call may write to its memory. ``planted``: after every sample
         spin for that share of it; so it is seen whether a slowdown of that size is found.
@@ -37,7 +38,7 @@ class Stopwatch:
         clock, synchronize, call, feeds, count = (
             self.device.clock, self.device.synchronize, self.call, self.feeds, len(self.feeds)
         )  # fmt: skip
-        turn, times, kept = self.turn, [0.0] * samples, (None, 0)
+        turn, times, kept, seen = self.turn, [0.0] * samples, (None, 0), {}
         settled = clock() + SETTLE_SECONDS
         while True:
             raw = call(feeds[turn % count])
@@ -59,15 +60,18 @@ class Stopwatch:
                 if planted:
                     self._spin(planted * (clock() - start))
                 times[sample] = clock() - start
+            if sample == samples - 1:
+                seen = self.device.gauge()  # at once: a GPU's clock falls while it waits
             if sample == keep:
                 kept = (read(raw), (turn - 1) % count)
         self.turn = turn
-        return [seconds / calls for seconds in times], *kept
+        return [seconds / calls for seconds in times], *kept, seen
 
     def device_seconds(self) -> float:
         """The device's seconds of a call whose work is all queued before the first of it begins; a median of five.
 
-        Flushing its cache keeps the device busy meanwhile, for twice as long as a call takes by the host's clock.
+        Flushing its cache keeps the device busy meanwhile, for three times as long as a call takes by the host's
+        clock. Where the timed calls find the cache warm, a call before the marks has warmed it again.
         """
         device = self.device
         start = device.clock()
@@ -77,11 +81,13 @@ class Stopwatch:
         device.flush()
         ended = device.mark()
         device.synchronize()
-        flushes = 1 + int(2 * wall / max(device.elapsed(begun, ended), 1e-6))
+        flushes = 1 + int(3 * wall / max(device.elapsed(begun, ended), 1e-6))
         found = []
         for number in range(5):
             for _ in range(min(flushes, MOST_FLUSHES)):
                 device.flush()
+            if not self.cold_cache:
+                self.call(self.feeds[number % len(self.feeds)])
             begun = device.mark()
             self.call(self.feeds[number % len(self.feeds)])
             ended = device.mark()

@@ -51,7 +51,18 @@ def absent(device: str) -> str | None:
     version, cuda = torch_build()
     if cuda is None:
         return f"{len(devices)} present, but torch here is a CPU build ({version}); install the CUDA build"
+    with suppress(nvml.GpuLost):
+        driver = devices[0].cuda_driver()
+        if driver is not None and _major(driver) < _major(cuda):  # within a major version older drivers do
+            return (
+                f"{len(devices)} present, but the driver runs CUDA {driver} and torch here ({version}) is built for "
+                f"{cuda}; update the driver, or install the torch for CUDA {_major(driver)}"
+            )
     return None
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])
 
 
 def gpu() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,14 +21,19 @@ SLOW_CALL = 0.1  # seconds; from here on a block may be a single call
 KEPT_SAMPLES = 2000
 WARM_AGREEMENT = 0.05
 WARM_WINDOW = 3
+WARM_CLOCK = 0.02  # between the device's clocks after those blocks; a step of an NVIDIA GPU's is under 1 %
 MIN_ROUNDS = 3
 INTERVAL_ROUNDS = 6  # fewer values have no distribution-free 95 % interval of their median
 
 
 class Contestant(Protocol):
     """What can be measured. ``block`` runs ``samples`` samples of ``calls`` calls each, and gives the seconds
-    per call of every sample; it throws away its first calls after having been parked.
+    per call of every sample; it throws away its first calls after having been parked. ``mhz`` is the device's clock
+    at the end of each block, where it tells one; ``held`` counts what held it down in those.
     """
+
+    mhz: list[int]
+    held: Counter[str]
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
         """The times of one block. Whatever it raises ends this contestant alone."""
@@ -113,7 +119,8 @@ def measure(
 
 
 def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float, busy: float = 0.0) -> Timing:
-    """A timing with a plan and no blocks yet, after blocks of which three medians in a row agree within 5 %.
+    """A timing with a plan and no blocks yet, after blocks of which three medians in a row agree within 5 %,
+    and the device's clock within 2 %.
 
     ``busy``: the seconds of work before which nothing counts, since the clocks of a GPU rise under load. Gives up
     ``limit`` seconds after that, not ``warm`` then.
@@ -130,7 +137,9 @@ def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float, bu
             timing.plan = plan(min(medians))  # a disturbed block must not make all later ones short
             window = medians[-WARM_WINDOW:]
             agree = len(window) == WARM_WINDOW and max(window) <= min(window) * (1 + WARM_AGREEMENT)
-            if agree and worked >= busy:
+            clocks = contestant.mhz[-WARM_WINDOW:]
+            steady = not clocks or max(clocks) <= min(clocks) * (1 + WARM_CLOCK)
+            if agree and steady and worked >= busy:
                 break
             if clock() >= end:
                 timing.warm = False

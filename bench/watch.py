@@ -35,7 +35,7 @@ class Watch:
             except nvml.GpuLost as lost:
                 self.gpu_lost = str(lost)
                 continue
-            self.gpu_throttled |= dict.fromkeys(reading.throttled)
+            self.gpu_throttled |= dict.fromkeys(reading.throttled or ())
             self.gpu_foreign |= {pid for pid in reading.processes if self._foreign(pid)}
 
     def conditions(self) -> advice.Conditions:

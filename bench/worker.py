@@ -97,7 +97,8 @@ class Worker:
         found: dict[str, Any] = {}
         part: dict[str, Any] = {"facts": found}
         with self.prepared.guard():
-            found["sdpa_kernels"] = self.prepared.kernels(self.feeds[0])
+            if (kernels := self.prepared.kernels(self.feeds[0])) is not None:
+                found["sdpa_kernels"] = kernels
             if batch_invariance and self.subject.case["mode"] == "inference":
                 found |= self._batch_invariance(self.expected[0])
             if training := self.prepared.training:
@@ -192,8 +193,7 @@ class Worker:
         with prepared.guard(), prepared.steady():
             if prepared.training is not None:
                 prepared.training.reset()  # every block trains from the same weights
-            times, raw, which = self.stopwatch.block(calls, samples, keep, planted, self._read)
-            seen = self.device.gauge()  # at once: a GPU's clock falls while it waits
+            times, raw, which, seen = self.stopwatch.block(calls, samples, keep, planted, self._read)
             if prepared.training is not None:  # what was answered followed from many steps: asked from the start
                 raw = self._answer(self.feeds[which])
         self._verify(raw, which)

@@ -39,6 +39,9 @@ class Card:
     instances: list[Card | None] | None = None  # None: MIG is off; a None within: an empty slot
     unsupported: frozenset[str] | set[str] = frozenset()  # names of calls; "all" for every one
     lost: bool = False
+    lost_at: str = ""  # the call at which it is
+    mismatched: bool = False  # its driver is older than the library
+    cuda: int = 13010
 
 
 def install(monkeypatch: Any, cards: Sequence[Card] | None) -> list[str]:
@@ -54,7 +57,7 @@ class _Library(ModuleType):
         self._cards, self._called = cards, called
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("NVMLError"):
+        if name.startswith(("NVMLError", "NVMLLibraryMismatchError")):
             return getattr(pynvml, name)
         if name not in _ANSWERS or not hasattr(pynvml, name):
             raise AttributeError(f"{name}: {'the fake' if hasattr(pynvml, name) else 'the real library'} has no such")
@@ -64,8 +67,12 @@ class _Library(ModuleType):
             if name == "nvmlInit" and self._cards is None:
                 raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
             card = arguments[0] if arguments and isinstance(arguments[0], Card) else None
-            if card is not None and card.lost:
+            if card is not None and (card.lost or card.lost_at == name):
                 raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+            if card is not None and card.mismatched and name == "nvmlDeviceGetComputeRunningProcesses":
+                raise pynvml.NVMLLibraryMismatchError(
+                    "Unversioned function called and the pyNVML version does not match"
+                )
             if card is not None and {name, "all"} & set(card.unsupported):
                 raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
             return _ANSWERS[name](*([] if card is not None else [self._cards]), *arguments)
@@ -97,7 +104,7 @@ _ANSWERS: dict[str, Any] = {
     "nvmlDeviceGetCount": len,
     "nvmlDeviceGetHandleByIndex": _by_index,
     "nvmlSystemGetDriverVersion": lambda cards: "580.95.05",
-    "nvmlSystemGetCudaDriverVersion": lambda cards: 13010,
+    "nvmlSystemGetCudaDriverVersion": lambda cards: cards[0].cuda,
     "nvmlDeviceGetUUID": lambda card: card.uuid,
     "nvmlDeviceGetName": lambda card: card.name,
     "nvmlDeviceGetClockInfo": lambda card, kind: card.clocks[kind],
@@ -109,6 +116,7 @@ _ANSWERS: dict[str, Any] = {
     "nvmlDeviceGetTotalEnergyConsumption": lambda card: card.millijoules,
     "nvmlDeviceGetTemperature": lambda card, sensor: card.celsius,
     "nvmlDeviceGetCurrentClocksEventReasons": lambda card: card.bits,
+    "nvmlDeviceGetCurrentClocksThrottleReasons": lambda card: card.bits,
     "nvmlDeviceGetComputeRunningProcesses": lambda card: [SimpleNamespace(pid=pid) for pid in card.pids],
     "nvmlDeviceGetMemoryInfo": lambda card: SimpleNamespace(used=card.used, total=card.total),
     "nvmlDeviceGetPersistenceMode": lambda card: card.persistence,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ class FakeClock:
 class FakeContestant:
     """Takes ``seconds(block number)`` a call, lets the clock run, notes in ``log`` when it had its turn.
 
-    ``gone``: the number of the block in which it drops out.
+    ``gone``: the number of the block in which it drops out. ``clocks``: block number -> MHz of its device after it.
     """
 
     def __init__(
@@ -36,11 +37,15 @@ class FakeContestant:
         name: str = "",
         log: list[str] | None = None,
         gone: int | None = None,
+        clocks: Callable[[int], int] | None = None,
     ) -> None:
         self.seconds = seconds if callable(seconds) else lambda _: seconds
         self.clock = clock or FakeClock()
         self.name, self.log, self.gone = name, [] if log is None else log, gone
         self.plans: list[timing.Plan] = []
+        self.mhz: list[int] = []
+        self.clocks = clocks
+        self.held: Counter[str] = Counter()
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
         number = len(self.plans)
@@ -48,6 +53,8 @@ class FakeContestant:
             raise timing.Dropped(f"{self.name} is gone")
         self.plans.append(timing.Plan(calls, samples))
         self.log.append(self.name)
+        if self.clocks is not None:
+            self.mhz.append(self.clocks(number))
         each = self.seconds(number)
         self.clock.now += each * calls * samples
         return [each] * samples

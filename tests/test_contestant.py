@@ -55,6 +55,20 @@ def test_a_clock_that_is_always_cut_is_not_waited_for():
     assert len(worker.asked) == worker.parked == REPLACED + 1
 
 
+def test_a_cut_that_lasts_is_measured_again_once_it_is_over_and_told_meanwhile():
+    cut = [gauge("SwPowerCap")] * (REPLACED + 2)  # the first block with its repetitions, and the second
+    worker = FakeWorker(*cut, gauge(), gauge("HwThermal"), gauge())
+    contestant = Contestant(worker)
+
+    asked = []
+    for _ in range(4):
+        contestant.block(1, 1)
+        asked.append(len(worker.asked) - sum(asked))
+    assert asked == [REPLACED + 1, 1, 1, 2]
+    assert contestant.held == {"SwPowerCap": 2}
+    assert contestant.replaced == {"SwPowerCap": REPLACED, "HwThermal": 1}
+
+
 def test_a_device_that_tells_no_clock_has_none():
     contestant = Contestant(FakeWorker({"mhz": None, "throttled": []}))
 

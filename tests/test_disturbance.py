@@ -28,8 +28,8 @@ def test_cells_have_levels_of_their_own():
     assert not disturbances.again("slow", 5.0, CALM)
 
 
-@pytest.mark.parametrize("conditions", [Conditions(steal=0.03), Conditions(throttled=1)])
-def test_stolen_time_and_heat_disturb_as_well(conditions):
+@pytest.mark.parametrize("conditions", [Conditions(steal=0.03), Conditions(throttled=1), Conditions(gpu_foreign=1)])
+def test_stolen_time_heat_and_strangers_on_the_gpu_disturb_as_well(conditions):
     assert judge(0.0, 0.0, conditions=conditions) == [True, False]  # then half of the pairs are repeated
 
 

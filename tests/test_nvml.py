@@ -110,7 +110,6 @@ def test_the_bits_are_those_of_the_library():
         ("nvmlDeviceGetPowerUsage", "watts", None),
         ("nvmlDeviceGetTotalEnergyConsumption", "joules", None),
         ("nvmlDeviceGetTemperature", "celsius", None),
-        ("nvmlDeviceGetCurrentClocksEventReasons", "throttled", ()),
         ("nvmlDeviceGetComputeRunningProcesses", "processes", ()),
         ("nvmlDeviceGetMemoryInfo", "used_bytes", None),
     ],
@@ -126,6 +125,22 @@ def test_what_a_card_does_not_support_is_none_for_itself_alone(monkeypatch, call
     lacking = {"sm_mhz", "memory_mhz"} if value == "sm_mhz" else {value}
     assert getattr(reading, value) == empty
     assert {name for name in vars(full) if getattr(full, name) != getattr(reading, name)} == lacking
+
+
+def test_what_holds_the_clock_down_has_another_name_in_old_drivers_and_may_be_unknown(monkeypatch):
+    new, old = "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"
+    fake_nvml.install(monkeypatch, [Card(bits=0x4, unsupported={new})])
+    assert nvml.gpus()[0].throttled() == ("SwPowerCap",)
+
+    fake_nvml.install(monkeypatch, [Card(bits=0x4, unsupported={new, old})])
+    assert nvml.gpus()[0].throttled() is None
+
+
+def test_a_driver_older_than_the_library_is_no_error(monkeypatch):
+    """Pynvml tells that by an exception that is no NVMLError."""
+    fake_nvml.install(monkeypatch, [Card(mismatched=True)])
+
+    assert nvml.gpus()[0].read().processes == ()
 
 
 def test_a_card_that_tells_nothing_is_still_a_card(monkeypatch):
@@ -255,6 +270,26 @@ def test_a_gpu_is_found_by_its_uuid_as_torch_writes_it_too(monkeypatch, uuid):
 
     assert nvml.by_uuid(uuid).index == 1
     assert nvml.by_uuid("abcd").read().joules is None
+
+
+def test_under_mig_a_process_knows_its_instance_by_its_environment(monkeypatch):
+    """Torch may tell the uuid of the whole GPU, which neighbours share."""
+    whole = mig("MIG-abcd")
+    fake_nvml.install(monkeypatch, [whole])
+    assert nvml.of_process({}, whole.uuid).uuid == "MIG-abcd"
+
+    fake_nvml.install(monkeypatch, [ONE, TWO])
+    assert nvml.of_process({}, TWO.uuid).index == 1
+    with pytest.raises(LookupError):
+        nvml.of_process({}, "GPU-3")
+
+
+def test_a_gpu_that_gets_lost_while_cuda_numbers_them_ends_nothing(monkeypatch):
+    card = Card(lost_at="nvmlDeviceGetMigMode")
+    fake_nvml.install(monkeypatch, [card])
+
+    assert [gpu.uuid for gpu in nvml.visible({})] == [card.uuid]
+    assert nvml.by_uuid(card.uuid).index == 0
 
 
 def test_a_uuid_is_no_prefix(monkeypatch):

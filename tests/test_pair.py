@@ -60,8 +60,8 @@ def test_a_side_that_drops_out_ends_the_pair(gone):
 
 def test_cycles_are_a_second_witness_that_a_lower_clock_does_not_move():
     clock = FakeClock()
-    base, head = FakeContestant(1e-3, clock, name="A"), FakeContestant(1.03e-3, clock, name="B")
-    base.mhz, head.mhz = [1980, 1980], [1922, 1922]
+    base = FakeContestant(1e-3, clock, name="A", clocks=lambda number: 1980)
+    head = FakeContestant(1.03e-3, clock, name="B", clocks=lambda number: 1922)
 
     found = measured(base, head)
     assert found.d == pytest.approx(math.log(1.03))
@@ -73,3 +73,23 @@ def test_without_a_clock_to_be_read_cycles_say_what_time_says():
     found = measured(FakeContestant(1e-3, clock, name="A"), FakeContestant(1.03e-3, clock, name="B"))
 
     assert found.cycles == found.d
+
+
+def test_the_clock_of_the_warm_up_is_no_witness():
+    """Who is warmed first meets a colder device, whose clock is higher."""
+    clock = FakeClock()
+    base = FakeContestant(1e-3, clock, name="A", clocks=lambda number: 1980 if number < 4 else 1900)
+    head = FakeContestant(1e-3, clock, name="B", clocks=lambda number: 1900)
+
+    found = measured(base, head)
+    assert 1980 in base.mhz
+    assert found.clock == 0.0
+
+
+def test_what_held_the_clock_down_on_either_side_is_told():
+    clock = FakeClock()
+    base, head = FakeContestant(1e-3, clock, name="A"), FakeContestant(1e-3, clock, name="B")
+    base.held.update(SwPowerCap=3)
+    head.held.update(SwPowerCap=2, HwThermal=1)
+
+    assert measured(base, head).held == ("SwPowerCap", "HwThermal")

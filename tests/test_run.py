@@ -81,3 +81,23 @@ def test_a_second_pair_that_is_no_calmer_does_not_replace_the_first(gate):
     gate._launch()
 
     assert [pair.d for pair in gate.course.screened[a]] == pytest.approx([0.001, 0.003])
+
+
+def test_what_a_gpu_suffered_is_a_warning_of_the_run_told_once(gate, monkeypatch):
+    measure = gate._measure
+
+    def held(cell, other):
+        found = measure(cell, other)
+        found.held = ("SwPowerCap",)
+        return found
+
+    monkeypatch.setattr(gate, "_measure", held)
+    for cell in gate.played:
+        gate.played[cell] = [(0.0, 0.0)] * 3
+    gate._launch()
+    gate._launch()
+    gate._launch()
+    gate._conclude()
+
+    (warning,) = [line for line in gate.result.warnings if "GPU" in line]
+    assert warning.startswith("GPU throttled: SwPowerCap held its clock down")

@@ -117,6 +117,17 @@ def test_a_device_with_a_torch_for_it_is_present(monkeypatch, torch_of, line):
     assert chosen("present") == [*USUAL, *(name.replace("cpu", "cuda") for name in USUAL)]
 
 
+@pytest.mark.parametrize(("driver", "runs"), [(13000, True), (13010, True), (12090, False)])
+def test_a_driver_too_old_for_torch_is_no_device(monkeypatch, torch_of, driver, runs):
+    fake_nvml.install(monkeypatch, [Card(cuda=driver)])
+    torch_of("__version__ = '2.13.0+cu130'", "cuda: Optional[str] = '13.0'", "hip: Optional[str] = None")
+
+    assert targets.absent("cuda") == (None if runs else (
+        "1 present, but the driver runs CUDA 12.9 and torch here (2.13.0+cu130) is built for 13.0; update the driver, "
+        "or install the torch for CUDA 12"
+    ))  # fmt: skip
+
+
 def test_the_torch_that_is_installed_tells_its_build():
     assert targets.torch_build() == (torch.__version__, torch.version.cuda)
 

@@ -70,6 +70,14 @@ def test_a_device_that_gets_no_work_done_is_given_up_too():
     assert erratic.clock.now == pytest.approx(0.6, abs=0.1)
 
 
+def test_warming_up_lasts_until_the_devices_clock_is_steady_too():
+    rising = FakeContestant(1e-3, clocks=lambda number: min(1980, 1000 + 50 * number))
+    found = timing.warm_up(rising, rising.clock, limit=10.0)
+
+    assert found.warm
+    assert rising.mhz[-timing.WARM_WINDOW :] == [1950, 1980, 1980]
+
+
 def test_measuring_stops_when_the_interval_is_narrow_enough():
     found, _ = alone(1e-3)
     assert found.stop == "precision"

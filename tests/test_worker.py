@@ -148,12 +148,15 @@ def test_an_engine_with_a_stream_of_its_own_has_no_seconds_by_marks_on_ours(work
 def test_a_block_tells_the_gauge_as_it_was_before_anything_was_compared(worker, device, monkeypatch):
     order = []
     monkeypatch.setattr(device, "gauge", lambda: order.append("gauge") or {"mhz": 1410, "throttled": ["SwPowerCap"]})
+    call = worker.prepared.call
+    worker.prepared.call = lambda feed: order.append("call") or call(feed)
+    monkeypatch.setattr(worker, "_read", lambda raw: order.append("read") or raw)
     monkeypatch.setattr(worker, "_verify", lambda *_: order.append("verify"))
 
     answer = worker.block(calls=1, samples=2, keep=1)
 
     assert (answer["mhz"], answer["throttled"]) == (1410, ["SwPowerCap"])
-    assert order == ["gauge", "verify"]
+    assert order[-4:] == ["call", "gauge", "read", "verify"]
 
 
 def test_energy_is_told_for_a_call_where_the_device_counts_it(worker, device):

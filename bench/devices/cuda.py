@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import AbstractContextManager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench import nvml
 
 FLUSHED = 256 << 20  # bytes; over any L2 so far (50 MiB on H100 and H200), and what triton.testing.do_bench takes
 
@@ -33,7 +37,7 @@ class Cuda:
         self.stream: int | None = self._stream.cuda_stream
         self._used: int | None = None
         self._scrap: Any = None
-        self._known: list[Any] = []  # the card as NVML knows it, or None, once that was asked
+        self._known: list[nvml.Gpu | None] = []  # the card as NVML knows it, or None, once that was asked
 
     def guard(self) -> AbstractContextManager[Any]:
         """Makes our stream the current one."""
@@ -89,9 +93,12 @@ class Cuda:
 
     def joules(self) -> float | None:
         """The counter of the card since its driver was loaded; None under MIG, where neighbours share it."""
+        from bench import nvml
+
         card = self._card()
-        found: float | None = None if card is None else card.read().joules
-        return found
+        with suppress(nvml.GpuLost):  # the next call tells
+            return None if card is None else card.read().joules
+        return None
 
     def gauge(self) -> dict[str, Any]:
         """``mhz``, the clock of its processors, and ``throttled``, what holds it down: two questions to NVML."""
@@ -99,15 +106,15 @@ class Cuda:
 
         card = self._card()
         with suppress(nvml.GpuLost):  # the next call tells
-            return {} if card is None else {"mhz": card.clock(), "throttled": list(card.throttled())}
+            return {} if card is None else {"mhz": card.clock(), "throttled": list(card.throttled() or ())}
         return {}
 
-    def _card(self) -> Any:
+    def _card(self) -> nvml.Gpu | None:
         from bench import nvml
 
         if not self._known:
             try:
-                self._known.append(nvml.by_uuid(self._uuid()))
+                self._known.append(nvml.of_process(os.environ, self._uuid()))
             except LookupError:
                 self._known.append(None)
         return self._known[0]

@@ -28,7 +28,8 @@ class Disturbances:
         self.pairs += 1
         slowed = level > self._fastest.get(name, level) + LEVEL
         self._fastest[name] = min(level, self._fastest.get(name, level))
-        disturbed = slowed or conditions.steal > STEAL or conditions.throttled or abs(clock) > CLOCK
+        disturbed = slowed or conditions.steal > STEAL or conditions.throttled or conditions.gpu_foreign
+        disturbed = disturbed or abs(clock) > CLOCK
         if not disturbed or self.repeated >= REPEATED * self.pairs:
             return False
         self.repeated += 1

@@ -43,16 +43,16 @@ def changed_peak(peaks: Sequence[tuple[int, int]]) -> str | None:
     return None
 
 
-def changed_clock(clocks: Sequence[float], d: Sequence[float]) -> str | None:
-    """What to say of a device whose clock differed between the sides, from ln(head/base) of clock and time a launch.
+def changed_clock(clocks: Sequence[float], cycles: Sequence[float]) -> str | None:
+    """What to say of a device whose clock differed between the sides, from ln(head/base) of clock and cycles a launch.
 
     A head that works harder may be given a lower clock: then it takes longer, and no more cycles.
     """
     clock = statistics.fmean(clocks) if clocks else 0.0
     if abs(clock) <= CLOCK_SHARE:
         return None
-    cycles = math.expm1(statistics.fmean(d) + clock)
-    return f"device clock: {math.expm1(clock):+.1%} after head's blocks; counted in cycles head takes {cycles:+.1%}"
+    more = math.expm1(statistics.fmean(cycles))
+    return f"device clock: {math.expm1(clock):+.1%} after head's blocks; counted in cycles head takes {more:+.1%}"
 
 
 def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> list[str]:

@@ -30,7 +30,8 @@ class Measured:
     base: list[float] = field(default_factory=list)
     head: list[float] = field(default_factory=list)
     calls: int = 1  # in a sample
-    clock: float = 0.0  # ln(head/base) of the device's clock after their blocks; 0 where it tells none
+    held: tuple[str, ...] = ()  # what held the device's clock down in blocks that count
+    clock: float = 0.0  # ln(head/base) of the device's clock after the blocks of the quads; 0 where it tells none
 
     @property
     def d(self) -> float:
@@ -66,6 +67,7 @@ def measure(
         warm[name] = timing.warm_up(sides[name], clock, WARM_UP, busy)
         if (gone := warm[name].dropped) is not None:
             raise gone
+    warmed = {name: len(side.mhz) for name, side in sides.items()}  # who was warmed first met a colder device
     plan = shorter(max((found.plan for found in warm.values()), key=lambda plan: plan.calls * plan.samples))
     found = Measured(calls=plan.calls)
     while not quads.enough(found.quads):
@@ -77,14 +79,14 @@ def measure(
         found.base += times["A"]
         found.head += times["B"]
         found.quads.append(float(quads.quad(times["A"], times["B"])))
-    found.clock = _clock(base, head)
+    found.held = tuple(dict.fromkeys(reason for side in sides.values() for reason in side.held))
+    found.clock = _clock(*(side.mhz[warmed[name] :] for name, side in sides.items()))
     return found
 
 
-def _clock(base: Contestant, head: Contestant) -> float:
+def _clock(base: list[int], head: list[int]) -> float:
     """ln(head/base) of the clocks seen after either side's blocks."""
-    seen = [getattr(side, "mhz", []) for side in (base, head)]  # only a worker on a GPU has any
-    return float(np.log(np.mean(seen[1]) / np.mean(seen[0]))) if all(seen) else 0.0
+    return float(np.log(np.mean(head) / np.mean(base))) if base and head else 0.0
 
 
 def shorter(plan: timing.Plan) -> timing.Plan:

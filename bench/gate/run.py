@@ -6,6 +6,7 @@ come in random order; the two workers of a cell run their quads in turn and are 
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from statistics import fmean
 
-from bench import filling
+from bench import advice, filling, nvml
 from bench.case import Cell, Group
 from bench.contestant import Contestant
 from bench.devices import DEVICES
@@ -65,6 +66,7 @@ class GateRun:
         self.disturbances = Disturbances()
         self.result = Result()
         self._peaks: dict[str, list[tuple[int, int]]] = {}  # (base, head) of each launch, in bytes
+        self._said: dict[str, None] = {}  # warnings of the launches
         self._number = 0
         self._kept: set[tuple[str, str]] = set()  # (side, cell) whose answers are in the group's folder
         self._started = time.monotonic()
@@ -167,14 +169,16 @@ class GateRun:
             self.say(f"{stage}, launch {self._number}, cell {place} of {len(queue)}: {cell.id}")
             other = self.head if course is self.course else self.twin
             assert other is not None
-            opened, watch = time.monotonic(), Watch([])
+            opened, watch = time.monotonic(), Watch([], _gpus(cell.target.device))
             measured = self._measure(cell, other)
             self._pay([cell], time.monotonic() - opened)
             started += time.monotonic() - opened
             if measured is None:
                 continue
+            conditions = watch.conditions().with_throttling(measured.held)
+            self._said |= dict.fromkeys(advice.of_gpu(conditions))
             before = found[course].get(cell.id)
-            if before is None and self._disturbed(course, cell, measured, watch):
+            if before is None and self._disturbed(course, cell, measured, conditions):
                 queue.append((course, cell))
             calmer = before is not None and before.level < measured.level
             found[course][cell.id] = before if before is not None and calmer else measured
@@ -187,8 +191,8 @@ class GateRun:
                 course.note({name: Pair(measurements[name].d, measurements[name].within) for name in open_cells})
         self.result.launches.append(list(found[self.course].items()))
 
-    def _disturbed(self, course: Course, cell: Cell, measured: pair.Measured, watch: Watch) -> bool:
-        return self.disturbances.again((course, cell.id), measured.level, watch.conditions(), measured.clock)
+    def _disturbed(self, course: Course, cell: Cell, measured: pair.Measured, conditions: advice.Conditions) -> bool:
+        return self.disturbances.again((course, cell.id), measured.level, conditions, measured.clock)
 
     def _start(self, cells: Iterable[Cell], sides: Sequence[Side]) -> None:
         """Exec the fork servers of the next launch; they import at once."""
@@ -326,7 +330,7 @@ class GateRun:
             if (line := findings.changed_peak(self._peaks.get(name, ()))) is not None:
                 result.findings[name].append(line)
             mine = [launch[name] for launch in map(dict, result.launches) if name in launch]
-            if (line := findings.changed_clock([m.clock for m in mine], [m.d for m in mine])) is not None:
+            if (line := findings.changed_clock([m.clock for m in mine], [m.cycles for m in mine])) is not None:
                 result.findings[name].append(line)
         result.controls = self.controls.verdicts()
         d = {name: [p.d for p in self.controls.screened[name]] for name in result.controls}
@@ -338,4 +342,9 @@ class GateRun:
         both = [name for name in measured if all((name, order) in quads for order in ORDERS)]
         abba, baab = ([fmean(quads[name, order]) for name in both] for order in ORDERS)
         series = [[p.d for p in pairs] for pairs in self.course.screened.values() if len(pairs) > 1]
-        result.warnings += validity.warnings(abba, baab, series)
+        result.warnings += [*validity.warnings(abba, baab, series), *self._said]
+
+
+def _gpus(device: str) -> list[nvml.Gpu]:
+    """The GPU that cells of this device run on, the first that CUDA shows; none for a processor."""
+    return nvml.visible(os.environ)[:1] if device == "cuda" else []
