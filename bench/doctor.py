@@ -20,6 +20,7 @@ from bench.case import Cell
 from bench.group import GroupRun
 from bench.launch import Ended, ServerFailed
 
+FIT = 0.02  # fresh processes on a GPU that differ by more do not show a slowdown of a few percent in few launches
 BUSY_LOAD = 0.5  # of all processors
 STEAL = 0.01
 
@@ -171,7 +172,7 @@ def examine_gpu(number: int, card: Card) -> list[Finding]:
         ),
         Finding(
             f"{gpu} throttling",
-            ", ".join(now.throttled) or "none now",
+            "not told" if now.throttled is None else ", ".join(now.throttled) or "none now",
             "its clock is held down: wait until it is cool, see nvidia-smi -q -d PERFORMANCE" if now.throttled else "",
         ),
         Finding(
@@ -216,6 +217,20 @@ def judge(spreads: Sequence[spread.Spread]) -> list[Finding]:
     ]  # fmt: skip
 
 
+def judge_gpu(spreads: Sequence[spread.Spread]) -> list[Finding]:
+    """How far fresh processes lie apart on a GPU: a finding for each cell. The laboratory does nothing there."""
+    return [
+        Finding(
+            s.cell,
+            f"{s.median['laboratory'] * 1e3:.3g} ms, processes differ by {s.deviation['laboratory']:.1%}",
+            f"over {FIT:.0%}: the gate needs many launches here; see what else uses the card, its heat and its clock"
+            if s.deviation["laboratory"] > FIT
+            else "",
+        )
+        for s in spreads
+    ]
+
+
 def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[[str], object]) -> int:
     """Examine this machine; ``say`` hears progress, ``tell`` gets the report. 0, or 1 with something to do."""
     before, started = machine.processor_times(), time.monotonic()
@@ -241,10 +256,10 @@ def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[
     if find_spec("models") is None or find_spec("models.cnn") is None:
         tell("\nNo cell is timed: the six cells are paritygate's own models, run the doctor in its checkout.")
     elif launches and not failed:
-        judged = _time("CPU", six, launches, home, say, tell)
+        judged = _time("CPU", judge, six, launches, home, say, tell)
         if targets.absent("cuda") is None:
             cells = spread.cells_of(probes.SIX, probes.SIX_CUDA_BACKENDS, "cuda")
-            judged += _time("GPU", cells, launches, home, say, tell)
+            judged += _time("GPU", judge_gpu, cells, launches, home, say, tell)
     todo = [finding for finding in [*findings, *judged] if finding.todo]
     tell(f"\n{len(todo)} of {len(findings) + len(judged)} findings with something to do"
          if todo else "\nNothing to do: this machine is fit to be measured on.")  # fmt: skip
@@ -253,6 +268,7 @@ def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[
 
 def _time(
     device: str,
+    judged_by: Callable[[Sequence[spread.Spread]], list[Finding]],
     cells: Sequence[Cell],
     launches: int,
     home: Path,
@@ -261,7 +277,8 @@ def _time(
 ) -> list[Finding]:
     """The findings about cells of one device, timed in fresh processes and told; a cell that fails is one of them."""
     try:
-        judged = judge(spread.summarise(list(spread.launches(cells, launches, home, seconds=0.3, say=say))))
+        rows = list(spread.launches(cells, launches, home, seconds=0.3, say=say))
+        judged = judged_by(spread.summarise(rows))
         tell(f"\n{len(cells)} cells on the {device}, {2 * launches} fresh processes each way:")
     except (RuntimeError, ServerFailed) as error:
         judged = [Finding(f"cells on the {device}", "cannot be timed", str(error))]

@@ -77,6 +77,17 @@ def test_a_cell_that_breaks_the_rule_is_named_with_its_launches():
     assert "5 launches" in finding.todo
 
 
+@pytest.mark.parametrize(("deviation", "fit"), [(0.004, True), (0.031, False)])
+def test_on_a_gpu_it_counts_how_far_processes_lie_apart_and_not_what_the_laboratory_does(deviation, fit):
+    apart = {"laboratory": deviation, "default": 0.001}
+    cell = spread.Spread("c", 3, {"laboratory": 1.0, "default": 0.9}, apart, apart, 0.1)
+
+    (finding,) = doctor.judge_gpu([cell])
+
+    assert f"processes differ by {deviation:.1%}" in str(finding)
+    assert (finding.todo == "") is fit
+
+
 def test_a_finding_wraps_and_marks_what_is_to_do():
     text = str(doctor.Finding("load", "high " * 40, "stop it"))
 
