@@ -25,6 +25,7 @@ from bench.wire import Channel, Closed
 ROOT = Path(__file__).resolve().parent.parent
 TAIL = 2000  # characters of a worker's last words that are kept
 START_DEADLINE = 300.0  # seconds for the imports of a fork server on a busy machine
+END_DEADLINE = 60.0  # for a worker that was killed; one stuck in a driver does not end
 
 
 class ServerFailed(Exception):
@@ -295,9 +296,12 @@ class ForkServer:
         try:
             with self._asking:
                 self.channel.send({"op": "wait", "pid": pid})
-                status: int | None = self.channel.receive(time.monotonic() + 60)["status"]
+                status: int | None = self.channel.receive(time.monotonic() + END_DEADLINE)["status"]
                 return status
-        except (Closed, TimeoutError):
+        except TimeoutError:  # stuck in the driver, say: its server's next words would answer this question
+            self.close()
+            return None
+        except Closed:
             return None
 
     def close(self) -> None:

@@ -99,6 +99,17 @@ def test_a_kill_that_is_not_ours_is_for_memory_where_the_kernel_counted_one(rig,
     assert ended.value.status is (Status.OUT_OF_MEMORY if kills else Status.CRASHED)
 
 
+def test_a_worker_that_cannot_be_ended_takes_its_fork_server_with_it(rig, task, monkeypatch):
+    """One stuck in the driver, say: what the server says of it, late, would be taken for the next answer."""
+    monkeypatch.setattr("bench.launch.END_DEADLINE", 0.3)
+    stuck = rig.server.fork(task)
+
+    assert rig.server.wait(stuck.pid) is None, "it has not ended"
+    fresh = rig.server.fork(task)
+    assert fresh.pid != stuck.pid
+    assert fresh.ask(dict(OPEN), 60)["status"] == "ok"
+
+
 def test_every_worker_keeps_a_log_of_its_own(rig, task):
     workers = [rig.server.fork(task) for _ in range(2)]
     assert workers[0].log != workers[1].log
