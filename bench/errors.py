@@ -7,7 +7,10 @@ import re
 from bench.backends import Misbehaved, Unavailable
 from bench.record import Status
 
-NO_MEMORY = r"can't allocate memory|out of memory|std::bad_alloc|Failed to allocate memory|not enough memory"
+NO_MEMORY = (
+    r"can't allocate memory|out of memory|std::bad_alloc|Failed to allocate memory|not enough memory"
+    r"|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
+)
 
 # First match wins: (names of exception classes anywhere in its ancestry, pattern of its message, status).
 TABLE: tuple[tuple[tuple[str, ...], str, Status], ...] = (

@@ -46,6 +46,10 @@ TUNING = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "OMP_", "GOMP_", "KMP_", "M
           "TORCHINDUCTOR_", "TORCH_COMPILE", "TORCHDYNAMO_", "TRITON_", "ONEDNN_", "DNNL_", "PYTORCH_",
           "ATEN_", "CUBLAS", "CUDNN_", "CUDA_LAUNCH_BLOCKING", "NVIDIA_TF32_OVERRIDE")  # fmt: skip
 
+# Of those what only says where a tool lies.
+PLACES = ("TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH", "TRITON_CUOBJDUMP_PATH", "TRITON_NVDISASM_PATH",
+          "TRITON_LIBCUDA_PATH")  # fmt: skip
+
 
 def environment(
     base: Mapping[str, str], *, threads: int, cache: Path, laboratory: bool, hash_seed: int | None = None
@@ -56,7 +60,9 @@ def environment(
     it first. ``cache`` holds inductor's, triton's and the models' own files, private to the project so that
     cold and warm are known. ``hash_seed`` is drawn once per launch.
     """
-    kept = {name: value for name, value in base.items() if not (laboratory and name.startswith(TUNING))}
+    kept = {
+        name: value for name, value in base.items() if not (laboratory and name.startswith(TUNING)) or name in PLACES
+    }
     kept |= QUIET | {
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TRITON_CACHE_DIR": str(cache / "triton"),

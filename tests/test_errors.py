@@ -30,6 +30,12 @@ class OutOfMemoryError(RuntimeError):
         ),
         (Exception("Failed to allocate memory for requested buffer"), Status.OUT_OF_MEMORY, None),
         (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
+            Status.OUT_OF_MEMORY,
+            None,
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), Status.OUT_OF_MEMORY, None),
+        (
             RuntimeError("Detected recompile when torch.compile stance is 'fail_on_recompile'"),
             Status.FAILED,
             "recompile in the measured loop: Detected recompile when torch.compile stance is 'fail_on_recompile'",

@@ -36,6 +36,12 @@ def test_what_tunes_is_dropped_and_the_rest_is_kept():
             assert name not in environ
 
 
+def test_where_a_tool_lies_is_no_tuning():
+    places = {"TRITON_PTXAS_PATH": "/opt/cuda/bin/ptxas", "TRITON_LIBCUDA_PATH": "/opt/driver"}
+
+    assert places.items() <= made({**USERS, **places}).items()
+
+
 def test_the_laboratory_sets_allocator_threads_and_hash_seed():
     environ = made()
     assert environ["MALLOC_ARENA_MAX"] == "2"
