@@ -84,7 +84,13 @@ def test_operators_of_a_gpu_are_timed_there_and_not_by_their_launching(monkeypat
             return False
 
         def key_averages(self):
-            return [SimpleNamespace(key="aten::mm", self_cpu_time_total=50.0, self_device_time_total=5000.0)]
+            host, gpu = torch.autograd.DeviceType.CPU, torch.autograd.DeviceType.CUDA
+            times = {"self_cpu_time_total": 50.0, "self_device_time_total": 5000.0}
+            kernel = {"self_cpu_time_total": 0.0, "self_device_time_total": 5000.0}
+            return [
+                SimpleNamespace(key="aten::mm", device_type=host, **times),
+                *([SimpleNamespace(key="sm90_gemm", device_type=gpu, **kernel)] if asked[-1] else []),
+            ]
 
     monkeypatch.setattr(torch.autograd.profiler, "profile", Profile)
 

@@ -453,11 +453,11 @@ def test_an_export_tells_which_nodes_touch_numbers_and_which_only_positions(expo
     assert True in kinds["Gather"], "the embedding"
 
 
-def test_without_kernels_on_the_cpu_an_export_for_a_gpu_goes_uncounted(exported):
+def test_what_the_optimisers_of_a_processor_leave_is_no_fact_of_a_gpu(exported):
     _, meta = exported("cuda", "bf16")
 
-    assert (meta["optimised_nodes"], meta["fusions"]) == ({}, {})
-    assert "Could not find an implementation" in meta["uncounted"]
+    assert not {"optimised_nodes", "fusions"} & set(meta)
+    assert "optimised_nodes" in exported()[1]
     assert meta["nodes"]["MatMul"] > 0
     assert {path.name for path in Path(meta["path"]).parent.iterdir()} == {"model.onnx", "meta.json"}
 

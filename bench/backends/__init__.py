@@ -59,9 +59,9 @@ class Prepared:
     those into tensors (or arrays) of their own memory. ``facts`` is asked after the first calls and after the
     last; it raises ``Misbehaved`` where something is not as declared. ``guard`` is entered around everything
     that calls; ``steady`` around what must not change any more (the measured loop). ``kernels`` tells which
-    attention kernels one call runs. ``resizable``: another batch size costs no compile. ``model`` is what ``call``
-    calls. ``training``: of a training case, whose answers depend on the calls before; asked to begin anew. ``queued``:
-    its work is queued on the device's stream, so that marks there enclose it.
+    attention kernels one call runs, None where that cannot be seen. ``resizable``: another batch size costs no
+    compile. ``model`` is what ``call`` calls. ``training``: of a training case, whose answers depend on the calls
+    before; asked to begin anew. ``queued``: its work is queued on the device's stream, so that marks there enclose it.
     """
 
     call: Callable[[Any], Any]
@@ -71,7 +71,7 @@ class Prepared:
     facts: Callable[[], dict[str, Any]] = dict
     guard: Callable[[], AbstractContextManager[Any]] = nullcontext
     steady: Callable[[], AbstractContextManager[Any]] = nullcontext
-    kernels: Callable[[Any], dict[str, int]] = lambda _: {}
+    kernels: Callable[[Any], dict[str, int] | None] = lambda _: {}
     resizable: bool = True
     training: Training | None = None
     queued: bool = True

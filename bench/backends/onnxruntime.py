@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from bench.subject import Subject
 
 OPSET = 20  # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
-LAYOUT = 2  # of a cache entry
+LAYOUT = 3  # of a cache entry
+COUNTED = ("optimised_nodes", "fusions")
 # Opened for one shape: without arithmetic of shapes nothing runs on the CPU, which forbids a CUDA graph, and TensorRT
 # builds its engine for that shape, not for a range that grows with what it meets.
 STATIC = ("onnxruntime_graph", "tensorrt")
@@ -118,8 +119,7 @@ def prepare(subject: Subject) -> Prepared:
         return {
             "providers": session.get_providers(),
             "nodes_by_provider": providers.placement(session, asked, meta["floating"]),
-            **{name: meta[name] for name in ("opset", "nodes", "optimised_nodes", "fusions", "dynamic")},
-            **{name: meta[name] for name in ("uncounted",) if meta[name]},
+            **{name: meta[name] for name in (*COUNTED, "opset", "nodes", "dynamic") if name in meta},
             **({} if subject.device == "cpu" else {"provider_options": providers.told(session)}),
         }
 
@@ -254,7 +254,6 @@ def _tensor_leaves(inputs: Any) -> list[Any]:
 def _export(subject: Subject, folder: Path) -> None:
     """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the cache at once."""
     import onnx
-    import onnxruntime
     import torch
 
     from bench.backends.flat import Flat
@@ -293,25 +292,12 @@ def _export(subject: Subject, folder: Path) -> None:
                     f"fallback: dimension {dim} of input {place} was to be dynamic, the export made it static"
                 )
     nodes = Counter(node.op_type for node in model.graph.node)
-    options = _options(subject)
-    options.optimized_model_filepath = str(temporary / "optimised.onnx")
-    options.log_severity_level = 3  # it warns that the optimised file fits this machine only; it is counted and dropped
-    optimised, uncounted = Counter[str](), ""
-    try:
-        onnxruntime.InferenceSession(str(path), options, providers=[providers.CPU])
-        optimised.update(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
-    except Exception as error:  # the CPU has no kernels for all of half precision, and a GPU does not need them
-        if subject.device == "cpu":
-            raise
-        uncounted = f"{type(error).__name__}: {error}"
-    Path(options.optimized_model_filepath).unlink(missing_ok=True)
+    # On a GPU other optimisers run, and the reference worker opens no session there: its memory would be counted.
+    counted = _optimised(subject, path, nodes) if subject.device == "cpu" else {}
     meta = {
         "opset": OPSET,
         "nodes": dict(nodes),
-        "optimised_nodes": dict(optimised),
-        "fusions": {name: count for name, count in optimised.items() if name not in nodes},
         "dynamic": [sorted(dims) for dims in dynamic],
-        "uncounted": uncounted,  # why there are no optimised nodes
         "floating": floating,
         "inputs": kept,
         "dims": [
@@ -320,12 +306,29 @@ def _export(subject: Subject, folder: Path) -> None:
         ],
         "sha256": _digest(path),
         "graph": hashlib.sha256(json.dumps(sorted(nodes.items())).encode()).hexdigest()[:12],
-    }
+    } | counted
     (temporary / "meta.json").write_text(json.dumps(meta))
     try:
         os.replace(temporary, folder)
     except OSError:  # another run was faster; its export is as good
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _optimised(subject: Subject, path: Path, exported: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """``COUNTED``: the nodes that ONNX Runtime's optimisers leave of an export, and which kinds of them are new."""
+    import onnx
+    import onnxruntime
+
+    options = _options(subject)
+    options.optimized_model_filepath = str(path.with_name("optimised.onnx"))
+    options.log_severity_level = 3  # it warns that the optimised file fits this machine only; it is counted and dropped
+    onnxruntime.InferenceSession(str(path), options, providers=[providers.CPU])
+    nodes = Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+    Path(options.optimized_model_filepath).unlink()
+    return {
+        "optimised_nodes": dict(nodes),
+        "fusions": {name: count for name, count in nodes.items() if name not in exported},
+    }
 
 
 def _touches_floats(node: Any) -> bool:
