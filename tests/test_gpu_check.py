@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
@@ -52,19 +53,35 @@ def test_each_part_leaves_its_file_with_command_and_conditions(monkeypatch, caps
     assert "1 ok" in capsys.readouterr().out
 
 
-def test_parts_that_have_a_file_are_not_run_again(monkeypatch, tmp_path):
+def test_what_was_wrong_or_is_of_other_code_or_another_gpu_is_run_again_and_the_rest_is_not(
+    monkeypatch, capsys, tmp_path
+):
     monkeypatch.setattr(targets, "absent", lambda device: None)
-    ran = []
+    here = {"machine": {}, "gpu": {"uuid": "GPU-1", "driver": "580"}, "code": "c0de"}
+    monkeypatch.setattr(gpu, "conditions", lambda: here)
+    ran, wrong = [], {"a"}
 
     def run(name):
-        return lambda seconds: ran.append(name) or {"told": [], "problems": []}
+        return lambda seconds: ran.append(name) or {"told": [], "problems": ["off"] if name in wrong else []}
 
-    parts = {name: gpu.Part(name, name, 1, run(name)) for name in "ab"}
-    monkeypatch.setattr(gpu, "PARTS", parts)
-    (tmp_path / "a.json").write_text("{}")
+    monkeypatch.setattr(gpu, "PARTS", {name: gpu.Part(name, name, 1, run(name)) for name in "abcd"})
+    for name, other in (("c", {"code": "older"}), ("d", {"gpu": {"uuid": "GPU-2", "driver": "580"}})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(here | {"problems": []} | other))
 
-    gpu.main(["--out", str(tmp_path)])
-    assert ran == ["b"]
+    assert gpu.main(["--out", str(tmp_path)]) == 1
+    assert "".join(ran) == "abcd"
+    (tmp_path / "d.json").unlink()
+    wrong.clear()
+    assert gpu.main(["--out", str(tmp_path)]) == 0
+    assert "".join(ran) == "abcd" + "da", "those that were not run yet come first"
+    assert gpu.main(["--out", str(tmp_path)]) == 0
+    assert len(ran) == 6
+    assert "every part is shown of this code on this GPU" in capsys.readouterr().out
+
+
+def test_the_code_that_is_shown_is_all_that_measures():
+    assert (gpu.ROOT / "bench" / "devices" / "cuda.py").exists()
+    assert len(gpu.code()) == 12
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no git here"), SystemExit("pytest left no report")])
@@ -153,6 +170,18 @@ def test_a_plant_that_is_missed_and_a_red_without_one_are_wrong():
     assert found["problems"] == [f"{cells[2]}: regressed without a plant", f"{cells[0]}: same with 3% planted"]
 
 
+def test_a_gate_that_does_not_tell_is_wrong():
+    one, two, three = (f"cnn_digits-b32-cuda-{backend}-fp32" for backend in ("eager", "compile", "onnxruntime"))
+    undecided = record(one, verdict="inconclusive", effect=0.004)
+    unmeasured = record(two, verdict="inconclusive", verdict_reason="no time was left", effect=None)
+
+    assert gpu.gate_of([undecided, unmeasured], [], {three: 0.02})["problems"] == [
+        f"{one}: inconclusive without a plant",
+        f"{two}: inconclusive, no time was left",
+        f"{three}: no verdict with 2% planted",
+    ]
+
+
 def test_another_clock_may_tell_three_percent_else():
     near, far = (cell.replace("flash", kernel) for kernel in ("math", "efficient") for cell in [record().cell])
     ours = [record(near, 1.02e-3), record(far, 1.05e-3)]
@@ -163,7 +192,7 @@ def test_another_clock_may_tell_three_percent_else():
 
 def test_the_best_kernel_is_told_by_its_share_of_what_was_attained():
     gemm = record("roofline_gemm_large-n8192-cuda-eager-bf16", 1e-3, flops=10**12, facts={"bytes": 1})
-    copy = record("roofline_copy_large-mib512-cuda-eager-bf16", 1e-3, flops=0, facts={"bytes": 10**9})
+    copy = record("roofline_copy_large-mib256-cuda-eager-bf16", 1e-3, flops=0, facts={"bytes": 10**9})
     kernel = record(p50=2e-3, flops=10**12, facts={"bytes": 1000})
 
     told = gpu.roofs_of([gemm, copy, kernel], [])["told"]
@@ -174,10 +203,18 @@ def test_where_nodes_ran_is_told_and_why_a_way_was_skipped():
     ran = record("cnn_digits-b32-cuda-onnxruntime-fp32", facts={"nodes_by_provider": {"CUDAExecutionProvider": 9}})
     skipped = record("cnn_digits-b32-cuda-tensorrt-fp32", None, status=Status.SKIPPED, reason="no libnvinfer")
 
-    assert gpu.providers_of([ran, skipped], [])["told"] == [
-        f"{ran.cell}: {{'CUDAExecutionProvider': 9}}",
-        f"{skipped.cell}: no libnvinfer",
-    ]
+    found = gpu.providers_of([ran, skipped], [])
+    assert found["told"] == [f"{ran.cell}: {{'CUDAExecutionProvider': 9}}", f"{skipped.cell}: no libnvinfer"]
+    assert not found["problems"]
+
+
+@pytest.mark.parametrize("nodes", [{}, {"CPUExecutionProvider": 9}, {"CUDAExecutionProvider": 0}])
+def test_a_provider_that_ran_nothing_on_the_gpu_is_not_proven(monkeypatch, nodes):
+    ran = record("cnn_digits-b32-cuda-onnxruntime-fp32", facts={"nodes_by_provider": nodes})
+
+    assert gpu.providers_of([ran], [])["problems"] == ["ONNX Runtime ran nothing on the GPU"]
+    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
+    assert not gpu.providers_of([], [])["problems"], "left out, and said so before"
 
 
 def test_the_operators_held_against_do_bench_are_cells_of_the_suite():
@@ -191,7 +228,11 @@ def test_the_operators_held_against_do_bench_are_cells_of_the_suite():
 
 def test_a_pytest_whose_time_is_up_is_ended_and_says_so():
     """Really: BERT base on the processor takes longer than a moment."""
-    _, problems = gpu.run_pytest(["--bench-targets", "cpu-eager-fp32", "-k", "bert_base"], gpu.GRACE + 6)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in what a script starts in the background
+    try:
+        _, problems = gpu.run_pytest(["--bench-targets", "cpu-eager-fp32", "-k", "bert_base"], gpu.GRACE + 6)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     assert problems[0].startswith(f"the time was up after {gpu.GRACE + 6:.0f} s")
 

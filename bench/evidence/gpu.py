@@ -1,17 +1,19 @@
 """Makes ``reports/evidence/gpu/``: whether all of this holds on the GPU of this machine. ``make gpu-check`` runs it.
 
-    python -m bench.evidence.gpu                    # every part that has no file yet, one after the other
-    python -m bench.evidence.gpu gate operators     # these parts, anew
-    python -m bench.evidence.gpu --list             # what there is, and what each takes at most
+    python -m bench.evidence.gpu                # the parts not shown yet of this code on this GPU, one after the other
+    python -m bench.evidence.gpu same roofs     # these parts, anew
+    python -m bench.evidence.gpu --list         # what there is, and what each takes at most
 
 Needs no network: it runs with the torch that is installed, and says what it leaves out where a package is missing.
-Every part ends within its seconds and leaves one JSON file, so it can be run part by part. Exit status 1 where a part
+Every part ends within its seconds and leaves one JSON file, so it can be run part by part; a part that found something
+wrong is run again, those that were not run yet first. Exit status 1 where a part
 found something wrong, 2 where nothing could be run.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import signal
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -27,12 +30,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine, nvml, roofline, targets
-from bench.gate.session import code_digest
-from bench.record import RED, Record, Status
+from bench.backends.providers import CUDA
+from bench.record import RED, Record, Status, Verdict
 
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("reports/evidence/gpu")
 GRACE = 10.0  # seconds in which an interrupted pytest ends its workers and writes what it has
 CELLS = ("cnn_digits-b32", "bert_mini-b8_s64", "attn_sdpa-b4_h8_s128_d64")
+TRAINED = "train_cnn_digits_sgd"
 FEW = ("--bench-targets", "cuda-eager-fp32", "-k", " or ".join(CELLS))  # each is launched often
 RUNS = 5  # of the A/A over the matrix
 AROUND = 20.0  # seconds before a gate's first launch and after its last
@@ -71,7 +76,7 @@ class Part:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run parts, write a file each, tell; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="*", choices=[[], *PARTS], help="default: those that have no file yet")
+    parser.add_argument("part", nargs="*", choices=[[], *PARTS], help="default: those that are not shown yet")
     parser.add_argument("--list", action="store_true", help="the parts, and the most seconds each takes")
     parser.add_argument("--out", type=Path, default=FOLDER)
     parsed = parser.parse_args(arguments)
@@ -84,11 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (reason := unable()) is not None:
         print(f"gpu-check: {reason}")
         return 2
-    chosen = parsed.part or [name for name in PARTS if not (parsed.out / f"{name}.json").exists()]
-    wrong = 0
+    here = conditions()
+    chosen, wrong = parsed.part or due(parsed.out, here), 0
+    if not chosen:
+        print(f"every part is shown of this code on this GPU, see {parsed.out}; name parts to run them anew")
     for name in chosen:
         print(f"{name}: {PARTS[name].what}, {PARTS[name].seconds} s at most", flush=True)
-        found = conditions() | {"command": f"python -m bench.evidence.gpu {name}"}
+        found = here | {"command": f"python -m bench.evidence.gpu {name}"}
         try:
             found |= PARTS[name].run(PARTS[name].seconds)
         except (Exception, SystemExit) as error:  # the other parts still have something to tell
@@ -98,6 +105,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(f"  {line}" for line in [*found["told"], *(f"WRONG: {line}" for line in found["problems"])]))
     print(f"{len(chosen)} parts run, {wrong} with something wrong; files in {parsed.out}")
     return int(wrong > 0)
+
+
+def due(folder: Path, here: Mapping[str, Any]) -> list[str]:
+    """The parts not shown yet of this code on this GPU with this driver, then those that found something wrong."""
+    kept = {name: json.loads(path.read_text()) for name in PARTS if (path := folder / f"{name}.json").exists()}
+    stale = [name for name in PARTS if name not in kept or _of_what(kept[name]) != _of_what(here)]
+    return stale + [name for name in kept if name not in stale and kept[name]["problems"]]
+
+
+def _of_what(found: Mapping[str, Any]) -> list[Any]:
+    gpu = found.get("gpu") or {}
+    return [found.get("code"), gpu.get("uuid"), gpu.get("driver")]
 
 
 def unable() -> str | None:
@@ -117,7 +136,13 @@ def conditions() -> dict[str, Any]:
     import os
 
     cards = nvml.visible(os.environ)
-    return {"machine": machine.facts(), "gpu": cards[0].facts() if cards else None, "code": code_digest()}
+    return {"machine": machine.facts(), "gpu": cards[0].facts() if cards else None, "code": code()}
+
+
+def code() -> str:
+    """A digest of the code that is shown."""
+    files = [path for folder in ("bench", "models") for path in sorted((ROOT / folder).rglob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def write(path: Path, found: Mapping[str, Any]) -> None:
@@ -133,7 +158,9 @@ def run_pytest(arguments: Sequence[str], seconds: float) -> Ran:
         command = [sys.executable, "-m", "pytest", "bench", "-q", "--benchmark-quiet", *arguments,
                    "--bench-store", f"{folder}/store.sqlite", "--bench-report", str(report)]  # fmt: skip
         problems = []
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_hear_interrupts
+        ) as process:
             try:
                 said, _ = process.communicate(timeout=max(1.0, seconds - GRACE))
             except subprocess.TimeoutExpired:
@@ -150,6 +177,11 @@ def run_pytest(arguments: Sequence[str], seconds: float) -> Ran:
         return records, problems + failures(records)
 
 
+def _hear_interrupts() -> None:
+    """In the child: what a script starts in the background is deaf to interrupts, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def failures(records: Sequence[Record]) -> list[str]:
     """Cells that ended badly, with their reasons."""
     bad = [record for record in records if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED)]
@@ -161,9 +193,10 @@ def failures(records: Sequence[Record]) -> list[str]:
 
 def matrix(seconds: float) -> dict[str, Any]:
     """The quick matrix: whether every cell runs, and its answers are right."""
-    chosen = "cuda,cuda-eager-bf16,cuda-eager-fp16,cuda-eager-tf32"
-    few = " or ".join(CELLS)  # of which other dtypes are run as well
-    select = f"not attn_cuda and not train_ and not roofline and (fp32 or {few})"
+    chosen = "cuda,cuda-eager-bf16,cuda-eager-fp16,cuda-eager-tf32,cuda-compile_reduce_overhead-fp32"
+    few = " or ".join(CELLS)  # of which other dtypes and CUDA graphs are run as well, and one training
+    usual = "fp32 and not reduce_overhead and not train_"
+    select = f"not attn_cuda and not roofline and (({usual}) or {few} or ({TRAINED} and fp32))"
     return matrix_of(*run_pytest(["--bench-targets", chosen, "-k", select], seconds))
 
 
@@ -182,6 +215,9 @@ def matrix_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, A
     shares = [record.error_share for record in records if record.status is Status.OK and record.error_share is not None]
     told = [", ".join(f"{number} {status}" for status, number in count.items() if number)]
     told += [f"closest to its limit: {max(shares):.0%}"] if shares else []
+    told += [f"{record.cell}: unchecked, {record.reason}" for record in records if record.status is Status.UNCHECKED]
+    reasons = Counter(record.reason for record in records if record.status is Status.SKIPPED)
+    told += [f"{number} skipped: {reason}" for reason, number in reasons.items()]
     none = [] if count[Status.OK] else ["no cell was measured"]
     return {"told": told, "problems": [*problems, *none], "cells": rows}
 
@@ -247,6 +283,11 @@ def gate_of(records: Sequence[Record], wrong: Sequence[str], sizes: Mapping[str,
     problems += [f"{r.cell}: {r.verdict} without a plant" for r in judged if r.verdict in RED and r.cell not in sizes]
     problems += [f"{r.cell}: {r.verdict} with {sizes[r.cell]:.0%} planted" for r in judged
                  if r.cell in sizes and r.verdict not in RED]  # fmt: skip
+    problems += [f"{r.cell}: inconclusive without a plant" for r in judged
+                 if r.verdict == Verdict.INCONCLUSIVE and r.cell not in sizes]  # fmt: skip
+    problems += [f"{r.cell}: {r.verdict}, {r.verdict_reason}" for r in records if r.verdict and r.effect is None]
+    named = {record.cell for record in records if record.verdict}
+    problems += [f"{cell}: no verdict with {size:.0%} planted" for cell, size in sizes.items() if cell not in named]
     problems += [] if judged else ["no cell was compared"]
     told = [f"{r.cell}: {r.verdict}, {r.effect:+.2%} ({sizes.get(r.cell, 0.0):.0%} planted)" for r in judged]
     return {"told": told, "problems": problems, "verdicts": rows}
@@ -259,9 +300,12 @@ def operators(seconds: float) -> dict[str, Any]:
     select = " or ".join(cell.partition("-")[0] + "-b8_h16_s1024_d128" for cell in OPERATORS)
     records, problems = run_pytest(["--bench-targets", "cuda-eager-bf16", "-k", select], seconds - CLOCKED)
     command = [sys.executable, "-m", "bench.evidence.dobench", *OPERATORS]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CLOCKED)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CLOCKED)
+    except subprocess.TimeoutExpired:
+        return operators_of(records, [*problems, f"do_bench had not ended after {CLOCKED:.0f} s"], {})
     if done.returncode:
-        return {"told": [], "problems": [*problems, f"do_bench failed: {done.stderr[-1000:]}"]}
+        return operators_of(records, [*problems, f"do_bench failed: {done.stderr[-1000:]}"], {})
     return operators_of(records, problems, json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -318,7 +362,10 @@ def providers_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str
         for record in ours
     ]  # fmt: skip
     told = [f"{row['cell']}: {row['nodes_by_provider'] or row['reason']}" for row in rows]
-    return {"told": told, "problems": [*problems], "cells": rows}
+    placed = [record.facts.get("nodes_by_provider", {}) for record in ours if record.status is Status.OK]
+    proven = any(nodes.get(CUDA) for nodes in placed)
+    none = [] if proven or not find_spec("onnxruntime") else ["ONNX Runtime ran nothing on the GPU"]
+    return {"told": told, "problems": [*problems, *none], "cells": rows}
 
 
 PARTS = {
