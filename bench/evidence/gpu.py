@@ -373,11 +373,11 @@ PARTS = {
     for part in (
         Part("matrix", "every cell of the quick matrix, its answers against float64", 190, matrix),
         Part("steady", "p50 of three cells over five runs", 130, steady),
-        Part("same", "the gate with the same code on both sides", 80, same),
+        Part("same", "the gate with the same code on both sides", 95, same),
         Part("planted", "the gate with 2, 3 and 5 % planted", 250, planted),
         Part("operators", "three attention kernels against triton.testing.do_bench", 90, operators),
-        Part("roofs", "attention's kernels against the measured roofline", 120, roofs),
-        Part("providers", "ONNX Runtime's providers and node placement", 40, providers),
+        Part("roofs", "attention's kernels against the measured roofline", 90, roofs),
+        Part("providers", "ONNX Runtime's providers and node placement", 55, providers),
     )
 }
 
