@@ -404,7 +404,10 @@ def test_tensorrt_may_leave_nodes_to_cuda():
 def test_options_are_told_as_the_session_has_them_without_its_pointers():
     options = {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE", "user_compute_stream": "4711"}
     session = SimpleNamespace(get_provider_options=lambda: {providers.CUDA: options, providers.CPU: {}})
-    assert providers.told(session) == {providers.CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}}
+    told = {providers.CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}}
+    assert providers.told(session, [(providers.CUDA, {"use_tf32": "0"}), providers.CPU]) == told
+    with pytest.raises(Misbehaved, match="CUDAExecutionProvider has use_tf32=0, 1 was asked for"):
+        providers.told(session, [(providers.CUDA, {"use_tf32": "1"}), providers.CPU])
 
 
 # -- exports

@@ -120,7 +120,7 @@ def prepare(subject: Subject) -> Prepared:
             "providers": session.get_providers(),
             "nodes_by_provider": providers.placement(session, asked, meta["floating"]),
             **{name: meta[name] for name in (*COUNTED, "opset", "nodes", "dynamic") if name in meta},
-            **({} if subject.device == "cpu" else {"provider_options": providers.told(session)}),
+            **({} if subject.device == "cpu" else {"provider_options": providers.told(session, asked)}),
         }
 
     if subject.device == "cpu" or subject.backend == "onnxruntime_host":

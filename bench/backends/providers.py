@@ -174,10 +174,17 @@ def placement(session: Any, asked: list[Any], floating: Mapping[str, bool]) -> d
     return dict(placed)
 
 
-def told(session: Any) -> dict[str, dict[str, str]]:
-    """The options that change what is computed, by provider, as the session has them; pointers are left out."""
+def told(session: Any, asked: list[Any]) -> dict[str, dict[str, str]]:
+    """The options that change what is computed, by provider, as the session has them; pointers are left out.
+
+    Raises ``Misbehaved`` where it multiplies float32 otherwise than was asked for.
+    """
     found = {
         provider: {name: options[name] for name in TOLD if name in options}
         for provider, options in session.get_provider_options().items()
     }
+    for provider, options in (entry for entry in asked if not isinstance(entry, str)):
+        wanted = options.get("use_tf32")
+        if wanted is not None and (has := found.get(provider, {}).get("use_tf32", wanted)) != wanted:
+            raise Misbehaved(f"fallback: {provider} has use_tf32={has}, {wanted} was asked for")
     return {provider: options for provider, options in found.items() if options}
