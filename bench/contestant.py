@@ -21,7 +21,7 @@ class Contestant:
     A block at whose end the device's clock was held down is measured again, and ``replaced`` counts the reasons. One
     that is held down each time counts, its reasons in ``held``; as long as that lasts blocks are not measured again:
     it is how the device is then, not a disturbance. ``mhz`` is the clock at the end of each block that counts, where
-    the device tells it.
+    the device tells it. A warm-up leaves nothing in either.
     """
 
     def __init__(self, worker: Worker, planted: float = 0.0) -> None:

@@ -123,7 +123,7 @@ def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float, bu
     and the device's clock within 2 %.
 
     ``busy``: the seconds of work before which nothing counts, since the clocks of a GPU rise under load. Gives up
-    ``limit`` seconds after that, not ``warm`` then.
+    ``limit`` seconds after that, not ``warm`` then. What the contestant's ``mhz`` and ``held`` tell begins after it.
     """
     timing = Timing(Plan(1, 1))
     worked, end = 0.0, clock() + busy + limit
@@ -146,6 +146,8 @@ def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float, bu
                 break
     except Dropped as why:
         timing.dropped = why
+    contestant.mhz.clear()  # who was warmed first met a colder device
+    contestant.held.clear()
     return timing
 
 

@@ -27,6 +27,7 @@ class FakeContestant:
     """Takes ``seconds(block number)`` a call, lets the clock run, notes in ``log`` when it had its turn.
 
     ``gone``: the number of the block in which it drops out. ``clocks``: block number -> MHz of its device after it.
+    ``cut``: block number -> what holds that clock down.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class FakeContestant:
         log: list[str] | None = None,
         gone: int | None = None,
         clocks: Callable[[int], int] | None = None,
+        cut: Callable[[int], Sequence[str]] = lambda number: (),
     ) -> None:
         self.seconds = seconds if callable(seconds) else lambda _: seconds
         self.clock = clock or FakeClock()
         self.name, self.log, self.gone = name, [] if log is None else log, gone
         self.plans: list[timing.Plan] = []
         self.mhz: list[int] = []
-        self.clocks = clocks
+        self.clocks, self.cut = clocks, cut
         self.held: Counter[str] = Counter()
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
@@ -55,6 +57,7 @@ class FakeContestant:
         self.log.append(self.name)
         if self.clocks is not None:
             self.mhz.append(self.clocks(number))
+        self.held.update(self.cut(number))
         each = self.seconds(number)
         self.clock.now += each * calls * samples
         return [each] * samples

@@ -6,8 +6,8 @@
 
 Needs no network: it runs with the torch that is installed, and says what it leaves out where a package is missing.
 Every part ends within its seconds and leaves one JSON file, so it can be run part by part; a part that found something
-wrong is run again, those that were not run yet first. Exit status 1 where a part
-found something wrong, 2 where nothing could be run.
+wrong is run again, those that were not run yet first. Exit status 1 where a part found something wrong, 2 where nothing
+could be run.
 """
 
 from __future__ import annotations

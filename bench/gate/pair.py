@@ -67,7 +67,6 @@ def measure(
         warm[name] = timing.warm_up(sides[name], clock, WARM_UP, busy)
         if (gone := warm[name].dropped) is not None:
             raise gone
-    warmed = {name: len(side.mhz) for name, side in sides.items()}  # who was warmed first met a colder device
     plan = shorter(max((found.plan for found in warm.values()), key=lambda plan: plan.calls * plan.samples))
     found = Measured(calls=plan.calls)
     while not quads.enough(found.quads):
@@ -80,7 +79,7 @@ def measure(
         found.head += times["B"]
         found.quads.append(float(quads.quad(times["A"], times["B"])))
     found.held = tuple(dict.fromkeys(reason for side in sides.values() for reason in side.held))
-    found.clock = _clock(*(side.mhz[warmed[name] :] for name, side in sides.items()))
+    found.clock = _clock(base.mhz, head.mhz)
     return found
 
 
