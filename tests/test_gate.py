@@ -320,6 +320,25 @@ def test_no_repository_no_source_and_no_profile_are_usage_errors(project):
     result.stderr.fnmatch_lines(["*--bench-limit: '2m' must be auto or a whole number of seconds, e.g. 600*"])
 
 
+@pytest.mark.parametrize(("sources", "said"), [
+    ("package\n    package/one.py", "*bench_source: 'package/one.py' is in 'package', which is named, too*"),
+    ("{path}/my_model.py", "*bench_source: '*my_model.py' must be a path below *"),
+    ("package/../my_model.py", "*bench_source: 'package/../my_model.py' must be a path below *"),
+])  # fmt: skip
+def test_sources_whose_links_would_lie_among_the_users_files_are_refused(repository, sources, said):
+    (repository.project.path / "package").mkdir()
+    kept = repository.project.write("package/one.py", "one = 1\n")
+    repository.project.write(
+        "pytest.ini", INI.replace("my_model.py", "\n    " + sources.format(path=repository.project.path))
+    )
+    result = repository.gate()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+    assert kept.read_text() == "one = 1\n"
+    assert not kept.is_symlink()
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_ended_leaves_neither_checkout_nor_process(repository, how):
     running = repository.project.start("--bench-against", "base")

@@ -46,6 +46,7 @@ class Gate:
                 raise RevisionError(
                     f"bench_source: {source!r} is not in {root}; it names the code under test, a path a line"
                 )
+            self._check_place(source)
         self.worktree = Worktree(root, against.revision, folder)
         try:
             self._check_sources()
@@ -136,6 +137,15 @@ class Gate:
         """The cells of base that head lacks and has not given up."""
         known = {*head, *self.against.removed}
         return [cell for cell in base if cell not in known]
+
+    def _check_place(self, source: str) -> None:
+        """Refuse a source whose link in a slot would lie outside of it, or inside another's: in somebody's files."""
+        path = Path(source)
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            raise RevisionError(f"bench_source: {source!r} must be a path below {self.root}, without ..")
+        for other in map(Path, self.against.sources):
+            if other in path.parents:
+                raise RevisionError(f"bench_source: {source!r} is in {str(other)!r}, which is named, too; leave it out")
 
     def _check_sources(self) -> None:
         inside = revisions.submodules(self.worktree.path, self.worktree.commit)
