@@ -12,8 +12,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from tests.conftest import CASES, eventually
 from tests.conftest import MODEL as NET
-from tests.conftest import eventually
 
 # Its call mostly sleeps: a busy neighbour slows a processor's work by a half, and hardly a sleep.
 MODEL = NET.replace("import torch\n", "import time\n\n    import torch\n", 1).replace(
@@ -318,6 +318,19 @@ def test_no_repository_no_source_and_no_profile_are_usage_errors(project):
     result.stderr.fnmatch_lines(["*--bench-profile: 'lax' must be one of normal, strict, noisy*"])
     result = repository.gate("--bench-limit", "2m")
     result.stderr.fnmatch_lines(["*--bench-limit: '2m' must be auto or a whole number of seconds, e.g. 600*"])
+
+
+def test_a_cell_that_was_deselected_is_not_lost(repository):
+    repository.project.suite(CASES)
+    repository.commit("two")
+    repository.model("OTHER = 'than base'\n")
+    away = [
+        f"--deselect=test_my_model.py::{test}[two" for test in ("test_parity", "test_throughput", "test_regression")
+    ]
+    result = repository.gate(*away, against="two")
+
+    assert result.ret == 0
+    assert set(repository.project.records()) == {ONE}
 
 
 @pytest.mark.parametrize(("sources", "said"), [

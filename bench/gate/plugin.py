@@ -71,8 +71,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config.stash[MATRIX].compare_with(gate, _same_selection(config))
 
 
+# Options that leave out items of this checkout by name, by path or by what failed here: base's cannot repeat that.
+NARROWING = ("lf", "stepwise", "deselect", "ignore", "ignore_glob")
+
+
 def _same_selection(config: pytest.Config) -> list[str] | None:
-    """Arguments with which base's checkout collects what was selected here; None where single items were named."""
+    """Arguments with which base's checkout collects what was selected here; None where it could not."""
+    if any(config.getoption(name, None) for name in NARROWING):
+        return None
     found = []
     for argument in config.args:
         path = (config.invocation_params.dir / argument).resolve()
