@@ -139,7 +139,7 @@ class FakeTorchCuda:
     def init(self):
         self.log.append("init")
 
-    def Stream(self):  # noqa: N802 (torch's name)
+    def _stream(self):
         return SimpleNamespace(cuda_stream=4711)
 
     @contextmanager
@@ -147,9 +147,11 @@ class FakeTorchCuda:
         self.log.append(f"guarding {stream.cuda_stream}")
         yield
 
-    def Event(self, enable_timing):  # noqa: N802 (torch's name)
+    def _event(self, enable_timing):
         assert enable_timing, "else elapsed_time() raises"
         return FakeEvent(self)
+
+    Stream, Event = _stream, _event  # classes in torch
 
     def synchronize(self):
         self.log.append("synchronize")
@@ -188,3 +190,8 @@ class FakeEvent:
 
     def elapsed_time(self, end):
         return end.at - self.at
+
+
+def subject(name="onnxruntime", device="cpu", dtype="fp32", stream=4711, shape="b5"):
+    """What a backend asks of a subject before it has a model."""
+    return SimpleNamespace(backend=name, device=device, dtype_name=dtype, stream=stream, shape=shape)

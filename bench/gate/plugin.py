@@ -13,6 +13,9 @@ from bench.items import MATRIX, REGRESSION, is_throughput
 
 Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
 
+# Options that leave out items of this checkout by name, by path or by what failed here: base's cannot repeat that.
+NARROWING = ("lf", "stepwise", "deselect", "ignore", "ignore_glob")
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pycollect_makeitem(
@@ -69,10 +72,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     except RevisionError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[MATRIX].compare_with(gate, _same_selection(config))
-
-
-# Options that leave out items of this checkout by name, by path or by what failed here: base's cannot repeat that.
-NARROWING = ("lf", "stepwise", "deselect", "ignore", "ignore_glob")
 
 
 def _same_selection(config: pytest.Config) -> list[str] | None:

@@ -42,10 +42,6 @@ class Gate:
         self.running: GateRun | None = None
         self.records: dict[str, Record] = {}  # head's, by cell
         for source in against.sources:
-            if not (root / source).exists():
-                raise RevisionError(
-                    f"bench_source: {source!r} is not in {root}; it names the code under test, a path a line"
-                )
             self._check_place(source)
         self.worktree = Worktree(root, against.revision, folder)
         try:
@@ -139,8 +135,14 @@ class Gate:
         return [cell for cell in base if cell not in known]
 
     def _check_place(self, source: str) -> None:
-        """Refuse a source whose link in a slot would lie outside of it, or inside another's: in somebody's files."""
+        """Refuse a source that is not there, and one whose link in a slot would lie outside of it, or inside another's:
+        in somebody's files.
+        """
         path = Path(source)
+        if not (self.root / path).exists():
+            raise RevisionError(
+                f"bench_source: {source!r} is not in {self.root}; it names the code under test, a path a line"
+            )
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise RevisionError(f"bench_source: {source!r} must be a path below {self.root}, without ..")
         for other in map(Path, self.against.sources):

@@ -1,0 +1,129 @@
+"""Exports for a GPU, without one: real exports and sessions of a subject that is of a device by name alone."""
+
+from __future__ import annotations
+
+import functools
+import json
+import warnings
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+
+import onnx
+import pytest
+import torch
+
+from bench.backends import BACKENDS, aoti, providers
+from bench.backends import onnxruntime as backend
+from bench.case import Case, Target
+from bench.devices import DEVICES
+from bench.subject import Subject, call, flatten
+
+
+class Here(Subject):
+    """A subject of a device by name alone: its tensors lie on the CPU."""
+
+    def module(self):
+        return self.on_cpu().build()
+
+    def cast(self, inputs):
+        return self.on_cpu().cast(inputs)
+
+    def on_cpu(self):
+        return Subject.of({given.name: getattr(self, given.name) for given in fields(self)} | {"device": "cpu"})
+
+
+@pytest.fixture(scope="module", name="exported")
+def _exported(tmp_path_factory):
+    """Exports tiny BERT for a device and a dtype: its subject, and what is told of the file."""
+
+    @functools.cache
+    def export(device="cpu", dtype="fp32"):
+        folder = str(tmp_path_factory.mktemp("export"))
+        case = Case("bert", model="models.bert:tiny", inputs="models.bert:padded_mask", mask="attention_mask",
+                    shapes={"short": {"batch": 2, "seq": 16}, "long": {"batch": 3, "seq": 24}})  # fmt: skip
+        given = Here(case.as_dict(), "short", device, dtype, backend="", folder=folder, cache=folder, seed=0, threads=1)
+        given.scratch.save("meta", {"weights": ""})
+        given.scratch.save("inputs", [given.make_inputs(number) for number in range(2)])
+        with warnings.catch_warnings(action="ignore"):
+            return given, json.loads(json.dumps(backend.artefact(given)))
+
+    return export
+
+
+def test_an_export_tells_which_nodes_touch_numbers_and_which_only_positions(exported):
+    _, meta = exported()
+    floating = meta["floating"]
+    kinds = {}
+    for node in onnx.load(meta["path"]).graph.node:
+        kinds.setdefault(node.op_type, set()).add(floating[node.name])
+
+    assert all(kinds[kind] == {True} for kind in ("MatMul", "Add", "LayerNormalization"))
+    assert all(kinds[kind] == {False} for kind in ("Shape", "Range", "Max", "Concat"))
+    assert kinds["Gather"] == {True}, "of the embedding"
+
+
+def test_what_the_optimisers_of_a_processor_leave_is_no_fact_of_a_gpu(exported):
+    _, meta = exported("cuda", "bf16")
+
+    assert not {"optimised_nodes", "fusions"} & set(meta)
+    assert "optimised_nodes" in exported()[1]
+    assert meta["nodes"]["MatMul"] > 0
+    assert {path.name for path in Path(meta["path"]).parent.iterdir()} == {"model.onnx", "meta.json"}
+
+
+def test_opened_for_one_shape_no_arithmetic_of_shapes_is_left(exported, monkeypatch):
+    """It would run on the CPU, and with a copy between the two there is no CUDA graph."""
+    given, meta = exported()
+    left, answers = {}, {}
+    for name in ("onnxruntime", "onnxruntime_graph"):
+        given.backend = name
+        given.scratch.save_artefact(name, meta)
+        prepared = backend.prepare(given)
+        kinds = [node.op_type for part in prepared.model.get_provider_graph_assignment_info() for node in
+                 part.get_nodes()]  # fmt: skip
+        left[name] = {"Shape", "Range", "Max"} & set(kinds)
+        answers[name] = prepared.read(prepared.call(prepared.feed(given.inputs()[1])))
+
+    assert left == {"onnxruntime": {"Shape", "Range", "Max"}, "onnxruntime_graph": set()}
+    with torch.no_grad():
+        expected = flatten(call(given.module(), given.inputs()[1]))
+    for found in answers.values():
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(("target", "reason"), [
+    ("cpu-onnxruntime-fp32", None),
+    ("cpu-onnxruntime-bf16", "no bf16 kernels"),
+    ("cpu-onnxruntime_host-fp32", "on a CPU this is what onnxruntime does"),
+    ("cpu-onnxruntime_graph-fp32", "needs a GPU"),
+    ("cpu-tensorrt-fp32", "needs a GPU"),
+    ("cuda-onnxruntime-bf16", None),
+    ("cuda-onnxruntime_host-fp16", None),
+    ("cuda-onnxruntime_host-bf16", "numpy has no bf16"),
+    ("cuda-onnxruntime-amp_fp16", "autocast is torch's; ask for fp16"),
+    ("cuda-tensorrt-fp32", "TensorRT (libnvinfer.so.10) is not installed"),
+])  # fmt: skip
+def test_what_a_target_lacks_is_told_before_anything_is_loaded(target, reason, monkeypatch):
+    monkeypatch.setattr(providers, "tensorrt_libraries", list)
+    found = backend.available(Target(*target.split("-")))
+
+    assert found is None if reason is None else reason in found
+
+
+def test_every_way_is_a_backend_that_is_asked_for_by_name():
+    ways = [BACKENDS[name] for name in ("onnxruntime_host", "onnxruntime_graph", "tensorrt")]
+    assert not any(way.default for way in ways)
+    assert {way.module for way in ways} == {"bench.backends.onnxruntime"}
+
+
+def test_a_package_is_kept_whatever_else_changes_on_the_gpu(exported, monkeypatch):
+    given, _ = exported()
+    known = {"gpu": "NVIDIA H100", "gpu_capability": "9.0", "gpu_uuid": "one", "torch_peak_bytes": 1}
+
+    def key(**changes):
+        monkeypatch.setitem(DEVICES, "cpu", lambda: SimpleNamespace(facts=lambda: known | changes))
+        return aoti._key(given)
+
+    assert key() == key(torch_peak_bytes=2, gpu_uuid="another")
+    assert key() != key(gpu="NVIDIA H200")
