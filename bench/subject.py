@@ -10,11 +10,13 @@ import importlib
 import json
 import random
 import sys
+import sysconfig
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,9 @@ from bench.scratch import Scratch
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16,
           "amp_fp16": torch.float32, "amp_bf16": torch.float32}  # of weights and inputs  # fmt: skip
 Inputs = tuple[Any, ...] | dict[str, Any]
+
+INSTALLED = {"site-packages", "dist-packages"}
+GIVEN = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), Path(__file__).parent)
 
 CHECKED_SETS = 4  # input sets that are checked and that timing rotates over
 TRAINED_SETS = 2  # batches of a training, whose answers are as large as the model
@@ -72,7 +77,8 @@ def rebuild(nest: Any, leaves: list[Any]) -> Any:
     if isinstance(nest, Mapping):
         return {key: rebuild(value, leaves) for key, value in nest.items()}
     if isinstance(nest, tuple | list):
-        return type(nest)([rebuild(value, leaves) for value in nest])
+        made = [rebuild(value, leaves) for value in nest]
+        return type(nest)(*made) if hasattr(nest, "_fields") else type(nest)(made)  # a named tuple's take them singly
     return leaves.pop(0)
 
 
@@ -101,6 +107,16 @@ def _arguments(made: Any, what: str, location: str) -> Inputs:
             "keyword arguments"
         )
     return made
+
+
+def _given(module: ModuleType) -> bool:
+    """Whether a top-level module is the interpreter's own, an installed one or this harness: not the user's."""
+    file = getattr(module, "__file__", None)
+    places = [file] if file else list(getattr(module, "__path__", ()))
+    return all(  # a built-in module has no place
+        not INSTALLED.isdisjoint(Path(place).parts) or any(Path(place).is_relative_to(home) for home in GIVEN)
+        for place in places
+    )
 
 
 @dataclass
@@ -236,7 +252,7 @@ class Subject:
         ]
 
     def source_digest(self) -> str:
-        """The SHA-256 of every loaded source file under the model's and the inputs' top-level packages.
+        """The SHA-256 of every file of ``sources``.
 
         Content, not time: an artefact made from other source is another artefact.
         """
@@ -246,12 +262,18 @@ class Subject:
         return digest.hexdigest()
 
     def sources(self) -> dict[str, str]:
-        """The loaded modules under the model's and the inputs' top-level packages, and their files."""
+        """The loaded modules that the model's numbers can depend on, and their files.
+
+        All that are neither the interpreter's, nor installed, nor this harness's: a model's layers may lie beside it.
+        And all under the top-level packages of model, inputs and ways, wherever they come from.
+        """
         located = [self.case["model"], self.case["inputs"], *self.case["ways"].values()]
         tops = {location.partition(":")[0].partition(".")[0] for location in located}
+        modules = dict(sys.modules)  # another thread may be importing
+        tops |= {name for name in modules if "." not in name and not _given(modules[name])}
         return {
             name: file
-            for name, module in list(sys.modules.items())
+            for name, module in modules.items()
             if name.partition(".")[0] in tops and (file := getattr(module, "__file__", None))
         }
 

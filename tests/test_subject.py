@@ -1,6 +1,8 @@
 """A case as its worker sees it: built from a seed, cast by the harness, resolved by name."""
 
-from collections import OrderedDict
+import sys
+from collections import OrderedDict, namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,6 +62,12 @@ def test_nests_are_flattened_and_rebuilt():
     assert rebuild(nest, [5, 6, 7, 8]) == {"a": (5, [6, None]), "b": {"c": 7}, "d": None, "e": 8}
 
 
+def test_a_named_tuple_stays_one():
+    pair = namedtuple("Pair", "left right")
+    made = rebuild(pair(1, (2,)), [3, 4])
+    assert (made, type(made)) == (pair(3, (4,)), pair)
+
+
 def test_inputs_are_called_by_position_or_by_name():
     assert call(lambda a, b: a - b, (5, 3)) == 2
     assert call(lambda a, b: a - b, {"b": 3, "a": 5}) == 2
@@ -100,12 +108,34 @@ def test_with_one_shape_the_batch_is_dynamic():
     assert dynamic("sequences", a={"batch": 8, "length": 5}) == [{0: "batch"}]
 
 
-def test_the_source_digest_changes_with_the_content_of_a_file_of_the_package(tmp_path, monkeypatch):
+@pytest.mark.parametrize("changed", ["digested.py", "digested_layers.py", "digested_package/deep.py"])
+def test_the_source_digest_changes_with_the_content_of_a_file_that_was_imported(tmp_path, monkeypatch, changed):
+    """Of the model's own, of one beside it, and of a package's without an __init__."""
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "digested.py").write_text("def model(): ...\n")
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    (tmp_path / "digested_package").mkdir()
+    (tmp_path / "digested_package" / "deep.py").write_text("")
+    (tmp_path / "digested_layers.py").write_text("import digested_package.deep\n")
+    (tmp_path / "digested.py").write_text("import digested_layers\ndef model(): ...\n")
     one = subject(Case("c", model="digested:model", inputs="digested:model", shapes={"b8": {"batch": 1}}))
     resolve("digested:model")
     before = one.source_digest()
     assert one.source_digest() == before
-    (tmp_path / "digested.py").write_text("def model(): return 1\n")
+    (tmp_path / changed).write_text("def model(): return 1\n")
     assert one.source_digest() != before
+
+
+def test_sources_are_the_users_modules_and_an_installed_one_that_was_named(tmp_path, monkeypatch):
+    """What else is installed is told by its version."""
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    (tmp_path / "site-packages").mkdir()
+    for name in ("named", "unnamed"):
+        (tmp_path / "site-packages" / f"digested_{name}.py").write_text("def model(): ...\n")
+        resolve(f"digested_{name}:model")
+    case = Case("c", model="digested_named:model", inputs="digested_named:model", shapes={"b8": {"batch": 1}})
+    monkeypatch.setitem(sys.modules, "torch.generated", SimpleNamespace(__file__=str(tmp_path / "kernel.py")))
+    tops = {name.partition(".")[0] for name in subject(case).sources()}
+
+    assert "digested_named" in tops
+    assert tops.isdisjoint({"digested_unnamed", "torch", "bench", "json", "pytest"})
