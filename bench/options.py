@@ -86,6 +86,9 @@ def read(config: pytest.Config) -> Settings:
         raise pytest.UsageError(f"--bench-lab: {lab!r} must be on or off")
     if not re.fullmatch(r"\d{1,9}", seed):
         raise pytest.UsageError(f"--bench-seed: {seed!r} must be a whole number from 0 to 999999999")
+    _seconds(value(config, "bench_limit"))
+    if _planted(config.getoption("--bench-plant")) and not gates(config):
+        raise pytest.UsageError("--bench-plant: needs a gate that could find it; give --bench-against, too, e.g. HEAD")
     table = _backends(config)
     try:
         chosen = targets.select(value(config, "bench_targets"), table)
@@ -116,19 +119,12 @@ def against(config: pytest.Config) -> Against:
         if not colon or not reason.strip():
             raise pytest.UsageError(f"ini bench_removed: {line!r} must be `ID: reason`")
         removed[cell.strip()] = reason.strip()
-    planted = {}
-    for given in config.getoption("--bench-plant"):
-        found = re.fullmatch(r"([\w-]+)=(\d*\.?\d+)(%?)", given)
-        if not found:
-            raise pytest.UsageError(f"--bench-plant: {given!r} must be like mlp-b256-cpu-eager-fp32=5%")
-        planted[found[1]] = float(found[2]) / (100 if found[3] else 1)
     python = None if python is None else str(Path(python).absolute())
     profile = value(config, "bench_profile")
-    limit = value(config, "bench_limit")
-    if limit != "auto" and not re.fullmatch(r"[1-9]\d{0,5}", limit):
-        raise pytest.UsageError(f"--bench-limit: {limit!r} must be auto or a whole number of seconds, e.g. 600")
-    seconds = None if limit == "auto" else float(limit)
-    return Against(revision or "HEAD", python, profile, list(config.getini("bench_source")), removed, seconds, planted)
+    return Against(
+        revision or "HEAD", python, profile, list(config.getini("bench_source")), removed,
+        _seconds(value(config, "bench_limit")), _planted(config.getoption("--bench-plant")),
+    )  # fmt: skip
 
 
 def value(config: pytest.Config, name: str) -> str:
@@ -154,6 +150,27 @@ def _bytes(text: str) -> int | None:
     if not found or int(found[1]) == 0:
         raise pytest.UsageError(f'--bench-memory: {text!r} must be auto or a size such as "8G" or "500M"')
     return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[found[2].upper()]
+
+
+def _seconds(text: str) -> float | None:
+    if text == "auto":
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise pytest.UsageError(f"--bench-limit: {text!r} must be auto or a whole number of seconds, e.g. 600")
+    return float(text)
+
+
+def _planted(asked: list[str]) -> dict[str, float]:
+    planted = {}
+    for given in asked:
+        found = re.fullmatch(r"([\w-]+)=(\d*\.?\d+)(%?)", given)
+        if not found:
+            raise pytest.UsageError(f"--bench-plant: {given!r} must be like mlp-b256-cpu-eager-fp32=5%")
+        share = float(found[2]) / (100 if found[3] else 1)
+        if share >= 1 and not found[3]:
+            raise pytest.UsageError(f"--bench-plant: {given!r} is {share:.0%}; write {given}% for {share / 100:.0%}")
+        planted[found[1]] = share
+    return planted
 
 
 def _backends(config: pytest.Config) -> dict[str, backends.Backend]:

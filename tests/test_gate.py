@@ -327,8 +327,31 @@ def test_no_repository_no_source_and_no_profile_are_usage_errors(project):
     result.stderr.fnmatch_lines(["*--bench-plant: '20%' must be like *"])
     result = repository.gate("--bench-profile", "lax")
     result.stderr.fnmatch_lines(["*--bench-profile: 'lax' must be one of normal, strict, noisy*"])
-    result = repository.gate("--bench-limit", "2m")
-    result.stderr.fnmatch_lines(["*--bench-limit: '2m' must be auto or a whole number of seconds, e.g. 600*"])
+    for arguments in (("--bench-against", "HEAD"), ()):
+        result = repository.project.run("--bench-limit", "2m", *arguments)
+        result.stderr.fnmatch_lines(["*--bench-limit: '2m' must be auto or a whole number of seconds, e.g. 600*"])
+
+
+@pytest.mark.parametrize(("planted", "against", "said"), [
+    (f"{ONE}=5", "HEAD", f"*--bench-plant: '{ONE}=5' is 500%; write {ONE}=5% for 5%*"),
+    ("two-b8-cpu-eager-fp32=5%", "HEAD", "*'two-b8-cpu-eager-fp32' is no cell that this run compares*"),
+    (f"{ONE}=5%", None, "*--bench-plant: needs a gate that could find it; give --bench-against*"),
+])  # fmt: skip
+def test_a_plant_that_nothing_could_find_is_refused(repository, planted, against, said):
+    gate = ["--bench-against", against] if against else []
+    result = repository.project.run("--bench-plant", planted, *gate)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+    assert not repository.left()
+
+
+def test_a_model_is_under_test_where_something_that_it_imports_is(repository):
+    repository.project.write("sound.py", "from my_model import Net, inputs\n")
+    repository.project.suite(ONLY_ONE.replace("my_model:", "sound:"))
+    repository.gate("--bench-limit", "1", against="HEAD")
+
+    assert repository.project.records()[ONE].verdict == "inconclusive"  # would be unchecked
 
 
 def test_a_cell_that_was_deselected_is_not_lost(repository):

@@ -55,6 +55,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not config.stash[MATRIX].gated or config.option.collectonly:
         return
     asked = options.against(config)
+    for cell in asked.planted:
+        if cell not in config.stash[MATRIX].gated:
+            raise pytest.UsageError(f"--bench-plant: {cell!r} is no cell that this run compares; see --collect-only")
     from bench.gate.revisions import RevisionError
     from bench.gate.session import Gate
 
