@@ -9,20 +9,24 @@ import pytest
 from bench.record import Run
 
 if TYPE_CHECKING:
+    from bench.backends import Backend
     from bench.record import Record
 
 RUN = pytest.StashKey[Run]()
 """``config.stash[RUN]``: the run of this session, once the first cell is known; xdist's controller has it too."""
 
 
-def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str] | None:
-    """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``.
+def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str | Backend] | None:
+    """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``, or a ``Backend``.
 
     ``bench.backends`` says what these three do. The module is imported at collection and must not import
-    torch or a runtime at its top. Example::
+    torch or a runtime at its top. One that makes artefacts or runs a backward says so as a ``Backend``. Example::
 
         def pytest_paritygate_backends(config):
-            return {"openvino": "my_project.openvino_backend"}
+            return {
+                "openvino": Backend("openvino", "my_project.openvino_backend", artefact=True),
+                "lazy": "my_project.lazy_backend",
+            }
     """
 
 

@@ -176,8 +176,14 @@ def _planted(asked: list[str]) -> dict[str, float]:
 def _backends(config: pytest.Config) -> dict[str, backends.Backend]:
     table = dict(backends.BACKENDS)
     for added in config.hook.pytest_paritygate_backends(config=config):
-        for name, module in added.items():
+        for name, given in added.items():
             if name in table:
                 raise pytest.UsageError(f"pytest_paritygate_backends: there is a backend {name!r} already")
-            table[name] = backends.Backend(name, module)
+            row = backends.Backend(name, given) if isinstance(given, str) else given
+            if not isinstance(row, backends.Backend) or row.name != name:
+                raise pytest.UsageError(
+                    f"pytest_paritygate_backends: {name!r} must be the name of a module, or a bench.backends.Backend "
+                    f"of that name; it is {given!r}"
+                )
+            table[name] = row
     return table

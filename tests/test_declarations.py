@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
+
+from bench.backends import Backend
+from tests.conftest import CASES, CONFTEST, HOOK
 
 CASE = 'Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}})'
 
@@ -126,19 +131,43 @@ def test_strings_that_name_nothing_are_failures_of_their_cells(project):
     result.stdout.fnmatch_lines(["one-b8-cpu-eager-fp32: failed: *no_such*"])
 
 
-def test_a_backend_of_a_name_that_is_taken_is_refused(project):
-    project.write(
-        "conftest.py",
-        """
-        pytest_plugins = ["bench.plugin", "reports.plugin"]
-
-        def pytest_paritygate_backends(config):
-            return {"eager": "my_model"}
-    """,
-    )
+@pytest.mark.parametrize(("names", "said"), [
+    ({"eager": "my_model"}, "there is a backend 'eager' already"),
+    ({"mine": 3}, "'mine' must be the name of a module, or a bench.backends.Backend of that name; it is 3"),
+    ({"mine": Backend("other", "my_model")}, "'mine' must be the name of a module, or *name='other'*"),
+])  # fmt: skip
+def test_a_backend_that_is_none_or_of_a_name_that_is_taken_is_refused(project, names, said):
+    hook = textwrap.dedent(HOOK).format(names=names)
+    project.write("conftest.py", CONFTEST + "from bench.backends import Backend\n" + hook)
     result = project.run()
-    result.stderr.fnmatch_lines(["ERROR: pytest_paritygate_backends: there is a backend 'eager' already"])
+    result.stderr.fnmatch_lines([f"ERROR: pytest_paritygate_backends: {said}"])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_backend_of_ones_own_may_make_artefacts_and_run_a_backward(project):
+    project.write("kept_backend.py", """
+        from bench.backends import eager
+        from bench.backends.eager import available, preload
+
+
+        def artefact(subject):
+            return {"made_of": subject.case["name"]}
+
+
+        def prepare(subject):
+            assert subject.scratch.artefact("kept") == {"made_of": subject.case["name"]}
+            return eager.prepare(subject)
+    """)  # fmt: skip
+    kept = Backend("kept", "kept_backend", artefact=True, differentiable=True)
+    hook = textwrap.dedent(HOOK).format(names={"kept": kept})
+    project.write("conftest.py", CONFTEST + "from bench.backends import Backend\n" + hook)
+    project.suite(CASES.replace('shapes={"b8"', 'mode="backward", shapes={"b8"'))
+    result = project.run(targets="cpu-eager-fp32,cpu-kept-fp32")
+
+    assert result.ret == 0
+    assert {cell: record.status for cell, record in project.records().items()} == {
+        f"{shape}-cpu-{backend}-fp32": "ok" for shape in ("one-b8", "two-b4") for backend in ("eager", "kept")
+    }
 
 
 def test_a_folder_that_hides_our_reports_is_named(project):
