@@ -16,7 +16,7 @@ from typing import Any, Protocol
 # asked for, a display) are no disturbance.
 HARMFUL = {0x4: "SwPowerCap", 0x8: "HwSlowdown", 0x20: "SwThermal", 0x40: "HwThermal", 0x80: "HwPowerBrake"}
 COMPUTE_MODES = ("default", "exclusive thread", "prohibited", "exclusive process")  # nvmlComputeMode_t
-GRAPHICS, SM, MEMORY = 0, 1, 2  # nvmlClockType_t
+GRAPHICS, SM = 0, 1  # nvmlClockType_t
 DEGREES = 0  # NVML_TEMPERATURE_GPU: of the chip
 
 
@@ -29,14 +29,11 @@ class Reading:
     """A GPU in one moment. ``joules``: in all since its driver was loaded. ``throttled``: harmful reasons only."""
 
     sm_mhz: int | None = None
-    max_sm_mhz: int | None = None
-    memory_mhz: int | None = None
     watts: float | None = None
     joules: float | None = None
     celsius: int | None = None
     throttled: tuple[str, ...] | None = None
     processes: tuple[int, ...] = ()  # pids that compute on it; in a container an older driver tells the host's pids
-    used_bytes: int | None = None
 
 
 class Reader(Protocol):
@@ -59,14 +56,11 @@ class Gpu:
         """How it is now. Raises ``GpuLost``."""
         return Reading(
             sm_mhz=self.clock(),
-            max_sm_mhz=self._get("nvmlDeviceGetMaxClockInfo", SM),
-            memory_mhz=self._get("nvmlDeviceGetClockInfo", MEMORY),
             watts=_thousandths(self._get("nvmlDeviceGetPowerUsage")),
             joules=_thousandths(self._get("nvmlDeviceGetTotalEnergyConsumption")),
             celsius=self._get("nvmlDeviceGetTemperature", DEGREES),
             throttled=self.throttled(),
             processes=self._processes(),
-            used_bytes=self._memory("used"),
         )
 
     def clock(self) -> int | None:
@@ -164,9 +158,7 @@ class Instance(Gpu):
 
     def read(self) -> Reading:
         """How it is now. Raises ``GpuLost``."""
-        return replace(
-            self.parent.read(), watts=None, joules=None, processes=self._processes(), used_bytes=self._memory("used")
-        )
+        return replace(self.parent.read(), watts=None, joules=None, processes=self._processes())
 
     def facts(self) -> dict[str, Any]:
         """Those of its GPU, with what is its own."""

@@ -7,7 +7,7 @@ Schema history:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -123,9 +123,6 @@ class Record:
     def from_dict(cls, row: dict[str, Any]) -> Record:
         """The record of such a dict; unknown keys raise ``TypeError``, missing ones take the default."""
         return cls(**row | {"status": Status(row["status"])})
-
-
-RECORD_FIELDS = tuple(f.name for f in fields(Record))
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | 
     for name, location in backends.items() if not unchecked else ():
         say(f"making what {name} needs")
         artefacts[name] = _artefact(subject, name, location)
-    return {"facts": found, "unchecked": unchecked, "artefacts": artefacts, "sets": len(sets), "weights": foreign,
+    return {"facts": found, "unchecked": unchecked, "artefacts": artefacts, "weights": foreign,
             "sources": subject.sources()}  # fmt: skip
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,17 +85,16 @@ def launches(
     seconds: float,
     say: Callable[[str], object],
     first: int = 0,
-    sides: Mapping[str, bool] = SIDES,
 ) -> Iterator[Launch]:
     """The cells in ``count`` fresh processes a side, as they are measured; ``seconds`` of blocks each.
 
-    ``sides``: name -> whether in laboratory conditions. ``first``: the number of the first launch.
+    ``first``: the number of the first launch.
     """
-    laboratories = {side: conditions_of(home, side, controlled, cells) for side, controlled in sides.items()}
+    laboratories = {side: conditions_of(home, side, controlled, cells) for side, controlled in SIDES.items()}
     referenced: set[str] = set()
     try:
         for launch in range(first, first + count):
-            for side in random.sample(list(sides), len(sides)):
+            for side in random.sample(list(SIDES), len(SIDES)):
                 laboratories[side].server(launch)  # all import at once
             for number, cell in enumerate(random.sample(list(cells), len(cells))):
                 say(f"launch {launch + 1 - first} of {count}, cell {number + 1} of {len(cells)}: {cell.id}")
@@ -104,6 +104,7 @@ def launches(
     finally:
         for lab in laboratories.values():
             lab.close()
+            shutil.rmtree(lab.scratch, ignore_errors=True)
 
 
 def _launch(
@@ -136,6 +137,7 @@ def two_processes(cell: Cell, home: Path) -> Iterator[tuple[Worker, Worker]]:
     finally:
         for lab in laboratories.values():
             lab.close()
+            shutil.rmtree(lab.scratch, ignore_errors=True)
 
 
 @contextmanager

@@ -70,6 +70,11 @@ def flatten(nest: Any) -> list[Any]:
     return [nest]
 
 
+def tensor_leaves(nest: Any) -> list[torch.Tensor]:
+    """The tensors among the leaves of a nest, in order."""
+    return [leaf for leaf in flatten(nest) if torch.is_tensor(leaf)]
+
+
 def rebuild(nest: Any, leaves: list[Any]) -> Any:
     """A copy of ``nest`` with its leaves replaced, in the order of ``flatten``; consumes ``leaves``."""
     if nest is None:
@@ -233,11 +238,9 @@ class Subject:
 
         With one shape: dimension 0 of every input whose size there equals ``sizes["batch"]``.
         """
-        here = [leaf for leaf in flatten(self.encode(self.make_inputs(0))) if torch.is_tensor(leaf)]
+        here = tensor_leaves(self.encode(self.make_inputs(0)))
         others = [
-            [leaf for leaf in flatten(self.encode(self.make_inputs(0, name))) if torch.is_tensor(leaf)]
-            for name in self.case["shapes"]
-            if name != self.shape
+            tensor_leaves(self.encode(self.make_inputs(0, name))) for name in self.case["shapes"] if name != self.shape
         ]
         if not others:
             batch = self.sizes.get("batch")

@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models import cnn
-from models.weights import Weights as Weights  # also by this name: it began here
-from models.weights import kept
+from models.weights import Weights, kept
 
 
 class Digits(NamedTuple):

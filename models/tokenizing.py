@@ -40,7 +40,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from models import corpus
+from models import corpus, whole
 
 Answer = dict[str, Tensor]
 Item = TypeVar("Item")
@@ -218,7 +218,7 @@ def vocabulary() -> tuple[str, ...]:
     made = train()
     content = _lines(made)
     with contextlib.suppress(OSError):  # no room or no right to write: slower next time, not wrong
-        _write(content, cache / f"{recipe}-{_digest(content)}" / "vocab.txt")
+        whole.write(content, cache / f"{recipe}-{_digest(content)}" / "vocab.txt")
     return made
 
 
@@ -233,19 +233,6 @@ def _digest(content: bytes) -> str:
 
 def _lines(tokens: Iterable[str]) -> bytes:
     return "".join(f"{token}\n" for token in tokens).encode()
-
-
-def _write(content: bytes, path: Path) -> None:
-    """Write a file that others see whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
 
 
 # -------------------------------------------------------------------------------------------------- ways

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,6 +18,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from models import whole
 
 Weights = dict[str, Tensor]
 
@@ -88,14 +89,6 @@ def _read(path: Path) -> Weights:
 
 
 def _write(made: Weights, path: Path) -> None:
-    """Write the weights behind their digest, into a file that others see whole or not at all."""
+    """Write the weights behind their digest."""
     saved = _saved(made)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(saved).digest() + saved)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    whole.write(hashlib.sha256(saved).digest() + saved, path)

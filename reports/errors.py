@@ -20,7 +20,7 @@ ADVICE = (
     ("locked|55P03|lock timeout", f"Another process held it for {WAIT_SECONDS} s: wait, or give another --bench-store"),
     ("readonly|read-only|unable to open", "Give a --bench-store that can be written"),
     ("disk is full|53100|No space left", "Make room on the disk, or give another --bench-store"),
-    ("No module named|no pq wrapper", "Install the driver: pip install 'paritygate[postgresql]'"),
+    ("No module named|no pq wrapper", "Install the driver: pip install 'psycopg[binary]'"),
     ("28P01|password authentication failed|no password supplied",
      "Check user and password: in the URL (percent-encoded), in ~/.pgpass, or in $PGPASSWORD"),
     ('3D000|database ".*" does not exist', "Make it first: createdb NAME"),

@@ -7,6 +7,7 @@ import torch
 
 from models import digits
 from models.cnn import DigitsCNN
+from models.weights import Weights
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def trainings(monkeypatch):
     return calls
 
 
-def equal(one: digits.Weights, other: digits.Weights) -> bool:
+def equal(one: Weights, other: Weights) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 

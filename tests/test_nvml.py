@@ -49,8 +49,8 @@ def test_a_reading_is_in_megahertz_watts_and_joules(monkeypatch):
 
     assert (gpu.uuid, gpu.name, gpu.index) == ("GPU-11111111-aaaa", "NVIDIA H100 80GB HBM3", 0)
     assert gpu.read() == nvml.Reading(
-        sm_mhz=1755, max_sm_mhz=1980, memory_mhz=2619, watts=112.5, joules=7654.321, celsius=41,
-        throttled=("SwPowerCap", "HwThermal"), processes=(12, 90001), used_bytes=3 << 30,
+        sm_mhz=1755, watts=112.5, joules=7654.321, celsius=41,
+        throttled=("SwPowerCap", "HwThermal"), processes=(12, 90001),
     )  # fmt: skip
 
 
@@ -95,8 +95,8 @@ def test_the_bits_are_those_of_the_library():
         ("HwPowerBrake", "Slowdown")]}  # fmt: skip
 
     assert {name: bit for bit, name in nvml.HARMFUL.items()} == of_library
-    assert (nvml.GRAPHICS, nvml.SM, nvml.MEMORY, nvml.DEGREES) == (
-        pynvml.NVML_CLOCK_GRAPHICS, pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM, pynvml.NVML_TEMPERATURE_GPU
+    assert (nvml.GRAPHICS, nvml.SM, nvml.DEGREES) == (
+        pynvml.NVML_CLOCK_GRAPHICS, pynvml.NVML_CLOCK_SM, pynvml.NVML_TEMPERATURE_GPU
     )  # fmt: skip
     assert [nvml.COMPUTE_MODES[getattr(pynvml, f"NVML_COMPUTEMODE_{name}")] for name in (
         "DEFAULT", "PROHIBITED", "EXCLUSIVE_PROCESS")] == ["default", "prohibited", "exclusive process"]  # fmt: skip
@@ -106,12 +106,10 @@ def test_the_bits_are_those_of_the_library():
     ("call", "value", "empty"),
     [
         ("nvmlDeviceGetClockInfo", "sm_mhz", None),
-        ("nvmlDeviceGetMaxClockInfo", "max_sm_mhz", None),
         ("nvmlDeviceGetPowerUsage", "watts", None),
         ("nvmlDeviceGetTotalEnergyConsumption", "joules", None),
         ("nvmlDeviceGetTemperature", "celsius", None),
         ("nvmlDeviceGetComputeRunningProcesses", "processes", ()),
-        ("nvmlDeviceGetMemoryInfo", "used_bytes", None),
     ],
 )
 def test_what_a_card_does_not_support_is_none_for_itself_alone(monkeypatch, call, value, empty):
@@ -122,9 +120,8 @@ def test_what_a_card_does_not_support_is_none_for_itself_alone(monkeypatch, call
     fake_nvml.install(monkeypatch, [whole])
     full = nvml.gpus()[0].read()
 
-    lacking = {"sm_mhz", "memory_mhz"} if value == "sm_mhz" else {value}
     assert getattr(reading, value) == empty
-    assert {name for name in vars(full) if getattr(full, name) != getattr(reading, name)} == lacking
+    assert {name for name in vars(full) if getattr(full, name) != getattr(reading, name)} == {value}
 
 
 def test_what_holds_the_clock_down_has_another_name_in_old_drivers_and_may_be_unknown(monkeypatch):
@@ -244,7 +241,7 @@ def test_an_instance_has_its_own_name_and_memory_and_the_clocks_of_its_gpu(monke
     assert (instance.uuid, instance.name, instance.index) == ("MIG-aaaa", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", 0)
     assert (reading.sm_mhz, reading.celsius) == (1755, 41)
     assert (reading.joules, reading.watts) == (None, None), "neighbours share them"
-    assert (reading.used_bytes, reading.processes) == (1 << 20, (77,))
+    assert reading.processes == (77,)
     assert (facts["uuid"], facts["memory_bytes"], facts["mig"], facts["driver"]) == (
         "MIG-aaaa", 5 << 30, True, "580.95.05"
     )  # fmt: skip

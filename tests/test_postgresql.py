@@ -78,7 +78,7 @@ def test_a_driver_that_is_missing_is_named(database: str):
     command = [sys.executable, "-c", WITHOUT_PSYCOPG, database]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
-    assert done.stderr.rstrip().endswith("Install the driver: pip install 'paritygate[postgresql]'")
+    assert done.stderr.rstrip().endswith("Install the driver: pip install 'psycopg[binary]'")
     assert not [secret for secret in SECRETS if secret in done.stderr]
 
 

@@ -56,7 +56,7 @@ def test_without_a_password_nothing_is_masked():
 @pytest.mark.parametrize(("what", "then"), [
     ("28P01 FATAL: Passwort falsch", "percent-encoded"), ('FATAL: database "x" does not exist', "createdb"),
     ("42501 keine Berechtigung", "GRANT CREATE"), ("connection refused", "Start the server"),
-    ("No module named 'psycopg'", "paritygate[postgresql]"), ("no such thing ever", "Check the URL"),
+    ("No module named 'psycopg'", "psycopg[binary]"), ("no such thing ever", "Check the URL"),
     ("connection timeout expired", "Start the server"), ("database or disk is full", "Make room"),
 ])  # fmt: skip
 def test_a_message_of_a_database_brings_its_advice(what, then):

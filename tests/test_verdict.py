@@ -83,7 +83,7 @@ def test_holm_rejects_step_by_step():
     ([0.0, 0.0], Screened.MORE),
 ])  # fmt: skip
 def test_a_screen_ends_in_one_of_three_ways(d, wanted):
-    assert verdict.screen(d, NORMAL) is wanted
+    assert verdict.screen(np.array([d]), NORMAL).tolist() == [wanted]
 
 
 def test_cells_that_are_alike_lend_each_other_what_they_know_of_spread():

@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.backends import Misbehaved, Prepared
+from bench.backends import Misbehaved, Prepared, compiled
 
 if TYPE_CHECKING:
     from bench.case import Target
@@ -37,7 +37,7 @@ DISPATCHED = re.compile(r"\(aoti_torch_proxy_executor_call_function\(")
 
 def available(_target: Target) -> str | None:
     """Whatever the device, a package is a shared library that a C++ compiler builds."""
-    if not any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++")):
+    if not compiled.has_compiler("CXX", "g++", "clang++"):
         return "AOTInductor needs a C++ compiler; install g++"
     return None
 
@@ -74,7 +74,7 @@ def prepare(subject: Subject) -> Prepared:
     from torch._inductor import aoti_load_package
 
     from bench.facts import SDPA_KERNELS
-    from bench.subject import tensors
+    from bench.subject import tensor_leaves, tensors
 
     found = subject.scratch.artefact("aoti")
     os.environ["TMPDIR"] = subject.folder  # where it is unpacked: workers are killed, and what they leave must go
@@ -83,7 +83,7 @@ def prepare(subject: Subject) -> Prepared:
     operators = found["operators"].get(subject.device, {})
 
     def feed(inputs: Any) -> list[torch.Tensor]:
-        leaves = _tensors(inputs)
+        leaves = tensor_leaves(inputs)
         if (signature := _signature(leaves)) != found["signature"]:  # the package itself does not look
             raise Misbehaved(f"compiled for inputs {found['signature']}, called with {signature}")
         return leaves
@@ -146,12 +146,13 @@ def _compile(subject: Subject, path: Path) -> None:
 
     from bench.backends.flat import Flat
     from bench.modes import autocast
+    from bench.subject import tensor_leaves
 
     module = subject.module()
     example = _example(subject)
     made = Path(subject.folder) / "model.pt2"
     with torch.no_grad(), autocast(subject)(), fresh_cache(dir=subject.folder):  # inductor's copies are not kept
-        program = torch.export.export(Flat(module, example).eval(), tuple(_tensors(example)))
+        program = torch.export.export(Flat(module, example).eval(), tuple(tensor_leaves(example)))
         aoti_compile_and_package(program, package_path=str(made))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")
@@ -205,17 +206,11 @@ def _example(subject: Subject) -> Any:
     return subject.encode(subject.make_inputs(0))
 
 
-def _tensors(inputs: Any) -> list[Any]:
-    import torch
-
-    from bench.subject import flatten
-
-    return [leaf for leaf in flatten(inputs) if torch.is_tensor(leaf)]
-
-
 def _signature(inputs: Any) -> list[list[Any]]:
     """Dtype, sizes and strides of every tensor; the stride along one element is nobody's."""
+    from bench.subject import tensor_leaves
+
     return [
         [str(leaf.dtype), list(leaf.shape), [n for n, size in zip(leaf.stride(), leaf.shape, strict=True) if size > 1]]
-        for leaf in _tensors(inputs)
+        for leaf in tensor_leaves(inputs)
     ]

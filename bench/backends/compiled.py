@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +24,19 @@ MODES = {
 
 def available(target: Target) -> str | None:
     """A C++ compiler is needed on CPUs; CUDA graphs exist on CUDA only."""
-    import os
-    import shutil
-
     if target.device == "cpu":
         if target.backend == "compile_reduce_overhead":
             return "reduce-overhead means CUDA graphs; on a CPU it is the same as compile"
-        if not any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++")):
+        if not has_compiler("CXX", "g++", "clang++"):
             return "torch.compile needs a C++ compiler on a CPU; install g++"
-    elif not any(shutil.which(name) for name in (os.environ.get("CC") or "gcc", "clang")):
+    elif not has_compiler("CC", "gcc", "clang"):
         return "torch.compile needs a C compiler on a GPU, for what Triton makes of its driver; install gcc"
     return None
+
+
+def has_compiler(variable: str, usual: str, other: str) -> bool:
+    """Whether inductor would find a compiler: the variable's or the usual one, else the other."""
+    return any(shutil.which(name) for name in (os.environ.get(variable) or usual, other))
 
 
 def preload() -> None:

@@ -130,7 +130,9 @@ def prepare(subject: Subject) -> Prepared:
 
 def _sizes(subject: Subject, meta: dict[str, Any]) -> dict[str, int]:
     """The sizes of the dynamic dimensions at the subject's shape, by the names that the export gave them."""
-    leaves = _tensor_leaves(subject.inputs()[0])
+    from bench.subject import tensor_leaves
+
+    leaves = tensor_leaves(subject.inputs()[0])
     return {
         name: leaves[place].shape[int(dim)]
         for place, dims in zip(meta["inputs"], meta["dims"], strict=True)
@@ -143,10 +145,12 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
     import numpy as np
     import torch
 
+    from bench.subject import tensor_leaves
+
     names = [value.name for value in session.get_inputs()]
 
     def feed(inputs: Any) -> dict[str, Any]:
-        leaves = _tensor_leaves(inputs)
+        leaves = tensor_leaves(inputs)
         return {
             name: np.ascontiguousarray(leaves[place].cpu().numpy()) for name, place in zip(names, kept, strict=True)
         }
@@ -164,13 +168,13 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
 def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: Subject) -> Prepared:
     """Tensors of the device in and out, on torch's stream."""
     from bench.backends.binding import Binder, Graph
-    from bench.subject import tensors
+    from bench.subject import tensor_leaves, tensors
 
     binder, graphs = Binder(session), list[Graph]()
     resizable = subject.backend not in STATIC
 
     def used(inputs: Any) -> list[Any]:
-        leaves = _tensor_leaves(inputs)
+        leaves = tensor_leaves(inputs)
         return [leaves[place] for place in kept]
 
     def replay(fed: list[Any]) -> Any:
@@ -214,11 +218,11 @@ def _key(subject: Subject) -> str:
 
     import torch
 
-    from bench.subject import flatten
+    from bench.subject import flatten, tensor_leaves
 
     signature = [
         [str(leaf.dtype), leaf.ndim, [size for dim, size in enumerate(leaf.shape) if dim not in dynamic]]
-        for leaf, dynamic in zip(_tensor_leaves(subject.encode(subject.make_inputs(0))), subject.dynamic(), strict=True)
+        for leaf, dynamic in zip(tensor_leaves(subject.encode(subject.make_inputs(0))), subject.dynamic(), strict=True)
     ]
     plain = [repr(leaf) for leaf in flatten(subject.encode(subject.make_inputs(0))) if not torch.is_tensor(leaf)]
     content = {
@@ -243,24 +247,17 @@ def _transformers() -> tuple[str, ...]:
     return ("transformers",) if "transformers" in sys.modules else ()
 
 
-def _tensor_leaves(inputs: Any) -> list[Any]:
-    import torch
-
-    from bench.subject import flatten
-
-    return [leaf for leaf in flatten(inputs) if torch.is_tensor(leaf)]
-
-
 def _export(subject: Subject, folder: Path) -> None:
     """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the cache at once."""
     import onnx
     import torch
 
     from bench.backends.flat import Flat
+    from bench.subject import tensor_leaves
 
     module = subject.module()
     example = subject.encode(subject.make_inputs(0))
-    leaves = _tensor_leaves(example)
+    leaves = tensor_leaves(example)
     dynamic = subject.dynamic()
 
     temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
@@ -305,7 +302,6 @@ def _export(subject: Subject, folder: Path) -> None:
             for value in model.graph.input
         ],
         "sha256": _digest(path),
-        "graph": hashlib.sha256(json.dumps(sorted(nodes.items())).encode()).hexdigest()[:12],
     } | counted
     (temporary / "meta.json").write_text(json.dumps(meta))
     try:

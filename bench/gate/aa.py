@@ -73,7 +73,7 @@ def run(path: Path, runs: int, sizes: list[float], select: str, say: Callable[[s
     if len(cells) < PLANTED_CELLS * len(sizes) or not cells:
         say(f"-k {select!r} selects {len(cells)} cells, too few to make {PLANTED_CELLS * len(sizes)} of them slower")
         return 2
-    for number in range(len({row.run for row in rows}), runs):
+    for number in sorted(set(range(runs)) - {row.run for row in rows}):
         rng = random.Random(number)
         planted = dict(zip(rng.sample(cells, PLANTED_CELLS * len(sizes)), sizes * PLANTED_CELLS, strict=True))
         rows += _gate(number, select, planted)

@@ -91,7 +91,7 @@ class Course:
         if not self._screening:
             return
         d = np.array([_d(self.screened[cell]) for cell in self._screening])
-        outcome = verdict.screen_many(d, self.margins, self._shared())
+        outcome = verdict.screen(d, self.margins, self._shared())
         self._routed += [cell for cell, o in zip(self._screening, outcome, strict=True) if o == Screened.ROUTED]
         self._screening = [cell for cell, o in zip(self._screening, outcome, strict=True) if o == Screened.MORE]
 

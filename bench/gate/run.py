@@ -68,7 +68,7 @@ class GateRun:
         self._peaks: dict[str, list[tuple[int, int]]] = {}  # (base, head) of each launch, in bytes
         self._said: dict[str, None] = {}  # warnings of the launches
         self._number = 0
-        self._kept: set[tuple[str, str]] = set()  # (side, cell) whose answers are in the group's folder
+        self._kept: set[tuple[str, str]] = set()  # (revision, cell) whose answers are in its folder
         self._started = time.monotonic()
 
     def run(self) -> Result:
@@ -245,7 +245,8 @@ class GateRun:
 
     def _open(self, side: Side, cell: Cell) -> None:
         run = side.run_of(cell)
-        again = (side.name, cell.id) in self._kept
+        kept = (self._revision(side), cell.id)  # the twin runs base's code in base's folder
+        again = kept in self._kept
         run.open_cell(cell, self._number, keep=True, again=again)
         worker = run.workers.get(cell.id)
         if again or worker is None:
@@ -257,7 +258,7 @@ class GateRun:
             run.close()
         else:
             worker.park()
-            self._kept.add((side.name, cell.id))
+            self._kept.add(kept)
 
     def _note_peaks(self, cell: Cell) -> None:
         base, head = (side.run_of(cell).peaks[cell.id] for side in (self.base, self.head))

@@ -110,13 +110,11 @@ def shared(d: Sequence[ArrayLike]) -> Shared:
     return Shared(freedom, float(np.exp(e.mean() + special.digamma(freedom / 2) - np.log(freedom / 2))))
 
 
-def screen(d: ArrayLike, margins: Margins) -> Screened:
-    """Stage 1 for one cell, after each launch pair; ``d`` holds all so far."""
-    return Screened(str(screen_many(np.asarray(d, float)[None], margins)[0]))
+def screen(d: Array, margins: Margins, others: Shared = ALONE) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
+    """Stage 1, after each launch pair; ``d`` is cells x launches, all so far.
 
-
-def screen_many(d: Array, margins: Margins, others: Shared = ALONE) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
-    """``screen`` for many cells at once: ``d`` is cells x launches. Raises ``ValueError`` for values not finite."""
+    Raises ``ValueError`` for values not finite.
+    """
     n = d.shape[-1]
     if not np.isfinite(d).all():
         raise ValueError("D must be finite: a launch pair that failed is replaced or its cell ends broken")
