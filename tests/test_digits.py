@@ -123,6 +123,9 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, trainings, mon
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("PARITYGATE_CACHE", str(tmp_path / "file"))
     DigitsCNN().load_state_dict(digits.weights())
+    digits.weights()
+
+    assert len(trainings) == 2, "each time anew"
 
 
 def test_without_the_variable_the_cache_is_below_the_working_folder(tmp_path, trainings, monkeypatch):

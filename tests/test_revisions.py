@@ -54,7 +54,10 @@ def test_a_revision_that_is_no_ancestor_and_head_itself_work(root, tmp_path):
     git(root, "commit", "-q", "--allow-empty", "-m", "other")
     git(root, "checkout", "-q", "main")
     for name in ("other", "HEAD"):
-        Worktree(root, name, tmp_path / "trees").close()
+        tree = Worktree(root, name, tmp_path / "trees")
+        assert tree.commit == git(root, "rev-parse", name)
+        assert (tree.root / "models" / "m.py").exists()
+        tree.close()
 
 
 def test_a_dirty_tree_is_no_obstacle_and_stays_as_it_is(root, tmp_path):

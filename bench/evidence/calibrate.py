@@ -1,7 +1,7 @@
 """Makes ``reports/evidence/parity.csv``: how close unmodified backends come to the limits over many seeds.
 
     python -m bench.evidence.calibrate --seeds 20
-    python -m bench.evidence.calibrate --seeds 5 -k "train_ or grad_" --budget normal --targets fp32,amp_bf16 \\
+    python -m bench.evidence.calibrate --seeds 2 -k "train_ or grad_" --budget normal --targets fp32,amp_bf16 \\
         --out reports/evidence/gradients.csv
 
 Checks the quick matrix in fp32 and bf16 with every seed (weights and inputs alike), and with the first two seeds BERT

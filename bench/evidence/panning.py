@@ -1,8 +1,8 @@
-"""How a report of 10,000 points opens and pans in a browser without a screen and without a GPU.
+"""How a report of 18,000 points opens and pans in a browser without a screen and without a GPU.
 
 python -m bench.evidence.panning
 
-Makes a page of 50 cells with 200 runs each, opens it in Chromium, and drags the trend to and fro. Prints how long it
+Makes a page of 50 cells with 360 runs each, opens it in Chromium, and drags the trend to and fro. Prints how long it
 takes until the first figure stands, and how long a frame takes while dragging, beside one while nothing moves.
 """
 

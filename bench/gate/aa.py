@@ -25,7 +25,7 @@ from scipy import stats
 from bench.gate.session import code_digest
 from bench.record import RED, Verdict
 
-# Cells of the issue: CNN, BERT tiny and mini, naive and SDPA attention; eager, compile, onnxruntime.
+# CNN, BERT tiny and mini, naive and SDPA attention; eager, compile, onnxruntime.
 CELLS = "(cnn_digits-b32 or bert_tiny-b8 or bert_mini-b8 or attn_naive-b or attn_sdpa-b) and not trained"
 PLANTED_CELLS = 2  # of each size, in every run
 CALM = 0.015  # sd of launch pairs up to which a cell must be decided

@@ -1,4 +1,4 @@
-"""The README's table of what the seed documents name is true: every cell in it is collected."""
+"""The README's table of what is covered is whole and true: every cell in it is collected."""
 
 from __future__ import annotations
 
@@ -30,12 +30,16 @@ def _collected():
 
 
 @pytest.mark.parametrize(("what", "cell"), table())
-def test_what_a_seed_names_is_a_cell(collected, what, cell):
+def test_what_is_covered_is_a_cell(collected, what, cell):
     assert cell in collected, what
 
 
-def test_the_table_is_whole():
-    """A row for each thing, and each row names a cell."""
-    rows = {what.strip() for what, _ in table()}
-
-    assert len(rows) >= 20
+@pytest.mark.parametrize("thing", [
+    "CNN of digits", "CNN of colour images", "multi-layer perceptron", "softmax", "attention by its formula",
+    "self-attention", "multi-head", "encoder and decoder", "BERT for sequence classification", "SGD(0.01)",
+    "SGD with momentum 0.9", "Adam(5e-5)", "AdamW(5e-5)", "ten epochs", "the four sentences", "autograd", "DataLoader",
+    "AutoTokenizer", "BertTokenizer", "pruning", "distillation", "int8", "mixed precision", "distributed training",
+    "memory that leaks",
+])  # fmt: skip
+def test_the_table_is_whole(thing):
+    assert any(thing in what for what, _ in table())
