@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import uuid
-import warnings
 from pathlib import Path
 
 NAME = ".paritygate"
@@ -21,7 +19,6 @@ def find(rootpath: Path) -> Path:
     return cache / "paritygate" / hashlib.sha256(str(rootpath).encode()).hexdigest()[:12]
 
 
-@functools.cache  # one warning
 def home(rootpath: Path) -> Path:
     """The folder for everything that paritygate writes, made if need be.
 
@@ -29,8 +26,6 @@ def home(rootpath: Path) -> Path:
     """
     folder = find(rootpath)
     folder.mkdir(parents=True, exist_ok=True)
-    if folder.parent != rootpath:
-        warnings.warn(f"{rootpath / NAME} is not writable; results go to {folder}", stacklevel=2)
     return folder
 
 

@@ -111,12 +111,16 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """One line: under what conditions this run measures, and which devices are here and which not."""
+    """One line: under what conditions this run measures, which devices are here and which not, and where results go
+    if not into the project.
+    """
     devices = [f"{device}: {why}" for device in targets.DEVICE_DTYPES if (why := targets.absent(device))]
     conditions = f"budget {options.value(config, 'bench_budget')}, laboratory {options.value(config, 'bench_lab')}"
     if found := targets.gpu():
         devices.append(f"cuda: {found['gpu']}" + (f", the first of {found['gpus']}" if found["gpus"] > 1 else ""))
-    return "paritygate: " + "; ".join([conditions, *devices])
+    place = paths.find(config.rootpath)
+    elsewhere = [] if place.parent == config.rootpath else [f"the project is not writable: results go to {place}"]
+    return "paritygate: " + "; ".join([conditions, *devices, *elsewhere])
 
 
 # -- collection
