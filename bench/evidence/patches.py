@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.gate import aa
+from bench.gate.session import code_digest
 
 Edit = tuple[str, str, str]  # (file, what stands there, what stands there then)
 
@@ -68,6 +69,8 @@ def main() -> None:
     path = parser.parse_args().file
     rows = list(csv.reader(path.open(newline=""))) if path.exists() else []
     rows = [row for row in rows if row and not row[0].startswith("#") and row[0] != "patch"]
+    if stale := {row[-1] for row in rows} - {code_digest()}:
+        parser.error(f"{path} was made with other code of the gate ({', '.join(sorted(stale))}); give another --file")
     for patch in PATCHES:
         if any(row[0] == patch.name for row in rows):
             continue
