@@ -7,6 +7,7 @@ times six cells on each device in fresh processes, in laboratory conditions and 
 from __future__ import annotations
 
 import os
+import shutil
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -245,6 +246,7 @@ def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[
         failed = str(error)
     finally:
         lab.close()
+        shutil.rmtree(lab.scratch, ignore_errors=True)
     time.sleep(max(0.0, 1.0 - (time.monotonic() - started)))
     stolen = machine.steal(before, machine.processor_times())
     findings = examine(machine.facts(), got, machine.load(), stolen, cards(), nvml.ambiguous(os.environ))

@@ -82,7 +82,7 @@ class GroupRun:
         self.timings: dict[str, list[timing.Timing]] = {}
         self.warnings: dict[str, list[str]] = {}
         self.facts: dict[str, Any] = {}
-        self.sources: dict[str, str] = {}  # the modules of model and inputs, as the reference worker imported them
+        self.sources: dict[str, str] = {}  # the user's modules that the reference worker imported, and their files
         self.foreign_weights = ""  # why another revision's weights were not taken over
         self.folder = laboratory.scratch / str(group)
 

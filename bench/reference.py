@@ -46,7 +46,7 @@ def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | 
     revisions work on the same. Weights that do not fit are left, and ``weights`` says why.
 
     Returns plain data: ``facts``, ``unchecked`` (why there is no reference, or ""), ``artefacts`` (backend ->
-    facts, or the error that its cells get), ``sources`` (module -> file, of the case's own packages). Raises what
+    facts, or the error that its cells get), ``sources`` (module -> file, all that are the user's). Raises what
     the model raises when built or run in eager: then there is nothing that any backend could be compared with.
     """
     say("importing and building the model")

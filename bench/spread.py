@@ -104,6 +104,7 @@ def launches(
     finally:
         for lab in laboratories.values():
             lab.close()
+        for lab in laboratories.values():
             shutil.rmtree(lab.scratch, ignore_errors=True)
 
 
@@ -137,6 +138,7 @@ def two_processes(cell: Cell, home: Path) -> Iterator[tuple[Worker, Worker]]:
     finally:
         for lab in laboratories.values():
             lab.close()
+        for lab in laboratories.values():
             shutil.rmtree(lab.scratch, ignore_errors=True)
 
 

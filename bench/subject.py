@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import random
 import sys
 import sysconfig
@@ -30,7 +31,7 @@ DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "
 Inputs = tuple[Any, ...] | dict[str, Any]
 
 INSTALLED = {"site-packages", "dist-packages"}
-GIVEN = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), Path(__file__).parent)
+FOREIGN = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), Path(__file__).parent)
 
 CHECKED_SETS = 4  # input sets that are checked and that timing rotates over
 TRAINED_SETS = 2  # batches of a training, whose answers are as large as the model
@@ -114,12 +115,20 @@ def _arguments(made: Any, what: str, location: str) -> Inputs:
     return made
 
 
-def _given(module: ModuleType) -> bool:
+def _named_tuple(nest: Any) -> str | None:
+    """The class of the first named tuple in a nest; None where there is none."""
+    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
+        return type(nest).__name__
+    parts = nest.values() if isinstance(nest, Mapping) else nest if isinstance(nest, tuple | list) else ()
+    return next(filter(None, map(_named_tuple, parts)), None)
+
+
+def _foreign(module: ModuleType) -> bool:
     """Whether a top-level module is the interpreter's own, an installed one or this harness: not the user's."""
     file = getattr(module, "__file__", None)
     places = [file] if file else list(getattr(module, "__path__", ()))
     return all(  # a built-in module has no place
-        not INSTALLED.isdisjoint(Path(place).parts) or any(Path(place).is_relative_to(home) for home in GIVEN)
+        not INSTALLED.isdisjoint(Path(place).parts) or any(Path(place).is_relative_to(home) for home in FOREIGN)
         for place in places
     )
 
@@ -204,8 +213,15 @@ class Subject:
         """Input set ``number`` for a shape (this one's by default), cast to the target's dtype."""
         make = resolve(self.case["inputs"])
         generator = torch.Generator().manual_seed(self._seed(f"inputs {number}"))
-        made = make(dict(self.case["shapes"][shape or self.shape]), generator)
-        return self.cast(_arguments(made, "inputs", self.case["inputs"]))
+        made = _arguments(
+            make(dict(self.case["shapes"][shape or self.shape]), generator), "inputs", self.case["inputs"]
+        )
+        if (kind := _named_tuple(made)) is not None:  # a file that holds a user's class is not read back
+            raise WrongDeclaration(
+                f'inputs "{self.case["inputs"]}" gave a {kind}, a named tuple; give plain tuples, lists and dicts, and '
+                "make it in preprocess or in the model"
+            )
+        return self.cast(made)
 
     def encode(self, raw: Inputs) -> Inputs:
         """The model's arguments for raw inputs: what ``preprocess`` makes of them."""
@@ -259,10 +275,9 @@ class Subject:
 
         Content, not time: an artefact made from other source is another artefact.
         """
-        digest = hashlib.sha256()
-        for path in sorted(set(self.sources().values()), key=lambda path: (Path(path).name, path)):
-            digest.update(Path(path).name.encode() + Path(path).read_bytes())
-        return digest.hexdigest()
+        files = [Path(file) for file in set(self.sources().values())]
+        content = sorted((file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files)
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def sources(self) -> dict[str, str]:
         """The loaded modules that the model's numbers can depend on, and their files.
@@ -273,11 +288,11 @@ class Subject:
         located = [self.case["model"], self.case["inputs"], *self.case["ways"].values()]
         tops = {location.partition(":")[0].partition(".")[0] for location in located}
         modules = dict(sys.modules)  # another thread may be importing
-        tops |= {name for name in modules if "." not in name and not _given(modules[name])}
+        tops |= {name for name in modules if "." not in name and not _foreign(modules[name])}
         return {
             name: file
             for name, module in modules.items()
-            if name.partition(".")[0] in tops and (file := getattr(module, "__file__", None))
+            if name.partition(".")[0] in tops and os.path.isfile(file := getattr(module, "__file__", None) or "")
         }
 
     def _seed(self, purpose: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ def hf_trainer(loop: Loop) -> Callable[..., Tensor]:
             return loss
 
         arguments = TrainingArguments(
-            output_dir=tempfile.gettempdir(),  # it must be some folder; nothing is saved
+            output_dir=str(Path(tempfile.gettempdir()) / "paritygate-trainer"),  # it stays empty: nothing is saved
             per_device_train_batch_size=input_ids.shape[1],
             max_steps=len(input_ids),
             train_sampling_strategy="sequential",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,6 +82,30 @@ def test_a_second_pair_that_is_no_calmer_does_not_replace_the_first(gate):
     gate._launch()
 
     assert [pair.d for pair in gate.course.screened[a]] == pytest.approx([0.001, 0.003])
+
+
+class Opened:
+    """A group that is asked to open a cell, and whose worker is asked to keep its answers."""
+
+    def __init__(self, log, name):
+        self.log, self.name, self.workers = log, name, {}
+
+    def open_cell(self, cell, launch, keep, again):
+        self.log.append((self.name, "again" if again else "first"))
+        self.workers[cell.id] = SimpleNamespace(ask=lambda request, deadline: self.log.append((self.name, "keeps")),
+                                                park=lambda: None)  # fmt: skip
+
+
+def test_the_twin_checks_itself_until_base_has_kept_answers_and_keeps_none(gate):
+    """They share a folder, and may open at once."""
+    (cell, *_), log = gate.cells.values(), []
+    gate.twin = Side("twin", Path(), Laboratory())
+    for side in (gate.base, gate.twin):
+        side.groups[cell.group] = Opened(log, side.name)
+    for side in (gate.twin, gate.base, gate.twin, gate.base):
+        gate._open(side, cell)
+
+    assert log == [("twin", "first"), ("base", "first"), ("base", "keeps"), ("twin", "again"), ("base", "again")]
 
 
 def test_what_a_gpu_suffered_is_a_warning_of_the_run_told_once(gate, monkeypatch):

@@ -62,10 +62,23 @@ def test_nests_are_flattened_and_rebuilt():
     assert rebuild(nest, [5, 6, 7, 8]) == {"a": (5, [6, None]), "b": {"c": 7}, "d": None, "e": 8}
 
 
+Pair = namedtuple("Pair", "left right")
+
+
 def test_a_named_tuple_stays_one():
-    pair = namedtuple("Pair", "left right")
-    made = rebuild(pair(1, (2,)), [3, 4])
-    assert (made, type(made)) == (pair(3, (4,)), pair)
+    """What preprocess makes may hold one."""
+    made = rebuild(Pair(1, (2,)), [3, 4])
+    assert (made, type(made)) == (Pair(3, (4,)), Pair)
+
+
+def pairs(sizes, generator):
+    return ({"pair": [Pair(torch.zeros(1), torch.ones(1))]},)
+
+
+def test_inputs_that_could_not_be_read_back_are_refused():
+    case = Case("c", model=f"{__name__}:pairs", inputs=f"{__name__}:pairs", shapes={"b1": {"batch": 1}})
+    with pytest.raises(WrongDeclaration, match=r"gave a Pair, a named tuple; give plain tuples, lists and dicts"):
+        subject(case, shape="b1").make_inputs(0)
 
 
 def test_inputs_are_called_by_position_or_by_name():
@@ -135,7 +148,8 @@ def test_sources_are_the_users_modules_and_an_installed_one_that_was_named(tmp_p
         resolve(f"digested_{name}:model")
     case = Case("c", model="digested_named:model", inputs="digested_named:model", shapes={"b8": {"batch": 1}})
     monkeypatch.setitem(sys.modules, "torch.generated", SimpleNamespace(__file__=str(tmp_path / "kernel.py")))
+    monkeypatch.setitem(sys.modules, "digested_nowhere", SimpleNamespace(__file__="_ops.py"))
     tops = {name.partition(".")[0] for name in subject(case).sources()}
 
     assert "digested_named" in tops
-    assert tops.isdisjoint({"digested_unnamed", "torch", "bench", "json", "pytest"})
+    assert tops.isdisjoint({"digested_unnamed", "digested_nowhere", "torch", "bench", "json", "pytest"})

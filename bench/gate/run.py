@@ -216,7 +216,7 @@ class GateRun:
         # Teams of threads that compute at once wait for each other's processors; what gains is loading compiled graphs,
         # which one thread does. The first time there are many answers to compute, too.
         # On a GPU not even then: each would count the other's memory as its own.
-        loads = cell.target.backend.startswith("compile") and (self.base.name, cell.id) in self._kept
+        loads = cell.target.backend.startswith("compile") and (self._revision(self.base), cell.id) in self._kept
         at_once = 2 if loads and cell.target.device == "cpu" else 1
         together([partial(self._open, side, cell) for side in order], end=self.close, at_once=at_once)
         base, head = (side.run_of(cell).workers.get(cell.id) for side in (self.base, other))
@@ -249,7 +249,7 @@ class GateRun:
         again = kept in self._kept
         run.open_cell(cell, self._number, keep=True, again=again)
         worker = run.workers.get(cell.id)
-        if again or worker is None:
+        if again or worker is None or side is self.twin:  # base may be reading what it would write
             return
         try:
             worker.ask({"op": "keep"}, KEEP_DEADLINE)
