@@ -15,7 +15,7 @@ def git(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return subprocess.run(
         ["git", *NO_HOOKS, *command], cwd=root, env=kept | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-        capture_output=True, text=True, check=False,
+        capture_output=True, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
 
 

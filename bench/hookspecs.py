@@ -19,8 +19,11 @@ RUN = pytest.StashKey[Run]()
 def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str | Backend] | None:
     """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``, or a ``Backend``.
 
-    ``bench.backends`` says what these three do. The module is imported at collection and must not import
-    torch or a runtime at its top. One that makes artefacts or runs a backward says so as a ``Backend``. Example::
+    ``bench.backends`` says what these three do. A name is of small letters, digits and ``_``. The module is imported
+    before collection and must not import torch or a runtime at its top. One that makes artefacts or runs a backward
+    says so as a ``Backend``. Example::
+
+        from bench.backends import Backend
 
         def pytest_paritygate_backends(config):
             return {

@@ -64,6 +64,7 @@ class Matrix:
         self._reasons: dict[Target, str | None] = {}
         self.gated: dict[str, Cell] = {}
         self.gate: Gate | None = None
+        self._gate_failed: Exception | None = None
         self.comparison: dict[str, Any] = {}  # of the gate's run as a whole, once it has run
         self.calibration: dict[str, Any] | None = None  # kernel -> seconds, once something is timed
         self._arguments: list[str] | None = None
@@ -148,8 +149,14 @@ class Matrix:
 
     def judged(self, cell: Cell) -> Record:
         """The record of a cell with its verdict; the first call runs the gate for all of them."""
+        if self._gate_failed is not None:
+            raise self._gate_failed
         if not self.records.get(cell.id, filling.blank(cell)).verdict:
-            self._run_gate()
+            try:
+                self._run_gate()
+            except Exception as error:
+                self._gate_failed = error  # every cell fails by it; the whole is not begun again for each
+                raise
         return self.records[cell.id]
 
     def _run_gate(self) -> None:

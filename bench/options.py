@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from bench import backends, targets
 from bench.budgets import BUDGETS, Budget
-from bench.case import Target
+from bench.case import FIELD, Target
 from bench.gate.against import Against
 from bench.gate.margins import PROFILES
 
@@ -64,7 +66,7 @@ def add(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--bench-plant", metavar="ID=SHARE", action="append", default=[],
-        help="with --bench-against: make head's cell slower by that share on purpose, to see that the gate finds it",
+        help="with --bench-against: make head's cell slower on purpose, e.g. ID=5%%, to see that the gate finds it",
     )  # fmt: skip
     parser.addini("bench_source", "the code under test, paths relative to the rootdir (default: models)",
                   type="linelist", default=["models"])  # fmt: skip
@@ -86,6 +88,10 @@ def read(config: pytest.Config) -> Settings:
         raise pytest.UsageError(f"--bench-lab: {lab!r} must be on or off")
     if not re.fullmatch(r"\d{1,9}", seed):
         raise pytest.UsageError(f"--bench-seed: {seed!r} must be a whole number from 0 to 999999999")
+    try:
+        strict(config)
+    except (TypeError, ValueError) as error:  # of pytest below 9
+        raise pytest.UsageError(f"ini bench_strict must be true or false: {error}") from None
     _seconds(value(config, "bench_limit"))
     if _planted(config.getoption("--bench-plant")) and not gates(config):
         raise pytest.UsageError("--bench-plant: needs a gate that could find it; give --bench-against, too, e.g. HEAD")
@@ -168,7 +174,9 @@ def _planted(asked: list[str]) -> dict[str, float]:
             raise pytest.UsageError(f"--bench-plant: {given!r} must be like mlp-b256-cpu-eager-fp32=5%")
         share = float(found[2]) / (100 if found[3] else 1)
         if share >= 1 and not found[3]:
-            raise pytest.UsageError(f"--bench-plant: {given!r} is {share:.0%}; write {given}% for {share / 100:.0%}")
+            raise pytest.UsageError(f"--bench-plant: {given!r} is {share * 100:g}%; write {given}% for {share:g}%")
+        if not share or found[1] in planted:
+            raise pytest.UsageError(f"--bench-plant: {given!r}: a cell can be made slower once, by more than nothing")
         planted[found[1]] = share
     return planted
 
@@ -176,7 +184,15 @@ def _planted(asked: list[str]) -> dict[str, float]:
 def _backends(config: pytest.Config) -> dict[str, backends.Backend]:
     table = dict(backends.BACKENDS)
     for added in config.hook.pytest_paritygate_backends(config=config):
+        if not isinstance(added, Mapping):
+            raise pytest.UsageError(
+                f"pytest_paritygate_backends: must return a dict, name -> module; it gave {added!r}"
+            )
         for name, given in added.items():
+            if not isinstance(name, str) or not FIELD.fullmatch(name):
+                raise pytest.UsageError(
+                    f"pytest_paritygate_backends: the name {name!r} must be of small letters, digits and _, as in an id"
+                )
             if name in table:
                 raise pytest.UsageError(f"pytest_paritygate_backends: there is a backend {name!r} already")
             row = backends.Backend(name, given) if isinstance(given, str) else given
@@ -185,5 +201,18 @@ def _backends(config: pytest.Config) -> dict[str, backends.Backend]:
                     f"pytest_paritygate_backends: {name!r} must be the name of a module, or a bench.backends.Backend "
                     f"of that name; it is {given!r}"
                 )
+            _import(row)
             table[name] = row
     return table
+
+
+def _import(backend: backends.Backend) -> None:
+    """Import a user's backend now: a bad one must end the session before anything is measured."""
+    said = f"pytest_paritygate_backends: the module {backend.module!r} of the backend {backend.name!r}"
+    try:
+        module = importlib.import_module(backend.module)
+    except Exception as error:  # whatever its code does
+        raise pytest.UsageError(f"{said} cannot be imported: {type(error).__name__}: {error}") from error
+    asked = ["available", "preload", "prepare", *(["artefact"] if backend.artefact else [])]
+    if lacking := [name for name in asked if not callable(getattr(module, name, None))]:
+        raise pytest.UsageError(f"{said} has no {', '.join(lacking)}; see bench/backends/__init__.py")

@@ -15,7 +15,7 @@ def find(rootpath: Path) -> Path:
     folder = rootpath / NAME
     if os.access(folder if folder.exists() else rootpath, os.W_OK) and (folder.is_dir() or not folder.exists()):
         return folder
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     return cache / "paritygate" / hashlib.sha256(str(rootpath).encode()).hexdigest()[:12]
 
 

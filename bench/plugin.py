@@ -119,7 +119,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     if found := targets.gpu():
         devices.append(f"cuda: {found['gpu']}" + (f", the first of {found['gpus']}" if found["gpus"] > 1 else ""))
     place = paths.find(config.rootpath)
-    elsewhere = [] if place.parent == config.rootpath else [f"the project is not writable: results go to {place}"]
+    elsewhere = [] if place.parent == config.rootpath else [f"{paths.NAME} cannot be written: results go to {place}"]
     return "paritygate: " + "; ".join([conditions, *devices, *elsewhere])
 
 

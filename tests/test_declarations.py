@@ -135,13 +135,24 @@ def test_strings_that_name_nothing_are_failures_of_their_cells(project):
     ({"eager": "my_model"}, "there is a backend 'eager' already"),
     ({"mine": 3}, "'mine' must be the name of a module, or a bench.backends.Backend of that name; it is 3"),
     ({"mine": Backend("other", "my_model")}, "'mine' must be the name of a module, or *name='other'*"),
+    (["eager"], "must return a dict, name -> module; it gave ['eager']"),
+    ({"OpenVINO": "my_model"}, "the name 'OpenVINO' must be of small letters, digits and _, as in an id"),
+    ({"mine": "no_such_module"}, "the module 'no_such_module' of the backend 'mine' cannot be imported: *"),
+    ({"mine": Backend("mine", "string", artefact=True)}, "*'mine' has no available, preload, prepare, artefact; see *"),
 ])  # fmt: skip
 def test_a_backend_that_is_none_or_of_a_name_that_is_taken_is_refused(project, names, said):
     hook = textwrap.dedent(HOOK).format(names=names)
     project.write("conftest.py", CONFTEST + "from bench.backends import Backend\n" + hook)
     result = project.run()
-    result.stderr.fnmatch_lines([f"ERROR: pytest_paritygate_backends: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: pytest_paritygate_backends: {said.replace('[', '[[]')}"])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_a_strictness_that_is_neither_true_nor_false_is_refused_before_anything_is_measured(project):
+    project.write("pytest.ini", "[pytest]\nbench_strict = maybe\n")
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "maybe" in result.stderr.str()
 
 
 def test_a_backend_of_ones_own_may_make_artefacts_and_run_a_backward(project):

@@ -333,7 +333,8 @@ def test_no_repository_no_source_and_no_profile_are_usage_errors(project):
 
 
 @pytest.mark.parametrize(("planted", "against", "said"), [
-    (f"{ONE}=5", "HEAD", f"*--bench-plant: '{ONE}=5' is 500%; write {ONE}=5% for 5%*"),
+    (f"{ONE}=1.5", "HEAD", f"*--bench-plant: '{ONE}=1.5' is 150%; write {ONE}=1.5% for 1.5%*"),
+    (f"{ONE}=0%", "HEAD", "*a cell can be made slower once, by more than nothing*"),
     ("two-b8-cpu-eager-fp32=5%", "HEAD", "*'two-b8-cpu-eager-fp32' is no cell that this run compares*"),
     (f"{ONE}=5%", None, "*--bench-plant: needs a gate that could find it; give --bench-against*"),
 ])  # fmt: skip

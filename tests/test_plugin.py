@@ -87,7 +87,9 @@ def test_where_the_project_cannot_be_written_a_cache_folder_is_used_and_told(pro
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     result = project.run("-k", "one", "--benchmark-disable", "-W", "error")  # no warning, which may be an error
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["paritygate: *; the project is not writable: results go to */elsewhere/paritygate/*"])
+    result.stdout.fnmatch_lines(
+        ["paritygate: *; .paritygate cannot be written: results go to */elsewhere/paritygate/*"]
+    )
     (home,) = (cache / "paritygate").iterdir()
     assert (home / "store.sqlite").exists()
     project.run("-k", "one", "--collect-only").stdout.fnmatch_lines(["*(from the last run)"])

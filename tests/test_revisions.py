@@ -9,6 +9,7 @@ import pytest
 
 from bench.gate import revisions
 from bench.gate.revisions import RevisionError, Worktree
+from bench.git import said
 
 
 def git(where, *command):
@@ -58,6 +59,12 @@ def test_a_revision_that_is_no_ancestor_and_head_itself_work(root, tmp_path):
         assert tree.commit == git(root, "rev-parse", name)
         assert (tree.root / "models" / "m.py").exists()
         tree.close()
+
+
+def test_a_branch_whose_name_is_no_utf_8_is_no_error(root):
+    subprocess.run([b"git", b"checkout", b"-q", b"-b", b"caf\xe9"], cwd=root, check=True)
+
+    assert said(root, "symbolic-ref", "--short", "HEAD") == "caf\ufffd"
 
 
 def test_a_dirty_tree_is_no_obstacle_and_stays_as_it_is(root, tmp_path):

@@ -116,7 +116,9 @@ def against_head(arguments: Sequence[str], folder: Path | None = None) -> dict[s
                    "--bench-report", str(report_file), "--bench-store", str(Path(place) / "store.sqlite")]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if not report_file.exists():
-            raise SystemExit(f"the gate ended with status {done.returncode} and no report:\n{done.stdout[-3000:]}")
+            raise SystemExit(
+                f"the gate ended with status {done.returncode} and no report:\n{(done.stdout + done.stderr)[-3000:]}"
+            )
         report: dict[str, Any] = json.loads(report_file.read_text()) | {"exit": done.returncode}
         return report
 

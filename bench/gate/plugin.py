@@ -72,7 +72,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config.add_cleanup(restore)
     try:
         gate = Gate(config.rootpath, asked, paths.home(config.rootpath) / "worktrees")
-    except RevisionError as error:
+    except (RevisionError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[MATRIX].compare_with(gate, _same_selection(config))
 

@@ -44,16 +44,17 @@ class Gate:
         for source in against.sources:
             self._check_place(source)
         self.worktree = Worktree(root, against.revision, folder)
-        try:
-            self._check_sources()
-        except RevisionError:
-            self.close()
-            raise
         # with another interpreter base is the working tree, too: only what it runs in differs
         self.base = self.worktree.root if against.python is None else root
-        trailers = revisions.trailers(root, self.worktree.commit, "Bench-Accept")
+        try:
+            self._check_sources()
+            trailers = revisions.trailers(root, self.worktree.commit, "Bench-Accept")
+            changed = revisions.changed(root, against.sources)
+        except BaseException:
+            self.close()
+            raise
         self.accepted, self.unread = acceptance.parse(trailers)
-        unchanged = self.worktree.commit == self.worktree.head and not revisions.changed(root, against.sources)
+        unchanged = self.worktree.commit == self.worktree.head and not changed
         self.same = unchanged and against.python is None
 
     def close(self) -> None:
