@@ -1,11 +1,17 @@
-"""When do two answers agree? The candidate's error against float64, measured by eager's own error.
+"""When do two answers agree? The candidate's error against float64, measured by eager's own error. Version 2.
 
-    e(x)   = ||x - reference||2 / ||reference||2       per output tensor, over all checked input sets at once
+    e(x)   = ||x - reference||2 / ||reference||2       over all checked input sets at once
     ratio  = e(candidate) / max(e(eager), floor)
 
     agree  = same shapes and dtypes, NaN and infinities where eager has them
-             and ratio <= R and e(candidate) <= cap
-             and max|candidate - reference| <= outlier bound   (a norm hides one broken element in a million)
+             and of every level (elements of like magnitude) of every output: ratio <= R and e(candidate) <= cap
+             and of every part (a band of magnitudes, of the whole or of one slice): ratio <= R
+             and of every level and part: max|candidate - reference| <= outlier bound
+
+R grows where a part has few elements, see ``bench.parts``. Version 1 had one norm and one bound for the whole output;
+its numbers are kept beside as ``whole``. What no dtype can hold (float64's -1.8e308 beside float32's -3.4e38) is
+compared with eager's. An output in which eager itself is off by more than the cap is unchecked alone, unless the
+candidate is off by far more than eager.
 
 Pure: numpy arrays in, a Parity out. R, cap, floor and outlier are rows of ``tolerances.csv``, calibrated by
 ``python -m bench.evidence.calibrate``.
@@ -16,21 +22,26 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
-    Array = NDArray[Any]
-    Outputs = Sequence[Array]  # the output tensors of one call
-    Sets = Sequence[Outputs]  # the outputs for each input set
+from bench import parts
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Outputs = Sequence[Array]  # the output tensors of one call
+Sets = Sequence[Outputs]  # the outputs for each input set
+Masks = Sequence[Sequence[Array | None]]  # for each of them which elements are compared; None: all
 
 TINY = 1e-300
-COLUMNS = ("floor", "ratio", "cap", "outlier", "least")  # of the table, as ``Tolerance`` has them
+COLUMNS = ("floor", "ratio", "cap", "outlier", "least", "parts")  # of the table, as ``Tolerance`` has them
+GROSS = 100.0  # times eager's own error: what is off by so much is a fault even where eager is too coarse to judge by
+FILL = 1e-3  # of the largest number of a dtype: from there on a number stands for "as large as can be"
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,8 @@ class Tolerance:
     """A row of the table: how far from float64 an answer may be.
 
     ``least``: of gradients, the share of what its size lets expect that a part counts as having at least; one that is
-    zero but for rounding, as those of a key's bias are in attention, is wholly wrong in eager, too.
+    zero but for rounding, as those of a key's bias are in attention, is wholly wrong in eager, too. ``parts``: 1 where
+    the parts of an output are judged besides the whole, else 0.
     """
 
     policy: str
@@ -47,15 +59,20 @@ class Tolerance:
     cap: float
     outlier: float
     least: float = 0.0
+    parts: float = 1.0
 
 
 @dataclass(frozen=True)
 class Parity:
     """The outcome of a comparison; all numbers are of the output that came closest to its limit.
 
-    ``share`` is the largest of: ratio over R, error over cap, largest element over its bound. Above 1 fails.
-    ``worst`` is the element farthest off: input set, output, index, and the three values. ``undetermined``: it does not
-    agree, and rounding alone may explain every output that does not.
+    ``share`` is the largest over all levels and parts of: ratio over R, error over cap, largest element over its bound.
+    Above 1 fails. ``error``, ``allowed``, ``eager_error`` and ``ratio`` are of the level (elements of like magnitude)
+    that came closest, ``part`` is what decided, where that is smaller than a level. ``worst`` is the element farthest
+    off there: input set, output, index, and the three values. ``undetermined``: it does not agree, and rounding alone
+    may explain every output that does not. ``coarse``: outputs that are unchecked alone, since eager itself is too far
+    from the reference there. ``uncompared``: how many elements were not compared, by reason. ``whole``: the numbers of
+    the rule's version 1, one norm for the whole output.
     """
 
     agrees: bool
@@ -70,13 +87,25 @@ class Parity:
     worst: dict[str, Any]
     compared: int
     undetermined: bool = False
+    part: dict[str, Any] = field(default_factory=dict)
+    coarse: tuple[int, ...] = ()
+    uncompared: dict[str, int] = field(default_factory=dict)
+    whole: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the record."""
         return asdict(self)
 
+    @property
+    def nothing(self) -> bool:
+        """Whether no element was compared that the answer could be judged by."""
+        return self.agrees and not self.compared
+
     def explain(self) -> str:
         """What was compared, how far apart, how far is allowed, and where: one or two sentences."""
+        if self.coarse and self.nothing:
+            cap = self.whole["allowed"]
+            return f"output {self.coarse[0]}: eager's own error {self.eager_error:.3g}, {cap:.3g} is allowed"
         if self.agrees:
             return f"agrees: error {self.error:.2g}, {self.share:.0%} of what is allowed"
         text = self.problem
@@ -87,6 +116,10 @@ class Parity:
                 f"reference {self.worst['reference']:.9g}, eager {self.worst['eager']:.9g}"
             )
         return text
+
+
+class Undecidable(ArithmeticError):
+    """A number that decides is not a number: an error of the harness, never a verdict."""
 
 
 @cache
@@ -101,7 +134,7 @@ def tolerances() -> dict[str, Tolerance]:
 
 def compare(
     candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tolerance, common: int | None = None,
-    jumps: Sequence[float] = (),
+    jumps: Sequence[float] = (), masks: Masks | None = None,
 ) -> Parity:  # fmt: skip
     """How the candidate's answers compare with the reference, output by output.
 
@@ -111,43 +144,56 @@ def compare(
     ``jumps``: for every output how far rounding moves the reference itself, over the same norm. What is off by no more
     than R times that is no fault, and no agreement either.
 
+    ``masks``: which elements of each output are compared, broadcast over its last axes; None: all.
+
     ``reference`` None: eager itself is the reference, and the cap alone decides. Integer and boolean outputs
     must be equal. Arrays have their own dtypes for ``candidate`` and ``eager``, float64 for ``reference``;
-    dtypes that numpy lacks (bf16) come as float64 on both sides, their names are compared by the caller.
+    bf16, which numpy lacks, comes as float32 on both sides, the names of dtypes are compared by the caller.
+
+    Raises ``Undecidable`` where a number that decides is not a number.
     """
     problem = _different_layout(candidate, eager)
     if problem:
         return Parity(False, math.inf, tolerance.cap, math.inf, 0.0, math.inf, math.inf, math.inf, problem, {}, 0)
+    if not eager[0]:
+        return Parity(True, 0.0, tolerance.cap, 0.0, 0.0, 0.0, 0.0, 0.0, "", {}, 0)
     candidate, eager = _real(candidate), _real(eager)
     reference = None if reference is None else _real(reference)
     least = _least_norms(eager if reference is None else reference, common, tolerance.least)
     outcomes = [
-        _compare_output(
-            number,
-            [outputs[number] for outputs in candidate],
-            [outputs[number] for outputs in eager],
-            None if reference is None else [outputs[number] for outputs in reference],
-            tolerance,
-            least[number],
-        )
+        _Output(number, candidate, eager, reference, masks).judge(tolerance, least[number])
         for number in range(len(eager[0]))
     ]
+    return _joined(outcomes, tolerance, jumps)
+
+
+def _joined(outcomes: Sequence[Parity], tolerance: Tolerance, jumps: Sequence[float]) -> Parity:
+    """The outcome of all outputs: that of the one that came closest to its limit."""
     failed = {number for number, outcome in enumerate(outcomes) if not outcome.agrees}
     explained = {
         number
         for number, jump in enumerate(jumps)
         if number in failed and math.isfinite(outcomes[number].share)  # not where a NaN is, or an integer differs
-        and outcomes[number].error <= tolerance.ratio * jump
+        and outcomes[number].whole["error"] <= tolerance.ratio * jump
     }  # fmt: skip
-    if explained and failed == explained:
-        return replace(max(outcomes, key=lambda outcome: outcome.share), undetermined=True)
-    return max((o for n, o in enumerate(outcomes) if n not in explained), key=lambda outcome: outcome.share)
+    undetermined = bool(explained) and failed == explained
+    judged = [outcome for number, outcome in enumerate(outcomes) if undetermined or number not in explained]
+    told = max(judged, key=lambda outcome: (not outcome.agrees, not outcome.coarse, outcome.share))
+    uncompared: dict[str, int] = {}
+    for outcome in outcomes:
+        for reason, count in outcome.uncompared.items():
+            uncompared[reason] = uncompared.get(reason, 0) + count
+    return replace(
+        told,
+        undetermined=undetermined,
+        coarse=tuple(number for outcome in outcomes for number in outcome.coarse),
+        compared=sum(outcome.compared for outcome in outcomes),
+        uncompared=uncompared,
+    )
 
 
 def distances(moved: Sets, reference: Sets, tolerance: Tolerance, common: int | None) -> list[float]:
-    """For every output how far ``moved`` is from the reference, over the norm that ``compare`` takes."""
-    import numpy as np
-
+    """For every output how far ``moved`` is from the reference, over the norm of the whole output."""
     found = []
     for number, least in enumerate(_least_norms(reference, common, tolerance.least)):
         truth, other = (_flat([outputs[number] for outputs in sets]) for sets in (reference, moved))
@@ -157,8 +203,6 @@ def distances(moved: Sets, reference: Sets, tolerance: Tolerance, common: int | 
 
 def _real(sets: Sets) -> list[list[Array]]:
     """Complex arrays with a last axis for real and imaginary part, all others as they are."""
-    import numpy as np
-
     return [[np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a for a in outputs] for outputs in sets]
 
 
@@ -176,116 +220,175 @@ def _different_layout(candidate: Sets, eager: Sets) -> str:
 
 def _least_norms(truth: Sets, common: int | None, share: float) -> list[float]:
     """For every output the norm that it counts as having at least."""
-    import numpy as np
-
     least = [TINY] * len(truth[0])
     if common is not None:
-        parts = [_flat([outputs[number] for outputs in truth]) for number in range(common, len(truth[0]))]
-        square = sum(float(np.square(part[np.isfinite(part)]).sum()) for part in parts)
-        each = share * math.sqrt(square / max(1, sum(part.size for part in parts)))
-        least[common:] = [max(TINY, each * math.sqrt(part.size)) for part in parts]
+        gradients = [_flat([outputs[number] for outputs in truth]) for number in range(common, len(truth[0]))]
+        square = sum(float(np.square(part[np.isfinite(part)]).sum()) for part in gradients)
+        each = share * math.sqrt(square / max(1, sum(part.size for part in gradients)))
+        least[common:] = [max(TINY, each * math.sqrt(part.size)) for part in gradients]
     return least
 
 
-def _compare_output(
-    number: int, candidate: list[Array], eager: list[Array], reference: list[Array] | None, tolerance: Tolerance,
-    least: float,
-) -> Parity:  # fmt: skip
-    import numpy as np
+class _Output:
+    """One output over all input sets, flat: the candidate's, eager's and the reference's numbers."""
 
-    exact = eager[0].dtype.kind in "iub"
-    unequal = np.concatenate([(a != b).ravel() for a, b in zip(candidate, eager, strict=True)])
-    ours, base = _flat(candidate), _flat(eager)
-    truth = base if exact or reference is None else _flat(reference)
-    finite = np.isfinite(truth) & np.isfinite(base)
-    gaps = unequal & ~(np.isfinite(ours) & np.isfinite(base)) & ~(np.isnan(ours) & np.isnan(base))
-    compared = finite & np.isfinite(ours)
-    difference = np.where(compared, ours - np.where(finite, truth, 0), 0.0)
-    norm = max(float(np.linalg.norm(truth[finite])), least)
-    error = float(np.linalg.norm(difference)) / norm
-    eager_error = 0.0 if reference is None else float(np.linalg.norm(base[finite] - truth[finite])) / norm
-    ratio = error / max(eager_error, tolerance.floor)
-    allowed = tolerance.cap if reference is None else min(
-        tolerance.ratio * max(eager_error, tolerance.floor), tolerance.cap
-    )  # fmt: skip
-    max_abs = float(np.abs(difference).max(initial=0.0))
-    bound = _outlier_bound(base, truth, finite, allowed, reference is None, tolerance)
-    share = max(error / allowed, max_abs / bound if bound else (math.inf if max_abs else 0.0))
-    problem, wrong = "", gaps
-    if exact and unequal.any():  # judged as integers: float64 rounds the large ones
-        wrong, share = unequal, math.inf
-        problem = f"output {number}: {int(unequal.sum())} of {ours.size} integers differ"
-    elif gaps.any():
-        share = math.inf
-        problem = (
-            f"output {number}: {int((~np.isfinite(ours)).sum())} elements are NaN or infinite, "
-            f"{int((~np.isfinite(base)).sum())} in eager"
+    def __init__(self, number: int, candidate: Sets, eager: Sets, reference: Sets | None, masks: Masks | None) -> None:
+        self.number, self.eager_is_truth = number, reference is None
+        self.sets = [outputs[number] for outputs in candidate]
+        theirs = [outputs[number] for outputs in eager]
+        self.exact = theirs[0].dtype.kind in "iub"
+        self.asked = _asked(theirs, None if masks is None else [outputs[number] for outputs in masks])
+        self.unequal = np.concatenate([(a != b).ravel() for a, b in zip(self.sets, theirs, strict=True)]) & self.asked
+        self.ours, self.base = _flat(self.sets), _flat(theirs)
+        self.truth = self.base
+        if not self.exact and reference is not None:
+            self.truth = _flat([outputs[number] for outputs in reference])
+        info = np.finfo(theirs[0].dtype if theirs[0].dtype.kind == "f" else np.float32)
+        limit, self.smallest = min(float(info.max), parts.LARGEST), max(float(info.smallest_normal), parts.SMALLEST)
+        beyond = np.abs(self.truth) > limit
+        stands = (np.abs(self.base) >= FILL * limit) & (np.sign(self.base) == np.sign(self.truth))
+        self.saturated = beyond & stands & np.isfinite(self.base)
+        self.truth = np.where(self.saturated, np.clip(self.base, -limit, limit), self.truth)
+        self.ours, self.base = (np.where(np.isfinite(v), np.clip(v, -limit, limit), v) for v in (self.ours, self.base))
+        self.finite = np.isfinite(self.truth) & np.isfinite(self.base) & self.asked
+        self.compared = self.finite & np.isfinite(self.ours)
+
+    def judge(self, tolerance: Tolerance, least: float) -> Parity:
+        """The outcome for this output alone."""
+        whole = self._whole(tolerance, least)
+        judged = self._judged(tolerance)
+        limits = parts.Limits(tolerance.floor, tolerance.ratio, tolerance.outlier, tolerance.cap, least)
+        found = parts.levels(judged, limits)
+        level = max(found, key=lambda one: one.part.share, default=None)
+        coarse = any(one.coarse for one in found) and not self.exact
+        decided = None if level is None else level.part
+        part = parts.worst(judged, limits) if tolerance.parts and not self.exact else None
+        if part is not None and (decided is None or part.share > max(1.0, decided.share)):
+            decided = part
+        shares = [one.share for one in (None if level is None else level.part, part) if one is not None]
+        share = max(shares, default=0.0)
+        if math.isnan(share):
+            raise Undecidable(f"output {self.number}: how close it comes to its limit is not a number")
+        if coarse and share <= GROSS:
+            share, decided = min(share, 1.0), None
+        problem, wrong = self._problem(share, decided)
+        scale = np.maximum(np.abs(self.truth[self.compared]), TINY)
+        off = np.abs(self.ours[self.compared] - self.truth[self.compared])
+        shown = level.part if level is not None else None
+        return Parity(
+            agrees=not problem,
+            error=shown.error if shown else 0.0,
+            allowed=shown.allowed if shown else tolerance.cap,
+            share=math.inf if wrong is not None else share,
+            eager_error=shown.own_error if shown and not self.eager_is_truth else 0.0,
+            ratio=shown.error / max(0.0 if self.eager_is_truth else shown.own_error, tolerance.floor) if shown else 0.0,
+            max_abs=float(off.max(initial=0.0)),
+            max_rel=float((off / scale).max(initial=0.0)),
+            problem=problem,
+            worst=self._worst(wrong, judged, decided) if problem else {},
+            compared=0 if coarse and not problem else int((self.asked if self.exact else self.compared).sum()),
+            part=asdict(decided) if decided is not None and decided is part else {},
+            coarse=(self.number,) if coarse and not problem else (),
+            uncompared=self._uncompared(),
+            whole=whole,
         )
-    elif share > 1:
-        against = "eager" if reference is None else "float64"
-        problem = f"output {number}: error {error:.3g} against {against}, allowed {allowed:.3g}"
-        if reference is not None:
-            problem += f" (eager's own error {eager_error:.3g})"
-        if max_abs > bound:
-            problem += f"; one element is {max_abs:.3g} off, allowed {bound:.3g}"
-    worst = {}
-    if problem and ours.size:
-        place = int(np.argmax(np.where(wrong, math.inf, np.abs(difference))))
-        worst = _element(place, number, candidate, ours, truth, base)
-    scale = np.maximum(np.abs(truth[compared]), TINY)
-    return Parity(
-        agrees=not problem,
-        error=error,
-        allowed=allowed,
-        share=share,
-        eager_error=eager_error,
-        ratio=ratio,
-        max_abs=max_abs,
-        max_rel=float((np.abs(difference[compared]) / scale).max(initial=0.0)),
-        problem=problem,
-        worst=worst,
-        compared=int(compared.sum()),
-    )
+
+    def _uncompared(self) -> dict[str, int]:
+        """How many elements nothing was computed of, by reason; those without a count are left out."""
+        counts = {
+            "masked": int((~self.asked).sum()),
+            "not finite in eager": int((self.asked & ~self.finite).sum()) if not self.exact else 0,
+            "saturated": int((self.asked & self.saturated).sum()),
+        }
+        return {reason: count for reason, count in counts.items() if count}
+
+    def _whole(self, tolerance: Tolerance, least: float) -> dict[str, float]:
+        """Version 1 of the rule: one norm for all. Kept until the table is calibrated for the new one."""
+        values = self.truth[self.finite]
+        norm = max(float(np.linalg.norm(values)), least, self.smallest)
+        off = np.where(self.compared, self.ours - np.where(self.finite, self.truth, 0), 0.0)
+        error = float(np.linalg.norm(off)) / norm
+        own = float(np.linalg.norm(self.base[self.finite] - values)) / norm
+        allowed = tolerance.cap if self.eager_is_truth else min(
+            tolerance.ratio * max(own, tolerance.floor), tolerance.cap
+        )  # fmt: skip
+        return {"error": error, "allowed": allowed, "eager_error": own, "share": error / allowed}
+
+    def _judged(self, tolerance: Tolerance) -> parts.Judged:
+        """The elements that are compared by size.
+
+        Where eager is the reference, it counts as off by what the cap allows: a share of each element's size or of the
+        median of those like it.
+        """
+        kept = self.compared
+        truth = self.truth[kept]
+        size = np.abs(truth)
+        off = np.minimum(np.abs(self.ours[kept] - truth), parts.LARGEST)
+        own = np.abs(self.base[kept] - truth)
+        if self.eager_is_truth and size.size:
+            own = tolerance.cap / tolerance.ratio * parts.typical(size)
+        size, off, own = (np.where(values < self.smallest, 0.0, values) for values in (size, off, own))
+        shapes = [] if self.exact else [array.shape for array in self.sets]
+        cuts = ([(axis, place[kept]) for axis, place in find(shapes)] for find in (parts.places, parts.samples))
+        return parts.Judged(off, own, size, *cuts)
+
+    def _problem(self, share: float, decided: parts.Part | None) -> tuple[str, NDArray[np.bool_] | None]:
+        """What is wrong, or ""; and the elements that are wrong whatever their size."""
+        gaps = self.unequal & ~(np.isfinite(self.ours) & np.isfinite(self.base))
+        gaps &= ~(np.isnan(self.ours) & np.isnan(self.base))
+        if self.exact and self.unequal.any():  # judged as integers: float64 rounds the large ones
+            return f"output {self.number}: {int(self.unequal.sum())} of {self.ours.size} integers differ", self.unequal
+        if gaps.any():
+            ours, theirs = (int((self.asked & ~np.isfinite(values)).sum()) for values in (self.ours, self.base))
+            return f"output {self.number}: {ours} elements are NaN or infinite, {theirs} in eager", gaps
+        if self.exact or share <= 1 or decided is None:
+            return "", None
+        against = "eager" if self.eager_is_truth else "float64"
+        where = f" in {decided}" if decided.axis or decided.elements < self.compared.sum() else ""
+        text = f"output {self.number}: error {decided.error:.3g} against {against}, allowed {decided.allowed:.3g}"
+        if not self.eager_is_truth:
+            text += f" (eager's own error {decided.own_error:.3g})"
+        text += where
+        if decided.largest > decided.largest_allowed:
+            text += f"; one element is {decided.largest:.3g} off, allowed {decided.largest_allowed:.3g}"
+        return text, None
+
+    def _worst(
+        self, wrong: NDArray[np.bool_] | None, judged: parts.Judged, decided: parts.Part | None
+    ) -> dict[str, Any]:
+        """Where the element is that is farthest off in the part that decided, and its three values."""
+        if not self.ours.size:
+            return {}
+        if wrong is not None:
+            place = int(np.argmax(wrong))
+        else:
+            assert decided is not None
+            within = np.where(parts.inside(judged, decided), judged.off, -1.0)
+            place = int(np.flatnonzero(self.compared)[np.argmax(within)])
+        rest = place
+        for which, array in enumerate(self.sets):
+            if rest < array.size:
+                index = tuple(int(i) for i in np.unravel_index(rest, array.shape))
+                return {
+                    "set": which, "output": self.number, "index": index, "candidate": float(self.ours[place]),
+                    "reference": float(self.truth[place]), "eager": float(self.base[place]),
+                }  # fmt: skip
+            rest -= array.size
+        return {}
 
 
-def _outlier_bound(
-    base: Array, truth: Array, finite: Array, allowed: float, eager_is_truth: bool, tolerance: Tolerance
-) -> float:
-    """The largest difference that one element may have.
-
-    ``outlier x max(max|eager - reference|, floor x rms(reference) x sqrt(2 ln N))``: the second term is the
-    expected maximum of N normal errors of the floor's size.
-    """
-    import numpy as np
-
-    values = truth[finite]
-    if not values.size:
-        return 0.0
-    rms = float(np.sqrt(np.mean(values**2)))
-    spread = math.sqrt(2 * math.log(max(values.size, 2)))
-    if eager_is_truth:
-        return tolerance.outlier * allowed * rms * spread
-    eager_max = float(np.abs(base[finite] - truth[finite]).max(initial=0.0))
-    return tolerance.outlier * max(eager_max, tolerance.floor * rms * spread)
+def _asked(arrays: Sequence[Array], masks: Sequence[Array | None] | None) -> NDArray[np.bool_]:
+    """Which elements are to be compared: all, or those that the masks of their leading axes leave."""
+    parts_of = []
+    for number, array in enumerate(arrays):
+        mask = None if masks is None else masks[number]
+        if mask is None:
+            parts_of.append(np.ones(array.size, bool))
+            continue
+        wide = np.asarray(mask, bool).reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+        parts_of.append(np.broadcast_to(wide, array.shape).ravel())
+    return np.concatenate(parts_of)
 
 
-def _flat(arrays: list[Array]) -> NDArray[np.float64]:
-    import numpy as np
-
+def _flat(arrays: Sequence[Array]) -> Floats:
     return np.concatenate([np.asarray(array, dtype=np.float64).ravel() for array in arrays])
-
-
-def _element(place: int, number: int, sets: list[Array], ours: Array, truth: Array, base: Array) -> dict[str, Any]:
-    """Where the element at ``place`` of the concatenation is, and its three values."""
-    import numpy as np
-
-    rest = place
-    for which, array in enumerate(sets):
-        if rest < array.size:
-            index = tuple(int(i) for i in np.unravel_index(rest, array.shape))
-            return {
-                "set": which, "output": number, "index": index,
-                "candidate": float(ours[place]), "reference": float(truth[place]), "eager": float(base[place]),
-            }  # fmt: skip
-        rest -= array.size
-    return {}

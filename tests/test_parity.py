@@ -11,6 +11,7 @@ from bench.parity import Tolerance, compare, distances, tolerances
 from bench.targets import DEVICE_DTYPES
 
 RULE = Tolerance("test", floor=1e-6, ratio=4, cap=1e-2, outlier=8, least=1e-2)
+WHOLE = replace(RULE, parts=0)  # levels alone, whose limits are exact numbers
 RNG = np.random.default_rng(0)
 TRUTH = RNG.standard_normal((4, 1000))
 EAGER = TRUTH + 1e-5 * RNG.standard_normal(TRUTH.shape)
@@ -32,8 +33,8 @@ def error(answer):
 
 def test_a_candidate_may_be_r_times_as_far_off_as_eager_and_no_farther():
     own = error(EAGER)
-    assert judged(off_by(3.9 * own)).agrees
-    beyond = judged(off_by(4.1 * own))
+    assert judged(off_by(3.9 * own), rule=WHOLE).agrees
+    beyond = judged(off_by(4.1 * own), rule=WHOLE)
     assert not beyond.agrees
     assert beyond.share == pytest.approx(4.1 / 4)
     assert beyond.ratio == pytest.approx(4.1)
@@ -43,8 +44,8 @@ def test_a_candidate_may_be_r_times_as_far_off_as_eager_and_no_farther():
 
 
 def test_the_floor_stands_in_where_eager_is_exact():
-    assert judged(off_by(3.9e-6), eager=TRUTH).agrees
-    assert not judged(off_by(4.1e-6), eager=TRUTH).agrees
+    assert judged(off_by(3.9e-6), eager=TRUTH, rule=WHOLE).agrees
+    assert not judged(off_by(4.1e-6), eager=TRUTH, rule=WHOLE).agrees
 
 
 def test_the_cap_holds_however_far_off_eager_is():
@@ -79,9 +80,9 @@ def test_the_outlier_bound_is_a_multiple_of_eagers_largest_error():
     largest = np.abs(EAGER - TRUTH).max()
     broken = TRUTH.copy()
     broken[0, 0] += 7.9 * largest
-    assert judged(broken).agrees
+    assert judged(broken, rule=WHOLE).agrees
     broken[0, 0] += 0.2 * largest
-    assert not judged(broken).agrees
+    assert not judged(broken, rule=WHOLE).agrees
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -177,13 +178,13 @@ def test_the_message_names_input_set_output_index_and_the_three_values():
 
 
 def test_what_agrees_says_how_close_it_came():
-    outcome = judged(off_by(2 * error(EAGER)))
+    outcome = judged(off_by(2 * error(EAGER)), rule=WHOLE)
     assert outcome.explain().startswith("agrees: error ")
     assert "50% of what is allowed" in outcome.explain()
 
 
 def test_of_several_outputs_the_one_closest_to_its_limit_is_reported():
-    outcome = compare([[TRUTH, off_by(2e-5)]], [[EAGER, EAGER]], [[TRUTH, TRUTH]], RULE)
+    outcome = compare([[TRUTH, off_by(2e-5)]], [[EAGER, EAGER]], [[TRUTH, TRUTH]], WHOLE)
     assert outcome.share == pytest.approx(2e-5 / (4 * error(EAGER)), rel=0.01)
 
 
@@ -226,8 +227,10 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_judged_by_the_scale_of_the_
     """The key's bias of attention has none at all: in eager it is wholly wrong, and of no concern."""
     truth, eager, candidate = gradients(1.0, 1e-12), gradients(1.0, 1e-12, off=1e-9), gradients(1.0, 1e-12, off=2e-9)
 
-    assert not compare(candidate, eager, truth, RULE).agrees
-    assert compare(candidate, eager, truth, RULE, common=1).agrees
+    assert compare(candidate, eager, truth, RULE).coarse == (2,)
+    judged_as_a_part = compare(candidate, eager, truth, RULE, common=1)
+    assert judged_as_a_part.agrees
+    assert judged_as_a_part.coarse == ()
 
 
 @pytest.mark.parametrize("small", [1.0, 1e-2, 1e-3])
