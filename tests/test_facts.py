@@ -1,5 +1,7 @@
 """Facts that are compared exactly: counted right, and the same from one process to the next."""
 
+import inspect
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from bench import facts
+from tests import specimens_compile
 
 
 def test_shared_weights_count_once():
@@ -97,3 +100,163 @@ def test_operators_of_a_gpu_are_timed_there_and_not_by_their_launching(monkeypat
     assert facts.operator_times(lambda: None, "cuda") == {"aten::mm": pytest.approx(1e-3)}
     assert facts.operator_times(lambda: None) == {"aten::mm": pytest.approx(1e-5)}
     assert asked == ["cuda", None]
+
+
+# -- what dynamo did
+
+
+@pytest.fixture
+def dynamo():
+    """Counts what calls of a model compile, on input sets that differ in their values only."""
+
+    def counted(model, calls=2, **compile_options):
+        torch._dynamo.reset()
+        torch.manual_seed(0)
+        model = model() if inspect.isclass(model) or inspect.isfunction(model) else model
+        counters = facts.CompileCounters(model)
+        compiled = torch.compile(model.eval(), backend="eager", dynamic=False, **compile_options)
+        with torch.inference_mode():
+            for number in range(calls):
+                compiled(torch.randn(8, 16) + number)
+        return counters
+
+    yield counted
+    torch._dynamo.reset()
+
+
+BRANCH, ITEM = "Data-dependent branching", "Unsupported Tensor.item() call"
+CALL = "Call to `torch._dynamo.graph_break()`"
+
+
+@pytest.mark.parametrize(("name", "kind"), [
+    ("ByMean", BRANCH), ("ByFirst", BRANCH), ("ByAny", BRANCH), ("ByWhile", BRANCH), ("ByWhileInside", BRANCH),
+    ("ByItem", ITEM), ("Taken", ITEM),
+    ("Explicit", CALL), ("InContext", CALL), ("Printing", "Failed to trace builtin"),
+    ("PartDisabled", "Skip inlining `torch.compiler.disable()`d function"),
+    ("InTry", "the rest of the function runs in eager, from here torch cannot resume (Data-dependent branching)"),
+    ("BreakInLoop", CALL), ("BranchInLoop", BRANCH), ("BreakInManager", "Failed to trace builtin"),
+])  # fmt: skip
+def test_a_graph_break_is_counted_once_and_named_with_its_line(dynamo, name, kind):
+    model = getattr(specimens_compile, name)
+
+    (broken,) = dynamo(model).breaks()
+
+    place = specimens_compile.marked(model)
+    assert broken.place.startswith(f"{place} `")
+    assert broken.place.endswith("# here`"), "the line itself"
+    assert broken.kind.startswith(kind)
+
+
+def test_a_break_in_a_part_of_the_model_has_the_place_of_the_part(dynamo):
+    (broken,) = dynamo(specimens_compile.Wrapped).breaks()
+    assert broken.place.startswith(specimens_compile.marked(specimens_compile.ByMean))
+
+
+@pytest.mark.parametrize("name", ["Layers", "Looped"])
+def test_a_break_that_every_layer_has_is_one_and_the_function_it_ends_is_told(dynamo, name):
+    counters = dynamo(getattr(specimens_compile, name))
+
+    (broken,) = counters.breaks()
+
+    assert broken.place.startswith(specimens_compile.marked(specimens_compile.Block))
+    assert counters.facts()["graphs"] > 2
+    if name == "Looped":
+        (function,) = broken.eager
+        assert function.startswith("forward (tests/specimens_compile.py:")
+        assert f"(in eager as a whole: {function})" in str(broken)
+    else:
+        assert broken.eager == ()
+
+
+def test_labels_of_torch_beside_the_break_they_stand_for_count_once():
+    """Python 3.12 inlines comprehensions; DDP cuts its graphs."""
+    counters = facts.CompileCounters()
+    stack = [SimpleNamespace(filename="net.py", lineno=7)]
+
+    def found(*reasons):
+        counters._reasons = [SimpleNamespace(reason=reason, user_stack=stack) for reason in reasons]
+        return [str(broken) for broken in counters.breaks()]
+
+    assert found("comprehension_graph_break", "Unsupported\n  why") == ["net.py:7: Unsupported"]
+    assert found("comprehension_graph_break") == ["net.py:7: a graph break in a comprehension"]
+    assert found("DDPOptimizer intentional graph-break") == []
+    assert found("generic_jump TensorVariable()", "Data-dependent branching\n  why") == [f"net.py:7: {BRANCH}"]
+
+
+def test_breaks_are_facts_by_place_and_reason(dynamo):
+    found = dynamo(lambda: specimens_compile.Wrapped(specimens_compile.Printing)).facts()
+    assert found["graph_breaks"] == 1
+    ((reason, count),) = found["graph_break_reasons"].items()
+    assert (reason.startswith(specimens_compile.marked(specimens_compile.Printing)), count) == (True, 1)
+
+
+@pytest.mark.parametrize("name", ["Plain", "Asserting", "Generating", "Stateful", "Changing", "NoGrad", "Hooked"])
+def test_where_no_graph_breaks_and_nothing_recompiles_none_is_counted(dynamo, name):
+    counters = dynamo(getattr(specimens_compile, name), calls=4)
+    assert (counters.breaks(), counters.recompiles(), counters.overlooked()) == ([], [], None)
+
+
+@pytest.mark.parametrize(("name", "guard"), [
+    ("Counter", "self.calls == 0"), ("Growing", "not self.log"), ("Decaying", "self.scale == 1.0"),
+    ("GlobalCounter", "G['TIMES'] == "), ("Taken", "___stack1 == "),
+])  # fmt: skip
+def test_a_recompile_is_told_with_its_guard_and_line(dynamo, name, guard):
+    model = getattr(specimens_compile, name)
+
+    first, second = dynamo(model, calls=3).recompiles()
+
+    assert first.guard.startswith(guard)
+    assert first.place.startswith(f"{specimens_compile.marked(model)} `")
+    assert first.frame.startswith("forward (tests/specimens_compile.py:")
+    assert str(first) == f"{first.frame}: guard `{first.guard}` failed, {first.place}"
+    assert second.guard != first.guard
+
+
+def test_what_the_first_call_compiles_again_can_be_told_from_the_rest(dynamo):
+    counters = dynamo(specimens_compile.Layers, calls=1)
+    once = counters.compiled()
+    assert len(counters.recompiles()) >= 2, "three widths of one function"
+    assert counters.recompiles(since=once) == []
+
+
+def test_guards_are_read_as_other_releases_of_torch_word_them():
+    size = facts.Recompile.of("forward (net.py:3)", "0/0: tensor 'x' size mismatch at index 0. expected 8, actual 4")
+    assert str(size) == "forward (net.py:3): guard `tensor 'x' size mismatch at index 0. expected 8, actual 4` failed"
+    commented = "0/1: self.n == 2   # self.n += 1  # src/net.py:5 in forward (HINT: x)"
+    short = facts.Recompile.of("forward (net.py:3)", commented)
+    assert (short.guard, short.place) == ("self.n == 2", "self.n += 1  # src/net.py:5 in forward")
+    unknown = facts.Recompile.of_stance("Detected recompile when torch.compile stance is 'fail_on_recompile'.")
+    assert str(unknown) == "a frame was not compiled before, or torch names no guard"
+    new = facts.Recompile.of_stance("x. filename: '/a/net.py', function name: 'f', line number: 7")
+    assert str(new) == "f (/a/net.py:7) was not compiled before, or torch names no guard"
+
+
+def test_more_compilations_are_kept_than_torch_keeps(dynamo):
+    with torch._dynamo.config.patch(recompile_limit=200):
+        counters = dynamo(specimens_compile.Counter, calls=66)
+    assert (counters.compiled(), len(counters.recompiles())) == (66, 65)
+
+
+@pytest.mark.parametrize("name", [
+    "Plain", "NoGrad", "Decorated", "Called", "Replaced", "Hooked", "traced_by_fx", "sequential", "ByMean", "Layers",
+    "BreakInLoop",
+])  # fmt: skip
+def test_a_model_whose_own_function_was_compiled_or_given_up_is_not_overlooked(dynamo, name):
+    assert dynamo(getattr(specimens_compile, name)).overlooked() is None
+
+
+def test_a_model_of_which_only_helpers_were_compiled_is_told(dynamo):
+    counters = dynamo(specimens_compile.DisabledAlone)
+    assert (counters.facts()["graphs"], counters.breaks()) == (1, []), "torch has no other word of it"
+    assert counters.overlooked().startswith("tests/specimens_compile.py:")
+
+
+def test_files_are_named_from_the_working_directory_or_where_packages_are_installed():
+    def named(file):
+        return facts.Recompile.of_stance(f"filename: '{file}', function name: 'f', line number: 7").frame
+
+    outside = os.path.join(os.sep, "elsewhere", "net.py")
+    assert named(os.path.join(os.getcwd(), "net.py")) == "f (net.py:7)"
+    assert named(outside) == f"f ({outside}:7)"
+    assert named("/usr/lib/python3/dist-packages/some/net.py") == "f (some/net.py:7)"
+    assert named(os.path.join(os.getcwd(), ".venv/lib/python3.11/site-packages/some/net.py")) == "f (some/net.py:7)"
