@@ -25,6 +25,7 @@ class Exit(IntEnum):
 COMPARED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.SAME, Verdict.UNSTABLE, Verdict.INCONCLUSIVE)
 UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE, Verdict.BROKEN)  # broken here: on base only
 BROKEN = (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
+NOT_COMPARED = (Status.SKIPPED, Status.UNCHECKED)
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,11 @@ def exit_status(
 
 
 def _nothing(outcomes: list[Outcome], timing: bool) -> bool:
-    """Whether nothing was measured, or with a gate nothing compared."""
+    """Whether nothing was compared; or nothing measured of what was to be timed; or no revisions by a gate."""
     throughput = [outcome for outcome in outcomes if outcome.kind == "throughput"]
     regression = [outcome for outcome in outcomes if outcome.kind == "regression"]
     return (
-        all(outcome.status is Status.SKIPPED for outcome in outcomes)
+        all(outcome.status in NOT_COMPARED for outcome in outcomes)
         or (timing and bool(throughput) and not any(outcome.measured for outcome in throughput))
         or (bool(regression) and not any(outcome.verdict in COMPARED for outcome in regression))
     )

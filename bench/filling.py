@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from bench import timing
+from bench import advice, reasons, timing
 from bench.case import Cell
 from bench.launch import Ended
 from bench.record import Record, Status
@@ -23,15 +23,20 @@ def blank(cell: Cell) -> Record:
 def skipped(cell: Cell, reason: str) -> Record:
     """The record of a cell that cannot run here."""
     record = blank(cell)
-    record.status, record.reason = Status.SKIPPED, reason
+    gave_up(record, Status.SKIPPED, reason)
     return record
+
+
+def gave_up(record: Record, status: Status, reason: str, trace: str = "") -> None:
+    """Complete a record with why it is not ok; here every reason and trace loses its terminal codes."""
+    record.status, record.reason = status, reasons.whole(reason)
+    if trace := reasons.clean(trace):
+        record.facts["trace"] = trace
 
 
 def ended(record: Record, end: Ended) -> None:
     """Complete a record with how its worker ended."""
-    record.status, record.reason = end.status, end.reason
-    if end.trace:
-        record.facts["trace"] = end.trace
+    gave_up(record, end.status, end.reason, end.trace)
 
 
 def opened(record: Record, part: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -40,8 +45,11 @@ def opened(record: Record, part: dict[str, Any], facts: dict[str, Any]) -> None:
     record.parameters, record.flops = shared.pop("parameters", None), shared.pop("flops", None)
     for name, value in part.items():
         setattr(record, name, value)
-    record.status = Status(part["status"])
+    record.status, record.reason = Status(part["status"]), reasons.whole(record.reason)
     record.facts = part["facts"] | shared
+    record.warnings = advice.of_model(record.facts)
+    if record.reference == "float64" and record.facts.get("promoted"):
+        record.reference = "promoted"
 
 
 def timed(record: Record, units: int, launches: list[timing.Timing], eager: list[timing.Timing]) -> None:

@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench import finder
 from bench.wire import Channel, Closed
 
 PR_SET_PDEATHSIG = 1
@@ -59,15 +60,16 @@ def unfit() -> str | None:
     return None
 
 
-def preload(modules: list[str], backends: list[str]) -> str | None:
+def preload(modules: list[str], backends: list[str], apart: list[str]) -> str | None:
     """Import what the run's cells need. Returns what went wrong, with the culprit's name, or None.
 
-    A module of a case that cannot be imported is left to the workers, which report it for their cells.
+    A module of a case that cannot be imported is left to the workers, which report it for their cells. So is one in a
+    folder of ``apart``, where it may mean another file to each suite.
     """
     steps: list[tuple[str, Callable[[str], Any], str]] = [
         *((name, importlib.import_module, name) for name in ("torch", "bench.worker")),
         *((f"{name}.preload()", _preload_backend, name) for name in backends),
-        *((name, _import_if_possible, name) for name in modules),
+        *((name, lambda name: finder.import_for_all(name, apart), name) for name in modules),
     ]
     for what, act, argument in steps:
         act(argument)
@@ -81,13 +83,6 @@ def _preload_backend(name: str) -> Any:
     return importlib.import_module(name).preload()
 
 
-def _import_if_possible(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except Exception:  # whatever it is, the worker that needs the module will meet and report it
-        return None
-
-
 def serve(channel: Channel) -> None:
     """Answer the pytest process until it closes the socket."""
     init = channel.receive()
@@ -95,7 +90,7 @@ def serve(channel: Channel) -> None:
     os.chdir(init["cwd"])
     # Of a MIG instance torch asks CUDA itself whether it is there, after which no fork can use CUDA any more.
     shown = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    problem = preload(init["modules"], init["backends"])
+    problem = finder.enter(init["lookup"]) or preload(init["modules"], init["backends"], init["apart"])
     if shown is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = shown
     gc.collect()
@@ -141,9 +136,17 @@ def become_worker(fds: list[int], task: dict[str, Any]) -> None:
         if task["memory"] and task["device"] == "cpu" and sys.platform == "linux":
             # Not RLIMIT_AS: reserving address space is free. Not with CUDA, which maps what is no memory of the host.
             resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
+        channel = Channel(socket.socket(fileno=socket_fd))
+        if problem := finder.enter(task["lookup"]):
+            refuse(channel, problem)
+        if task["lookup"]:  # where the server has left out what means another file to another suite
+            for name in task["case"]["preload"]:
+                if name not in sys.modules:
+                    channel.send({"stage": f"importing {name}"})
+                    finder.import_for_all(name, [])
         from bench import worker
 
-        worker.main(Channel(socket.socket(fileno=socket_fd)), task)
+        worker.main(channel, task)
         code = 0
     except Closed:
         code = 0
@@ -155,6 +158,13 @@ def become_worker(fds: list[int], task: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)  # the fork server's atexit handlers are not ours
+
+
+def refuse(channel: Channel, reason: str) -> None:
+    """Answer every request with that failure, until the pytest process closes the channel."""
+    while True:
+        channel.receive()
+        channel.send({"failure": {"status": "failed", "reason": reason, "trace": ""}})
 
 
 def main() -> None:

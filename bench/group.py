@@ -21,7 +21,7 @@ from bench import advice, filling, nvml, timing
 from bench.backends import Backend
 from bench.budgets import Budget
 from bench.case import Cell, Group, Target
-from bench.contestant import BLOCK_DEADLINE, Contestant
+from bench.contestant import Contestant
 from bench.devices import DEVICES
 from bench.launch import Ended, ForkServer, ServerFailed, Worker
 from bench.lock import timing_lock
@@ -44,10 +44,12 @@ class Laboratory:
     threads: int
     seed: int
     controlled: bool  # --bench-lab on
+    mutate: bool = field(default=False, kw_only=True)  # measure which weights the check would notice
     new_server: Callable[[int], ForkServer]
     say: Callable[[str], object] = str  # what is being done right now
     tell: Callable[[str], object] = str  # what must be known afterwards, too
     hash_seed: int | None = None  # of the next fork server; None: drawn
+    suites: Mapping[str, str] = field(default_factory=dict)  # case -> the folder of the suite file that declares it
     servers: dict[int, ForkServer] = field(default_factory=dict)
 
     def server(self, launch: int) -> ForkServer:
@@ -94,7 +96,7 @@ class GroupRun:
         except ServerFailed as error:
             for record in self.records.values():
                 if record.status is Status.OK and record.error is None:
-                    record.status, record.reason = Status.CRASHED, str(error)
+                    filling.gave_up(record, Status.CRASHED, str(error))
         for cell in self.cells:
             self._note_gap(cell)
 
@@ -107,14 +109,15 @@ class GroupRun:
                 try:
                     self.open_cells(launch)
                 except ServerFailed as error:
-                    self.laboratory.tell(f"launch {launch + 1} failed: {error}")
+                    self.laboratory.tell(f"{self.group}: launch {launch + 1} failed: {error}")
                     continue
             self._time_launch(budget.seconds / budget.launches)
         eager = self.timings.get(self._id("eager"), [])
         for cell in self.cells:
             if self.records[cell.id].status is Status.OK and cell.id in self.timings:
                 filling.timed(self.records[cell.id], cell.units, self.timings[cell.id], eager)
-                self.records[cell.id].warnings = list(dict.fromkeys(self.warnings.get(cell.id, [])))
+                record = self.records[cell.id]
+                record.warnings = list(dict.fromkeys([*record.warnings, *self.warnings.get(cell.id, [])]))
 
     def close(self) -> None:
         """End the group's workers."""
@@ -142,14 +145,17 @@ class GroupRun:
             "dtype_name": self.group.dtype, "backend": backend, "folder": str(self.folder),
             "cache": str(self.laboratory.cache), "seed": self.laboratory.seed,
             "threads": self.laboratory.threads, "laboratory": self.laboratory.controlled,
+            "suite": self.laboratory.suites.get(self.case.name, ""),
         }  # fmt: skip
 
     def _module(self, cell: Cell) -> str:
         return self.laboratory.backends[cell.target.backend].module
 
-    def _deadline(self, cold: bool) -> float:
-        budget = self.laboratory.budget
-        return self.case.deadline or (budget.cold_deadline if cold else budget.open_deadline)
+    def _ask(self, worker: Worker, request: dict[str, Any], cold: bool) -> dict[str, Any]:
+        """A worker's answer: within the case's deadline, or else within the budget's and what the worker asks for."""
+        budget, declared = self.laboratory.budget, self.case.deadline
+        seconds = declared or (budget.cold_deadline if cold else budget.open_deadline)
+        return worker.ask(request, seconds, self._say, declared=bool(declared))
 
     def _say(self, what: str) -> None:
         self.laboratory.say(f"{self.case.name} {self.shape.name}: {what}")
@@ -166,10 +172,9 @@ class GroupRun:
         }
         worker = self.laboratory.server(launch).fork(self._task(""))
         try:
-            made = worker.ask(
-                {"op": "reference", "backends": backends, "given": None if given is None else str(given)},
-                self._deadline(bool(backends)), self._say,
-            )  # fmt: skip
+            given_folder = None if given is None else str(given)
+            request = {"op": "reference", "backends": backends, "given": given_folder, "mutate": self.laboratory.mutate}
+            made = self._ask(worker, request, bool(backends))
         except Ended as end:
             return self._without_reference(end)
         finally:
@@ -179,10 +184,9 @@ class GroupRun:
             record = self.records[cell.id]
             artefact = made["artefacts"].get(cell.target.backend, {})
             if made["unchecked"]:
-                record.status, record.reason = Status.UNCHECKED, made["unchecked"]
+                filling.gave_up(record, Status.UNCHECKED, made["unchecked"])
             elif failure := artefact.get("failure"):
-                record.status, record.reason = Status(failure["status"]), failure["reason"]
-                record.facts["trace"] = failure["trace"]
+                filling.gave_up(record, Status(failure["status"]), failure["reason"], failure["trace"])
             elif artefact.get("cold"):
                 record.prepare_cold_seconds = artefact["seconds"]  # opening it is added below
         return not made["unchecked"]
@@ -197,14 +201,14 @@ class GroupRun:
             filling.ended(record, end)
             began = end.stage and not end.stage.startswith(OWN_STAGES)  # else not even eager has answered
             if end.status is not Status.SKIPPED and began:
-                record.status, record.reason = Status.UNCHECKED, f"no reference: {end.status}, {end.reason}"
+                filling.gave_up(record, Status.UNCHECKED, f"no reference: {end.status}, {end.reason}")
         return False
 
     def ask_conditions(self) -> dict[str, Any]:
         """What a worker of this group really got; see ``bench.worker``."""
         worker = self.laboratory.server(0).fork(self._task(""))
         try:
-            return worker.ask({"op": "conditions"}, self._deadline(cold=False))
+            return self._ask(worker, {"op": "conditions"}, cold=False)
         finally:
             worker.close()
 
@@ -236,16 +240,16 @@ class GroupRun:
         record = self.records[cell.id]
         module = self._module(cell)
         backend = cell.target.backend
-        deadline = self._deadline(cold=backend.startswith(("compile", "tensorrt")) or backend in self.case.ways)
+        compiles = backend.startswith(("compile", "tensorrt")) or backend in self.case.ways
         request: dict[str, Any] = {"op": "reopen" if again else "open", "module": module}
         resizable = backend in ("eager", "onnxruntime")
         for attempt in ("cold", "warm"):
             worker = self.laboratory.server(launch).fork(self._task(backend))
             try:
-                part = worker.ask(dict(request), deadline, self._say)
+                part = self._ask(worker, dict(request), compiles)
                 cold = attempt == "cold" and part["facts"].get("cold") and part["status"] == Status.OK
                 if record.error is None and not again and not cold:
-                    more = worker.ask({"op": "examine", "batch_invariance": resizable}, deadline, self._say)
+                    more = self._ask(worker, {"op": "examine", "batch_invariance": resizable}, compiles)
                     part["facts"] |= more.pop("facts")
                     part |= more
             except Ended:
@@ -266,6 +270,7 @@ class GroupRun:
         elif part["status"] != Status.OK:
             filling.opened(record, part, self.facts)
         if record.status is Status.OK and keep:
+            worker.seconds_per_call = part["first_call_seconds"]
             self.workers[cell.id] = worker
             worker.park()
         else:
@@ -294,9 +299,7 @@ class GroupRun:
             try:
                 if result.dropped is not None:
                     raise result.dropped.args[0]
-                energy = self.laboratory.budget.energy_seconds
-                request = {"op": "finish", "energy_seconds": energy}
-                record.facts |= self.workers[cell_id].ask(request, BLOCK_DEADLINE + 2 * energy)["facts"]
+                record.facts |= contestants[cell_id].finish(self.laboratory.budget.energy_seconds)
                 if replaced := contestants[cell_id].replaced:
                     record.facts["replaced_blocks"] = dict(replaced)
                 if held := contestants[cell_id].held:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import options
+from bench import options, reasons
 from bench.case import Cell
 from bench.exitstatus import Outcome
 from bench.items import MATRIX, OUTCOME, cell_of_item, is_regression, is_throughput, kind
@@ -42,7 +42,7 @@ class CellHandle:
                 self._fail(record, f"{self.id}: gap closed ({record.facts['gap_closed']}); remove it from known_gaps")
             return
         if record.facts.get("known_gap"):
-            pytest.xfail(f"known gap: {record.facts['known_gap']} ({record.reason})")
+            pytest.xfail(f"known gap: {record.facts['known_gap']} ({reasons.first_line(record.reason)})")
         self._fail(record, _explain(record))
 
     def measure(self, benchmark: Any = None) -> None:
@@ -63,7 +63,7 @@ class CellHandle:
         self._note(record)
         if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED):
             if self._told_by_parity_item():
-                pytest.skip(f"{record.status}: see its test_parity")
+                pytest.skip(f"{self.id}: {record.status}: see its test_parity")
             self._fail(record, _explain(record))
         text = f"{self.id}: {comparison(record)}"
         if record.verdict in RED:
@@ -92,12 +92,15 @@ class CellHandle:
         if is_regression(item):
             return
         record = self.record
-        if record.status in (Status.SKIPPED, Status.UNCHECKED):
+        if record.status is Status.UNCHECKED:  # of this cell alone, and what to do may stand in any line
             self._note(record)
-            pytest.skip(record.reason)
+            pytest.skip(f"{self.id}: {record.status}: {record.reason}")
+        if record.status is Status.SKIPPED:  # of many cells alike: pytest folds what reads the same into one line
+            self._note(record)
+            pytest.skip(reasons.first_line(record.reason))
         if throughput and record.status is not Status.OK and self._told_by_parity_item():
             self._note(record)
-            pytest.skip(f"{record.status}: see its test_parity")
+            pytest.skip(f"{self.id}: {record.status}: see its test_parity")
 
     def _told_by_parity_item(self) -> bool:
         """Whether the cell's test_parity has run and told that it is not ok; ``--benchmark-only`` skips it, say."""

@@ -12,18 +12,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import machine
+from bench import machine, reasons
+from bench.lookup import Lookup, Suites
 from bench.record import Status
 from bench.wire import Channel, Closed
 
 ROOT = Path(__file__).resolve().parent.parent
 TAIL = 2000  # characters of a worker's last words that are kept
+RAW = 50 * TAIL  # of those looked at: progress bars and colours are many characters that nobody sees
+MORE_MEMORY = "; smaller shapes need less, a larger --bench-memory or fewer programs beside it leave more"
 START_DEADLINE = 300.0  # seconds for the imports of a fork server on a busy machine
 END_DEADLINE = 60.0  # for a worker that was killed; one stuck in a driver does not end
 
@@ -51,37 +54,59 @@ class Worker:
     def __init__(self, server: ForkServer, pid: int, channel: Channel, log: Path) -> None:
         self.server, self.pid, self.channel, self.log = server, pid, channel, log
         self.stage = ""
+        self.calls = 0  # of the model since the last request, as far as it has told
+        self.seconds_per_call: float | None = None  # of one that is slow; who opened it knows
         self.parked = False
         self.ended = False
         self._oom_kills = machine.oom_kills()
 
-    def ask(self, request: dict[str, Any], seconds: float, on_stage: Callable[[str], object] = str) -> dict[str, Any]:
-        """The worker's answer. Raises ``Ended`` when it fails, dies, or takes longer than ``seconds``."""
+    def ask(
+        self,
+        request: dict[str, Any],
+        seconds: float,
+        on_stage: Callable[[str], object] = str,
+        declared: bool | None = None,
+    ) -> dict[str, Any]:
+        """The worker's answer. Raises ``Ended`` when it fails, dies, or takes longer than it may; see ``answer``."""
         self.send(request)
-        return self.answer(seconds, on_stage)
+        return self.answer(seconds, on_stage, declared)
 
     def send(self, request: dict[str, Any]) -> None:
         """Send a request whose ``answer`` is fetched later."""
         self.resume()
-        self.stage = "timing" if request["op"] == "block" else ""
+        self.stage, self.calls = "timing" if request["op"] == "block" else "", 0
         with suppress(Closed):  # a dead worker is noticed, and explained, when its answer is asked for
             self.channel.send(request)
 
-    def answer(self, seconds: float, on_stage: Callable[[str], object] = str) -> dict[str, Any]:
-        """The answer to the last request; ``on_stage`` hears what the worker says it is doing meanwhile."""
-        deadline = time.monotonic() + seconds
+    def answer(
+        self, seconds: float, on_stage: Callable[[str], object] = str, declared: bool | None = None
+    ) -> dict[str, Any]:
+        """The answer to the last request; ``on_stage`` hears what the worker says it is doing meanwhile.
+
+        A worker that has measured how long a call takes may say how many seconds it needs from then on: the deadline
+        moves, unless it is ``declared``, the Case's own ``deadline=``. None: a ``deadline=`` would not change it.
+        """
+        began = time.monotonic()
+        deadline = began + seconds
         try:
             while True:
                 message = self.channel.receive(deadline)
                 if "stage" not in message:
                     break
-                self.stage = message["stage"]
-                on_stage(self.stage)
+                self.stage, self.calls = message["stage"], message.get("calls") or self.calls
+                if not declared:
+                    deadline = max(deadline, time.monotonic() + (message.get("seconds") or 0.0))
+                on_stage(self.stage + (f", {_calls(self.calls)}" if message.get("calls") else ""))
         except TimeoutError:
             self.kill()
-            raise Ended(
-                Status.TIMED_OUT, f"no answer within {seconds:.0f} s{self._where()}", self.stage, self.tail()
-            ) from None
+            if declared:
+                reason = f"no answer within the {seconds:g} s of deadline={self._where()}"
+            else:
+                waited = deadline - began
+                reason = f"no answer within {waited:{'.0f' if waited >= 1 else '.2g'}} s{self._where()}"
+            if declared is False:
+                reason += "; a larger deadline= of the Case gives it more time"
+            raise Ended(Status.TIMED_OUT, reason, self.stage, self.tail()) from None
         except Closed:
             raise self._death() from None
         if error := message.get("failure"):
@@ -127,7 +152,9 @@ class Worker:
         except OSError:
             return ""
         words, fatal, stack = text.rpartition("Fatal Python error")
-        return f"{words[-TAIL:]}{fatal}{stack[:TAIL]}".strip() if fatal else text[-TAIL:].strip()
+        if not fatal:
+            return last_words(text)
+        return f"{last_words(words)}\n{fatal}{reasons.clean(stack[:RAW])[:TAIL]}".strip()
 
     def _stopped(self) -> bool:
         """Whether the kernel reports state T; a process that is gone counts, its death is noticed later."""
@@ -151,14 +178,24 @@ class Worker:
             number = os.WTERMSIG(status)
             name = signal.Signals(number).name
             if (number == signal.SIGKILL and killed_for_memory) or "std::bad_alloc" in tail:
-                return Ended(Status.OUT_OF_MEMORY, f"killed for memory{self._where()}", self.stage, tail)
+                return Ended(Status.OUT_OF_MEMORY, f"killed for memory{self._where()}{MORE_MEMORY}", self.stage, tail)
             reason = f"killed by {name} (signal {number}){self._where()}"
             return Ended(Status.CRASHED, reason, self.stage, tail)
         reason = f"exited with status {os.waitstatus_to_exitcode(status)}{self._where()}"
         return Ended(Status.CRASHED, reason, self.stage, tail)
 
     def _where(self) -> str:
-        return f" while: {self.stage}" if self.stage else ""
+        made = f" ({_calls(self.calls)})" if self.calls else ""
+        return f" while: {self.stage}{made}" if self.stage else made
+
+
+def last_words(text: str) -> str:
+    """The end of what a process has printed, without terminal codes."""
+    return reasons.clean(text[-RAW:])[-TAIL:].strip()
+
+
+def _calls(number: int) -> str:
+    return f"{number} call{'' if number == 1 else 's'} made"
 
 
 class ForkServer:
@@ -166,7 +203,8 @@ class ForkServer:
 
     ``modules`` and ``backends`` are what it imports before its first fork. ``memory``: bytes a worker may
     allocate (RLIMIT_DATA), or None for no limit. ``python``: its interpreter; another one than ours brings its own
-    packages, of our path it gets what is no package of ours.
+    packages, of our path it gets what is no package of ours. ``suites``: of the session, among which every task has its
+    own; ``homes`` are those of all tasks to come. ``places``: entry of the path -> the folder that it stands for.
     """
 
     def __init__(
@@ -180,11 +218,15 @@ class ForkServer:
         path: list[str] | None = None,
         python: str = sys.executable,
         exec_workers: bool = sys.platform != "linux",
+        suites: Suites | None = None,
+        homes: Sequence[str] = (),
+        places: Mapping[str, Path] | None = None,
     ) -> None:
         self.environ, self.folder, self.memory = dict(environ), folder, memory
         self.modules, self.backends = modules, backends
         self.path, self.python = path or sys.path, python
         self.exec_workers = exec_workers
+        self.suites, self.homes, self.places = suites or Suites(), list(dict.fromkeys(homes)), places
         self.process: subprocess.Popen[bytes] | None = None
         self.workers: list[Worker] = []
         self._count = 0
@@ -208,22 +250,33 @@ class ForkServer:
             )
         theirs.close()
         self._ready = False
-        own = self.python != sys.executable
+        own, path = self.python != sys.executable, self._path()
+        self.lookup = Lookup(self.suites, path, self.places)
         init = {
-            "path": self._path(),
+            "path": path,
             "own": own,
             "cwd": os.getcwd(),
             "modules": self.modules,
             "backends": self.backends,
+            "lookup": self._order(self.homes[0]) if len(self.homes) == 1 else None,
+            "apart": self.lookup.apart(self.homes) if len(self.homes) > 1 else [],
         }
         with suppress(Closed):
             self.channel.send(init)
+
+    def _order(self, suite: str) -> dict[str, Any] | None:
+        order = self.lookup.order(suite)
+        return None if order is None else order.as_dict()
 
     def _path(self) -> list[str]:
         entries = [entry or os.getcwd() for entry in self.path if entry != str(ROOT)]
         if self.python != sys.executable:
             entries = [entry for entry in entries if not entry.startswith((sys.prefix, sys.base_prefix))]
         return [*entries, str(ROOT)]
+
+    def _with_last_words(self, what: str) -> str:
+        words = last_words(self.log.read_text(errors="replace"))
+        return reasons.whole(f"{what}; its last words:\n{words or 'none'}")
 
     def _await_ready(self) -> None:
         if not self.alive():
@@ -235,9 +288,10 @@ class ForkServer:
             answer = self.channel.receive(time.monotonic() + START_DEADLINE)
         except (Closed, TimeoutError) as error:
             self.close()
-            tail = self.log.read_text(errors="replace")[-TAIL:].strip()
-            what = "ended while importing" if isinstance(error, Closed) else "took too long to import"
-            raise ServerFailed(f"the fork server {what}; its last words:\n{tail}") from None
+            late = f"took over {START_DEADLINE:.0f} s to import"
+            ended = "ended while importing" if isinstance(error, Closed) else late
+            what = ", ".join(["torch", *self.backends, *self.modules])
+            raise ServerFailed(self._with_last_words(f"the fork server {ended} one of {what}")) from None
         if answer["problem"]:
             self.close()
             raise ServerFailed(answer["problem"])
@@ -257,7 +311,9 @@ class ForkServer:
                 try:
                     worker = self._ask_for("fork", task)
                 except (Closed, TimeoutError):
-                    raise ServerFailed("the fork server died twice while forking a worker") from None
+                    raise ServerFailed(
+                        self._with_last_words("the fork server died twice while forking a worker")
+                    ) from None
             self.workers.append(worker)
             return worker
 
@@ -265,7 +321,7 @@ class ForkServer:
         """A worker that is a fork server of its own, which turns into it."""
         alone = ForkServer(
             self.environ, self.folder, modules=self.modules, backends=self.backends, memory=None, path=self.path,
-            python=self.python,
+            python=self.python, suites=self.suites, homes=self.homes, places=self.places,
         )  # fmt: skip
         return alone._ask_for("become", task)
 
@@ -278,8 +334,9 @@ class ForkServer:
         ours, theirs = Channel.pair()
         try:
             with log.open("wb") as file:
-                request = {"op": op, "task": task | {"parent": parent, "memory": self.memory}}
-                self.channel.send(request, theirs.fileno(), file.fileno())
+                lookup = self._order(task.get("suite", ""))
+                more = {"parent": parent, "memory": self.memory, "lookup": lookup}
+                self.channel.send({"op": op, "task": task | more}, theirs.fileno(), file.fileno())
             pid = self.channel.receive(time.monotonic() + START_DEADLINE)["pid"]
         except (Closed, TimeoutError):
             ours.close()

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 from bench import calibration, filling, git, laboratory, machine, paths, targets
 from bench.backends import Backend
 from bench.budgets import Budget
-from bench.case import Case, Cell, DeclarationError, Group, Target, cell_of
+from bench.case import LOCATIONS, Case, Cell, DeclarationError, Group, Target, cell_of
 from bench.group import GroupRun, Laboratory
 from bench.launch import ForkServer
 from bench.lock import timing_lock
+from bench.lookup import Lookup, Suites
 from bench.progress import Progress
 from bench.record import Record, Run, Status, Verdict
 
@@ -47,12 +48,16 @@ class Matrix:
         controlled: bool,
         seed: int,
         memory: int | None,
+        mutate: bool = False,
         progress: Progress,
         emit: Callable[[Record], None],
+        suites: Suites | None = None,
     ) -> None:
         self._home, self.budget, self.chosen, self.backends = home, budget, chosen, dict(backends)
-        self.controlled, self.seed, self.memory = controlled, seed, memory
+        self.controlled, self.seed, self.memory, self.mutate = controlled, seed, memory, mutate
         self.progress, self._emit = progress, emit
+        self.suites = suites or Suites()
+        self.homes: dict[str, str] = {}  # case -> the folder of the suite file that declares it first
         self.cases: dict[str, Case] = {}
         self.records: dict[str, Record] = {}
         self.members: dict[Group, list[Cell]] = {}
@@ -69,11 +74,11 @@ class Matrix:
         self.calibration: dict[str, Any] | None = None  # kernel -> seconds, once something is timed
         self._arguments: list[str] | None = None
 
-    def cells(self, cases: Iterable[Case], timed: bool) -> list[Cell]:
+    def cells(self, cases: Iterable[Case], timed: bool, suite: Path | None = None) -> list[Cell]:
         """The cells of some cases within budget and targets; with ``timed`` only those that have a speed.
 
-        Beside a timed one, shapes for parity only are compiled from the normal budget up: it takes seconds each. Raises
-        ``DeclarationError`` when two different cases bear one name.
+        Beside a timed one, shapes for parity only are compiled from the normal budget up: it takes seconds each.
+        ``suite``: the folder of the suite file. Raises ``DeclarationError`` when two different cases bear one name.
         """
         found = []
         for case in cases:
@@ -82,8 +87,11 @@ class Matrix:
             known = self.cases.setdefault(case.name, case)
             if known is not case and known.as_dict() != case.as_dict():
                 raise DeclarationError(
-                    f"two cases are named {case.name!r}; ids join history, give one of them another name"
+                    f"two cases are named {case.name!r}{self._where(case, suite)}; ids join history, give one of them "
+                    "another name"
                 )
+            if suite is not None and self.homes.setdefault(case.name, str(suite)) != str(suite):
+                self._refuse_other_files(case, str(suite))
             wanted = [target for chosen in self.chosen for target in self._with_ways(case, chosen)]
             shapes = self.budget.shapes(case)
             beside = self.budget.name == "quick" and any(shape.timed for shape in shapes)
@@ -95,6 +103,24 @@ class Matrix:
                     if cell is not None:
                         found.append(cell)
         return found
+
+    def _where(self, case: Case, suite: Path | None) -> str:
+        """In which suites' folders two cases of one name are, where these are two."""
+        first = self.homes.get(case.name)
+        return "" if first is None or suite is None or first == str(suite) else f" (in {first} and in {suite})"
+
+    def _refuse_other_files(self, case: Case, suite: str) -> None:
+        """Raise ``DeclarationError`` where a case of another suite, declared alike, is another one: by its files."""
+        first, lookup = self.homes[case.name], Lookup(self.suites, sys.path)
+        named = [getattr(case, what) for what in LOCATIONS]
+        for location in [*filter(None, named), *case.ways.values()]:
+            module = location.partition(":")[0]
+            files = [lookup.locate(module, folder) for folder in (first, suite)]
+            if files[0] != files[1]:
+                raise DeclarationError(
+                    f"two cases are named {case.name!r}: {location!r} is in {files[0]} to the suite in {first}, and in "
+                    f"{files[1]} to the suite in {suite}; ids join history, give one of the cases another name"
+                )
 
     def _with_ways(self, case: Case, target: Target) -> list[Target]:
         """A target, behind eager's the case's own ways on the same device; raises ``DeclarationError``."""
@@ -274,9 +300,11 @@ class Matrix:
                 threads=machine.threads(),
                 seed=self.seed,
                 controlled=self.controlled,
+                mutate=self.mutate,
                 new_server=self._new_server,
                 say=self.progress.say,
                 tell=self.progress.tell,
+                suites=self.homes,
             )
         return self._laboratory
 
@@ -315,7 +343,18 @@ class Matrix:
             memory=self.memory or limit,
             path=path,
             python=python or sys.executable,
+            suites=self.suites,
+            homes=[self.homes[cell.case.name] for cell in cells if cell.case.name in self.homes],
+            places=self._places(path),
         )
+
+    def _places(self, path: Sequence[str] | None) -> dict[str, Path]:
+        """The entries of a side's slot, which stand first on its path -> the folders of the project for which."""
+        of_slot = [entry for entry in path or () if entry not in sys.path]
+        if self.gate is None or not of_slot:
+            return {}
+        slot = min(of_slot, key=len)  # the others are below it
+        return {entry: self.gate.root.resolve() / Path(entry).relative_to(slot) for entry in of_slot}
 
 
 def _known(record: Record) -> bool:

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Generator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from bench.case import DeclarationError
 from bench.handle import CellHandle
 from bench.hookspecs import RUN
 from bench.items import KINDS, MATRIX, OUTCOME, REGRESSION, cell_of_item, is_regression, is_throughput, kind
+from bench.lookup import Suites
 from bench.matrix import Matrix, new_run
 from bench.progress import Progress, Times, counted, duration
 from bench.record import Record, Run
@@ -44,6 +45,9 @@ def _refuse_to_be_hidden() -> None:
 _refuse_to_be_hidden()
 
 pytest_plugins = ["bench.gate.plugin"]
+
+
+CHOICES = ("bench-targets", "bench-budget")  # what decides which cells a case has
 
 
 # -- options and configuration
@@ -93,10 +97,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         controlled=settings.controlled,
         seed=settings.seed,
         memory=settings.memory,
+        mutate=settings.mutate,
         progress=_progress(
             config, Times(paths.find(config.rootpath) / "times.json", settings.budget.name, settings.budget.launches)
         ),
         emit=emit,
+        suites=Suites(_configured_path(config)),
     )
     shared = getattr(config, "workerinput", {}).get("paritygate_run")
     if shared:
@@ -126,6 +132,17 @@ def pytest_report_header(config: pytest.Config) -> str:
 # -- collection
 
 
+@pytest.hookimpl(tryfirst=True)  # the first that makes a module ends the calls
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
+    """Note whose folders pytest puts on the path: every test file's, and those of conftests."""
+    suites = parent.config.stash[MATRIX].suites
+    suites.add(module_path)
+    for plugin in parent.config.pluginmanager.get_plugins():
+        file = Path(getattr(plugin, "__file__", None) or "")
+        if file.name == "conftest.py":
+            suites.add(file)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test for every cell of the marked cases."""
     marker = metafunc.definition.get_closest_marker("cells")
@@ -135,20 +152,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" not in metafunc.fixturenames:
         raise pytest.Collector.CollectError(f"{name}: a test marked with cells needs the fixture `cell`")
     if len(marker.args) != 1 or marker.kwargs or not isinstance(marker.args[0], list | tuple):
-        raise pytest.Collector.CollectError(f"{name}: write @pytest.mark.cells(CASES) with one tuple of Case")
+        given = ", ".join(type(what).__name__ for what in (*marker.args, *marker.kwargs.values())) or "nothing"
+        comma = "; a tuple of one needs a comma: CASES = (Case(...),)" if given == "Case" else ""
+        raise pytest.Collector.CollectError(
+            f"{name}: write @pytest.mark.cells(CASES) with one tuple of Case, it was given {given}{comma}"
+        )
     metafunc.config.stash[TALLY].cell_functions += 1
     try:
         timed = "benchmark" in metafunc.fixturenames or hasattr(metafunc.function, REGRESSION)
-        cells = metafunc.config.stash[MATRIX].cells(marker.args[0], timed=timed)
+        cells = metafunc.config.stash[MATRIX].cells(marker.args[0], timed, metafunc.definition.path.parent)
     except DeclarationError as error:
         raise pytest.Collector.CollectError(f"{name}: {error}") from None
     if cells:
         metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells], indirect=True)
     else:  # pytest would skip it as well, for "got empty parameter set": true, and of no help
-        metafunc.parametrize(
-            "cell", [pytest.param(None, id="none", marks=pytest.mark.skip("no cell: no case wants these targets"))],
-            indirect=True,
-        )  # fmt: skip
+        asked = ", ".join(f"--{what}={options.value(metafunc.config, what.replace('-', '_'))}" for what in CHOICES)
+        why = f"no cell: no case wants these targets, or has a shape within the budget ({asked}); see their targets="
+        metafunc.parametrize("cell", [pytest.param(None, id="none", marks=pytest.mark.skip(why))], indirect=True)
 
 
 @pytest.hookimpl(trylast=True)
@@ -205,6 +225,13 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 @pytest.fixture
 def cell(request: pytest.FixtureRequest) -> CellHandle:
     """A cell of the marked cases: ``cell.assert_parity()``, ``cell.measure(benchmark)``."""
+    if not hasattr(request, "param"):
+        marks = ", ".join(f"@pytest.mark.{mark.name}" for mark in request.node.iter_markers()) or "no mark"
+        pytest.fail(
+            f"{request.node.nodeid}: the fixture `cell` needs @pytest.mark.cells(CASES) on the test, with a tuple of "
+            f"Case; it has {marks}",
+            pytrace=False,
+        )
     handle = CellHandle(request.param, request.node)
     handle.skip_if_due()
     return handle
@@ -314,6 +341,14 @@ def _ensure_run(config: pytest.Config) -> None:
     if RUN not in config.stash:
         matrix = config.stash[MATRIX]
         config.stash[RUN] = new_run(config.rootpath, matrix.budget, matrix.controlled, matrix.seed)
+
+
+def _configured_path(config: pytest.Config) -> list[str | Path]:
+    """The entries of the path that are the user's own wish, whichever suites are run."""
+    found: list[str | Path] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    with suppress(ValueError):  # -p no:python_path
+        found += config.getini("pythonpath")
+    return found
 
 
 def _xdist_controls(config: pytest.Config) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from bench.gate.margins import PROFILES
+from bench.reasons import first_line
 from bench.record import Status, Verdict
 from reports import changes, shifts
 from reports.machines import differing
@@ -101,9 +102,9 @@ def _row(
     """The row of a cell; None for one that is fine and never timed."""
     name = cell["cell"]
     if cell["status"] in (Status.SKIPPED, Status.UNCHECKED):
-        return _told(name, Verdict.NOT_COMPARABLE, 0, f"{cell['status']}: {cell['reason']}")
+        return _told(name, Verdict.NOT_COMPARABLE, 0, f"{cell['status']}: {first_line(str(cell['reason']))}")
     if cell["status"] != Status.OK:
-        return _told(name, Verdict.BROKEN, 0, f"{cell['status']}: {cell['reason']}")
+        return _told(name, Verdict.BROKEN, 0, f"{cell['status']}: {first_line(str(cell['reason']))}")
     if history is None:
         return _told(name, Verdict.NEW, 0, "base has no such cell")
     known = changes.timed(history)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.reasons import first_line
 from bench.record import Record
 from reports import text
 from reports.changes import levels, of_series
@@ -252,7 +253,7 @@ def _about(record: Record | None) -> str:
     if record is None:
         return ""
     if record.speedup is None:
-        return plain(f"{record.cell}: {str(record.status).replace('_', ' ')}: {record.reason[:200]}")
+        return plain(f"{record.cell}: {str(record.status).replace('_', ' ')}: {first_line(record.reason)[:200]}")
     speed = text.ratio(record.speedup, record.speedup_low, record.speedup_high, exact=record.backend == "eager")
     return f"{plain(record.cell)}<br>{speed} vs eager, {text.rate(record.throughput)} {plain(record.unit)}/s"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from bench.reasons import first_line, split
 from bench.record import Record, Run, Verdict
 from bench.timing import over_launches
 from reports import text
@@ -35,7 +36,7 @@ def line(record: Record) -> str:
     """One cell: verdict, effect with its interval, launches, and what would have been found."""
     word = record.verdict.replace("_", " ")
     if record.effect is None or record.effect_low is None or record.effect_high is None:
-        return f"{word:<13} {record.cell}: {record.verdict_reason}"
+        return f"{word:<13} {record.cell}: {first_line(record.verdict_reason)}"
     interval = f"{record.effect:+7.1%} ({record.effect_low:+.1%} to {record.effect_high:+.1%})"
     seen = "" if record.detectable is None else f", sees {record.detectable:.1%}"
     return f"{word:<13}{interval:<28} {record.cell}  {text.counted(record.launches, 'launch pair')}{seen}"
@@ -43,8 +44,11 @@ def line(record: Record) -> str:
 
 def body(record: Record) -> str:
     """More about a cell: why it is not simply the same, and what changed for certain."""
-    why = [] if record.verdict == Verdict.SAME or record.effect is None else [record.verdict_reason]
-    return "\n".join([*why, *record.findings])
+    if record.effect is None:  # then the line has begun to tell why
+        why = split(record.verdict_reason)[1]
+    else:
+        why = "" if record.verdict == Verdict.SAME else record.verdict_reason
+    return "\n".join([*filter(None, [why]), *record.findings])
 
 
 def families(records: Sequence[Record]) -> list[str]:

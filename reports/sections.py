@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from bench import roofline
+from bench import reasons, roofline
 from bench.accuracy import wilson
 from bench.record import RED, Record, Run, Status
 from reports import comparison, text
@@ -45,6 +45,7 @@ def sections(run: Run, records: Sequence[Record]) -> list[Section]:
         Section("skipped", tuple(_by_reason(records, Status.SKIPPED))),
         Section("absent", tuple(Item(f"{device}: {why}") for device, why in run.absent.items())),
         Section("accuracy (95 % interval), and how many answers are eager's", tuple(_accuracy(records))),
+        Section("weights that the check would notice if they were wrong by 1e-3", tuple(_mutations(records))),
         Section("a training step: forward, backward, optimizer", tuple(_steps(records))),
         Section("the share of a training that waits for data", tuple(_waits(records))),
         Section(
@@ -106,7 +107,7 @@ def passed(records: Iterable[Record]) -> bool:
 
 def _failures(records: Iterable[Record]) -> list[Item]:
     return [
-        Item(f"{record.status}  {record.cell}", record.reason or "no reason was given")
+        Item(f"{record.status}  {record.cell}", reasons.whole(record.reason) or "no reason was given")
         for record in records
         if is_failure(record)
     ]
@@ -122,13 +123,13 @@ def _gaps(records: Iterable[Record], closed: bool) -> list[Item]:
 
 
 def _by_reason(records: Iterable[Record], status: Status) -> list[Item]:
-    """One line a reason."""
+    """A point a reason: its first line, and below it the others."""
     ended = [record for record in records if record.status is status]
-    grouped = _grouped(ended, lambda record: [record.reason or "no reason was given"])
-    return [
-        Item(f"{cells[0] if len(cells) == 1 else text.counted(len(cells), 'cell')}: {reason}")
-        for reason, cells in grouped.items()
-    ]
+    items = []
+    for reason, cells in _grouped(ended, lambda record: [record.reason or "no reason was given"]).items():
+        first, rest = reasons.split(reason)
+        items.append(Item(f"{cells[0] if len(cells) == 1 else text.counted(len(cells), 'cell')}: {first}", rest))
+    return items
 
 
 def _warnings(records: Iterable[Record]) -> list[Item]:
@@ -164,6 +165,22 @@ def _accuracy(records: Iterable[Record]) -> list[Item]:
             line += f", {text.fine_percent(record.top1_agreement)}"
         items.append(Item(line))
     return items
+
+
+def _mutations(records: Iterable[Record]) -> list[Item]:
+    """A line for each group that was measured, with the names of what goes unnoticed."""
+    found: dict[str, Item] = {}
+    for record in records:
+        if (mutation := record.facts.get("mutation")) and mutation["weights"]:
+            unnoticed = ", ".join(mutation["unnoticed"])
+            found.setdefault(
+                f"{record.case} {record.shape}",
+                Item(
+                    f"{record.case}  {record.shape}: {mutation['noticed']:.1%} of {mutation['weights']}",
+                    f"unnoticed: {unnoticed}" if unnoticed else "",
+                ),
+            )
+    return list(found.values())
 
 
 def _steps(records: Iterable[Record]) -> list[Item]:

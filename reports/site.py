@@ -43,7 +43,10 @@ def parts(store: Store, branches: Sequence[str] | None = None) -> list[Part]:
         if not branches or branch in branches:
             found.setdefault((_machine(run), branch), []).append(run)
     if branches and (strangers := set(branches) - {branch for _, branch in found}):
-        raise StoreError(f"{store.name} has no run of branch {sorted(strangers)[0]!r}; nothing was written")
+        known = ", ".join(sorted({run.branch or "no branch" for run in store.runs()})) or "none"
+        raise StoreError(
+            f"{store.name} has no run of branch {sorted(strangers)[0]!r}, its branches are {known}; nothing was written"
+        )
     return [Part(machine, branch, runs) for (machine, branch), runs in sorted(found.items())]
 
 

@@ -20,6 +20,7 @@ from reports.schema import RECORDS, RUNS, SAMPLES
 
 COMMIT_CHARACTERS = 7  # as git abbreviates; fewer may be a branch's name
 PART = 20_000  # rows that are fetched at once
+LISTED = "python -m reports runs lists those that are there"
 # by dialect: SQLAlchemy's own knows no ON CONFLICT
 INSERT: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -50,7 +51,7 @@ class Store:
         with self._database.writing() as connection:
             for run_id in map(clean, run_ids):
                 if connection.scalar(sa.select(RUNS.c.number).where(RUNS.c.id == run_id).with_for_update()) is None:
-                    raise StoreError(f"{self.name} has no run {run_id!r}; nothing was removed")
+                    raise StoreError(f"{self.name} has no run {run_id!r}; nothing was removed; {LISTED}")
                 numbers = sa.select(RECORDS.c.number).where(RECORDS.c.run_id == run_id)
                 connection.execute(SAMPLES.delete().where(SAMPLES.c.record_number.in_(numbers)))
                 connection.execute(RECORDS.delete().where(RECORDS.c.run_id == run_id))
@@ -67,7 +68,7 @@ class Store:
         with self._database.reading() as connection:
             row = connection.execute(sa.select(RUNS).where(RUNS.c.id == clean(run_id))).mappings().first()
         if row is None:
-            raise StoreError(f"{self.name} has no run {run_id!r}")
+            raise StoreError(f"{self.name} has no run {run_id!r}; {LISTED}")
         return _run(row)
 
     def find(self, name: str) -> Run:

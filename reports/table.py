@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bench.reasons import first_line
 from bench.record import Record, Status
 from reports import text
 
@@ -89,7 +90,7 @@ def _row(record: Record, unit: str) -> Row:
     target = f"{record.device}-{record.backend}-{record.dtype}"
     if record.status is not Status.OK:
         gap = "known gap: " + str(record.facts["known_gap"]) if expected_gap(record) else ""
-        return Row(record, (target,), gap or f"{record.status}: {record.reason}".removesuffix(": "))
+        return Row(record, (target,), gap or f"{record.status}: {first_line(record.reason)}".removesuffix(": "))
     return Row(
         record,
         (

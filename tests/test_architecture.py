@@ -21,7 +21,8 @@ ROOT = Path(__file__).parent.parent
 OF_THE_PYTEST_PROCESS = ("case", "record", "metrics", "budgets", "targets", "laboratory", "machine", "wire", "launch",
                          "timing", "advice", "watch", "nvml", "lock", "exitstatus", "progress", "contestant", "filling",
                          "group", "together", "matrix", "items", "options", "replay", "handle", "tally", "plugin",
-                         "hookspecs", "paths", "git", "gate/plugin", "gate/against", "gate/margins")  # fmt: skip
+                         "hookspecs", "paths", "git", "reasons", "lookup", "gate/plugin", "gate/against",
+                         "gate/margins")  # fmt: skip
 HEAVY = {"torch", "transformers", "onnxruntime", "onnx", "numpy", "pandas", "scipy", "sqlalchemy", "sklearn"}
 
 
@@ -57,7 +58,7 @@ def test_bench_imports_neither_models_nor_reports_nor_pandas(path):
 def test_reports_import_only_the_light_words_of_bench(path):
     from_bench = {name for name in imports(path) if name.startswith("bench.")}
     light = ("bench.record", "bench.metrics", "bench.hookspecs", "bench.paths", "bench.timing", "bench.exitstatus",
-             "bench.gate.margins", "bench.accuracy", "bench.roofline")  # fmt: skip
+             "bench.gate.margins", "bench.accuracy", "bench.roofline", "bench.reasons")  # fmt: skip
 
     assert all(name.startswith(light) for name in from_bench), from_bench
 

@@ -13,6 +13,7 @@ class FakeWorker:
 
     def __init__(self, *gauges, ends=None):
         self.asked, self.parked, self.closed, self.ends, self.gauges = [], 0, False, ends, list(gauges) or [{}]
+        self.seconds_per_call = None
 
     def ask(self, request, deadline):
         if self.ends:

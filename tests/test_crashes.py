@@ -105,7 +105,7 @@ def test_each_backend_ends_in_its_own_way_and_eager_is_measured(misfits):
     assert "killed by SIGSEGV (signal 11) while: preparing the model" in found["segv"].reason
     assert "killed by SIGKILL (signal 9)" in found["kill"].reason
     assert "exited with status 3" in found["leave"].reason
-    assert "no answer within 3 s while: preparing the model" in found["hang"].reason
+    assert "no answer within the 3 s of deadline= while: preparing the model" in found["hang"].reason
     assert "ValueError: no such luck" in found["boom"].reason
     assert "killed by SIGABRT" in found["late"].reason
     # The late one passed its check: its own throughput item fails, the others only point at their parity item.

@@ -86,9 +86,12 @@ def test_options_and_their_ini_twins_have_effect(project):
     (f"CASES = ({CASE.replace('my_model:Net', 'my_model.Net')},)",
      'case one: model=*my_model.Net* must look like "package.module:attribute"'),
     (f"CASES = ({CASE.replace('8}', '8.5}')},)", "shape 'b8': batch=8.5 must be a whole number*"),
-    (f"CASES = {CASE}", "test_my_model.py::test_*: write @pytest.mark.cells(CASES) with one tuple of Case"),
+    (f"CASES = ({CASE})", "test_my_model.py::test_*: write @pytest.mark.cells(CASES) with one tuple of Case, it was "
+     "given Case; a tuple of one needs a comma: CASES = (Case(...),)"),
+    (f"CASES = {{1: {CASE}}}", "test_my_model.py::test_*: write *with one tuple of Case, it was given dict"),
     ('CASES = ("one",)', "test_my_model.py::test_*: @pytest.mark.cells takes a tuple of Case, found 'one'"),
-], ids=["two of one name", "dash in a name", "no location", "half a batch", "no tuple", "no case"])  # fmt: skip
+], ids=["two of one name", "dash in a name", "no location", "half a batch", "no comma", "no tuple",
+        "no case"])  # fmt: skip
 def test_a_bad_declaration_is_an_error_that_names_it(project, cases, message):
     project.suite(cases + "\n")
     result = project.run()
@@ -109,6 +112,17 @@ def test_a_cells_test_without_the_fixture_is_an_error_that_names_it(project):
     project.run().stdout.fnmatch_lines(
         ["*test_my_model.py::test_parity: a test marked with cells needs the fixture `cell`*"]
     )
+
+
+@pytest.mark.parametrize(("mark", "found"), [("", "no mark"), ("@pytest.mark.cell(CASES)", "@pytest.mark.cell")])
+def test_the_fixture_without_the_mark_is_an_error_that_names_the_test(project, mark, found):
+    project.suite(f"CASES = ({CASE},)\n", f"\n{mark}\ndef test_parity(cell):\n    cell.assert_parity()\n")
+    result = project.run("-W", "ignore")
+    result.stdout.fnmatch_lines([
+        "test_my_model.py::test_parity: the fixture `cell` needs @pytest.mark.cells(CASES) on the test, with a tuple "
+        f"of Case; it has {found}",
+    ])  # fmt: skip
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_strings_that_name_nothing_are_failures_of_their_cells(project):

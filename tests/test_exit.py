@@ -97,6 +97,49 @@ def test_unchecked_is_0_and_strictly_15(project):
     assert project.run("--bench-strict", "--benchmark-disable").ret == 15
 
 
+UNCHECKED = """
+    import torch
+    from my_model import Net, inputs
+
+    class Forgetful(Net):
+        def forward(self, x):
+            return torch.nn.functional.dropout(super().forward(x), 0.5, training=True)
+
+    class Single(Net):
+        def forward(self, x):
+            if x.dtype == torch.float64:
+                raise TypeError("no kernel for Double")
+            return super().forward(x)
+
+    class Nan(Net):
+        def forward(self, x):
+            return super().forward(x) / 0
+"""
+NOT_ONE = """
+    CASES = tuple(
+        Case(name.lower(), model=f"my_odd:{name}", inputs="my_odd:inputs", shapes={"b8": {"batch": 8}}, skips=skips)
+        for name, skips in (("Forgetful", {}), ("Single", {}), ("Nan", {}), ("Net", {"eager": "not today"}))
+    )
+"""
+
+
+def test_where_every_cell_is_unchecked_or_skipped_nothing_was_compared_which_is_14(project):
+    project.write("my_odd.py", UNCHECKED)
+    project.suite(NOT_ONE, PARITY_ONLY)
+    result = project.run("-rs")
+
+    result.assert_outcomes(skipped=4)
+    assert sorted(project.statuses().values()) == ["skipped", "unchecked", "unchecked", "unchecked"]
+    assert result.ret == 14
+    assert project.run("--bench-strict", "-k", "nan").ret == 14
+
+    project.suite(NOT_ONE)  # with test_throughput
+    result = project.run("-rs", "-k", "single")
+    reason = project.records()["single-b8-cpu-eager-fp32"].reason
+    assert result.stdout.str().count(f": single-b8-cpu-eager-fp32: unchecked: {reason}\n") == 2, "each says all of it"
+    assert result.ret == 14
+
+
 def test_a_known_gap_is_expected_and_its_end_is_told(project):
     project.backend("off", "tensor + 1")
     project.suite(ONE.format(more='known_gaps={"off": "issue 12", "eager": "issue 11"}'))

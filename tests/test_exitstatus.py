@@ -36,6 +36,12 @@ def status(*outcomes, pytest_status=None, foreign=0, strict=False, timing=True):
         ([OK, WRONG, ended(Status.CRASHED)], Exit.PARITY),
         ([OK, GAP_CLOSED], Exit.PARITY),
         ([SKIPPED], Exit.NOTHING),
+        ([UNCHECKED], Exit.NOTHING),
+        ([UNCHECKED, SKIPPED], Exit.NOTHING),
+        ([UNCHECKED, ended(Status.UNCHECKED, judged=False, kind="throughput")], Exit.NOTHING),
+        ([UNCHECKED, OK], Exit.OK),
+        ([UNCHECKED, ended(Status.PARITY_FAILED, judged=False)], Exit.OK),  # a known gap was compared
+        ([UNCHECKED, WRONG], Exit.PARITY),
         ([OK, UNTIMED], Exit.NOTHING),
         ([SKIPPED, TIMED], Exit.OK),
         ([UNCHECKED, TIMED], Exit.OK),
@@ -96,6 +102,12 @@ def test_a_failure_that_is_not_ours_comes_before_ours():
 def test_nothing_of_ours_leaves_pytests_status_alone():
     assert status(pytest_status=0) == 0
     assert status(pytest_status=1, foreign=1) == 1
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("timing", [False, True])
+def test_where_nothing_was_compared_the_end_is_14_whatever_was_asked_for(strict, timing):
+    assert status(UNCHECKED, SKIPPED, strict=strict, timing=timing) is Exit.NOTHING
 
 
 def test_where_timing_was_switched_off_nothing_measured_is_in_order():

@@ -33,6 +33,7 @@ from bench.together import together
 from bench.watch import Watch
 
 KEEP_DEADLINE = 60.0  # seconds to read or write some answers
+PROFILED = 50  # times the seconds of a call that a profile of five may take
 
 
 class GateRun:
@@ -293,10 +294,11 @@ class GateRun:
             workers = [side.run_of(cell).workers.get(name) for side in (self.base, self.head)]
             with suppress(Ended):  # the verdict stands without
                 found = [
-                    worker.ask({"op": "profile"}, KEEP_DEADLINE)["operators"]
+                    worker.ask({"op": "profile"}, KEEP_DEADLINE + PROFILED * (worker.seconds_per_call or 0.0))
                     for worker in workers
                     if worker is not None
                 ]
+                found = [answer["operators"] for answer in found]
                 if len(found) == 2 and (lines := findings.changed_operators(*found)):
                     self.result.findings.setdefault(name, []).extend(lines)
             for side in (self.base, self.head):

@@ -30,7 +30,7 @@ from bench.launch import ServerFailed
 from bench.record import Record, Status, Verdict
 
 DECIDING = ("margins", "quads", "pair", "verdict", "course", "validity", "disturbance", "run")
-MEASURING = ("timing", "contestant", "laboratory", "launch", "worker")
+MEASURING = ("timing", "contestant", "laboratory", "launch", "worker", "stopwatch", "lookup", "finder")
 LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from bench.reasons import cut
 from bench.record import RED, Record, Run
 from reports import comparison
 from reports.renderers import markdown
@@ -41,6 +42,6 @@ def write_summary(environment: Mapping[str, str], run: Run, records: Sequence[Re
 
 def _error(title: str, message: str) -> str:
     """A workflow command; what could end it or begin another is escaped as GitHub's toolkit does."""
-    body = printable(message).strip()[:4000].replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    body = cut(printable(message).strip()).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     head = printable(title).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return f"::error title={head.replace(':', '%3A').replace(',', '%2C')}::{body}"

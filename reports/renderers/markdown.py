@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 
+from bench.reasons import first_line
 from bench.record import Record, Run
 from reports.sections import Item, Section, headline, passed, sections, summary
 from reports.table import HEAD, Group, groups, parity_only
@@ -78,8 +79,7 @@ def _items(section: Section) -> Iterator[str]:
 def _item(item: Item) -> Iterator[str]:
     lines = item.body.strip().splitlines()
     if len(lines) > 1:
-        telling = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-        yield f"- {escape(item.lead)}: {escape(telling)}"
+        yield f"- {escape(item.lead)}: {escape(first_line(item.body))}"
         code = "<br>".join(escape(line).replace("  ", "&nbsp; ") for line in lines)
         yield f"  <details><summary>all of it</summary><code>{code}</code></details>"
     else:

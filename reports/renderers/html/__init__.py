@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from bench.reasons import first_line
 from bench.record import RED, Record, Status, Verdict
 from reports import advice, charts, table, text
 from reports.changes import of_series, titles
@@ -40,7 +41,7 @@ COLUMNS: tuple[tuple[str, str, Callable[..., str]], ...] = (  # of the raw table
     ("p50, s", "latency_p50", text.error), ("p99, s", "latency_p99", text.error),
     ("vs eager", "speedup", text.ratio), ("of allowed error", "error_share", text.percent),
     ("accuracy", "accuracy", _share), ("memory", "peak_bytes", text.memory), ("warm, s", "prepare_seconds", _digits),
-    ("cold, s", "prepare_cold_seconds", _digits), ("reason", "reason", str),
+    ("cold, s", "prepare_cold_seconds", _digits), ("reason", "reason", first_line),
 )  # fmt: skip
 
 

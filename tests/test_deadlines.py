@@ -1,0 +1,166 @@
+"""How long a worker is waited for: its own measured calls move the deadline, a declared one stands. No torch."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from bench.contestant import BLOCK_DEADLINE, SLOW_CALL, Contestant
+from bench.launch import Ended, Worker
+from bench.record import Status
+from bench.wire import Channel
+
+BUSY = {"stage": "running eager"}
+DONE = {"made": 1}
+REMEDY = "; a larger deadline= of the Case gives it more time"
+
+
+@pytest.fixture
+def worker(tmp_path):
+    """A worker whose other side the test speaks itself: ``script`` is a list of (seconds to wait, message)."""
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    ours, theirs = Channel.pair()
+    made = Worker(SimpleNamespace(wait=lambda pid: process.wait()), process.pid, ours, tmp_path / "worker.log")
+    threads = []
+
+    def play(*script):
+        def speak():
+            theirs.receive()
+            for seconds, message in script:
+                time.sleep(seconds)
+                theirs.send(message)
+
+        threads.append(threading.Thread(target=speak))
+        threads[-1].start()
+        return made
+
+    made.play = play
+    yield made
+    for thread in threads:
+        thread.join()
+    made.kill()
+    theirs.close()
+
+
+REQUEST = {"op": "open"}
+
+
+def test_a_worker_that_asks_for_more_seconds_gets_them(worker):
+    worker.play((0, BUSY | {"calls": 1, "seconds": 10.0}), (0.6, DONE))
+
+    assert worker.ask(dict(REQUEST), 0.3) == DONE
+
+
+@pytest.mark.parametrize("message", [BUSY, BUSY | {"calls": 1}, BUSY | {"calls": 1, "seconds": 0.1},
+                                     BUSY | {"calls": 1, "seconds": None}])  # fmt: skip
+def test_one_that_asks_for_none_has_those_it_had(worker, message):
+    worker.play((0, message))
+    began = time.monotonic()
+    with pytest.raises(Ended) as ended:
+        worker.ask(dict(REQUEST), 0.5)
+
+    assert time.monotonic() - began == pytest.approx(0.5, abs=0.3)
+    assert ended.value.status is Status.TIMED_OUT
+
+
+def test_seconds_count_from_the_message_on_and_never_shorten_the_deadline(worker):
+    worker.play((0.2, BUSY | {"calls": 1, "seconds": 1.0}), (0.1, BUSY | {"calls": 2, "seconds": 0.1}), (0.6, DONE))
+
+    assert worker.ask(dict(REQUEST), 0.3) == DONE
+
+
+def test_a_declared_deadline_stands_whatever_is_asked_for(worker):
+    worker.play((0, BUSY | {"calls": 7, "seconds": 3.0}))
+    with pytest.raises(Ended) as ended:
+        worker.ask(dict(REQUEST), 0.5, declared=True)
+
+    assert str(ended.value) == "no answer within the 0.5 s of deadline= while: running eager (7 calls made)"
+
+
+@pytest.mark.parametrize(
+    ("message", "declared", "reason"),
+    [
+        (BUSY | {"calls": 7}, False, f" (7 calls made){REMEDY}"),
+        (BUSY | {"calls": 1}, False, f" (1 call made){REMEDY}"),
+        (BUSY, False, REMEDY),
+        (BUSY, None, ""),
+    ],
+)
+def test_a_time_out_names_the_deadline_and_how_far_it_came(worker, message, declared, reason):
+    worker.play((0, message))
+    with pytest.raises(Ended) as ended:
+        worker.ask(dict(REQUEST), 0.6, declared=declared)
+
+    assert str(ended.value) == f"no answer within 0.6 s while: running eager{reason}"
+    assert ended.value.stage == "running eager", "what decides the fate of other cells"
+
+
+def test_a_deadline_that_moved_is_told_as_it_was_in_the_end(worker):
+    worker.play((0.5, BUSY | {"calls": 2, "seconds": 1.5}))
+    with pytest.raises(Ended) as ended:
+        worker.ask(dict(REQUEST), 1.0)
+
+    assert str(ended.value) == "no answer within 2 s while: running eager (2 calls made)"
+
+
+def test_calls_are_of_this_request_and_are_shown_while_it_runs(worker):
+    heard = []
+    worker.play((0, BUSY | {"calls": 3}), (0, {"stage": "keeping"}), (0, DONE))
+    worker.ask(dict(REQUEST), 5.0, heard.append)
+    worker.play((0, {"stage": "preparing"}))
+    with pytest.raises(Ended) as ended:
+        worker.ask(dict(REQUEST), 0.3)
+
+    assert heard == ["running eager, 3 calls made", "keeping"]
+    assert str(ended.value) == "no answer within 0.3 s while: preparing"
+
+
+# -- timed blocks
+
+
+class Timed:
+    """A worker whose calls take so long, of which it notes how long it would have been waited for."""
+
+    def __init__(self, seconds, first=None):
+        self.seconds, self.seconds_per_call, self.waited = seconds, first, []
+
+    def ask(self, request, deadline):
+        self.waited.append(deadline)
+        return {"times": [self.seconds], "facts": {"joules": 1.0}}
+
+    def park(self):
+        """Nothing runs."""
+
+
+def test_the_first_block_of_a_slow_model_has_time_for_its_calls():
+    """It settles with one call and times another: with calls of 20 s more than a fast model's blocks may take."""
+    worker = Timed(20.0, first=20.0)
+    contestant = Contestant(worker)
+    contestant.block(1, 1)
+    contestant.block(1, 2)
+
+    assert worker.waited[0] > BLOCK_DEADLINE + 10 * 2 * 20.0
+    assert worker.waited[1] > BLOCK_DEADLINE + 10 * 3 * 20.0
+
+
+def test_a_fast_models_first_call_says_nothing_about_its_blocks():
+    """It loads and allocates; a block that hangs must be noticed soon."""
+    worker = Timed(0.001, first=0.9 * SLOW_CALL)
+    contestant = Contestant(worker)
+    contestant.block(1, 1)
+    contestant.block(10, 10)
+
+    assert worker.waited == pytest.approx([BLOCK_DEADLINE, BLOCK_DEADLINE + 10 * 0.001 * 103])
+
+
+def test_what_comes_after_the_last_block_has_time_for_its_calls_too():
+    worker = Timed(10.0)
+    contestant = Contestant(worker)
+    contestant.block(1, 1)
+
+    assert contestant.finish(3.0) == {"joules": 1.0}
+    assert worker.waited[-1] >= BLOCK_DEADLINE + 2 * 3.0 + 10.0 * 19
