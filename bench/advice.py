@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bench import timing
 
@@ -14,6 +15,7 @@ FOREIGN = 0.10
 FEW_BLOCKS = timing.INTERVAL_ROUNDS
 MODE_GAP = 0.05
 LAUNCH_BOUND = 0.8
+NOTICED = 0.9  # of a model's weights should not be wrong unnoticed
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,33 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
     if conditions.throttled:
         found.append(f"throttled: the processor cut its clock for heat {conditions.throttled} times meanwhile; cool it")
     return found + of_gpu(conditions)
+
+
+def of_model(facts: Mapping[str, Any]) -> list[str]:
+    """The warnings that a model gives rise to, whatever it took to call it: facts of eager's first calls."""
+    found = []
+    if written := facts.get("writes_inputs"):
+        found.append(
+            f"inputs changed: the model writes to its inputs {_listed(written)}; every call gets copies, and to make "
+            "them is part of the time of eager and compile"
+        )
+    if state := facts.get("state"):
+        found.append(
+            f"state: answers depend on the calls before, by {_listed(state)}; they are checked from the initial state, "
+            "and timed as the calls of a block follow each other"
+        )
+    mutation = facts.get("mutation") or {}
+    if mutation.get("noticed", 1.0) < NOTICED:
+        found.append(
+            f"insensitive: {1 - mutation['noticed']:.0%} of {mutation['weights']} weights could be wrong by 1e-3 and "
+            f"nobody would notice ({_listed(mutation['unnoticed'])}); use weights of a larger spread, other inputs, or "
+            "real weights"
+        )
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def of_gpu(conditions: Conditions) -> list[str]:

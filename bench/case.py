@@ -15,7 +15,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 FIELD = re.compile(r"[a-z0-9_]+")
-LOCATIONS = ("model", "inputs", "evaluate", "optimizer", "loss", "learn", "preprocess", "flops")  # fields of a Case
+LOCATIONS = (  # fields of a Case
+    "model", "inputs", "evaluate", "optimizer", "loss", "learn", "preprocess", "flops", "output_mask",
+)  # fmt: skip
 LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16")
 MODES = ("inference", "backward", "training")
@@ -98,6 +100,11 @@ class Case:
     - ``skips``: glob -> reason; such cells are collected and skipped with the reason.
     - ``known_gaps``: glob -> reason; a parity failure there is reported as expected, and so is its end.
     - ``mask``: the name (or position) of the input that masks padding; ignoring it must be noticeable.
+      Of outputs that have its dimensions only unmasked positions are compared.
+    - ``output_mask``: called with the model's inputs gives a boolean tensor: which positions of the outputs that begin
+      with its dimensions are compared; or a tuple of such and None, one for each output.
+    - ``dynamic``: names of the sizes whose dimensions an export keeps dynamic; without it those in which shapes of the
+      case differ, or with one shape the batch.
     - ``evaluate``: called without arguments gives ``(inputs, labels)``, real labelled samples; the
       accuracy of every backend is recorded and its top-1 answers must agree with eager's.
     - ``accuracy``: the smallest share of the samples of ``evaluate`` that must be answered rightly.
@@ -125,6 +132,8 @@ class Case:
     skips: Mapping[str, str] = field(default_factory=dict)
     known_gaps: Mapping[str, str] = field(default_factory=dict)
     mask: str | int | None = None
+    output_mask: str | None = None
+    dynamic: Sequence[str] | None = None
     mode: str = "inference"
     optimizer: str | None = None
     loss: str | None = None
@@ -158,6 +167,7 @@ class Case:
             raise DeclarationError(f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"')
         if isinstance(self.targets, str) or isinstance(self.preload, str):
             raise DeclarationError(f"case {self.name}: targets and preload are tuples of strings, not one string")
+        self._check_dynamic()
         if not isinstance(self.soak, int) or self.soak < 0:
             raise DeclarationError(f"case {self.name}: soak={self.soak!r} must be a number of calls, e.g. 1000")
         if self.tolerated is not None and not 0 <= self.tolerated < 10:
@@ -193,6 +203,15 @@ class Case:
         """The reason that ``skips`` or ``known_gaps`` gives for a target, or None."""
         return next((why for pattern, why in reasons.items() if target.matches(pattern)), None)
 
+    def _check_dynamic(self) -> None:
+        """Sizes are named by shapes that have them."""
+        if isinstance(self.dynamic, str):
+            raise DeclarationError(f"case {self.name}: dynamic is a tuple of strings, not one string")
+        for size in self.dynamic or ():
+            named = [sizes.sizes if isinstance(sizes, Shape) else sizes for sizes in self.shapes.values()]
+            if not any(size in sizes for sizes in named):
+                raise DeclarationError(f"case {self.name}: dynamic names {size!r}, which none of its shapes has")
+
     def _check_mode(self) -> None:
         """What belongs to a mode is there, and nothing of another one."""
         if self.mode not in MODES:
@@ -209,8 +228,11 @@ class Case:
             raise DeclarationError(f"case {self.name}: accuracy={self.accuracy!r} must be a share, 0 to 1")
         if self.evaluate is not None and (self.preprocess is not None or self.mode == "backward"):
             raise DeclarationError(f'case {self.name}: evaluate= goes with neither preprocess= nor mode="backward"')
-        if self.mode != "inference" and (self.mask is not None or self.preprocess is not None or self.ways):
-            raise DeclarationError(f'case {self.name}: mask=, preprocess= and ways= are for mode="inference" only')
+        masked = self.mask is not None or self.output_mask is not None
+        if self.mode != "inference" and (masked or self.preprocess is not None or self.ways):
+            raise DeclarationError(
+                f'case {self.name}: mask=, output_mask=, preprocess= and ways= are for mode="inference" only'
+            )
 
     def _check_ways(self) -> None:
         if not isinstance(self.ways, Mapping):

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from bench.accuracy import paired_accuracy
+from bench.nest import flatten, rebuild
 from bench.record import Status
-from bench.subject import flatten, rebuild
 
 Array = NDArray[Any]
 

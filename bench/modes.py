@@ -16,7 +16,9 @@ import torch
 from torch.nn import functional
 
 from bench.backends import Prepared
-from bench.subject import call, flatten, rebuild, resolve, tensors
+from bench.nest import flatten, fresh, rebuild
+from bench.state import State
+from bench.subject import call, resolve, tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,9 @@ class Mode(Protocol):
     def read(self, raw: Any) -> list[torch.Tensor]:
         """The answer's tensors, in memory of their own."""
 
+    def reset(self) -> None:
+        """Back to the state before the first call."""
+
 
 def mode_of(subject: Subject, module: Any, wrap: Wrap = lambda forward: forward, exact: bool = False) -> Mode:
     """The mode of a case over its model; ``exact``: of its float64 copy, for which nothing is cast."""
@@ -54,13 +59,20 @@ def mode_of(subject: Subject, module: Any, wrap: Wrap = lambda forward: forward,
         return Plain(forward)
     if subject.case["mode"] == "training":
         return Training(subject, module, forward, cast)
-    return (Backward if subject.case["mode"] == "backward" else Inference)(module, forward, cast)
+    made = (Backward if subject.case["mode"] == "backward" else Inference)(module, forward, cast)
+    if subject.remembered:
+        made.state = State(module, only=subject.remembered)
+    return made
 
 
 def prepared(mode: Mode, **rest: Any) -> Prepared:
     """The mode as a backend hands it on, with whatever else the backend has to tell."""
     training = mode if isinstance(mode, Training) else None
-    return Prepared(call=mode, feed=mode.feed, read=mode.read, guard=mode.guard, training=training, **rest)
+    remembers = training is not None or getattr(mode, "state", None) is not None
+    return Prepared(
+        call=mode, feed=mode.feed, read=mode.read, guard=mode.guard, training=training,
+        reset=mode.reset if remembers else None, **rest,
+    )  # fmt: skip
 
 
 def autocast(subject: Subject) -> Callable[[], AbstractContextManager[Any]]:
@@ -70,7 +82,12 @@ def autocast(subject: Subject) -> Callable[[], AbstractContextManager[Any]]:
 
 
 class Plain:
-    """A callable that is no module: it sees to gradients by itself."""
+    """A callable that is no module: it sees to gradients by itself.
+
+    ``state``: of a model whose answers depend on the calls before, what ``reset`` puts back.
+    """
+
+    state: State | None = None
 
     def __init__(self, function: Forward) -> None:
         self._function = function
@@ -90,6 +107,11 @@ class Plain:
     def read(self, raw: Any) -> list[torch.Tensor]:
         """Every tensor of the answer."""
         return tensors(raw)
+
+    def reset(self) -> None:
+        """The initial state, of a model that remembers."""
+        if self.state is not None:
+            self.state.restore()
 
 
 class Inference(Plain):
@@ -114,7 +136,7 @@ class Backward(Plain):
 
     def __init__(self, module: torch.nn.Module, forward: Forward, cast: Callable[[], Any]) -> None:
         super().__init__(forward)
-        self._cast, self._parameters = cast, list(module.parameters())
+        self._cast, self._parameters = cast, [each for each in module.parameters() if each.requires_grad]
         self._directions: list[torch.Tensor] = []
 
     def feed(self, inputs: Any) -> Any:
@@ -220,14 +242,14 @@ class Training(Plain):
         self._scaler.update()
 
 
-def answers(mode: Mode, sets: Sequence[Any]) -> list[list[torch.Tensor]]:
-    """The mode's answers to some input sets, each from the initial state, which it is left in."""
+def answers(mode: Mode, sets: Sequence[Any], done: Callable[[], object] = bool) -> list[list[torch.Tensor]]:
+    """The mode's answers to copies of some input sets, each from the initial state, which it is left in."""
     found = []
     with mode.guard():
         for inputs in sets:
-            found.append(mode.read(mode(mode.feed(inputs))))
-            if isinstance(mode, Training):
-                mode.reset()
+            found.append(mode.read(mode(mode.feed(fresh(inputs)))))
+            mode.reset()
+            done()
     return found
 
 

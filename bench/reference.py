@@ -10,16 +10,19 @@ import copy
 import importlib
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench import facts, parity
+from bench import exact, facts, mutation, parity
 from bench.backends import Unavailable
-from bench.errors import status_of
+from bench.errors import failure_of
+from bench.first_look import Look, look
+from bench.masks import masks
 from bench.modes import Backward, Inference, Mode, Training, answers, mode_of, reordered
-from bench.record import Status
+from bench.nest import flatten, named_leaves
 from bench.scratch import Scratch
 from bench.subject import (
     CHECKED_ROWS,
@@ -29,21 +32,43 @@ from bench.subject import (
     Subject,
     WrongDeclaration,
     arrays,
-    flatten,
-    rebuild,
+    built,
     resolve,
+    told_of,
 )
 
-Say = Callable[[str], object]
-TWINS = 4  # whose gradients are compared with those of the reference; a tie that is missed by all is told as a fault
-ROUNDINGS = 4 * 2.0**-24  # by which their inputs are moved, relative: what a few layers make of one rounding
+Say = Callable[..., object]
+CHECK_SECONDS = 8.0  # of eager's calls: slow models are checked on fewer input sets, on four at least
+PATIENCE = 4.0  # times the seconds that calls to come are expected to take
 
 
-def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | None = None) -> dict[str, Any]:
+class _Calls:
+    """Tells how many calls were made, and how many seconds those to come may take."""
+
+    def __init__(self, say: Say) -> None:
+        self._say, self.stage, self.made, self.left, self.seconds = say, "", 0, 0, 0.0
+
+    def begin(self, stage: str, calls: int, times: float = 1.0) -> None:
+        """So many calls follow, each of ``times`` as long as one of eager."""
+        self.stage, self.left = stage, calls
+        self._told = PATIENCE * times * self.seconds
+        self._say(stage, calls=self.made, seconds=self.left * self._told)
+
+    def done(self) -> None:
+        """One of them is made."""
+        self.made, self.left = self.made + 1, self.left - 1
+        if self.seconds > 0.1:  # of quick ones nobody needs to hear
+            self._say(self.stage, calls=self.made, seconds=max(self.left, 1) * self._told)
+
+
+def make(
+    subject: Subject, backends: dict[str, str], say: Say, given: Scratch | None = None, mutate: bool = False
+) -> dict[str, Any]:
     """Everything the group's cell workers load. ``backends``: name -> module of those that have an ``artefact``.
 
     ``given``: the folder of another revision's reference, whose inputs and weights are taken over, so that both
-    revisions work on the same. Weights that do not fit are left, and ``weights`` says why.
+    revisions work on the same. Weights that do not fit are left, and ``weights`` says why. ``mutate``: measure which
+    weights the check would notice, once a case.
 
     Returns plain data: ``facts``, ``unchecked`` (why there is no reference, or ""), ``artefacts`` (backend ->
     facts, or the error that its cells get), ``sources`` (module -> file, all that are the user's). Raises what
@@ -51,49 +76,63 @@ def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | 
     """
     say("importing and building the model")
     module = subject.build()
-    foreign = "" if given is None else _take_weights(given, module)
     say("making inputs")
     first = subject.make_inputs(0) if given is None else given.load("inputs")[0]
-    say("running eager")
+    encoded = subject.encode(first)
+    subject.materialise(module, encoded)
+    foreign = "" if given is None else _take_weights(given, module)
+    say("keeping inputs and weights")
+    weights = subject.scratch.save_weights(_tensors_of(module))  # as they are before the first call
+    subject.scratch.save("built", built(module) if isinstance(module, torch.nn.Module) else {})
+    calls = _Calls(say)
+    calls.begin("running eager", 2)
     mode = mode_of(subject, module)
-    eager = answers(mode, [subject.encode(first)])
+    seen = look(mode, module, encoded)
+    calls.made, calls.seconds = 2, seen.seconds
+    if not seen.answer:
+        raise WrongDeclaration(f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare')
     say("making inputs")
-    raw = _input_sets(subject, first, _enough(mode, eager[0])) if given is None else given.load("inputs")
+    count = _enough(mode, seen)
+    raw = [first, *(subject.make_inputs(n) for n in range(1, count))] if given is None else given.load("inputs")
     sets = [subject.encode(inputs) for inputs in raw]
     if isinstance(module, torch.nn.Module):
         _require_one_layout(subject, sets)
-    say("running eager")
-    eager += answers(mode, sets[1:])
-    again = answers(mode, sets[:CHECKED_SETS])
-    if not eager[0]:
-        raise WrongDeclaration(f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare')
-    say("keeping inputs and weights")
-    meta = {
-        "weights": subject.scratch.save_weights(_tensors_of(module)),
-        "dtypes": [str(t.dtype) for t in eager[0]],
-    }
     subject.scratch.save("inputs", raw)
-    subject.scratch.save("meta", meta)
+    subject.scratch.save("meta", {
+        "weights": weights, "dtypes": [str(t.dtype) for t in seen.answer], "seconds": seen.seconds,
+        "state": seen.remembered, "written": seen.written,
+    })  # fmt: skip
+    calls.begin("running eager", 2 * len(sets))
+    eager = answers(mode, sets, calls.done)
+    again = answers(mode, sets[:CHECKED_SETS], calls.done)
     subject.scratch.save_answers("eager", [arrays(outputs) for outputs in eager])
+    compared = masks(subject, sets, eager[0], partial(_answer, mode))
+    if compared is not None:
+        subject.scratch.save("masks", compared)
     # On a GPU atomic sums come in any order; anywhere else the same call gives the same bits.
     slack = subject.tolerance.floor if subject.device != "cpu" else 0.0
     off = _self_error(eager, again)
-    unchecked = _disagrees_with_itself(off, slack) or _not_finite(subject, eager, "eager")
+    unchecked = _disagrees_with_itself(off, slack, seen) or _not_finite(subject, eager, "eager")
+    unchecked = unchecked or _nothing(eager)
+    found: dict[str, Any] = seen.facts()
     if subject.case["evaluate"]:
         say("answering labelled samples in eager")
         _evaluate(subject, mode)
     if subject.case["reference"] == "float64" and not unchecked:
-        say("computing the float64 reference")
-        unchecked = _float64(subject, module, sets)
-        unchecked = unchecked or _too_coarse(subject)
+        calls.begin("computing the float64 reference", len(sets), times=4.0)
+        unchecked, promoted = exact.float64(subject, module, sets, calls.done)
+        found |= promoted
+        unchecked = unchecked or _float64_not_finite(subject) or _too_coarse(subject, seen)
     if isinstance(mode, Training) and not unchecked:
         say("training eager's twin")
         unchecked = _curves(subject, mode, sets)
-    found: dict[str, Any] = {}
     if subject.case["mask"] is not None and not unchecked:
-        say("ignoring the mask on purpose")
-        found = _mask_sensitivity(subject, mode, sets)
+        calls.begin("ignoring the mask on purpose", len(sets))
+        found |= _mask_sensitivity(subject, mode, sets)
         unchecked = found.pop("insensitive", "")
+    if mutate and not unchecked and mutation.measurable(subject, module):
+        calls.begin("perturbing each weight", sum(1 for _ in module.parameters()), times=4.0)
+        found["mutation"] = mutation.score(subject, module, sets, calls.done)
     if off[0]:
         found["eager_varies"] = off[0]
     # last: watching operators can spoil dynamo's caches, which eager flex uses
@@ -101,10 +140,14 @@ def make(subject: Subject, backends: dict[str, str], say: Say, given: Scratch | 
     del module, mode, eager, again
     artefacts = {}
     for name, location in backends.items() if not unchecked else ():
-        say(f"making what {name} needs")
+        calls.begin(f"making what {name} needs", 10)
         artefacts[name] = _artefact(subject, name, location)
     return {"facts": found, "unchecked": unchecked, "artefacts": artefacts, "weights": foreign,
             "sources": subject.sources()}  # fmt: skip
+
+
+def _answer(mode: Mode, inputs: Inputs) -> list[torch.Tensor]:
+    return answers(mode, [inputs])[0]
 
 
 def _take_weights(given: Scratch, module: torch.nn.Module) -> str:
@@ -125,20 +168,17 @@ def _tensors_of(module: Any) -> dict[str, torch.Tensor]:
 
 
 def _rows(outputs: list[torch.Tensor]) -> int:
-    """How many vectors the smallest output of one call holds."""
-    return max(1, min((t[..., 0].numel() if t.ndim else 1 for t in outputs), default=1))
+    """How many vectors the smallest output of one call holds, those without an element left out."""
+    return max(1, min((t.numel() // t.shape[-1] if t.ndim else 1 for t in outputs if t.numel()), default=1))
 
 
-def _enough(mode: Mode, outputs: list[torch.Tensor]) -> int:
-    """How many input sets are checked: of a model's answers at least 32 rows in sum."""
+def _enough(mode: Mode, seen: Look) -> int:
+    """How many input sets are checked: of a model's answers at least 32 rows in sum, of a slow model's fewer."""
     if isinstance(mode, Training):
         return TRAINED_SETS
-    rows = _rows(outputs) if isinstance(mode, Inference | Backward) else CHECKED_ROWS
-    return max(CHECKED_SETS, math.ceil(CHECKED_ROWS / rows))
-
-
-def _input_sets(subject: Subject, first: Inputs, count: int) -> list[Inputs]:
-    return [first, *(subject.make_inputs(number) for number in range(1, count))]
+    rows = _rows(seen.answer) if isinstance(mode, Inference | Backward) else CHECKED_ROWS
+    wanted = max(CHECKED_SETS, math.ceil(CHECKED_ROWS / rows))
+    return max(CHECKED_SETS, min(wanted, int(CHECK_SECONDS / max(seen.seconds, 1e-9))))
 
 
 def _require_one_layout(subject: Subject, sets: list[Inputs]) -> None:
@@ -154,9 +194,17 @@ def _require_one_layout(subject: Subject, sets: list[Inputs]) -> None:
 def _layout(inputs: Inputs) -> list[Any]:
     names = list(inputs) if isinstance(inputs, dict) else []
     return names + [
-        [str(leaf.dtype), list(leaf.shape), list(leaf.stride())] if torch.is_tensor(leaf) else repr(leaf)
-        for leaf in flatten(inputs)
+        [path, str(leaf.dtype), list(leaf.shape), _strides(leaf)] if torch.is_tensor(leaf) else _plain(leaf)
+        for path, leaf in named_leaves(inputs)
     ]
+
+
+def _strides(leaf: torch.Tensor) -> list[int]:
+    return list(leaf.stride()) if leaf.layout is torch.strided and not leaf.is_nested else []
+
+
+def _plain(leaf: Any) -> str:
+    return f"{leaf.dtype} array {leaf.shape}" if isinstance(leaf, np.ndarray) else repr(leaf)
 
 
 def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer: list[torch.Tensor]) -> dict[str, Any]:
@@ -174,7 +222,8 @@ def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer
     if location := subject.case["flops"]:
         if (counted := found.get("flops")) is not None:
             found["flops_counted"] = counted
-        found["flops"] = int(resolve(location)(subject.sizes))
+        with told_of("flops", location):
+            found["flops"] = int(resolve(location)(subject.sizes))
     return found
 
 
@@ -210,14 +259,31 @@ def _self_error(eager: list[list[torch.Tensor]], again: list[list[torch.Tensor]]
     return worst
 
 
-def _disagrees_with_itself(off: tuple[float, str], slack: float) -> str:
+def _disagrees_with_itself(off: tuple[float, str], slack: float, seen: Look) -> str:
     """Why eager's two answers differ, or "". A model that does not agree with itself agrees with nothing."""
     if off[0] <= slack:
         return ""
-    return (
-        f"eager does not agree with itself: {off[1]} differs by {off[0]:.3g} of its size between two calls (dropout "
-        "left on, or a random operator?)"
-    )
+    why = "nothing that could be seen has changed in between"
+    if seen.drew:
+        why = (
+            f"forward draws random numbers ({seen.drew} generator has moved): is dropout left on, or a random operator "
+            "used? Pass random numbers as inputs, or switch them off in eval()"
+        )
+    elif seen.changed:
+        why = f"the model keeps state ({_listed(seen.changed)}), and puts back does not help"
+    return f"eager does not agree with itself: {off[1]} differs by {off[0]:.3g} of its size between two calls; {why}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _nothing(eager: list[list[torch.Tensor]]) -> str:
+    """Why there is nothing to compare, or ""."""
+    if any(output.numel() for outputs in eager for output in outputs):
+        return ""
+    shapes = ", ".join(str(tuple(output.shape)) for output in eager[0])
+    return f"nothing to compare: the outputs hold no element (shapes {shapes})"
 
 
 def _not_finite(subject: Subject, answers: list[list[torch.Tensor]], name: str) -> str:
@@ -234,72 +300,45 @@ def _not_finite(subject: Subject, answers: list[list[torch.Tensor]], name: str) 
     return ""
 
 
-def _float64(subject: Subject, module: torch.nn.Module, sets: list[Inputs]) -> str:
-    """Keep float64 answers of the weights and inputs as rounded to the target's dtype; or say why there are none."""
-    try:
-        mode = mode_of(subject, copy.deepcopy(module).double(), exact=True)
-        found = answers(mode, [_double(inputs) for inputs in sets])
-        if isinstance(mode, Training | Backward) and subject.dtype_name == "fp32":
-            subject.scratch.save("jumps", _jumps(subject, mode, sets, found))
-        if isinstance(mode, Training):
-            subject.scratch.save_answers("curve-reference", [arrays(mode.curve([_double(inputs) for inputs in sets]))])
-    except Exception as error:
-        status, reason = status_of(error)
-        if status is Status.OUT_OF_MEMORY:
-            return f"the float64 reference ran out of memory ({reason})"
-        return f'no float64 reference ({reason}); a model that cannot run in float64 declares reference="eager"'
-    for outputs in found:
-        for output, t in enumerate(outputs):
-            if t.is_floating_point() and t.dtype != torch.float64:
+def _float64_not_finite(subject: Subject) -> str:
+    """Why float64's answers are no reference, or "": NaN or infinities where eager has none, and none are declared."""
+    if subject.case["nonfinite"]:
+        return ""
+    eager, found = subject.scratch.load_answers("eager"), subject.scratch.load_answers("reference")
+    assert eager is not None
+    assert found is not None
+    for number, outputs in enumerate(found):
+        for output, (exact_values, base) in enumerate(zip(outputs, eager[number], strict=True)):
+            if exact_values.dtype.kind not in "fc":
+                continue
+            # Beyond what eager's dtype holds a fill of float64's own lowest number may overflow; that is a fill still.
+            bad = ~np.isfinite(exact_values) & ~(np.isinf(exact_values) & (np.abs(base) > parity.FILL * _largest(base)))
+            if bad.any():
                 return (
-                    f"the float64 reference gave {t.dtype} in output {output}: the model casts by itself; "
-                    'declare reference="eager"'
+                    f"reference not finite: {int(bad.sum())} of {bad.size} elements of output {output} are NaN or "
+                    f"infinite in float64 (input set {number}); if that is right, declare Case(nonfinite=True)"
                 )
-    problem = _not_finite(subject, found, "float64")
-    if not problem:
-        subject.scratch.save_answers("reference", [[t.numpy() for t in outputs] for outputs in found])
-    return problem
+    return ""
 
 
-def _jumps(subject: Subject, mode: Mode, sets: list[Inputs], exact: list[list[torch.Tensor]]) -> list[float]:
-    """For every output how far rounding moves it, in float64: the farthest of some twins on inputs moved by a rounding.
-
-    A gradient jumps where a relu or the largest of a pool is within rounding of the other side: there it has two
-    values, and either is right. In half precision that happens everywhere, and is part of eager's own error.
-    """
-    reference = [arrays(outputs) for outputs in exact]
-    farthest = [0.0] * len(exact[0])
-    moves = any(torch.is_tensor(leaf) and leaf.is_floating_point() for inputs in sets for leaf in flatten(inputs))
-    for number in range(TWINS if moves else 0):  # token ids have no roundings
-        generator = torch.Generator().manual_seed(number)
-        moved = answers(mode, [_moved(_double(inputs), generator) for inputs in sets])
-        found = parity.distances([arrays(outputs) for outputs in moved], reference, subject.tolerance, subject.common)
-        farthest = [max(pair) for pair in zip(farthest, found, strict=True)]
-    return farthest
+def _largest(array: np.ndarray[Any, Any]) -> float:
+    return float(np.finfo(array.dtype).max) if array.dtype.kind in "fc" else math.inf
 
 
-def _moved(inputs: Inputs, generator: torch.Generator) -> Inputs:
-    """Inputs whose floating values are off by some roundings of float32."""
-    leaves = [
-        leaf * (1 + ROUNDINGS * torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype).to(leaf.device))
-        if torch.is_tensor(leaf) and leaf.is_floating_point()
-        else leaf
-        for leaf in flatten(inputs)
-    ]
-    return rebuild(inputs, leaves)
-
-
-def _too_coarse(subject: Subject) -> str:
-    """Why eager itself would fail the check, or "": a cap below its own error says nothing about others."""
+def _too_coarse(subject: Subject, seen: Look) -> str:
+    """Why eager itself would fail the check of all outputs, or "": then nothing can be said about others."""
     eager = subject.scratch.load_answers("eager")
     assert eager is not None
-    outcome = parity.compare(eager, eager, subject.scratch.load_answers("reference"), subject.tolerance, subject.common)
-    return "" if outcome.agrees else f"eager itself is too far from float64: {outcome.explain()}"
-
-
-def _double(inputs: Inputs) -> Inputs:
-    leaves = [t.double() if torch.is_tensor(t) and t.is_floating_point() else t for t in flatten(inputs)]
-    return rebuild(inputs, leaves)
+    kept = subject.scratch.load("masks") if subject.scratch.has("masks") else None
+    outcome = parity.compare(
+        eager, eager, subject.scratch.load_answers("reference"), subject.tolerance, subject.common, masks=kept
+    )
+    if outcome.agrees and not outcome.nothing:
+        return ""
+    if outcome.agrees and not outcome.coarse:
+        return f"nothing to compare: {outcome.uncompared or 'no element'} of every output"
+    why = f"; forward draws random numbers ({seen.drew} generator has moved), which are others in float64"
+    return f"eager itself is too far from float64: {outcome.explain()}{why if seen.drew else ''}"
 
 
 def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
@@ -315,9 +354,10 @@ def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[
     ignorant = [arrays(outputs) for outputs in answers(mode, ignoring)]
     eager = subject.scratch.load_answers("eager")
     assert eager is not None
-    outcome = parity.compare(ignorant, eager, subject.scratch.load_answers("reference"), subject.tolerance)
+    kept = subject.scratch.load("masks") if subject.scratch.has("masks") else None
+    outcome = parity.compare(ignorant, eager, subject.scratch.load_answers("reference"), subject.tolerance, masks=kept)
     found: dict[str, Any] = {"mask_sensitivity": outcome.error}
-    if outcome.error <= 3 * outcome.allowed:
+    if outcome.share <= 3:
         found["insensitive"] = (
             f"insensitive: with the mask ignored the error is {outcome.error:.2g}, too close to the allowed "
             f"{outcome.allowed:.2g} to be noticed; use weights of a larger spread"
@@ -326,7 +366,8 @@ def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[
 
 
 def _evaluate(subject: Subject, mode: Mode) -> None:
-    inputs, labels = resolve(subject.case["evaluate"])()
+    with told_of("evaluate", subject.case["evaluate"]):
+        inputs, labels = resolve(subject.case["evaluate"])()
     inputs = subject.cast(inputs)
     subject.scratch.save("evaluate", {"inputs": inputs, "labels": torch.as_tensor(labels)})
     if not isinstance(mode, Training):  # which answers with a loss; what it has learnt answers samples
@@ -337,13 +378,13 @@ def _artefact(subject: Subject, name: str, location: str) -> dict[str, Any]:
     try:
         made = importlib.import_module(location).artefact(subject)
     except Exception as error:
-        import traceback
-
-        first: BaseException = error
-        while first.__cause__ is not None:  # exporters wrap what went wrong into what to do about it
-            first = first.__cause__
-        status, reason = status_of(first)
-        what = reason if isinstance(error, Unavailable) else f"{name} export: {reason}"
-        return {"failure": {"status": str(status), "reason": what, "trace": traceback.format_exc()[-2000:]}}
+        failure = failure_of(error)
+        if not isinstance(error, Unavailable):
+            first: BaseException = error
+            while first.__cause__ is not None:  # exporters wrap what went wrong into what to do about it
+                first = first.__cause__
+            cause = failure_of(first)
+            failure |= {"reason": f"{name} export: {cause['reason']}", "status": cause["status"]}
+        return {"failure": failure}
     subject.scratch.save_artefact(name, made)
     return {"cold": made.get("cold", False), "seconds": made.get("seconds")}

@@ -24,12 +24,12 @@ class Scratch:
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, name: str, value: Any) -> None:
-        """Keep a nest of tensors and plain values."""
+        """Keep anything that can be pickled: tensors, arrays, images, plain values."""
         torch.save(value, self.folder / f"{name}.pt")
 
     def load(self, name: str) -> Any:
-        """What ``save`` kept."""
-        return torch.load(self.folder / f"{name}.pt", weights_only=True)
+        """What ``save`` kept. The folder is this run's own, so what is read is what was written."""
+        return torch.load(self.folder / f"{name}.pt", weights_only=False)
 
     def has(self, name: str) -> bool:
         """Whether ``save`` kept something of that name."""

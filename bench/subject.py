@@ -13,7 +13,8 @@ import random
 import sys
 import sysconfig
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.parameter import is_lazy
 
 from bench import parity
+from bench.nest import comparable, flatten, fresh, named_leaves, rebuild, tensor_leaves
 from bench.scratch import Scratch
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16,
@@ -43,14 +46,21 @@ class WrongDeclaration(Exception):
 
 
 def resolve(location: str) -> Any:
-    """The object that ``"module:attribute"`` names. Raises ``WrongDeclaration`` where there is none."""
+    """The object that ``"module:attribute"`` names. Raises ``WrongDeclaration`` where there is none.
+
+    An error of the module's own is raised as it is, with a note that names the location.
+    """
     module_name, _, attribute = location.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            error.add_note(f'raised while importing "{location}"')
             raise  # found, but one of its own imports is missing: that error says more
         raise WrongDeclaration(f'"{location}": there is no module {error.name!r} on {sys.path[:4]} ...') from None
+    except Exception as error:
+        error.add_note(f'raised while importing "{location}"')
+        raise
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -60,49 +70,31 @@ def resolve(location: str) -> Any:
         ) from None
 
 
-def flatten(nest: Any) -> list[Any]:
-    """The leaves of a nest of tuples, lists and mappings (``ModelOutput`` is one), in order; None is none."""
-    if nest is None:
-        return []
-    if isinstance(nest, Mapping):
-        return [leaf for value in nest.values() for leaf in flatten(value)]
-    if isinstance(nest, tuple | list):
-        return [leaf for value in nest for leaf in flatten(value)]
-    return [nest]
-
-
-def tensor_leaves(nest: Any) -> list[torch.Tensor]:
-    """The tensors among the leaves of a nest, in order."""
-    return [leaf for leaf in flatten(nest) if torch.is_tensor(leaf)]
-
-
-def rebuild(nest: Any, leaves: list[Any]) -> Any:
-    """A copy of ``nest`` with its leaves replaced, in the order of ``flatten``; consumes ``leaves``."""
-    if nest is None:
-        return None
-    if isinstance(nest, Mapping):
-        return {key: rebuild(value, leaves) for key, value in nest.items()}
-    if isinstance(nest, tuple | list):
-        made = [rebuild(value, leaves) for value in nest]
-        return type(nest)(*made) if hasattr(nest, "_fields") else type(nest)(made)  # a named tuple's take them singly
-    return leaves.pop(0)
-
-
 def call(function: Callable[..., Any], inputs: Inputs) -> Any:
     """Call with positional or keyword arguments, whichever the inputs are."""
     return function(**inputs) if isinstance(inputs, dict) else function(*inputs)
 
 
 def tensors(raw: Any) -> list[torch.Tensor]:
-    """The output tensors of a call, as copies of their own memory on the CPU."""
-    return [
-        leaf.detach().to("cpu", copy=True) if torch.is_tensor(leaf) else torch.as_tensor(leaf) for leaf in flatten(raw)
-    ]
+    """The output tensors of a call, as copies of their own memory on the CPU; see ``bench.nest.comparable``."""
+    return comparable(raw)
 
 
 def arrays(outputs: list[torch.Tensor]) -> list[np.ndarray[Any, Any]]:
-    """Output tensors as numpy arrays; bf16, which numpy lacks, as float64."""
-    return [t.double().numpy() if t.dtype == torch.bfloat16 else t.numpy() for t in outputs]
+    """Output tensors as numpy arrays; bf16, which numpy lacks, as float32."""
+    return [t.float().numpy() if t.dtype == torch.bfloat16 else t.resolve_conj().resolve_neg().numpy() for t in outputs]
+
+
+@contextmanager
+def told_of(what: str, location: str) -> Iterator[None]:
+    """Add to an error of the user's callable which string of the case names it."""
+    try:
+        yield
+    except WrongDeclaration:
+        raise
+    except Exception as error:
+        error.add_note(f'raised by {what} "{location}"')
+        raise
 
 
 def _arguments(made: Any, what: str, location: str) -> Inputs:
@@ -115,14 +107,6 @@ def _arguments(made: Any, what: str, location: str) -> Inputs:
     return made
 
 
-def _named_tuple(nest: Any) -> str | None:
-    """The class of the first named tuple in a nest; None where there is none."""
-    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
-        return type(nest).__name__
-    parts = nest.values() if isinstance(nest, Mapping) else nest if isinstance(nest, tuple | list) else ()
-    return next(filter(None, map(_named_tuple, parts)), None)
-
-
 def _foreign(module: ModuleType) -> bool:
     """Whether a top-level module is the interpreter's own, an installed one or this harness: not the user's."""
     file = getattr(module, "__file__", None)
@@ -131,6 +115,43 @@ def _foreign(module: ModuleType) -> bool:
         not INSTALLED.isdisjoint(Path(place).parts) or any(Path(place).is_relative_to(home) for home in FOREIGN)
         for place in places
     )
+
+
+def _differing(here: list[torch.Tensor], others: list[list[torch.Tensor]], number: int) -> dict[int, str]:
+    """The dimensions in which input ``number`` differs from the same of other shapes, with a name for each."""
+    return {
+        dim: f"in_{number}_{dim}"
+        for dim in range(here[number].ndim)
+        if any(other[number].shape[dim] != here[number].shape[dim] for other in others)
+    }
+
+
+def lazy(module: Any) -> bool:
+    """Whether a model has weights whose size the first call decides."""
+    if not isinstance(module, torch.nn.Module):
+        return False
+    return any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers()))
+
+
+def built(module: torch.nn.Module) -> dict[str, str]:
+    """A digest of every tensor and array of a model that its ``state_dict`` lacks, by name."""
+    kept = set(module.state_dict())
+    found = {f"buffer {name}": value for name, value in module.named_buffers() if name not in kept}
+    for prefix, part in module.named_modules():
+        for name, value in vars(part).items():
+            if not name.startswith("_"):
+                where = ".".join(filter(None, (prefix, name)))
+                found |= {
+                    f"attribute {where}" + (f".{path}" if path != "0" else ""): leaf
+                    for path, leaf in named_leaves(value)
+                    if torch.is_tensor(leaf) or isinstance(leaf, np.ndarray)
+                }
+    return {name: _digest(value) for name, value in found.items() if not is_lazy(value)}
+
+
+def _digest(value: Any) -> str:
+    array = arrays(comparable(value))[0] if torch.is_tensor(value) else value
+    return f"{array.dtype} {array.shape} {zlib.crc32(np.ascontiguousarray(array).tobytes()):08x}"
 
 
 @dataclass
@@ -180,13 +201,29 @@ class Subject:
         """From which output on all are parts of one whole: a training's gradients, after its loss."""
         return 1 if self.case["mode"] == "training" else None
 
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """The state on which the model's answers depend besides its inputs, as the reference worker has found."""
+        return tuple(self._meta.get("state", ()))
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The inputs that the model writes to."""
+        return tuple(self._meta.get("written", ()))
+
+    @property
+    def _meta(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.scratch.load("meta") if self.scratch.has("meta") else {}
+        return found
+
     def build(self) -> Any:
         """The model, freshly built from the seed: a module in the target's dtype and its mode, or another callable."""
         factory = resolve(self.case["model"])
         torch.manual_seed(self._seed("model"))
         random.seed(self._seed("model"))
         np.random.seed(self._seed("model") % 2**32)
-        made = factory()
+        with told_of("model", self.case["model"]):
+            made = factory()
         if not isinstance(made, torch.nn.Module):
             if not callable(made) or isinstance(made, type):
                 raise WrongDeclaration(
@@ -194,40 +231,60 @@ class Subject:
                     "another callable, when called without arguments"
                 )
             return made
-        module, training = made.to(self.device, self.dtype), self.case["mode"] == "training"
-        module.train(training)
-        for name, part in module.named_modules():
-            if part.training != training:
-                wrong, asked = ("training", "eval()") if part.training else ("inference", "train()")
-                raise WrongDeclaration(f"{name or 'the model'} is in {wrong} mode after {asked}")
-        return module.requires_grad_(self.case["mode"] != "inference")
+        return made.to(self.device, self.dtype).train(self.case["mode"] == "training")
+
+    def materialise(self, module: Any, inputs: Inputs) -> None:
+        """Run lazy modules once, so that their weights have a size; others are left as they are."""
+        if lazy(module):
+            torch.manual_seed(self._seed("model"))
+            training = self.case["mode"] == "training"  # inputs are pairs with labels there
+            with torch.no_grad():
+                call(module, fresh(inputs[0] if isinstance(inputs, tuple) and training else inputs))
 
     def module(self) -> Any:
         """The model with the weights that the reference worker kept."""
         module = self.build()
         if isinstance(module, torch.nn.Module):
+            if lazy(module):
+                self.materialise(module, self.inputs()[0])
             self.scratch.load_weights(module)
+            self._require_the_same_build(module)
         return module
 
-    def make_inputs(self, number: int, shape: str | None = None) -> Inputs:
-        """Input set ``number`` for a shape (this one's by default), cast to the target's dtype."""
+    def _require_the_same_build(self, module: torch.nn.Module) -> None:
+        """Raise ``WrongDeclaration`` where the model was built with other tensors than in the reference worker.
+
+        Weights are kept and loaded; what else a model draws when it is built must come from the seed.
+        """
+        kept = self.scratch.load("built") if self.scratch.has("built") else {}
+        for name, digest in built(module).items():
+            if kept.get(name, digest) != digest:
+                raise WrongDeclaration(
+                    f'model "{self.case["model"]}" differs from build to build: {name} is not what it was in another '
+                    "process; draw it from torch's, numpy's or random's global generator, which are seeded, or make it "
+                    "a persistent buffer, which is kept"
+                )
+
+
+    def make_inputs(self, number: int, shape: str | None = None, changed: dict[str, int] | None = None) -> Inputs:
+        """Input set ``number`` for a shape (this one's by default), cast to the target's dtype.
+
+        ``changed``: sizes that replace those of the shape.
+        """
         make = resolve(self.case["inputs"])
         generator = torch.Generator().manual_seed(self._seed(f"inputs {number}"))
-        made = _arguments(
-            make(dict(self.case["shapes"][shape or self.shape]), generator), "inputs", self.case["inputs"]
-        )
-        if (kind := _named_tuple(made)) is not None:  # a file that holds a user's class is not read back
-            raise WrongDeclaration(
-                f'inputs "{self.case["inputs"]}" gave a {kind}, a named tuple; give plain tuples, lists and dicts, and '
-                "make it in preprocess or in the model"
-            )
-        return self.cast(made)
+        sizes = dict(self.case["shapes"][shape or self.shape]) | (changed or {})
+        with told_of("inputs", self.case["inputs"]):
+            made = make(sizes, generator)
+        return self.cast(_arguments(made, "inputs", self.case["inputs"]))
 
     def encode(self, raw: Inputs) -> Inputs:
         """The model's arguments for raw inputs: what ``preprocess`` makes of them."""
         if not (location := self.case["preprocess"]):
             return raw
-        return self.cast(_arguments(call(resolve(location), raw), "preprocess", location))
+        with told_of("preprocess", location):
+            made = call(resolve(location), raw)
+        return self.cast(_arguments(made, "preprocess", location))
 
     def cast(self, inputs: Inputs) -> Inputs:
         """Inputs with floating tensors in the target's dtype, on its device; integers and masks as they are."""
@@ -250,24 +307,36 @@ class Subject:
         return sets
 
     def dynamic(self) -> list[dict[int, str]]:
-        """For every input tensor its dynamic dimensions: those in which two shapes of the case differ.
+        """For every input tensor its dynamic dimensions: those in which two sizes of the case differ.
 
-        With one shape: dimension 0 of every input whose size there equals ``sizes["batch"]``.
+        With one shape the sizes of ``Case.dynamic`` ("batch") are changed, to see which dimensions follow: a table that
+        is as long as the batch by chance does not. One that inputs cannot be made for is static.
         """
         here = tensor_leaves(self.encode(self.make_inputs(0)))
-        others = [
-            tensor_leaves(self.encode(self.make_inputs(0, name))) for name in self.case["shapes"] if name != self.shape
-        ]
-        if not others:
-            batch = self.sizes.get("batch")
-            return [{0: "batch"} if leaf.ndim and leaf.shape[0] == batch else {} for leaf in here]
+        named = [name for name in self.case["shapes"] if name != self.shape] if self.case["dynamic"] is None else []
+        if named:
+            others = [tensor_leaves(self.encode(self.make_inputs(0, name))) for name in named]
+            return [_differing(here, others, number) for number in range(len(here))]
+        found: list[dict[int, str]] = [{} for _ in here]
+        for size in self.case["dynamic"] or ("batch",):
+            for number, dims in enumerate(self._following(size, here)):
+                found[number] |= dict.fromkeys(dims, size)
+        return found
+
+    def _following(self, size: str, here: list[torch.Tensor]) -> list[list[int]]:
+        """For every input tensor the dimensions that follow a named size."""
+        nothing: list[list[int]] = [[] for _ in here]
+        if size not in self.sizes:
+            return nothing
+        try:
+            other = tensor_leaves(self.encode(self.make_inputs(0, changed={size: self.sizes[size] + 1})))
+        except Exception:  # inputs that exist in one size only are no fault
+            return nothing
+        if len(other) != len(here) or any(a.ndim != b.ndim for a, b in zip(here, other, strict=True)):
+            return nothing
         return [
-            {
-                dim: f"in_{number}_{dim}"
-                for dim in range(leaf.ndim)
-                if any(other[number].shape[dim] != leaf.shape[dim] for other in others)
-            }
-            for number, leaf in enumerate(here)
+            [dim for dim in range(a.ndim) if b.shape[dim] == a.shape[dim] + 1]
+            for a, b in zip(here, other, strict=True)
         ]
 
     def source_digest(self) -> str:

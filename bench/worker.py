@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import importlib
 import time
-import traceback
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,37 +17,53 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from bench import conditions, facts, labelled, laboratory, parity, precision, reference, soak
+from bench import conditions, facts, labelled, laboratory, masks, nest, parity, precision, reference, soak
 from bench.backends import Misbehaved
 from bench.devices import DEVICES
-from bench.errors import status_of
+from bench.errors import failure_of, status_of
 from bench.record import Status
 from bench.scratch import Scratch
 from bench.stopwatch import Stopwatch
-from bench.subject import CHECKED_SETS, Subject, arrays, flatten, rebuild, resolve
+from bench.subject import CHECKED_SETS, Subject, arrays, resolve, told_of
 from bench.wire import Channel
+
+Sets = list[list[NDArray[Any]]]  # the outputs for each input set
 
 
 def main(channel: Channel, task: dict[str, Any]) -> None:
     """Answer requests until the pytest process closes the channel."""
     worker: Worker | None = None
+
+    def say(stage: str, **more: float) -> None:
+        channel.send({"stage": stage} | more)
+
     while True:
         request = channel.receive()
         try:  # making it may fail as well: a GPU that is gone is a status of its cells
-            worker = worker or Worker(Subject.of(task), task, lambda stage: channel.send({"stage": stage}))
+            worker = worker or Worker(Subject.of(task), task, say)
             with worker.device.guard():
                 answer = getattr(worker, request.pop("op"))(**request)
         except Exception as error:
-            status, reason = status_of(error)
-            answer = {"failure": {"status": str(status), "reason": reason, "trace": traceback.format_exc()[-4000:]}}
+            answer = {"failure": failure_of(error)}
         channel.send(answer)
+
+
+SLOW = 0.5  # seconds of a call from which on the pytest process hears of each
+
+
+def _bits(inputs: list[Any]) -> list[int]:
+    """A checksum of every tensor of some input sets."""
+    leaves = [leaf for one in inputs for leaf in nest.tensor_leaves(one)]
+    dense = [leaf.cpu() for leaf in leaves if leaf.layout is torch.strided and not leaf.is_nested]
+    return [zlib.crc32(np.ascontiguousarray(array).data) for array in arrays(dense)]
 
 
 class Worker:
     """State of one worker process between requests."""
 
-    def __init__(self, subject: Subject, task: dict[str, Any], say: Callable[[str], object]) -> None:
+    def __init__(self, subject: Subject, task: dict[str, Any], say: Callable[..., object]) -> None:
         self.subject, self.say = subject, say
         self.device = DEVICES[subject.device]()
         # Never torch.set_num_threads(): it also sets MKL's number for this thread, and SDPA at sequence 128 was
@@ -71,9 +87,10 @@ class Worker:
         """What this process really got, for the doctor."""
         return {"asked": laboratory.asked(), "settings": self.settings} | conditions.found()
 
-    def reference(self, backends: dict[str, str], given: str | None = None) -> dict[str, Any]:
+    def reference(self, backends: dict[str, str], given: str | None = None, mutate: bool = False) -> dict[str, Any]:
         """Make what the group's cells need; see ``bench.reference``."""
-        return reference.make(self.subject, backends, self.say, None if given is None else Scratch(Path(given)))
+        folder = None if given is None else Scratch(Path(given))
+        return reference.make(self.subject, backends, self.say, folder, mutate)
 
     def open(self, module: str) -> dict[str, Any]:
         """Prepare the backend (``module`` is its file) and check its answers.
@@ -153,14 +170,27 @@ class Worker:
             self.prepared.call = lambda raw: model(feed(subject.encode(raw)))
             self.prepared.kernels = lambda raw: kernels(feed(subject.encode(raw)))
             self.prepared.feed, self.prepared.resizable = lambda raw: raw, False
+        elif subject.written and not self.prepared.reads_only:  # every call begins with inputs as they were
+            model = self.prepared.call
+            self.prepared.call = lambda fed: model(nest.fresh(fed))
         with self.prepared.guard():
             self.feeds = [self.prepared.feed(inputs) for inputs in self.inputs]
+            before = _bits(self.inputs)
             first_call = time.perf_counter()
             raw = self.prepared.call(self.feeds[0])
             self.device.synchronize()
             ready = time.perf_counter()
             self.say("answering the checked inputs")
-            answers = [self._read(raw)] + [self._answer(feed) for feed in self.feeds[1:answered]]
+            answers = [self._read(raw)]
+            for number, fed in enumerate(self.feeds[1:answered], start=1):
+                if ready - first_call > SLOW:
+                    left = len(self.feeds[:answered]) - number
+                    self.say("answering the checked inputs", calls=number, seconds=left * 3 * (ready - first_call))
+                answers.append(self._answer(fed))
+            if self.prepared.reset is not None:
+                self.prepared.reset()
+            if _bits(self.inputs) != before:
+                raise Misbehaved("writes into its inputs, which eager leaves as they are")
         del raw
         peak = self.device.peak_bytes()
         found = self.prepared.facts()
@@ -191,10 +221,10 @@ class Worker:
         """
         prepared = self.prepared
         with prepared.guard(), prepared.steady():
-            if prepared.training is not None:
-                prepared.training.reset()  # every block trains from the same weights
+            if prepared.reset is not None:
+                prepared.reset()  # every block begins with the same weights and the same state
             times, raw, which, seen = self.stopwatch.block(calls, samples, keep, planted, self._read)
-            if prepared.training is not None:  # what was answered followed from many steps: asked from the start
+            if prepared.reset is not None:  # what was answered followed from many calls: asked from the start
                 raw = self._answer(self.feeds[which])
         self._verify(raw, which)
         gc.collect()
@@ -232,8 +262,8 @@ class Worker:
 
     def _answer(self, feed: Any) -> list[np.ndarray[Any, Any]]:
         """The answer to an input from the initial state."""
-        if self.prepared.training is not None:
-            self.prepared.training.reset()
+        if self.prepared.reset is not None:
+            self.prepared.reset()
         return self._read(self.prepared.call(feed))
 
     def close(self) -> dict[str, Any]:
@@ -253,7 +283,8 @@ class Worker:
         exact = subject.scratch.load_answers("reference")
         assert eager is not None
         jumps = subject.scratch.load("jumps") if subject.scratch.has("jumps") else ()
-        outcome = parity.compare(answers, eager, exact, subject.tolerance, subject.common, jumps)
+        kept = subject.scratch.load("masks") if subject.scratch.has("masks") else None
+        outcome = parity.compare(answers, eager, exact, subject.tolerance, subject.common, jumps, kept)
         self.allowed = outcome.allowed
         curve = self._check_curve()
         if curve is not None and curve.share > outcome.share:
@@ -269,6 +300,10 @@ class Worker:
         if outcome.undetermined:
             status = Status.UNCHECKED
             reason = f"a gradient jumps here, with another --bench-seed it may not: rounding alone explains {reason}"
+        elif outcome.nothing and agrees:
+            status, agrees, reason = Status.UNCHECKED, False, f"nothing to compare: {outcome.explain()}"
+        elif not agrees and outcome.worst:
+            reason += self._only_padding(answers, eager, exact, outcome)
         self.agrees = status is Status.OK
         return {
             "status": str(status),
@@ -282,6 +317,23 @@ class Worker:
             "top1_agreement": labelled.top1(answers, eager),
             "parity": outcome.as_dict(),
         }
+
+    def _only_padding(self, answers: Sets, eager: Sets, exact: Sets | None, outcome: parity.Parity) -> str:
+        """A sentence where all that is wrong lies where an input masks padding, else ""."""
+        subject, output = self.subject, outcome.worst["output"]
+        shape = eager[0][output].shape
+        sets = [subject.encode(raw) for raw in self.inputs]
+        for number, (path, _) in enumerate(masks.padding(sets[0], shape)):
+            kept = [masks.padding(inputs, shape) for inputs in sets]
+            if any(len(found) <= number for found in kept):
+                continue
+            only = [[found[number][1] if n == output else None for n in range(len(eager[0]))] for found in kept]
+            if parity.compare(answers, eager, exact, subject.tolerance, subject.common, masks=only).agrees:
+                return (
+                    f". All of it lies at positions that the input {path!r} masks: if nobody reads them, declare "
+                    f"mask={int(path) if path.isdigit() else path!r}, or which ones count by output_mask="
+                )
+        return ""
 
     def _check_curve(self) -> parity.Parity | None:
         """How the losses of a short training compare, None where nothing is trained."""
@@ -317,10 +369,10 @@ class Worker:
         with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
             leaves = [
                 leaf[row : row + 1] if torch.is_tensor(leaf) and leaf.ndim and leaf.shape[0] == batch else leaf
-                for leaf in flatten(self.inputs[0])
+                for leaf in nest.flatten(self.inputs[0])
             ]
         try:
-            alone = self._read(self.prepared.call(self.prepared.feed(rebuild(self.inputs[0], leaves))))
+            alone = self._read(self.prepared.call(self.prepared.feed(nest.rebuild(self.inputs[0], leaves))))
         except Exception as error:  # a fact that cannot be had; the reason is the fact
             return {"batch_invariance_error": status_of(error)[1]}
         off = 0.0
@@ -350,7 +402,9 @@ class Worker:
         assert training is not None
         self.say("learning")
         kept = subject.scratch.load("evaluate")
-        steps = (self.prepared.feed(subject.cast(step)) for step in resolve(subject.case["learn"])(dict(subject.sizes)))
+        with told_of("learn", subject.case["learn"]):
+            made = resolve(subject.case["learn"])(dict(subject.sizes))
+        steps = (self.prepared.feed(subject.cast(step)) for step in made)
         right = training.learn(steps, kept["inputs"]).argmax(1).cpu() == kept["labels"]
         return labelled.accuracy(right.numpy(), subject.case["accuracy"])
 

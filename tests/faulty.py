@@ -40,8 +40,11 @@ def in_model(spoil: Spoil) -> Callable[[Subject], Prepared]:
     """Eager on a model that was changed after its weights were loaded."""
 
     def planted(subject: Subject) -> Prepared:
+        import torch
+
         module = subject.module()
-        spoil(module)
+        with torch.no_grad():
+            spoil(module)
         subject.__dict__["module"] = lambda: module
         return eager.prepare(subject)
 

@@ -77,6 +77,22 @@ class Undefined(Net):
         return y
 
 
+class Deaf(nn.Module):
+    """Takes a mask and does not use it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net()
+
+    def forward(self, x: Tensor, mask: Tensor) -> Any:
+        return self.net(x)
+
+
+def rows_with_mask(sizes: dict[str, int], generator: torch.Generator) -> dict[str, Tensor]:
+    (x,) = rows(sizes, generator)
+    return {"x": x, "mask": (torch.rand(sizes["batch"], 4, generator=generator) > 0.3).long()}
+
+
 class Counting(Net):
     """Answers with logits and with the class, an integer."""
 
@@ -131,6 +147,24 @@ class Rigid(Net):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + torch.arange(8, dtype=x.dtype)[:, None]
+
+
+class Squared(Net):
+    """Has as many rows of a matrix as the batch has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(torch.randn(8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix @ super().forward(x)
+
+
+class Measured(Net):
+    """Computes with the size of the batch as a number of Python's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * float(len(x) > 4)
 
 
 class Nested(nn.Module):

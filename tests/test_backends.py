@@ -122,8 +122,18 @@ def test_another_provider_than_the_one_asked_for_fails(rig):
     assert records["other_node"].reason == f"fallback: nodes were placed on {{'SomeOtherProvider': 1}}, {asked}"
 
 
-def test_a_dimension_that_the_export_makes_static_fails_and_the_others_go_on(rig):
-    records = rig.run(specimen("Rigid"), "eager", "onnxruntime")
+@pytest.mark.parametrize("model", ["Rigid", "Squared", "Measured"])
+def test_a_dimension_that_the_exporter_can_only_take_as_it_is_becomes_static(rig, model):
+    record = rig.one(specimen(model), "onnxruntime")
+    assert (record.status, record.reason) == (Status.OK, "")
+    assert record.facts["static_dimensions"] == ["in_0.shape[0]"]
+    assert record.facts["dynamic"] == [[]]
+    again = rig.one(specimen(model), "onnxruntime")  # from the cache
+    assert again.facts["static_dimensions"] == ["in_0.shape[0]"]
+
+
+def test_a_declared_dimension_that_the_export_makes_static_fails_and_the_others_go_on(rig):
+    records = rig.run(specimen("Rigid", dynamic=("batch",)), "eager", "onnxruntime")
     assert records["eager"].status is Status.OK
     assert records["onnxruntime"].status is Status.FAILED
     assert records["onnxruntime"].reason.startswith("onnxruntime export: ")

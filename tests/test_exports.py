@@ -17,7 +17,8 @@ from bench.backends import BACKENDS, aoti, providers
 from bench.backends import onnxruntime as backend
 from bench.case import Case, Target
 from bench.devices import DEVICES
-from bench.subject import Subject, call, flatten
+from bench.nest import flatten
+from bench.subject import Subject, call
 
 
 class Here(Subject):

@@ -114,12 +114,20 @@ def test_dropout_left_on_in_the_model_leaves_it_unchecked(rig):
     record = rig.one(specimen("Forgetful"))
     assert record.status is Status.UNCHECKED
     assert re.search("eager does not agree with itself: input set [0-3], output 0 differs by", record.reason)
-    assert "dropout left on" in record.reason
+    assert "is dropout left on" in record.reason
+    assert "torch's generator has moved" in record.reason
 
 
 def test_a_model_that_ignores_its_mask_leaves_it_unchecked(rig):
-    deaf = rig.one(specimen("Nested", "nested", mask="factor"))
+    deaf = rig.one(specimen("Deaf", "rows_with_mask", mask="mask"))
     assert deaf.status is Status.UNCHECKED
+    assert deaf.reason.startswith("insensitive: with the mask ignored the error is")
+
+
+def test_a_mask_that_is_no_tensor_is_a_wrong_declaration(rig):
+    record = rig.one(specimen("Nested", "nested", mask="factor"))
+    assert record.status is Status.FAILED
+    assert "mask='factor' is no input that is a tensor" in record.reason
 
 
 @pytest.mark.parametrize("backend", ["compile", "onnxruntime"])

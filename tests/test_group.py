@@ -1,9 +1,12 @@
 """A group on its way: what becomes of its cells when a worker, the model or the reference fails; and when none does."""
 
+from dataclasses import replace
+
 import pytest
 
+from bench.case import Case
 from bench.record import Status
-from tests.rig import specimen
+from tests.rig import BUDGET, specimen
 
 NET = specimen()
 
@@ -21,7 +24,7 @@ def ended(shared):
         ("segfault", Status.CRASHED, "killed by SIGSEGV (signal 11) while: preparing the model"),
         ("killed", Status.CRASHED, "killed by SIGKILL (signal 9) while: preparing the model"),
         ("left", Status.CRASHED, "exited with status 3 while: preparing the model"),
-        ("hung", Status.TIMED_OUT, "no answer within 10 s while: preparing the model"),
+        ("hung", Status.TIMED_OUT, "no answer within the 10 s of deadline= while: preparing the model"),
         ("refused", Status.FAILED, "ZeroDivisionError: I would rather not"),
         ("hog", Status.OUT_OF_MEMORY, "can't allocate memory"),
         ("nan", Status.PARITY_FAILED, "4 elements are NaN or infinite, 0 in eager"),
@@ -61,6 +64,31 @@ def test_a_worker_that_hangs_while_it_is_timed_is_ended(rig, monkeypatch):
     record = rig.run(NET, "eager", "hangs_when_timed", timed=True)["hangs_when_timed"]
     assert record.status is Status.TIMED_OUT
     assert "no answer within 3 s" in record.reason
+
+
+SLEEPY = """
+import time
+from tests.specimens import Net, rows
+
+
+class Sleepy(Net):
+    def forward(self, x):
+        time.sleep(0.6)
+        return super().forward(x)
+"""
+
+
+@pytest.mark.parametrize("declared", [None, 3.0])
+def test_a_slow_model_gets_the_time_that_its_calls_take_unless_its_deadline_is_declared(rig, declared):
+    rig.module("sleepy", SLEEPY)
+    case = Case("sleepy", model="sleepy:Sleepy", inputs="sleepy:rows", shapes={"b8": {"batch": 8}}, deadline=declared)
+    group = rig.group(case, "eager")
+    group.laboratory.budget = replace(BUDGET, open_deadline=3.0)  # five calls; more are made to check it
+    group.open()
+    (record,) = group.records.values()
+
+    assert record.status is (Status.OK if declared is None else Status.TIMED_OUT), record.reason
+    assert ("no answer within the 3 s of deadline= while: " in record.reason) == (declared is not None)
 
 
 def test_eager_takes_part_unreported_where_it_was_not_selected(rig):
@@ -108,7 +136,6 @@ def test_integer_outputs_are_compared_too(rig):
     ("model", "reason"),
     [
         ("Single", 'cannot run in float64 declares reference="eager"'),
-        ("Casting", 'the model casts by itself; declare reference="eager"'),
         ("Bloated", "the float64 reference ran out of memory"),
         ("Undefined", "declare Case(nonfinite=True)"),
     ],
@@ -119,6 +146,13 @@ def test_without_a_reference_a_cell_is_unchecked_and_told_what_to_do(rig, model,
         assert record.status is Status.UNCHECKED
         assert reason in record.reason
         assert not record.measured
+
+
+def test_a_model_that_casts_by_itself_is_promoted_to_float64_and_the_record_says_so(rig):
+    records = rig.run(specimen("Casting"), "eager", "twin", "last_weight")
+    assert (records["twin"].status, records["twin"].reference) == (Status.OK, "promoted")
+    assert records["twin"].facts["promoted"]["casts"] > 0
+    assert records["last_weight"].status is Status.PARITY_FAILED
 
 
 def test_what_cannot_be_checked_is_not_exported_either(rig):
@@ -174,8 +208,6 @@ def test_a_reference_worker_that_crashes_leaves_the_cells_failed_with_the_reason
     ],
 )
 def test_a_declaration_that_cannot_be_fails_and_names_the_string(rig, change, reasons):
-    from dataclasses import replace
-
     record = rig.one(replace(NET, **change))
     assert record.status is Status.FAILED
     for reason in reasons:
@@ -184,7 +216,7 @@ def test_a_declaration_that_cannot_be_fails_and_names_the_string(rig, change, re
 
 def test_a_mask_that_is_no_input_is_named_with_the_inputs_there_are(rig):
     record = rig.one(specimen("Nested", "nested", mask="attention"))
-    assert "mask='attention' is no input; inputs: ['x', 'pair', 'factor', 'double']" in record.reason
+    assert "mask='attention' is no input that is a tensor; inputs: ['x', 'pair', 'factor', 'double']" in record.reason
 
 
 def test_a_module_whose_own_import_is_missing_says_which(rig):

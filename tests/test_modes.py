@@ -19,7 +19,7 @@ SIZES = {"batch": 8}
 
 def subject(mode="training", optimizer="sgd_momentum", dtype="fp32", **changes):
     case = {"mode": mode, "optimizer": f"models.training:{optimizer}", "loss": None} | changes
-    return SimpleNamespace(case=case, device="cpu", dtype_name=dtype)
+    return SimpleNamespace(case=case, device="cpu", dtype_name=dtype, remembered=())
 
 
 def batches(count=3):

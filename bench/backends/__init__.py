@@ -60,8 +60,10 @@ class Prepared:
     last; it raises ``Misbehaved`` where something is not as declared. ``guard`` is entered around everything
     that calls; ``steady`` around what must not change any more (the measured loop). ``kernels`` tells which
     attention kernels one call runs, None where that cannot be seen. ``resizable``: another batch size costs no
-    compile. ``model`` is what ``call`` calls. ``training``: of a training case, whose answers depend on the calls
-    before; asked to begin anew. ``queued``: its work is queued on the device's stream, so that marks there enclose it.
+    compile. ``model`` is what ``call`` calls. ``training``: of a training case. ``reset``: of a model whose answers
+    depend on the calls before; puts back its initial state. ``reads_only``: its calls never write into what ``feed``
+    gave, whatever the model does. ``queued``: its work is queued on the device's stream, so that marks there enclose
+    it.
     """
 
     call: Callable[[Any], Any]
@@ -74,6 +76,8 @@ class Prepared:
     kernels: Callable[[Any], dict[str, int] | None] = lambda _: {}
     resizable: bool = True
     training: Training | None = None
+    reset: Callable[[], None] | None = None
+    reads_only: bool = False
     queued: bool = True
 
 

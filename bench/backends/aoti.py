@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.backends import Misbehaved, Prepared, compiled
+from bench.backends import Misbehaved, Prepared, Unavailable, compiled
 
 if TYPE_CHECKING:
     from bench.case import Target
@@ -74,7 +74,8 @@ def prepare(subject: Subject) -> Prepared:
     from torch._inductor import aoti_load_package
 
     from bench.facts import SDPA_KERNELS
-    from bench.subject import tensor_leaves, tensors
+    from bench.nest import tensor_leaves
+    from bench.subject import tensors
 
     found = subject.scratch.artefact("aoti")
     os.environ["TMPDIR"] = subject.folder  # where it is unpacked: workers are killed, and what they leave must go
@@ -144,11 +145,16 @@ def _compile(subject: Subject, path: Path) -> None:
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.utils import fresh_cache
 
-    from bench.backends.flat import Flat
+    from bench.backends.flat import Flat, exportable
     from bench.modes import autocast
-    from bench.subject import tensor_leaves
+    from bench.nest import tensor_leaves
 
-    module = subject.module()
+    if subject.remembered:
+        raise Unavailable(
+            f"the model keeps state between calls ({', '.join(subject.remembered)}), and a package cannot be put back "
+            "to its initial state"
+        )
+    module = exportable(subject)
     example = _example(subject)
     made = Path(subject.folder) / "model.pt2"
     with torch.no_grad(), autocast(subject)(), fresh_cache(dir=subject.folder):  # inductor's copies are not kept
@@ -169,7 +175,7 @@ def _key(subject: Subject) -> str:
     import torch
 
     from bench.devices import DEVICES
-    from bench.subject import flatten
+    from bench.nest import flatten
 
     example, known = _example(subject), DEVICES[subject.device]().facts()
     content = {
@@ -208,7 +214,7 @@ def _example(subject: Subject) -> Any:
 
 def _signature(inputs: Any) -> list[list[Any]]:
     """Dtype, sizes and strides of every tensor; the stride along one element is nobody's."""
-    from bench.subject import tensor_leaves
+    from bench.nest import tensor_leaves
 
     return [
         [str(leaf.dtype), list(leaf.shape), [n for n, size in zip(leaf.stride(), leaf.shape, strict=True) if size > 1]]

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.subject import call, flatten, rebuild
+from bench.backends import Unavailable
+from bench.nest import as_tensors, flatten, rebuild
+from bench.subject import call
+
+if TYPE_CHECKING:
+    from bench.subject import Subject
+
+
+def exportable(subject: Subject) -> torch.nn.Module:
+    """The model for an exporter. Raises ``Unavailable`` for one that no exporter takes."""
+    module = subject.module()
+    kind = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise Unavailable(
+            f"the model is a TorchScript module ({kind}), which torch.export does not take: give the module that was "
+            "scripted or traced"
+        )
+    return module
 
 
 class Flat(torch.nn.Module):
@@ -23,4 +40,4 @@ class Flat(torch.nn.Module):
         """The model's output tensors for the tensors of its inputs, both in the order of ``flatten``."""
         tensors = iter(flat)
         every = [next(tensors) if given else leaf for given, leaf in zip(self.given, self.plain, strict=True)]
-        return tuple(flatten(call(self.module, rebuild(self.nest, every))))
+        return tuple(as_tensors(call(self.module, rebuild(self.nest, every))))

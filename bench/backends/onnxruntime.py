@@ -11,10 +11,11 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from bench.subject import Subject
 
 OPSET = 20  # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
-LAYOUT = 3  # of a cache entry
+LAYOUT = 4  # of a cache entry
+INFERRED = re.compile(r"inferred a static shape of \d+ for dimension inputs\['flat'\]\[(\d+)\]\.shape\[(\d+)\]")
 COUNTED = ("optimised_nodes", "fusions")
+TOLD = ("opset", "nodes", "dynamic", "static_dimensions")
 # Opened for one shape: without arithmetic of shapes nothing runs on the CPU, which forbids a CUDA graph, and TensorRT
 # builds its engine for that shape, not for a range that grows with what it meets.
 STATIC = ("onnxruntime_graph", "tensorrt")
@@ -69,18 +72,71 @@ def preload() -> None:
 
 
 def artefact(subject: Subject) -> dict[str, Any]:
-    """Export the model unless the cache holds it; facts about the file, with ``path`` and ``cold``."""
-    folder = Path(subject.cache) / "onnx" / _key(subject)
-    started = time.perf_counter()
-    found = _kept(folder)
-    cold = found is None
-    if cold:
-        shutil.rmtree(folder, ignore_errors=True)  # what is left of a damaged one
-        _export(subject, folder)
-        found = _kept(folder)
+    """Export the model unless the cache holds it; facts about the file, with ``path`` and ``cold``.
+
+    Dimensions that the exporter can only take as they are become static, unless the case declares them: then each
+    shape has an export of its own.
+    """
+    started, cold = time.perf_counter(), False
+    dynamic, fixed = subject.dynamic(), list[str]()
+    declared = subject.case["dynamic"] is not None  # to be dynamic: then they must be
+    while True:
+        folder = Path(subject.cache) / "onnx" / _key(subject, dynamic)
+        made_static = None if declared else _made_static(folder)
+        if made_static is None and (found := _kept(folder)) is None:
+            cold = True
+            shutil.rmtree(folder, ignore_errors=True)  # what is left of a damaged one
+            try:
+                _export(subject, folder, dynamic)
+            except Exception as error:
+                made_static = _inferred_static(error)
+                if not made_static or declared:
+                    raise
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "static.json").write_text(json.dumps(made_static))
+            else:
+                found = _kept(folder)
+        if made_static is None:
+            break
+        fixed += [f"in_{place}.shape[{dim}]" for place, dim in made_static]
+        if not any(dim in dynamic[place] for place, dim in made_static):
+            raise Misbehaved(f"the exporter takes dimensions as static that are: {', '.join(fixed)}")
+        dynamic = [
+            {dim: name for dim, name in dims.items() if [place, dim] not in made_static}
+            for place, dims in enumerate(dynamic)
+        ]
     if found is None:
         raise Misbehaved(f"the export in {folder} cannot be read back")
-    return found | {"path": str(folder / "model.onnx"), "cold": cold, "seconds": time.perf_counter() - started}
+    told = {"static_dimensions": fixed} if fixed else {}
+    return found | told | {"path": str(folder / "model.onnx"), "cold": cold, "seconds": time.perf_counter() - started}
+
+
+class MadeStatic(Exception):
+    """The export made dimensions static that were to be dynamic: pairs of input and dimension."""
+
+    def __init__(self, dims: list[list[int]]) -> None:
+        super().__init__(f"the export made dimensions static that were to be dynamic: {dims}")
+        self.dims = dims
+
+
+def _made_static(folder: Path) -> list[list[int]] | None:
+    """The dimensions that an earlier export of this key has found to be static; None where none was."""
+    try:
+        found: list[list[int]] = json.loads((folder / "static.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def _inferred_static(error: BaseException | None) -> list[list[int]]:
+    """The dimensions that an exporter's error says are static: pairs of input and dimension."""
+    found: list[list[int]] = []
+    while error is not None:
+        if isinstance(error, MadeStatic):
+            found += error.dims
+        found += [[int(place), int(dim)] for place, dim in INFERRED.findall(str(error))]
+        error = error.__cause__
+    return [pair for number, pair in enumerate(found) if pair not in found[:number]]
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:
@@ -119,7 +175,7 @@ def prepare(subject: Subject) -> Prepared:
         return {
             "providers": session.get_providers(),
             "nodes_by_provider": providers.placement(session, asked, meta["floating"]),
-            **{name: meta[name] for name in (*COUNTED, "opset", "nodes", "dynamic") if name in meta},
+            **{name: meta[name] for name in (*COUNTED, *TOLD) if name in meta},
             **({} if subject.device == "cpu" else {"provider_options": providers.told(session, asked)}),
         }
 
@@ -130,7 +186,7 @@ def prepare(subject: Subject) -> Prepared:
 
 def _sizes(subject: Subject, meta: dict[str, Any]) -> dict[str, int]:
     """The sizes of the dynamic dimensions at the subject's shape, by the names that the export gave them."""
-    from bench.subject import tensor_leaves
+    from bench.nest import tensor_leaves
 
     leaves = tensor_leaves(subject.inputs()[0])
     return {
@@ -145,7 +201,7 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
     import numpy as np
     import torch
 
-    from bench.subject import tensor_leaves
+    from bench.nest import tensor_leaves
 
     names = [value.name for value in session.get_inputs()]
 
@@ -161,6 +217,7 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
         feed=feed,
         read=lambda raw: [torch.from_numpy(np.array(array)) for array in raw],
         facts=facts,
+        reads_only=True,
         queued=False,  # on a GPU it has a stream of its own
     )
 
@@ -168,7 +225,8 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
 def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: Subject) -> Prepared:
     """Tensors of the device in and out, on torch's stream."""
     from bench.backends.binding import Binder, Graph
-    from bench.subject import tensor_leaves, tensors
+    from bench.nest import tensor_leaves
+    from bench.subject import tensors
 
     binder, graphs = Binder(session), list[Graph]()
     resizable = subject.backend not in STATIC
@@ -186,7 +244,9 @@ def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
         return facts() | {"cuda_graph": bool(graphs)}
 
     if subject.backend == "onnxruntime_graph":
-        return Prepared(call=replay, model=session, feed=used, read=tensors, facts=replayed, resizable=resizable)
+        return Prepared(
+            call=replay, model=session, feed=used, read=tensors, facts=replayed, resizable=resizable, reads_only=True
+        )
     return Prepared(
         call=binder,
         model=session,
@@ -194,6 +254,7 @@ def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
         read=tensors,
         facts=facts,
         resizable=resizable,
+        reads_only=True,
     )
 
 
@@ -212,17 +273,17 @@ def _options(subject: Subject) -> Any:
     return options
 
 
-def _key(subject: Subject) -> str:
+def _key(subject: Subject, dynamic: Sequence[Mapping[int, str]]) -> str:
     """The content that the export depends on, hashed: source, weights, signature, versions, options."""
     from importlib.metadata import version
 
     import torch
 
-    from bench.subject import flatten, tensor_leaves
+    from bench.nest import flatten, tensor_leaves
 
     signature = [
-        [str(leaf.dtype), leaf.ndim, [size for dim, size in enumerate(leaf.shape) if dim not in dynamic]]
-        for leaf, dynamic in zip(tensor_leaves(subject.encode(subject.make_inputs(0))), subject.dynamic(), strict=True)
+        [str(leaf.dtype), leaf.ndim, [size for dim, size in enumerate(leaf.shape) if dim not in dims], sorted(dims)]
+        for leaf, dims in zip(tensor_leaves(subject.encode(subject.make_inputs(0))), dynamic, strict=True)
     ]
     plain = [repr(leaf) for leaf in flatten(subject.encode(subject.make_inputs(0))) if not torch.is_tensor(leaf)]
     content = {
@@ -247,18 +308,20 @@ def _transformers() -> tuple[str, ...]:
     return ("transformers",) if "transformers" in sys.modules else ()
 
 
-def _export(subject: Subject, folder: Path) -> None:
-    """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the cache at once."""
+def _export(subject: Subject, folder: Path, dynamic: Sequence[Mapping[int, str]]) -> None:
+    """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the cache at once.
+
+    Raises ``MadeStatic`` where one did not.
+    """
     import onnx
     import torch
 
-    from bench.backends.flat import Flat
-    from bench.subject import tensor_leaves
+    from bench.backends.flat import Flat, exportable
+    from bench.nest import tensor_leaves
 
-    module = subject.module()
+    module = exportable(subject)
     example = subject.encode(subject.make_inputs(0))
     leaves = tensor_leaves(example)
-    dynamic = subject.dynamic()
 
     temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -271,7 +334,7 @@ def _export(subject: Subject, folder: Path) -> None:
             dynamo=True,
             opset_version=OPSET,
             input_names=[f"in_{number}" for number in range(len(leaves))],
-            dynamic_shapes=(tuple(dynamic),),
+            dynamic_shapes=(tuple(dict(dims) for dims in dynamic),),
             verbose=False,
         )
     assert program is not None
@@ -282,12 +345,14 @@ def _export(subject: Subject, folder: Path) -> None:
     onnx.checker.check_model(str(path))
     model = onnx.load(str(path))
     kept = [int(value.name.removeprefix("in_")) for value in model.graph.input]
-    for place, value in zip(kept, model.graph.input, strict=True):
-        for dim in dynamic[place]:
-            if not value.type.tensor_type.shape.dim[dim].dim_param:
-                raise Misbehaved(
-                    f"fallback: dimension {dim} of input {place} was to be dynamic, the export made it static"
-                )
+    if made_static := [
+        [place, dim]
+        for place, value in zip(kept, model.graph.input, strict=True)
+        for dim in dynamic[place]
+        if not value.type.tensor_type.shape.dim[dim].dim_param
+    ]:
+        shutil.rmtree(temporary)
+        raise MadeStatic(made_static)
     nodes = Counter(node.op_type for node in model.graph.node)
     # On a GPU other optimisers run, and the reference worker opens no session there: its memory would be counted.
     counted = _optimised(subject, path, nodes) if subject.device == "cpu" else {}

@@ -23,13 +23,18 @@ def preload() -> None:
 
 def prepare(subject: Subject) -> Prepared:
     """The way, made from the case's model with its weights."""
+    import torch
+
     from bench.modes import mode_of, prepared
     from bench.subject import WrongDeclaration, resolve
 
     location = subject.case["ways"][subject.backend]
     make = resolve(location)
+    model = subject.module()
+    if isinstance(model, torch.nn.Module):
+        model.requires_grad_(False)  # ways are for inference, and may write into weights: prune them, say
     try:
-        way = make(subject.module())
+        way = make(model)
     except (ImportError, NotImplementedError) as error:
         raise Unavailable(f"{subject.backend}: {error}") from error
     if not callable(way):

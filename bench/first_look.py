@@ -1,0 +1,83 @@
+"""First look: what eager's first calls tell of a model, before anything is compared.
+
+How long a call takes, what it writes to, whether its answers depend on the calls before or on random numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bench import nest
+from bench.modes import Mode, Plain, Training
+from bench.state import Draws, State
+from bench.subject import Inputs
+
+
+@dataclass
+class Look:
+    """``written``: inputs that a call writes to, by path. ``changed``: what it leaves in the model. ``remembered``:
+    the part of that on which answers depend. ``drew``: the generator of random numbers that moved. ``varies``: whether
+    two calls from one state answer otherwise. ``seconds``: of a call, the first one left out.
+    """
+
+    answer: list[torch.Tensor]
+    seconds: float
+    written: list[str]
+    changed: list[str]
+    remembered: list[str]
+    drew: str
+    varies: bool
+
+    def facts(self) -> dict[str, Any]:
+        """What of it a record holds."""
+        found = {"writes_inputs": self.written, "state_changed": self.changed, "state": self.remembered}
+        return {name: value for name, value in found.items() if value} | (
+            {"draws_random_numbers": self.drew} if self.drew else {}
+        )
+
+
+def look(mode: Mode, module: Any, inputs: Inputs) -> Look:
+    """Call twice with the same inputs, and once more from the initial state if the second answer is another.
+
+    A mode whose answers depend on earlier calls is left with the state that its ``reset`` puts back.
+    """
+    watched = isinstance(mode, Plain) and not isinstance(mode, Training) and isinstance(module, torch.nn.Module)
+    state = State(module) if watched else None
+    draws = Draws()
+    first, written, _ = _called(mode, inputs)
+    drew = draws.moved()
+    changed = [] if state is None else state.changed()
+    second, _, seconds = _called(mode, inputs)
+    remembered: list[str] = []
+    varies = not same(first, second)
+    if varies and state is not None and changed:
+        state.restore()
+        again, _, seconds = _called(mode, inputs)
+        if same(first, again):
+            remembered, varies = changed, False
+            assert isinstance(mode, Plain)
+            state.restore()
+            mode.state = State(module, only=tuple(changed))
+    return Look(first, seconds, written, changed, remembered, drew, varies)
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    """Whether two answers hold the same bits, NaN counting as itself."""
+    return len(one) == len(other) and all(nest.identical(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _called(mode: Mode, inputs: Inputs) -> tuple[list[torch.Tensor], list[str], float]:
+    """The answer to a copy of the inputs, which of them were written to, and the seconds that the call took."""
+    with mode.guard():
+        fed = mode.feed(nest.fresh(inputs))
+        started = time.perf_counter()
+        raw = mode(fed)
+        seconds = time.perf_counter() - started
+        answer = mode.read(raw)
+        if isinstance(mode, Training):
+            mode.reset()
+    return answer, nest.changed(inputs, fed), seconds

@@ -1,0 +1,273 @@
+"""Nests: inputs and outputs of any kind as a list of leaves, and back.
+
+A nest is made of tuples, lists, mappings (``ModelOutput`` is one), dataclasses, classes that torch's pytree registry
+knows, and other objects that hold tensors in their attributes (``DynamicCache``, distributions). None holds nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+PLAIN = (bool, int, float, complex, str, bytes, np.ndarray, np.generic, torch.dtype, torch.device, enum.Enum)
+
+
+class UnknownClass(TypeError):
+    """An output holds something that cannot be compared; the message names its class and says what to return."""
+
+
+def flatten(nest: Any) -> list[Any]:
+    """The leaves of a nest, in order: tensors, and whatever else is no nest."""
+    return [leaf for _, leaf in _leaves(nest, "")]
+
+
+def named_leaves(nest: Any) -> list[tuple[str, Any]]:
+    """The same with the path of each: ``x``, ``0``, ``past_key_values.layers.0.keys``."""
+    return [(path or "0", leaf) for path, leaf in _leaves(nest, "")]
+
+
+def tensor_leaves(nest: Any) -> list[torch.Tensor]:
+    """The tensors among the leaves of a nest, in order."""
+    return [leaf for leaf in flatten(nest) if torch.is_tensor(leaf)]
+
+
+def rebuild(nest: Any, leaves: Sequence[Any]) -> Any:
+    """A copy of ``nest`` with its leaves replaced, in the order of ``flatten``."""
+    given = iter(leaves)
+    return _rebuilt(nest, lambda _: next(given))
+
+
+def fresh(nest: Any) -> Any:
+    """A copy whose tensors have memory of their own: the same strides, and what shared memory shares the copy's.
+
+    What is no tensor is copied deeply, inside objects as well: an array of numpy is written to as easily, and an empty
+    cache gets layers.
+    """
+    memory: dict[int, Any] = {}
+    seen: dict[int, Any] = {}
+
+    def copied(leaf: Any) -> Any:
+        if not torch.is_tensor(leaf):
+            return _deep_copy(leaf, seen)
+        if id(leaf) not in seen:
+            seen[id(leaf)] = _copy(leaf, memory)
+        return seen[id(leaf)]
+
+    def also_copied(rest: Any, above: Mapping[int, Any]) -> Any:
+        seen.update(above)
+        return _deep_copy(rest, seen)
+
+    with torch.inference_mode(False):  # tensors made in it are of another kind, for which compiled code is made anew
+        return _rebuilt(nest, copied, also_copied)
+
+
+def comparable(nest: Any) -> list[torch.Tensor]:
+    """The output tensors of a call, as dense copies of their own memory on the CPU.
+
+    Numbers become tensors without dimensions (floats in float64), strings and the like the bytes of their text: they
+    are compared as values. Raises ``UnknownClass`` where there is something else.
+    """
+    return [made for path, leaf in named_leaves(nest) for made in _compared(path, leaf)]
+
+
+def as_tensors(nest: Any) -> list[torch.Tensor]:
+    """The same leaves as ``comparable``, not copied and where they are: what an exporter can take for outputs."""
+    return [made for path, leaf in named_leaves(nest) for made in _tensors(path, leaf)]
+
+
+def changed(before: Any, after: Any) -> list[str]:
+    """The paths of the tensors and arrays in which two copies of one nest differ, or which one of them lacks."""
+    ours, theirs = dict(named_leaves(before)), dict(named_leaves(after))
+    return [
+        path
+        for path in ours | theirs
+        if path not in ours or path not in theirs or not identical(ours[path], theirs[path])
+    ]
+
+
+def identical(one: Any, other: Any) -> bool:
+    """Whether two leaves hold the same numbers, NaN being itself; what is no tensor and no array counts as the same."""
+    if isinstance(one, np.ndarray):
+        return one.shape == other.shape and one.tobytes() == other.tobytes()
+    if not torch.is_tensor(one) or one.layout is not torch.strided or one.is_nested:
+        return True
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if torch.equal(one, other):
+        return True
+    if not one.is_floating_point() and not one.is_complex():
+        return False
+    if one.element_size() == 1:  # there are no comparisons of eight bits
+        one, other = one.float(), other.float()
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _leaves(nest: Any, path: str, above: tuple[int, ...] = (), within: bool = False) -> Iterator[tuple[str, Any]]:
+    """``within``: inside an object whose class is not known, of which only the tensors count."""
+    if nest is None or id(nest) in above:  # an object may hold what holds it
+        return
+    parts = _parts(nest)
+    if parts is None:
+        if torch.is_tensor(nest) or not within:
+            yield path, nest
+        return
+    within = within or _unknown(nest)
+    for name, part in parts:
+        yield from _leaves(part, f"{path}.{name}" if path else str(name), (*above, id(nest)), within)
+
+
+def _parts(nest: Any) -> list[tuple[Any, Any]] | None:
+    """What a nest is made of, by name; None for a leaf."""
+    if torch.is_tensor(nest) or isinstance(nest, PLAIN):
+        return None
+    if isinstance(nest, Mapping):
+        return list(nest.items())
+    if isinstance(nest, tuple | list):
+        return list(enumerate(nest))
+    if isinstance(nest, type | torch.nn.Module) or callable(nest):
+        return None
+    if dataclasses.is_dataclass(nest):
+        return [(one.name, getattr(nest, one.name)) for one in dataclasses.fields(nest)]
+    if type(nest) in pytree.SUPPORTED_NODES:
+        return list(enumerate(_children(nest)[0]))
+    tensors = [(name, value) for name, value in _attributes(nest) if _holds_tensors(value, (id(nest),))]
+    return tensors or None
+
+
+def _unknown(nest: Any) -> bool:
+    """Whether a nest is an object of which only the attributes with tensors are known."""
+    known = isinstance(nest, Mapping | tuple | list) or dataclasses.is_dataclass(nest)
+    return not known and type(nest) not in pytree.SUPPORTED_NODES
+
+
+def _children(nest: Any) -> tuple[list[Any], Any]:
+    """The children of an object of a registered class, and what puts them together again."""
+    return pytree.tree_flatten(nest, is_leaf=lambda part: part is not nest)
+
+
+def _attributes(nest: Any) -> list[tuple[str, Any]]:
+    return list(getattr(nest, "__dict__", {}).items())
+
+
+def _holds_tensors(value: Any, above: tuple[int, ...]) -> bool:
+    return any(torch.is_tensor(leaf) for _, leaf in _leaves(value, "", above))
+
+
+def _as_it_is(rest: Any, above: Mapping[int, Any]) -> Any:
+    return above.get(id(rest), rest)
+
+
+def _rebuilt(
+    nest: Any, leaf: Callable[[Any], Any], rest: Callable[[Any, Mapping[int, Any]], Any] = _as_it_is,
+    above: Mapping[int, Any] | None = None, within: bool = False,
+) -> Any:  # fmt: skip
+    """A nest with other leaves. ``rest``: makes what an object holds besides; ``above``: nests that it is inside of."""
+    above = above or {}
+    if nest is None or id(nest) in above:
+        return above.get(id(nest))
+    parts = _parts(nest)
+    if parts is None:
+        return leaf(nest) if torch.is_tensor(nest) or not within else rest(nest, above)
+    unknown = _unknown(nest)
+    by_attributes = unknown or (dataclasses.is_dataclass(nest) and not isinstance(nest, Mapping | tuple | list))
+    other = copy.copy(nest) if by_attributes else nest
+    above = {**above, id(nest): other}
+    made = {name: _rebuilt(part, leaf, rest, above, within or unknown) for name, part in parts}
+    if by_attributes:
+        others = [(name, rest(part, above)) for name, part in _attributes(nest) if unknown and name not in made]
+        for name, value in (*made.items(), *others):
+            object.__setattr__(other, name, value)  # past a dataclass that is frozen
+        return other
+    if isinstance(nest, Mapping):
+        return _same_mapping(nest, made)
+    values = list(made.values())
+    if isinstance(nest, tuple | list):
+        return type(nest)(*values) if hasattr(nest, "_fields") else type(nest)(values)  # a named tuple's one by one
+    return pytree.tree_unflatten(values, _children(nest)[1])
+
+
+def _same_mapping(nest: Mapping[Any, Any], made: dict[Any, Any]) -> Any:
+    """A mapping of the same class where that can be made of a dict, as a ``BatchEncoding`` can."""
+    if type(nest) is dict:
+        return made
+    try:
+        return type(nest)(made)  # type: ignore[call-arg]
+    except Exception:  # whatever a foreign class has against it
+        return made
+
+
+def _deep_copy(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy; modules and functions stay, and what refuses to be copied."""
+    if isinstance(value, type | torch.nn.Module) or callable(value):
+        return value
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:  # whatever a foreign class has against it
+        return value
+
+
+def _copy(leaf: torch.Tensor, memory: dict[int, Any]) -> torch.Tensor:
+    plain = type(leaf) is torch.Tensor and leaf.layout is torch.strided and not (leaf.is_nested or leaf.is_quantized)
+    if not plain or leaf.is_conj() or leaf.is_neg():  # the memory alone does not say what the tensor is
+        return leaf.detach().clone().requires_grad_(leaf.requires_grad)
+    storage = leaf.untyped_storage()
+    if storage.data_ptr() not in memory:
+        memory[storage.data_ptr()] = storage.clone()
+    own = memory[storage.data_ptr()]
+    made = torch.empty(0, dtype=leaf.dtype, device=leaf.device)
+    made.set_(own, leaf.storage_offset(), leaf.size(), leaf.stride())
+    return made.requires_grad_(leaf.requires_grad)
+
+
+def _compared(path: str, leaf: Any) -> list[torch.Tensor]:
+    return [made.detach().to("cpu", copy=True) for made in _tensors(path, leaf)]
+
+
+def _tensors(path: str, leaf: Any) -> list[torch.Tensor]:
+    """A leaf as the dense tensors that it is compared by."""
+    if torch.is_tensor(leaf):
+        return _dense(leaf)
+    if isinstance(leaf, bool | np.bool_):
+        return [torch.tensor(bool(leaf))]
+    if isinstance(leaf, int | np.integer):
+        if not -(1 << 63) <= leaf < 1 << 63:
+            raise UnknownClass(_cannot_be_compared("an int beyond 64 bits", path))
+        return [torch.tensor(int(leaf))]
+    if isinstance(leaf, float | np.floating):
+        return [torch.tensor(float(leaf), dtype=torch.float64)]
+    if isinstance(leaf, complex | np.complexfloating):
+        return [torch.tensor(complex(leaf), dtype=torch.complex128)]
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc":
+        return [torch.from_numpy(np.ascontiguousarray(leaf, leaf.dtype.newbyteorder("=")))]
+    if isinstance(leaf, np.ndarray):
+        raise UnknownClass(_cannot_be_compared(f"an array of {leaf.dtype}", path))
+    if isinstance(leaf, PLAIN):
+        text = leaf if isinstance(leaf, bytes) else str(leaf).encode()
+        return [torch.tensor(list(text), dtype=torch.uint8)]
+    raise UnknownClass(_cannot_be_compared(f"a {type(leaf).__module__}.{type(leaf).__qualname__}", path))
+
+
+def _cannot_be_compared(what: str, path: str) -> str:
+    return (
+        f"the output holds {what} at {path!r}, which cannot be compared: return "
+        "tensors, numbers, strings, or tuples, lists, dicts and dataclasses of these; a class of your own can be "
+        "registered with torch.utils._pytree.register_pytree_node"
+    )
+
+
+def _dense(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """A tensor as strided ones: a nested one as its values and the sizes of its parts."""
+    if tensor.is_nested:
+        each = tensor.unbind()
+        sizes = torch.tensor([list(part.shape) for part in each])
+        return [torch.cat([part.reshape(-1) for part in each]), sizes]
+    if tensor.layout is not torch.strided:
+        return [tensor.to_dense()]
+    return [tensor.dequantize() if tensor.is_quantized else tensor]

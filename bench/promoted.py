@@ -1,0 +1,161 @@
+"""Promoted: a model in float64 although it casts by itself, or runs operators that take no doubles.
+
+Under this mode a cast to a shorter float is a cast to float64, tensors are made in float64 where a shorter float was
+asked for, and an operator that refuses doubles is computed piece by piece, or from its decomposition.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+SHORT = {torch.float32, torch.float16, torch.bfloat16}
+REINTERPRETED = {torch.ops.aten.view.dtype}  # the bits as another dtype: no cast
+REFUSED = ("not implemented for 'Double'", "got Double", "but found Double", "Double", "float64", "same dtype")
+
+
+class Promoted(TorchDispatchMode):
+    """Compute in float64. ``casts``: how many casts were changed; ``operators``: which were computed otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.casts = 0
+        self.operators: Counter[str] = Counter()
+        self._defaults: list[torch.dtype] = []
+
+    def __enter__(self) -> Promoted:
+        self._defaults.append(torch.get_default_dtype())
+        torch.set_default_dtype(torch.float64)  # of tensors made without a dtype, and of quotients of integers
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        torch.set_default_dtype(self._defaults.pop())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in REINTERPRETED:
+            args, kwargs = pytree.tree_map_only(torch.dtype, self._longer, (args, kwargs))
+        args, kwargs, shorter = _alike(func, args, kwargs)
+        return _written_back(self._computed(func, args, kwargs), shorter)
+
+    def _computed(self, func: Any, args: Any, kwargs: Any) -> Any:
+        piecewise = PIECEWISE.get(func.overloadpacket.__name__)
+        if piecewise is not None and _has_doubles(args, kwargs):
+            self.operators[_name(func)] += 1
+            return piecewise(*args, **{name: value for name, value in kwargs.items() if name != "out_dtype"})
+        try:
+            return func(*args, **kwargs)
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            if not _has_doubles(args, kwargs) or not any(word in str(error) for word in REFUSED):
+                raise
+            decomposed = _decomposition(func)
+            if decomposed is None:
+                raise
+            self.operators[_name(func)] += 1
+            with self:
+                return decomposed(*args, **kwargs)
+
+    def facts(self) -> dict[str, Any]:
+        """What was done, for the record."""
+        return {"casts": self.casts, "operators": dict(self.operators)}
+
+    def _longer(self, dtype: torch.dtype) -> torch.dtype:
+        if dtype in SHORT:
+            self.casts += 1
+            return torch.float64
+        return dtype
+
+
+def _alike(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, dict[int, tuple[torch.Tensor, torch.Tensor]]]:
+    """Shorter floats beside doubles as doubles: constants that were made before, or by numpy.
+
+    And for those of them that are written to, the double and what it stands for.
+    """
+    shorter: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    if not _has_doubles(args, kwargs):
+        return args, kwargs, shorter
+
+    def doubled(value: Any, written: bool) -> Any:
+        def made(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.dtype not in SHORT:
+                return tensor
+            twin = tensor.double()
+            if written:
+                shorter[id(twin)] = twin, tensor
+            return twin
+
+        return pytree.tree_map_only(torch.Tensor, made, value)
+
+    written = {argument.name for argument in func._schema.arguments if _writes(argument)}
+    by_place = [argument.name in written for argument in func._schema.arguments]
+    args = tuple(doubled(value, by_place[place]) for place, value in enumerate(args))
+    kwargs = {name: doubled(value, name in written) for name, value in kwargs.items()}
+    return args, kwargs, shorter
+
+
+def _writes(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def _written_back(made: Any, shorter: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    """What an operator gave, after what it wrote to doubles was written to those that they stand for."""
+    for twin, tensor in shorter.values():
+        tensor.copy_(twin)
+    return pytree.tree_map_only(torch.Tensor, lambda one: shorter.get(id(one), (one, one))[1], made)
+
+
+def _has_doubles(args: Any, kwargs: Any) -> bool:
+    return any(
+        isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float64 for leaf in pytree.tree_leaves((args, kwargs))
+    )
+
+
+def _name(func: Any) -> str:
+    return str(func.overloadpacket).replace("aten.", "")
+
+
+def _decomposition(func: Any) -> Callable[..., Any] | None:
+    """Torch's own formula for an operator, in other operators."""
+    from torch._decomp import decomposition_table
+
+    found: Callable[..., Any] | None = decomposition_table.get(func)
+    if found is None and func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
+        found = func.decompose
+    return found
+
+
+def grouped_mm(
+    one: torch.Tensor, other: torch.Tensor, offs: torch.Tensor | None = None, bias: Any = None, _out_dtype: Any = None
+) -> torch.Tensor:
+    """``torch.nn.functional.grouped_mm`` as a product for each group.
+
+    Shapes, with G groups that end at ``offs`` (G,): rows of ``one`` (S, K) by ``other`` (G, K, N); ``one`` (G, M, K)
+    by columns of ``other`` (K, S); both in groups (M, S), (S, N): a sum for each; or a batch of products.
+    """
+    if offs is None:
+        product = torch.bmm(one, other)
+    else:
+        ends = [0, *offs.tolist()]
+        parts = [slice(begin, end) for begin, end in pairwise(ends)]
+        if one.ndim == 2 and other.ndim == 3:
+            product = one.new_zeros(one.shape[0], other.shape[-1])
+            for group, part in enumerate(parts):
+                product[part] = one[part] @ other[group]
+        elif one.ndim == 3:
+            product = one.new_zeros(one.shape[1], other.shape[-1])
+            for group, part in enumerate(parts):
+                product[:, part] = one[group] @ other[:, part]
+        else:
+            product = torch.stack([one[:, part] @ other[part] for part in parts])
+    return product if bias is None else product + bias
+
+
+PIECEWISE: dict[str, Callable[..., Any]] = {"_grouped_mm": grouped_mm}
