@@ -29,6 +29,8 @@ OPTIONS = (
      "(1 %% and 3 %%), strict (0.5 %% and 2 %%) or noisy (2 %% and 5 %%)"),
     ("--bench-limit", "bench_limit", "auto", "seconds after which the gate begins no further launch, and what is "
      "undecided stays inconclusive; auto: 20 minutes in the budget quick, 60 in normal, 240 in long"),
+    ("--bench-mutation", "bench_mutation", "auto", "measure which of a model's weights the check would notice if they "
+     "were wrong: on, off; auto: in the budgets normal and long"),
     ("--bench-memory", "bench_memory", "auto", "bytes a worker may allocate, e.g. 8G; auto: 90 %% of what is free"),
 )  # fmt: skip
 
@@ -43,6 +45,7 @@ class Settings:
     seed: int
     memory: int | None  # bytes a worker may allocate; None: 90 % of what is free
     backends: dict[str, backends.Backend]
+    mutate: bool  # measure which weights the check would notice
 
 
 def add(parser: pytest.Parser) -> None:
@@ -86,6 +89,8 @@ def read(config: pytest.Config) -> Settings:
         raise pytest.UsageError(f"--bench-profile: {profile!r} must be one of {', '.join(PROFILES)}")
     if lab not in ("on", "off"):
         raise pytest.UsageError(f"--bench-lab: {lab!r} must be on or off")
+    if (mutation := value(config, "bench_mutation")) not in ("auto", "on", "off"):
+        raise pytest.UsageError(f"--bench-mutation: {mutation!r} must be auto, on or off")
     if not re.fullmatch(r"\d{1,9}", seed):
         raise pytest.UsageError(f"--bench-seed: {seed!r} must be a whole number from 0 to 999999999")
     try:
@@ -100,7 +105,8 @@ def read(config: pytest.Config) -> Settings:
         chosen = targets.select(value(config, "bench_targets"), table)
     except targets.TargetError as error:
         raise pytest.UsageError(str(error)) from None
-    return Settings(chosen, budget, lab == "on", int(seed), _bytes(value(config, "bench_memory")), table)
+    mutate = budget.mutates if mutation == "auto" else mutation == "on"
+    return Settings(chosen, budget, lab == "on", int(seed), _bytes(value(config, "bench_memory")), table, mutate)
 
 
 def gates(config: pytest.Config) -> bool:

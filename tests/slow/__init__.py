@@ -1,0 +1,1 @@
+"""Slow tests: many models and operators, each through every backend."""

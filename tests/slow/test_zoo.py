@@ -1,0 +1,75 @@
+"""The zoo: architectures and operators that nobody wrote this harness for, through every backend.
+
+A suite like a user's. ``pytest tests`` checks a sample of it that follows the commit; all of it, resumable::
+
+    python -m bench.evidence.zoo
+
+A cell is ok, or a true limit of a backend that ``zoo_limits.csv`` names with its reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from bench import Case
+from bench.git import said
+from bench.record import Status
+from tests.slow.zoo_operators import OPERATORS
+from tests.slow.zoo_transformers import ARCHITECTURES
+
+ROOT = Path(__file__).parents[2]
+SHARE = 40  # one in so many is in a sample
+HALF = 12  # one in so many is checked in bf16, too
+LIMITS = list(csv.DictReader((Path(__file__).parent / "zoo_limits.csv").open(newline="")))
+
+
+def sampled(names: list[str]) -> list[str]:
+    """All of them with PARITYGATE_ZOO=all, else the share that the commit chooses."""
+    if os.environ.get("PARITYGATE_ZOO") == "all":
+        return names
+    commit = said(ROOT, "rev-parse", "HEAD") or "0"
+    return names[int(commit[:8], 16) % SHARE :: SHARE]
+
+
+def targets(name: str) -> tuple[str, ...]:
+    every = sorted([*ARCHITECTURES, *OPERATORS])
+    return ("*-fp32", "*-bf16") if every.index(name) % HALF == 0 else ("*-fp32",)
+
+
+CASES = tuple(
+    Case(
+        name,
+        model=f"tests.slow.{module}:{name}",
+        inputs=f"tests.slow.{module}:{name}_inputs",
+        shapes={"b3_s24": {"batch": 3, "seq": 24}, "b1_s16": {"batch": 1, "seq": 16}},
+        targets=targets(name),
+        preload=("transformers",) if module == "zoo_transformers" else (),
+        deadline=900,
+    )
+    for module, table in (("zoo_transformers", ARCHITECTURES), ("zoo_operators", OPERATORS))
+    for name in sampled(list(table))
+)
+
+
+def limit(cell: str, status: str, reason: str) -> str | None:
+    """Why a backend cannot run a cell, as the table of limits says; None where it does not."""
+    case, _, device, backend, dtype = cell.split("-")
+    for row in LIMITS:
+        fits = fnmatchcase(case, row["case"]) and fnmatchcase(f"{device}-{backend}-{dtype}", row["target"])
+        if fits and status == row["status"] and re.search(row["reason"], reason):
+            return row["why"]
+    return None
+
+
+@pytest.mark.cells(CASES)
+def test_parity(cell):
+    record = cell.record
+    if record.status is not Status.OK and (why := limit(cell.id, str(record.status), record.reason)):
+        pytest.skip(f"a limit of the backend: {why}")
+    cell.assert_parity()
