@@ -25,6 +25,7 @@ from bench.subject import Inputs, Subject, arrays
 MOVED = 1e-3  # relative, of the largest element, where rounding to bfloat16 changes nothing
 LEAST = 1e-10  # relative, of an answer in float64: what moves it less has no effect
 NOTICED, UNNOTICED, INERT = "noticed", "unnoticed", "without effect"
+DECIDING = ("model", "inputs", "preprocess", "tolerance", "mask", "output_mask", "nonfinite")  # what a case declares
 NAMED = 10  # of the weights that go unnoticed
 
 
@@ -109,7 +110,7 @@ def _perturbed(weight: torch.Tensor) -> torch.Tensor:
     rounded = weight.to(torch.bfloat16).to(weight.dtype)
     if not torch.equal(rounded, weight):
         return rounded
-    moved = weight.clone()
+    moved = weight.clone(memory_format=torch.contiguous_format)
     flat = moved.view(-1)
     flat[flat.abs().argmax()] += MOVED * max(float(flat.abs().max()), 1.0)
     return moved
@@ -133,7 +134,7 @@ def _agrees(subject: Subject, changed: list[list[torch.Tensor]]) -> bool:
 
 def _key(subject: Subject) -> str:
     content = {
-        "model": subject.case["model"], "inputs": subject.case["inputs"], "source": subject.source_digest(),
+        "case": [subject.case[name] for name in DECIDING], "source": subject.source_digest(),
         "weights": subject.scratch.load("meta")["weights"], "sizes": subject.sizes, "dtype": subject.dtype_name,
         "seed": subject.seed, "torch": torch.__version__, "rule": _rule(),
     }  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import _disable_current_modes
 
 PLAIN = (bool, int, float, complex, str, bytes, np.ndarray, np.generic, torch.dtype, torch.device, enum.Enum)
 
@@ -64,7 +65,9 @@ def fresh(nest: Any) -> Any:
         seen.update(above)
         return _deep_copy(rest, seen)
 
-    with torch.inference_mode(False):  # tensors made in it are of another kind, for which compiled code is made anew
+    # Tensors made in inference mode are of another kind, for which compiled code is made anew; other modes would change
+    # their dtype.
+    with torch.inference_mode(False), _disable_current_modes():
         return _rebuilt(nest, copied, also_copied)
 
 

@@ -303,7 +303,7 @@ class _Output:
         return {reason: count for reason, count in counts.items() if count}
 
     def _whole(self, tolerance: Tolerance, least: float) -> dict[str, float]:
-        """Version 1 of the rule: one norm for all. Kept until the table is calibrated for the new one."""
+        """Version 1 of the rule: one norm and one bound for all. Kept until the table is calibrated for the new one."""
         values = self.truth[self.finite]
         norm = max(float(np.linalg.norm(values)), least, self.smallest)
         off = np.where(self.compared, self.ours - np.where(self.finite, self.truth, 0), 0.0)
@@ -312,7 +312,13 @@ class _Output:
         allowed = tolerance.cap if self.eager_is_truth else min(
             tolerance.ratio * max(own, tolerance.floor), tolerance.cap
         )  # fmt: skip
-        return {"error": error, "allowed": allowed, "eager_error": own, "share": error / allowed}
+        largest = float(np.abs(self.base[self.finite] - values).max(initial=0.0))
+        scale = norm / math.sqrt(max(values.size, 1)) * math.sqrt(2 * math.log(max(values.size, 2)))
+        expected = allowed * scale if self.eager_is_truth else max(largest, tolerance.floor * scale)
+        bound = tolerance.outlier * expected
+        most = float(np.abs(off).max(initial=0.0))
+        share = max(error / allowed, most / bound if bound else (math.inf if most else 0.0))
+        return {"error": error, "allowed": allowed, "eager_error": own, "share": share}
 
     def _judged(self, tolerance: Tolerance) -> parts.Judged:
         """The elements that are compared by size.

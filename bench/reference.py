@@ -87,7 +87,7 @@ def make(
     calls = _Calls(say)
     calls.begin("running eager", 2)
     mode = mode_of(subject, module)
-    seen = look(mode, module, encoded)
+    seen = look(mode, module, encoded, lambda: subject.encode(subject.make_inputs(1)))
     calls.made, calls.seconds = 2, seen.seconds
     if not seen.answer:
         raise WrongDeclaration(f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare')
@@ -270,7 +270,7 @@ def _disagrees_with_itself(off: tuple[float, str], slack: float, seen: Look) -> 
             "used? Pass random numbers as inputs, or switch them off in eval()"
         )
     elif seen.changed:
-        why = f"the model keeps state ({_listed(seen.changed)}), and puts back does not help"
+        why = f"the model keeps state ({_listed(seen.changed)}), and putting it back does not help"
     return f"eager does not agree with itself: {off[1]} differs by {off[0]:.3g} of its size between two calls; {why}"
 
 

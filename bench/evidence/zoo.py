@@ -1,4 +1,4 @@
-"""Makes ``reports/evidence/zoo.csv``: how many architectures and operators of the zoo agree on each backend, by family.
+"""Makes ``reports/evidence/zoo.csv`` and ``zoo_cells.csv``: how the zoo agrees on each backend, by family and by cell.
 
     python -m bench.evidence.zoo
     python -m bench.evidence.zoo --targets onnxruntime --seeds 5
@@ -17,11 +17,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from bench import reasons
 from bench.record import Record, Status
 from reports.store import Store
 
 OUT = Path("reports/evidence/zoo.csv")
 STORE = ".paritygate/zoo.sqlite"
+CELLS = Path("reports/evidence/zoo_cells.csv")
+STRIDE = 20  # neighbours in the tables are of one family; every twentieth first, so that a part shows all families
 AT_ONCE = 10  # cases in one pytest: a run that is killed loses no more than these
 EAGER = "eager"
 
@@ -31,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", default="fp32,bf16")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("-k", dest="select", default="", help="a part of the names")
+    parser.add_argument("-k", dest="select", default="", help="a part of the names, e.g. bert")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--summary", action="store_true", help="check nothing, summarise what the store holds")
     arguments = parser.parse_args()
@@ -41,11 +44,12 @@ def main() -> None:
     for seed in range(arguments.seeds if not arguments.summary else 0):
         known = {record.case for run in store.runs() if run.seed == seed for record in store.records(run.id)
                  if _asked(record, arguments.targets)}  # fmt: skip
-        missing = [name for name in names if name not in known]
+        every = sorted(enumerate(names), key=lambda numbered: (numbered[0] % STRIDE, numbered[0]))
+        missing = [name for _, name in every if name not in known]
         for start in range(0, len(missing), AT_ONCE):
             _check(missing[start : start + AT_ONCE], seed, arguments.targets, store)
             print(f"seed {seed}: {min(start + AT_ONCE, len(missing))} of {len(missing)}", file=sys.stderr, flush=True)
-    _write(arguments.out, families, [record for run in store.runs() for record in store.records(run.id)])
+    _write(arguments.out, families, [(run.seed, record) for run in store.runs() for record in store.records(run.id)])
 
 
 def _families() -> dict[str, str]:
@@ -64,24 +68,29 @@ def _asked(record: Record, targets: str) -> bool:
 
 
 def _check(names: list[str], seed: int, targets: str, store: Store) -> None:
-    select = " or ".join(f"{name}-b" for name in names)
-    command = ["pytest", "tests/slow/test_zoo.py", "--benchmark-disable", "-q", "-k", select, "--bench-budget", "quick",
+    command = ["pytest", "tests/slow/test_zoo.py", "--benchmark-disable", "-q", "--bench-budget", "quick",
                "--bench-targets", targets, "--bench-seed", str(seed), "--bench-store", store.url]  # fmt: skip
     subprocess.run(
         [sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL,
-        env=os.environ | {"PARITYGATE_ZOO": "all"},
+        env=os.environ | {"PARITYGATE_ZOO": ",".join(names)},
     )  # fmt: skip
 
 
-def _write(path: Path, families: dict[str, str], records: list[Record]) -> None:
+def _write(path: Path, families: dict[str, str], records: list[tuple[int, Record]]) -> None:
     """A row for each family and target: cells by status, ok ones by how close they came; and what was not ok."""
     from tests.slow.test_zoo import limit
 
+    latest = {(record.cell, seed): record for seed, record in records if record.case in families}
+    with CELLS.open("w", newline="") as file:
+        file.write("# python -m bench.evidence.zoo\n")
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["cell", "seed", "status", "share", "reason"])
+        for (cell, seed), record in sorted(latest.items()):
+            share = "" if record.error_share is None else f"{record.error_share:.3g}"
+            table.writerow([cell, seed, record.status, share, reasons.first_line(record.reason)[:200]])
     counts: dict[tuple[str, str], Counter[str]] = {}
     shares: dict[tuple[str, str], float] = {}
-    for record in records:
-        if record.case not in families:
-            continue
+    for record in latest.values():
         key = (families[record.case], f"{record.backend}-{record.dtype}")
         status = str(record.status)
         if record.status is not Status.OK and limit(record.cell, status, record.reason):
