@@ -102,8 +102,8 @@ def _judged(candidate: Sets, eager: Sets, exact: Sets, subject: Subject) -> tupl
         )
         moved = ours != base
         if moved.any():
-            own = np.linalg.norm(base[moved] - truth[moved])
-            effect = max(effect, float(np.linalg.norm(ours[moved] - base[moved]) / max(own, 1e-300)))
+            own = max(float(np.linalg.norm(base[moved] - truth[moved])), 1e-300)
+            effect = max(effect, float(np.linalg.norm(ours[moved] - base[moved])) / own)
     return min(effect, 1e9), not outcome.agrees, outcome.share
 
 
@@ -196,8 +196,7 @@ def _logit_beside_fills(eager: Sets, exact: Sets) -> tuple[Sets, Sets, Sets] | N
     candidate = _copied(filled)
     values = candidate[0][output]
     legal = np.where(values == FILL, 0, np.abs(values))
-    place = np.unravel_index(int(np.argsort(legal.ravel())[-legal.size // 4]), legal.shape)  # of a usual size
-    values[place] *= 1 + OFF
+    values.ravel()[np.argsort(legal.ravel())[-legal.size // 4]] *= 1 + OFF  # one of a usual size
     return candidate, filled, truth
 
 
