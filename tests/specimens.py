@@ -160,11 +160,11 @@ class Squared(Net):
         return self.mix @ super().forward(x)
 
 
-class Measured(Net):
-    """Computes with the size of the batch as a number of Python's."""
+class Unrolled(Net):
+    """Goes through the rows of the batch in a loop of Python's."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) * float(len(x) > 4)
+        return torch.stack([super(Unrolled, self).forward(row) for row in x])
 
 
 class Nested(nn.Module):

@@ -122,7 +122,7 @@ def test_another_provider_than_the_one_asked_for_fails(rig):
     assert records["other_node"].reason == f"fallback: nodes were placed on {{'SomeOtherProvider': 1}}, {asked}"
 
 
-@pytest.mark.parametrize("model", ["Rigid", "Squared", "Measured"])
+@pytest.mark.parametrize("model", ["Rigid", "Squared", "Unrolled"])
 def test_a_dimension_that_the_exporter_can_only_take_as_it_is_becomes_static(rig, model):
     record = rig.one(specimen(model), "onnxruntime")
     assert (record.status, record.reason) == (Status.OK, "")

@@ -234,8 +234,9 @@ class Evidence:
             return self._mode(inputs)
         if self._ready.call == self._first:
             self._ready.call = self._mode
+        self._inputs = _copied(inputs)  # as they are before a call, which may write to them
         answer = self._mode(inputs)
-        self._inputs, self._compiled = inputs, self._counters.compiled()
+        self._compiled = self._counters.compiled()
         return answer
 
     def _call_twice(self) -> None:
@@ -246,10 +247,9 @@ class Evidence:
         inputs, self._inputs = self._inputs, None
         if inputs is None or self._ready.training is not None:
             return
-        inputs = _copied(inputs)
         with self._guard():
             for _ in range(2):
-                self._mode(inputs)
+                self._mode(_copied(inputs))
         if self._ready.reset is not None:
             self._ready.reset()
 
