@@ -72,7 +72,8 @@ class Parity:
     off there: input set, output, index, and the three values. ``undetermined``: it does not agree, and rounding alone
     may explain every output that does not. ``coarse``: outputs that are unchecked alone, since eager itself is too far
     from the reference there. ``uncompared``: how many elements were not compared, by reason. ``whole``: the numbers of
-    the rule's version 1, one norm for the whole output.
+    the rule's version 1, one norm for the whole output. ``second_look``: a part seemed wrong, and was judged again by
+    eager's twins.
     """
 
     agrees: bool
@@ -91,6 +92,7 @@ class Parity:
     coarse: tuple[int, ...] = ()
     uncompared: dict[str, int] = field(default_factory=dict)
     whole: dict[str, float] = field(default_factory=dict)
+    second_look: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the record."""
@@ -134,7 +136,7 @@ def tolerances() -> dict[str, Tolerance]:
 
 def compare(
     candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tolerance, common: int | None = None,
-    jumps: Sequence[float] = (), masks: Masks | None = None,
+    jumps: Sequence[float] = (), masks: Masks | None = None, twins: Sequence[Sets] = (),
 ) -> Parity:  # fmt: skip
     """How the candidate's answers compare with the reference, output by output.
 
@@ -143,6 +145,8 @@ def compare(
 
     ``jumps``: for every output how far rounding moves the reference itself, over the same norm. What is off by no more
     than R times that is no fault, and no agreement either.
+
+    ``twins``: further answers of eager's, off by rounding; a part may be as far off as the worst of them is.
 
     ``masks``: which elements of each output are compared, broadcast over its last axes; None: all.
 
@@ -159,9 +163,10 @@ def compare(
         return Parity(True, 0.0, tolerance.cap, 0.0, 0.0, 0.0, 0.0, 0.0, "", {}, 0)
     candidate, eager = _real(candidate), _real(eager)
     reference = None if reference is None else _real(reference)
+    others = [_real(twin) for twin in twins]
     least = _least_norms(eager if reference is None else reference, common, tolerance.least)
     outcomes = [
-        _Output(number, candidate, eager, reference, masks).judge(tolerance, least[number])
+        _Output(number, candidate, eager, reference, masks).judge(tolerance, least[number], others)
         for number in range(len(eager[0]))
     ]
     return _joined(outcomes, tolerance, jumps)
@@ -253,7 +258,7 @@ class _Output:
         self.finite = np.isfinite(self.truth) & np.isfinite(self.base) & self.asked
         self.compared = self.finite & np.isfinite(self.ours)
 
-    def judge(self, tolerance: Tolerance, least: float) -> Parity:
+    def judge(self, tolerance: Tolerance, least: float, twins: Sequence[Sets] = ()) -> Parity:
         """The outcome for this output alone."""
         whole = self._whole(tolerance, least)
         judged = self._judged(tolerance)
@@ -262,7 +267,9 @@ class _Output:
         level = max(found, key=lambda one: one.part.share, default=None)
         coarse = any(one.coarse for one in found) and not self.exact
         decided = None if level is None else level.part
-        part = parts.worst(judged, limits) if tolerance.parts and not self.exact else None
+        part = None
+        if tolerance.parts and not self.exact:
+            part = parts.worst(self._noisier(judged, twins), limits)
         if part is not None and (decided is None or part.share > max(1.0, decided.share)):
             decided = part
         shares = [one.share for one in (None if level is None else level.part, part) if one is not None]
@@ -337,6 +344,15 @@ class _Output:
         shapes = [] if self.exact else [array.shape for array in self.sets]
         cuts = ([(axis, place[kept]) for axis, place in find(shapes)] for find in (parts.places, parts.samples))
         return parts.Judged(off, own, size, *cuts)
+
+    def _noisier(self, judged: parts.Judged, twins: Sequence[Sets]) -> parts.Judged:
+        """The same with eager's error as that of the worst of its twins."""
+        own = judged.own
+        for twin in twins:
+            other = _flat([outputs[self.number] for outputs in twin])[self.compared]
+            off = np.abs(other - self.truth[self.compared])
+            own = np.maximum(own, np.where(np.isfinite(off), off, 0.0))
+        return replace(judged, own=own)
 
     def _problem(self, share: float, decided: parts.Part | None) -> tuple[str, NDArray[np.bool_] | None]:
         """What is wrong, or ""; and the elements that are wrong whatever their size."""

@@ -256,3 +256,24 @@ def test_the_numbers_of_the_first_rule_are_kept_beside():
     assert outcome.whole["error"] == pytest.approx(error)
     assert outcome.error == pytest.approx(error)
     assert parity.FILL < 1
+
+
+def test_twins_of_eager_tell_of_noise_that_one_run_does_not_show():
+    """An element near zero where eager happened to be right, and is not in other runs of the same arithmetic."""
+    rng = np.random.default_rng(14)
+    truth = rng.standard_normal((4, 8, 64)) * np.where(rng.random((4, 8, 64)) < 0.1, 1e-4, 1.0)
+    eager, candidate = answers(truth, np.abs(truth))
+    place = tuple(np.argwhere(np.abs(truth) < 1e-4)[3])
+    candidate[place] += 3e-6
+    twins = [answers(truth, np.abs(truth), seed=seed)[0] for seed in (1, 2)]
+    for sign, twin in zip((1, -1), twins, strict=True):
+        twin[place] += sign * 2e-6
+
+    def sets(array):
+        return [[float32(one)] for one in array]
+
+    assert not judged(candidate, eager, truth).agrees
+    assert judged(candidate, eager, truth, twins=[sets(twin) for twin in twins]).agrees
+    elsewhere = candidate.copy()
+    elsewhere[tuple(np.argwhere(np.abs(truth) < 1e-4)[4])] += 3e-5
+    assert not judged(elsewhere, eager, truth, twins=[sets(twin) for twin in twins]).agrees

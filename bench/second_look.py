@@ -1,0 +1,52 @@
+"""Second look: how far rounding moves each element of eager's answers, asked when a part of an answer seems wrong.
+
+One run of eager tells the noise of an element by one number, which may be small by chance: among thousands of elements
+around zero one backend's error is then many times eager's. Twins of eager, with weights and inputs off by a rounding,
+tell it better. They are made where a part fails, and never where all is well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from bench import nest, parity
+from bench.modes import answers, mode_of
+from bench.subject import Inputs, Subject, arrays
+
+TWINS = 4
+
+
+def twins(subject: Subject) -> list[parity.Sets]:
+    """The answers of eager's twins to the checked inputs."""
+    return [_answers(subject, number) for number in range(TWINS)]
+
+
+def _answers(subject: Subject, number: int) -> list[list[Any]]:
+    module = subject.module()
+    generator = torch.Generator().manual_seed(number)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.is_floating_point():
+                parameter.copy_(_moved(parameter, generator))
+    sets = [_moved_inputs(inputs, generator) for inputs in subject.inputs()]
+    return [arrays(outputs) for outputs in answers(mode_of(subject, module), sets)]
+
+
+def _moved_inputs(inputs: Inputs, generator: torch.Generator) -> Inputs:
+    leaves = [
+        _moved(leaf, generator) if torch.is_tensor(leaf) and leaf.is_floating_point() else leaf
+        for leaf in nest.flatten(inputs)
+    ]
+    moved: Inputs = nest.rebuild(inputs, leaves)
+    return moved
+
+
+def _moved(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The tensor, each element off by a rounding of its dtype or so."""
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return tensor
+    noise = torch.randn(tensor.shape, generator=generator).to(tensor.device)
+    size = torch.finfo(tensor.dtype).eps
+    return (tensor.detach().double() * (1 + size * noise.double())).to(tensor.dtype)
