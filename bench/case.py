@@ -110,7 +110,7 @@ class Case:
     - ``accuracy``: the smallest share of the samples of ``evaluate`` that must be answered rightly.
     - ``reference``: ``"float64"`` (default), or ``"eager"`` for a model that cannot run in float64.
     - ``tolerance``: the row of ``tolerances.csv`` to use instead of the dtype's own, e.g. ``"fp32_folded"``.
-    - ``graph_breaks``: how many ``torch.compile`` is expected to make; any other number is a failure.
+    - ``graph_breaks``: at how many places of the code ``torch.compile`` may break its graph; any other number fails.
     - ``nonfinite``: the reference answer may hold NaN or infinities; elsewhere that leaves it unchecked.
     - ``cold_cache``: an operator, not a model: where a device has a large cache of its own, every call is timed with
       that cache flushed, by the device's clock.

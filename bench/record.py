@@ -83,7 +83,7 @@ class Record:
     error_share: float | None = None  # error over what is allowed, worst rule; above 1 fails
     eager_error: float | None = None
     max_abs_error: float | None = None
-    reference: str = ""  # "float64" or "eager"
+    reference: str = ""  # "float64", "promoted" (casts inside the model became casts to float64), or "eager"
     top1_agreement: float | None = None
     accuracy: float | None = None  # share of labelled samples answered rightly
     accuracy_samples: int | None = None

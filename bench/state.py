@@ -25,6 +25,7 @@ class State:
 
     def __init__(self, module: torch.nn.Module, only: tuple[str, ...] = ()) -> None:
         self._module, self._only = module, frozenset(only)
+        self._parts = dict(module.named_modules())
         copies: dict[int, Any] = {}  # what two parts share they share afterwards
 
         def copied(value: Any) -> Any:
@@ -39,7 +40,7 @@ class State:
         }
         self._parameters = {name: (value, _version(value)) for name, value in module.named_parameters()}
         self._attributes = {where: (value, copied(value)) for where, value in self._attributes_now()}
-        self._there = {prefix: {*part._buffers, *vars(part)} for prefix, part in module.named_modules()}
+        self._there = {prefix: {*part._buffers.keys(), *vars(part)} for prefix, part in self._parts.items()}
 
     def changed(self) -> list[str]:
         """What is not as it was: "buffer past", "attribute calls", "parameter weight"."""
@@ -61,9 +62,9 @@ class State:
     def restore(self) -> None:
         """Put buffers and attributes back, in their own memory where they still have it; what was added goes."""
         for prefix, name in (where for _, where in self._added()):
-            delattr(self._module.get_submodule(prefix), name)
+            delattr(self._parts[prefix], name)
         for (prefix, name), (value, kept) in self._buffers.items():
-            self._module.get_submodule(prefix)._buffers[name] = value
+            self._parts[prefix]._buffers[name] = value
             if value is not None:
                 with torch.no_grad(), torch.inference_mode(False):
                     value.copy_(kept)
@@ -73,7 +74,7 @@ class State:
                 if not _alike(kept, value) and id(kept) not in again:
                     again[id(kept)] = fresh(kept)
                 prefix, name = where
-                self._module.get_submodule(prefix).__dict__[name] = again.get(id(kept), value)
+                self._parts[prefix].__dict__[name] = again.get(id(kept), value)
 
     def _wanted(self, kind: str, where: Where) -> bool:
         return not self._only or _named(kind, where) in self._only
@@ -81,7 +82,7 @@ class State:
     def _buffers_now(self) -> list[tuple[Where, Any]]:
         return [
             ((prefix, name), value)
-            for prefix, part in self._module.named_modules()
+            for prefix, part in self._parts.items()
             for name, value in part._buffers.items()
             if self._wanted("buffer", (prefix, name))
         ]
@@ -90,7 +91,8 @@ class State:
         """The attributes that can be state: plain values, objects, and nests of them and of tensors."""
         return [
             ((prefix, name), value)
-            for prefix, part in self._module.named_modules()
+            for prefix, part in self._parts.items()
+            if not isinstance(part, torch.jit.ScriptModule)  # whose attributes are not Python's
             for name, value in vars(part).items()
             if name not in HOOKS and name != "training" and not name.endswith("_hooks")
             if self._wanted("attribute", (prefix, name)) and _plain(value)
@@ -98,7 +100,7 @@ class State:
 
     def _attribute(self, where: Where) -> Any:
         """An attribute's value now; what was deleted is unlike anything."""
-        return vars(self._module.get_submodule(where[0])).get(where[1], _Gone())
+        return vars(self._parts[where[0]]).get(where[1], _Gone())
 
     def _added(self) -> list[tuple[str, Where]]:
         """The buffers and attributes that were not there."""
@@ -107,7 +109,7 @@ class State:
         return [
             (kind, where)
             for kind, where in now
-            if where[1] not in self._there.get(where[0], {where[1]})
+            if where[1] not in self._there[where[0]]
         ]
 
 
@@ -134,7 +136,9 @@ class Draws:
 def _plain(value: Any) -> bool:
     try:
         leaves = flatten(value)
-        return len(leaves) <= MOST and (any(torch.is_tensor(leaf) for leaf in leaves) or not any(map(_code, leaves)))
+        if len(leaves) > MOST or any(isinstance(leaf, torch.nn.Parameter) for leaf in leaves):
+            return False
+        return any(torch.is_tensor(leaf) for leaf in leaves) or not any(map(_code, leaves))
     except Exception:  # a foreign object's own attributes
         return False
 

@@ -212,6 +212,11 @@ class Subject:
         return tuple(self._meta.get("written", ()))
 
     @property
+    def consumed(self) -> tuple[str, ...]:
+        """The raw inputs that ``preprocess`` writes to."""
+        return tuple(self._meta.get("consumed", ()))
+
+    @property
     def _meta(self) -> dict[str, Any]:
         found: dict[str, Any] = self.scratch.load("meta") if self.scratch.has("meta") else {}
         return found
@@ -283,7 +288,7 @@ class Subject:
         if not (location := self.case["preprocess"]):
             return raw
         with told_of("preprocess", location):
-            made = call(resolve(location), raw)
+            made = call(resolve(location), fresh(raw) if self.consumed else raw)
         return self.cast(_arguments(made, "preprocess", location))
 
     def cast(self, inputs: Inputs) -> Inputs:
@@ -318,7 +323,7 @@ class Subject:
             others = [tensor_leaves(self.encode(self.make_inputs(0, name))) for name in named]
             return [_differing(here, others, number) for number in range(len(here))]
         found: list[dict[int, str]] = [{} for _ in here]
-        for size in self.case["dynamic"] or ("batch",):
+        for size in ("batch",) if self.case["dynamic"] is None else self.case["dynamic"]:
             for number, dims in enumerate(self._following(size, here)):
                 found[number] |= dict.fromkeys(dims, size)
         return found
