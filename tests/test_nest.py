@@ -55,7 +55,9 @@ class Registered:
 
 
 pytree.register_pytree_node(
-    Registered, lambda one: ([one.x, one.y], one.name), lambda children, name: Registered(children[0], children[1], name)
+    Registered,
+    lambda one: ([one.x, one.y], one.name),
+    lambda children, name: Registered(children[0], children[1], name),
 )
 
 
