@@ -218,9 +218,11 @@ def levels(judged: Judged, limits: Limits) -> list[Level]:
 
 def worst(judged: Judged, limits: Limits) -> Part | None:
     """The part that comes closest to its limit, or is farthest over it; None where there is none."""
+    if not judged.off.size or np.array_equal(judged.off, judged.own):
+        return None
+    judged = expected(_doubtful(judged, limits))
     if not judged.off.size:
         return None
-    judged = expected(judged)
     band, lowest = _bands(judged.size)
     bands = int(band.max()) + 1
     found: Part | None = None
@@ -230,6 +232,25 @@ def worst(judged: Judged, limits: Limits) -> Part | None:
         if part is not None and (found is None or part.share > found.share):
             found = part
     return found
+
+
+def _doubtful(judged: Judged, limits: Limits) -> Judged:
+    """The bands in which an element is off by more than the floor allows, and those above, which they may join.
+
+    All others are as they should be, whatever they are cut into; most elements are, and need not be summed up.
+    """
+    beyond = judged.off > limits.ratio * limits.floor * judged.size
+    if not beyond.any():
+        return Judged(*(np.empty(0) for _ in range(3)), ())
+    band, _ = _bands(judged.size)
+    doubtful = np.zeros(int(band.max()) + 2, bool)
+    doubtful[np.unique(band[beyond])] = True
+    doubtful[1:] |= doubtful[:-1]
+    kept = doubtful[band]
+    if kept.all():
+        return judged
+    cuts = ([(axis, place[kept]) for axis, place in given] for given in (judged.places, judged.samples))
+    return Judged(judged.off[kept], judged.own[kept], judged.size[kept], *cuts)
 
 
 def typical(size: Floats) -> Floats:
