@@ -241,7 +241,7 @@ def _doubtful(judged: Judged, limits: Limits) -> Judged:
     """
     beyond = judged.off > limits.ratio * limits.floor * judged.size
     if not beyond.any():
-        return Judged(*(np.empty(0) for _ in range(3)), ())
+        return Judged(np.empty(0), np.empty(0), np.empty(0), ())
     band, _ = _bands(judged.size)
     doubtful = np.zeros(int(band.max()) + 2, bool)
     doubtful[np.unique(band[beyond])] = True
