@@ -64,6 +64,14 @@ def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
     return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
 
 
+def _distance(now: NDArray[Any], then: NDArray[Any]) -> float:
+    """How far one answer is from another, over the norm of that; infinities and NaN that both have are no distance."""
+    same = (now == then) | (np.isnan(now) & np.isnan(then)) if now.dtype.kind in "fc" else now == then
+    off = np.linalg.norm(now[~same].astype(np.complex128) - then[~same].astype(np.complex128))
+    norm = np.linalg.norm(then[np.isfinite(then)].astype(np.complex128))
+    return float(off) / max(float(norm), parity.TINY)
+
+
 class Worker:
     """State of one worker process between requests."""
 
@@ -354,6 +362,12 @@ class Worker:
         alike = zip(timed, expected, strict=True)
         if all(now.shape == then.shape and _equal(now, then) for now, then in alike):
             return
+        for output, (now, then) in enumerate(zip(timed, expected, strict=True)):
+            if now.shape == then.shape and not (far := _distance(now, then)) <= 2 * self.allowed:
+                raise Misbehaved(
+                    f"wrong answer {when} to input set {which}, unlike the checked one: output {output} is {far:.3g} "
+                    f"away from it (allowed {2 * self.allowed:.3g})"
+                )
         outcome = self._compared([timed], slice(which, which + 1))
         if not (outcome.agrees or outcome.undetermined):
             raise Misbehaved(f"wrong answer {when} to input set {which}, unlike the checked one: {outcome.explain()}")

@@ -40,6 +40,7 @@ def worker(device, tmp_path):
     made.prepared = Prepared(call=call, read=lambda raw: [torch.tensor([raw])])
     made.feeds = [0.0, 1.0, 2.0, 3.0]
     made.expected = [[np.array([feed], dtype=np.float32)] for feed in made.feeds]
+    made.allowed = 1e-6
     made.subject.scratch.save_answers("eager", made.expected)
     made.stopwatch = Stopwatch(device, lambda feed: made.prepared.call(feed), made.feeds)
     return made
