@@ -55,6 +55,28 @@ def test_floating_inputs_are_cast_and_nothing_else_is():
     assert mixed["x"].dtype == torch.float32
 
 
+def texts(sizes, generator):
+    return (["a", "b"],)
+
+
+def lengths(texts):
+    return (torch.tensor([len(text) for text in texts]),)
+
+
+def test_what_is_timed_reads_no_file(tmp_path, monkeypatch):
+    case = Case("c", model=f"{__name__}:lengths", inputs=f"{__name__}:texts", preprocess=f"{__name__}:lengths",
+                shapes={"b8": {"batch": 2}})  # fmt: skip
+    one = subject(case, tmp=str(tmp_path))
+    one.scratch.save("meta", {"consumed": [], "weights": ""})
+    read = []
+    load = one.scratch.load
+    monkeypatch.setattr(one.scratch, "load", lambda name: read.append(name) or load(name))
+
+    for _ in range(3):
+        assert one.encode((["a", "bc"],))[0].tolist() == [1, 2]
+    assert read == ["meta"]
+
+
 def test_inputs_are_called_by_position_or_by_name():
     assert call(lambda a, b: a - b, (5, 3)) == 2
     assert call(lambda a, b: a - b, {"b": 3, "a": 5}) == 2
