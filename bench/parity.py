@@ -10,7 +10,7 @@
 
 R grows where a part has few elements, see ``bench.parts``. Version 1 had one norm and one bound for the whole output;
 its numbers are kept beside as ``whole``. What no dtype can hold (float64's -1.8e308 beside float32's -3.4e38) is
-compared with eager's. An output in which eager itself is off by more than the cap is unchecked alone, unless the
+compared with eager's. A level in which eager itself is off by more than the cap is unchecked alone, unless the
 candidate is off by far more than eager.
 
 Pure: numpy arrays in, a Parity out. R, cap, floor and outlier are rows of ``tolerances.csv``, calibrated by
@@ -70,8 +70,8 @@ class Parity:
     Above 1 fails. ``error``, ``allowed``, ``eager_error`` and ``ratio`` are of the level (elements of like magnitude)
     that came closest, ``part`` is what decided, where that is smaller than a level. ``worst`` is the element farthest
     off there: input set, output, index, and the three values. ``undetermined``: it does not agree, and rounding alone
-    may explain every output that does not. ``coarse``: outputs that are unchecked alone, since eager itself is too far
-    from the reference there. ``uncompared``: how many elements were not compared, by reason. ``whole``: the numbers of
+    may explain every output that does not. ``coarse``: outputs that are wholly unchecked: eager itself is too far from
+    the reference there. ``uncompared``: how many elements were not compared, by reason. ``whole``: the numbers of
     the rule's version 1, one norm for the whole output. ``second_look``: a part seemed wrong, and was judged again by
     eager's twins.
     """
@@ -264,24 +264,25 @@ class _Output:
         judged = self._judged(tolerance)
         limits = parts.Limits(tolerance.floor, tolerance.ratio, tolerance.outlier, tolerance.cap, least)
         found = parts.levels(judged, limits)
-        level = max(found, key=lambda one: one.part.share, default=None)
-        coarse = any(one.coarse for one in found) and not self.exact
-        decided = None if level is None else level.part
+        coarse = [one.part for one in found if one.coarse and not one.part.share > GROSS and not self.exact]
+        sure = [one.part for one in found if one.part not in coarse]
+        unsure = np.zeros(judged.off.shape, bool)
+        for one in coarse:
+            unsure |= parts.inside(judged, one)
         part = None
         if tolerance.parts and not self.exact:
-            part = parts.worst(self._noisier(judged, twins), limits)
+            part = parts.worst(self._noisier(judged, twins).only(~unsure), limits)
+        if any(math.isnan(one.share) or not math.isfinite(one.allowed) for one in (*sure, *coarse, part) if one):
+            raise Undecidable(f"output {self.number}: how close it comes to its limit is not a number")
+        decided = max(sure, key=lambda one: one.share, default=None)
         if part is not None and (decided is None or part.share > max(1.0, decided.share)):
             decided = part
-        shares = [one.share for one in (None if level is None else level.part, part) if one is not None]
-        share = max(shares, default=0.0)
-        if math.isnan(share):
-            raise Undecidable(f"output {self.number}: how close it comes to its limit is not a number")
-        if coarse and share <= GROSS:
-            share, decided = min(share, 1.0), None
+        share = max((one.share for one in (*sure, part) if one is not None), default=0.0)
         problem, wrong = self._problem(share, decided)
         scale = np.maximum(np.abs(self.truth[self.compared]), TINY)
         off = np.abs(self.ours[self.compared] - self.truth[self.compared])
-        shown = level.part if level is not None else None
+        shown = max(sure or coarse, key=lambda one: one.share, default=None)
+        count = int(self.asked.sum()) if self.exact else judged.off.size - int(unsure.sum())
         return Parity(
             agrees=not problem,
             error=shown.error if shown else 0.0,
@@ -293,19 +294,20 @@ class _Output:
             max_rel=float((off / scale).max(initial=0.0)),
             problem=problem,
             worst=self._worst(wrong, judged, decided) if problem else {},
-            compared=0 if coarse and not problem else int((self.asked if self.exact else self.compared).sum()),
+            compared=count,
             part=asdict(decided) if decided is not None and decided is part else {},
-            coarse=(self.number,) if coarse and not problem else (),
-            uncompared=self._uncompared(),
+            coarse=(self.number,) if coarse and not count else (),
+            uncompared=self._uncompared(int(unsure.sum())),
             whole=whole,
         )
 
-    def _uncompared(self) -> dict[str, int]:
+    def _uncompared(self, coarse: int) -> dict[str, int]:
         """How many elements nothing was computed of, by reason; those without a count are left out."""
         counts = {
             "masked": int((~self.asked).sum()),
             "not finite in eager": int((self.asked & ~self.finite).sum()) if not self.exact else 0,
             "saturated": int((self.asked & self.saturated).sum()),
+            "too coarse in eager": coarse,
         }
         return {reason: count for reason, count in counts.items() if count}
 

@@ -51,6 +51,13 @@ class Judged:
     places: Sequence[tuple[str, Places]]
     samples: Sequence[tuple[str, Places]] = ()
 
+    def only(self, kept: NDArray[np.bool_]) -> Judged:
+        """Some of the elements."""
+        if kept.all():
+            return self
+        cuts = ([(axis, place[kept]) for axis, place in given] for given in (self.places, self.samples))
+        return Judged(self.off[kept], self.own[kept], self.size[kept], *cuts)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -229,7 +236,7 @@ def worst(judged: Judged, limits: Limits) -> Part | None:
     for axis, place in (("", None), *judged.places):
         slices = 1 if place is None else int(place.max()) + 1
         part = _worst_of(_Sums(judged, place, slices, band, bands), axis, lowest, limits)
-        if part is not None and (found is None or part.share > found.share):
+        if part is not None and (found is None or not part.share <= found.share):
             found = part
     return found
 
@@ -241,16 +248,12 @@ def _doubtful(judged: Judged, limits: Limits) -> Judged:
     """
     beyond = judged.off > limits.ratio * limits.floor * judged.size
     if not beyond.any():
-        return Judged(np.empty(0), np.empty(0), np.empty(0), ())
+        return judged.only(beyond)
     band, _ = _bands(judged.size)
     doubtful = np.zeros(int(band.max()) + 2, bool)
     doubtful[np.unique(band[beyond])] = True
     doubtful[1:] |= doubtful[:-1]
-    kept = doubtful[band]
-    if kept.all():
-        return judged
-    cuts = ([(axis, place[kept]) for axis, place in given] for given in (judged.places, judged.samples))
-    return Judged(judged.off[kept], judged.own[kept], judged.size[kept], *cuts)
+    return judged.only(doubtful[band])
 
 
 def typical(size: Floats) -> Floats:
@@ -266,7 +269,7 @@ def typical(size: Floats) -> Floats:
 
 def inside(judged: Judged, part: Part) -> NDArray[np.bool_]:
     """Which elements are of a part."""
-    within: NDArray[np.bool_] = _between(judged.size, part.low, part.high) | (judged.size == 0)
+    within = _between(judged.size, part.low, part.high)
     for axis, place in judged.places:
         if axis == part.axis:
             within &= place == part.index
@@ -311,8 +314,11 @@ def _bands(size: Floats) -> tuple[Places, int]:
 
 
 def _edges(first: int, last: int, lowest: int) -> tuple[float, float]:
-    """The magnitudes between which bands lie: 2**e has the mantissa 0.5, so its exponent in frexp is e + 1."""
-    return 2.0 ** ((first + lowest) * BAND - 1), 2.0 ** ((last + lowest + 1) * BAND - 1)
+    """The magnitudes between which bands lie: 2**e has the mantissa 0.5, so its exponent in frexp is e + 1.
+
+    Zeros join the lowest band.
+    """
+    return 2.0 ** ((first + lowest) * BAND - 1) if first else 0.0, 2.0 ** ((last + lowest + 1) * BAND - 1)
 
 
 def _between(size: Floats, low: float, high: float) -> NDArray[np.bool_]:
@@ -394,7 +400,7 @@ def _worst_of(sums: _Sums, axis: str, lowest: int, limits: Limits) -> Part | Non
         share = np.maximum(_shares(np.sqrt(joined["off"]), allowed), _shares(joined["most_off"], bound))
         share = np.where(empty, 0.0, share)
         index = int(np.argmax(share))
-        if share[index] > (0.0 if found is None else found.share):
+        if not share[index] <= (0.0 if found is None else found.share):  # what is not a number, too
             norm = math.sqrt(joined["size"][index]) or 1.0
             low, high = _edges(band, int(top[index]), lowest)
             found = Part(

@@ -1,6 +1,7 @@
 """Parts of an output: a fault in any of them is found by its own size, and what float arithmetic does is none."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -238,6 +239,21 @@ def test_a_number_that_decides_and_is_none_is_an_error_of_the_harness(monkeypatc
         judged(truth, truth, truth)
 
 
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("expected", lambda given: replace(given, own=given.own * math.inf)),
+        ("_shares", lambda values, _: np.full(values.shape, math.nan)),
+    ],
+)
+def test_nor_is_a_part_that_cannot_be_decided_a_pass(monkeypatch, name, broken):
+    truth = np.random.default_rng(16).standard_normal((4, 8, 16))
+    eager, candidate = answers(truth)
+    monkeypatch.setattr(parts, name, broken)
+    with pytest.raises(Undecidable, match="output 0: how close it comes to its limit is not a number"):
+        judged(candidate, eager, truth)
+
+
 @pytest.mark.parametrize("size", [1e60, 1e200, 1e-60, 1e-200])
 def test_squares_that_overflow_decide_nothing(size):
     """Of doubles beyond 1e70 it is compared that they are so large."""
@@ -277,3 +293,19 @@ def test_twins_of_eager_tell_of_noise_that_one_run_does_not_show():
     elsewhere = candidate.copy()
     elsewhere[tuple(np.argwhere(np.abs(truth) < 1e-4)[4])] += 3e-5
     assert not judged(elsewhere, eager, truth, twins=[sets(twin) for twin in twins]).agrees
+
+
+@pytest.mark.parametrize("fault", [1.001, 1.01, 1.5])
+def test_a_fault_beside_a_level_in_which_eager_is_too_coarse_is_found(fault):
+    """What excuses the one must not excuse the other: not even a fault of less than a hundred times eager's error."""
+    rng = np.random.default_rng(15)
+    truth = rng.choice([-1.0, 1.0], (4, 8, 64)) * np.where(np.arange(64) < 8, 1e-4, 1.0)
+    noise = np.where(np.arange(64) < 8, 1e-2, 1e-5) * np.abs(truth)
+    eager, candidate = (truth + noise * rng.standard_normal(truth.shape) for _ in range(2))
+    sound = judged(candidate, eager, truth)
+    assert sound.agrees
+    assert sound.coarse == ()
+    assert sound.uncompared == {"too coarse in eager": 4 * 8 * 8}
+    candidate[..., 20:] *= fault
+
+    assert not judged(candidate, eager, truth).agrees
