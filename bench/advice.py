@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench import timing
+from bench.reasons import listed
 
 SPREAD = 0.10
 STEAL = 0.02
@@ -70,26 +71,22 @@ def of_model(facts: Mapping[str, Any]) -> list[str]:
     found = []
     if written := facts.get("writes_inputs"):
         found.append(
-            f"inputs changed: the model writes to its inputs {_listed(written)}; every call gets copies, and to make "
+            f"inputs changed: the model writes to its inputs {listed(written)}; every call gets copies, and to make "
             "them is part of the time of eager and compile"
         )
     if state := facts.get("state"):
         found.append(
-            f"state: answers depend on the calls before, by {_listed(state)}; they are checked from the initial state, "
+            f"state: answers depend on the calls before, by {listed(state)}; they are checked from the initial state, "
             "and timed as the calls of a block follow each other"
         )
     mutation = facts.get("mutation") or {}
     if mutation.get("noticed", 1.0) < NOTICED:
         found.append(
             f"insensitive: {1 - mutation['noticed']:.0%} of {mutation['weights']} weights could be wrong by 1e-3 and "
-            f"nobody would notice ({_listed(mutation['unnoticed'])}); use weights of a larger spread, other inputs, or "
+            f"nobody would notice ({listed(mutation['unnoticed'])}); use weights of a larger spread, other inputs, or "
             "real weights"
         )
     return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def of_gpu(conditions: Conditions) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from bench import parity
 from bench.errors import status_of
 from bench.modes import Backward, Mode, Training, answers, mode_of
-from bench.nest import flatten, rebuild
+from bench.nest import mapped, tensor_leaves
 from bench.promoted import Promoted
 from bench.record import Status
 from bench.subject import Inputs, Subject, arrays
@@ -56,7 +56,7 @@ def float64(
 def _answers(
     subject: Subject, module: torch.nn.Module, sets: list[Inputs], done: Callable[[], object]
 ) -> list[list[torch.Tensor]]:
-    mode = mode_of(subject, _double_of(subject, module), exact=True)
+    mode = mode_of(subject, double_of(subject, module), exact=True)
     found = answers(mode, [double(inputs) for inputs in sets], done)
     if isinstance(mode, Training | Backward) and subject.dtype_name == "fp32":
         subject.scratch.save("jumps", _jumps(subject, mode, sets, found))
@@ -65,7 +65,7 @@ def _answers(
     return found
 
 
-def _double_of(subject: Subject, module: torch.nn.Module) -> torch.nn.Module:
+def double_of(subject: Subject, module: torch.nn.Module) -> torch.nn.Module:
     """The model in float64; a fresh one where it cannot be copied (``weight_norm`` keeps a weight that is computed)."""
     try:
         made = copy.deepcopy(module)
@@ -88,8 +88,7 @@ def _short(found: list[list[torch.Tensor]]) -> str:
 
 def double(inputs: Inputs) -> Inputs:
     """Inputs with floating tensors in float64."""
-    leaves = [t.double() if torch.is_tensor(t) and t.is_floating_point() else t for t in flatten(inputs)]
-    doubled: Inputs = rebuild(inputs, leaves)
+    doubled: Inputs = mapped(inputs, torch.Tensor.double, floating=True)
     return doubled
 
 
@@ -101,7 +100,7 @@ def _jumps(subject: Subject, mode: Mode, sets: list[Inputs], exact: list[list[to
     """
     reference = [arrays(outputs) for outputs in exact]
     farthest = [0.0] * len(exact[0])
-    moves = any(torch.is_tensor(leaf) and leaf.is_floating_point() for inputs in sets for leaf in flatten(inputs))
+    moves = any(leaf.is_floating_point() for inputs in sets for leaf in tensor_leaves(inputs))
     for number in range(TWINS if moves else 0):  # token ids have no roundings
         generator = torch.Generator().manual_seed(number)
         moved = answers(mode, [_moved(double(inputs), generator) for inputs in sets])
@@ -112,11 +111,9 @@ def _jumps(subject: Subject, mode: Mode, sets: list[Inputs], exact: list[list[to
 
 def _moved(inputs: Inputs, generator: torch.Generator) -> Inputs:
     """Inputs whose floating values are off by some roundings of float32."""
-    leaves = [
-        leaf * (1 + ROUNDINGS * torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype).to(leaf.device))
-        if torch.is_tensor(leaf) and leaf.is_floating_point()
-        else leaf
-        for leaf in flatten(inputs)
-    ]
-    moved: Inputs = rebuild(inputs, leaves)
+
+    def off(leaf: torch.Tensor) -> torch.Tensor:
+        return leaf * (1 + ROUNDINGS * torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype).to(leaf.device))
+
+    moved: Inputs = mapped(inputs, off, floating=True)
     return moved

@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
@@ -91,13 +92,12 @@ def import_for_all(name: str, folders: Sequence[str]) -> None:
     before, finder = set(sys.modules), NoOthers(folders)
     sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
     try:
-        importlib.import_module(name)
+        with suppress(Exception):  # whatever a user's module raises when it is imported
+            importlib.import_module(name)
     except Undecided:
         for new in set(sys.modules) - before:  # half imported, or holding what is
             if _of_user(new):
                 del sys.modules[new]
-    except Exception:  # noqa: S110
-        pass
     finally:
         sys.meta_path.remove(finder)
 

@@ -63,13 +63,13 @@ class CellHandle:
         self._note(record)
         if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED):
             if self._told_by_parity_item():
-                pytest.skip(f"{self.id}: {record.status}: see its test_parity")
+                self._skip(record, f"{self.id}: {record.status}: see its test_parity")
             self._fail(record, _explain(record))
         text = f"{self.id}: {comparison(record)}"
         if record.verdict in RED:
             self._fail(record, text)
         if record.verdict not in (Verdict.SAME, Verdict.IMPROVED):
-            pytest.skip(text)
+            self._skip(record, text)
 
     def _note(self, record: Record, judged: bool = False) -> None:
         self._item.stash[OUTCOME] = Outcome(
@@ -81,26 +81,26 @@ class CellHandle:
         self._note(record, judged=True)
         pytest.fail(message, pytrace=False)
 
+    def _skip(self, record: Record, message: str) -> None:
+        """End the test as skipped: pytest's word for a cell that has nothing to fail by, with why."""
+        self._note(record)
+        pytest.skip(message)
+
     def skip_if_due(self) -> None:
         """Skip here, in the fixture, so that ``benchmark`` is never set up for a cell that is not timed."""
         item = self._item
         throughput = is_throughput(item)
         if (throughput or is_regression(item)) and hasattr(item.config, "workerinput"):
-            record = Record(self.id, "", "", "", "", "", Status.SKIPPED)
-            self._note(record)
-            pytest.skip(XDIST_REASON)
+            self._skip(Record(self.id, "", "", "", "", "", Status.SKIPPED), XDIST_REASON)
         if is_regression(item):
             return
         record = self.record
         if record.status is Status.UNCHECKED:  # of this cell alone, and what to do may stand in any line
-            self._note(record)
-            pytest.skip(f"{self.id}: {record.status}: {record.reason}")
+            self._skip(record, f"{self.id}: {record.status}: {record.reason}")
         if record.status is Status.SKIPPED:  # of many cells alike: pytest folds what reads the same into one line
-            self._note(record)
-            pytest.skip(reasons.first_line(record.reason))
+            self._skip(record, reasons.first_line(record.reason))
         if throughput and record.status is not Status.OK and self._told_by_parity_item():
-            self._note(record)
-            pytest.skip(f"{self.id}: {record.status}: see its test_parity")
+            self._skip(record, f"{self.id}: {record.status}: see its test_parity")
 
     def _told_by_parity_item(self) -> bool:
         """Whether the cell's test_parity has run and told that it is not ok; ``--benchmark-only`` skips it, say."""

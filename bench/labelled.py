@@ -6,6 +6,7 @@ Shapes: N samples, C classes; logits (N, C), labels (N,).
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.accuracy import paired_accuracy
-from bench.nest import flatten, rebuild
+from bench.nest import mapped
 from bench.record import Status
 
 Array = NDArray[Any]
@@ -27,8 +28,8 @@ def in_batches(answer: Callable[[Any], Array], inputs: Any, total: int, batch: i
     for start in range(0, total, batch):
         rows = [(start + i) % total for i in range(batch)]
         with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
-            leaves = [leaf[rows] if torch.is_tensor(leaf) else leaf for leaf in flatten(inputs)]
-        parts.append(answer(rebuild(inputs, leaves)))
+            asked = mapped(inputs, itemgetter(rows))
+        parts.append(answer(asked))
     return np.concatenate(parts)[:total]
 
 

@@ -45,14 +45,14 @@ def masks(
     return [[mask if yes else None for yes in follows] for mask in kept]
 
 
-def padding(inputs: Inputs, shape: tuple[int, ...]) -> list[tuple[str, Array]]:
-    """The inputs that look like masks of an output of this shape: zeros and ones in its first dimensions."""
-    found = []
+def padding(inputs: Inputs, shape: tuple[int, ...]) -> dict[str, Array]:
+    """The inputs that look like masks of an output of this shape, by path: zeros and ones in its first dimensions."""
+    found = {}
     for path, leaf in nest.named_leaves(inputs):
         if torch.is_tensor(leaf) and leaf.ndim >= 2 and _has(shape, tuple(leaf.shape)):
             values = leaf.cpu().numpy() if leaf.dtype != torch.bfloat16 else leaf.float().cpu().numpy()
             if set(np.unique(values).tolist()) == {0, 1}:
-                found.append((path, values.astype(bool)))
+                found[path] = values.astype(bool)
     return found
 
 
@@ -73,14 +73,13 @@ def _named(subject: Subject, inputs: Inputs, name: str | int) -> torch.Tensor:
 def _shorter(inputs: Inputs, shape: tuple[int, ...], answer: Callable[[Inputs], Any]) -> list[int] | None:
     """How long the second dimension of every output is when that of the inputs is shorter by one; None: it fails."""
 
-    def cut(leaf: Any) -> Any:
-        fits = torch.is_tensor(leaf) and _has(tuple(leaf.shape), shape[:2])
-        return leaf[:, : shape[1] - 1] if fits else leaf
+    def cut(leaf: torch.Tensor) -> torch.Tensor:
+        return leaf[:, : shape[1] - 1] if _has(tuple(leaf.shape), shape[:2]) else leaf
 
     if shape[1] < 2:
         return None
     try:
-        found = answer(nest.rebuild(inputs, [cut(leaf) for leaf in nest.flatten(inputs)]))
+        found = answer(nest.mapped(inputs, cut))
     except Exception:  # a length that the model does not take
         return None
     return [output.shape[1] if output.ndim > 1 else -1 for output in found]

@@ -16,9 +16,9 @@ import torch
 from torch.nn import functional
 
 from bench.backends import Prepared
-from bench.nest import flatten, fresh, rebuild
+from bench.nest import comparable, flatten, fresh, mapped
 from bench.state import State
-from bench.subject import call, resolve, tensors
+from bench.subject import call, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ class Plain:
 
     def read(self, raw: Any) -> list[torch.Tensor]:
         """Every tensor of the answer."""
-        return tensors(raw)
+        return comparable(raw)
 
     def reset(self) -> None:
         """The initial state, of a model that remembers."""
@@ -141,8 +141,7 @@ class Backward(Plain):
 
     def feed(self, inputs: Any) -> Any:
         """The inputs with copies of the floating ones, leaves that gradients are asked for."""
-        leaves = [leaf.detach().clone().requires_grad_() if _floats(leaf) else leaf for leaf in flatten(inputs)]
-        return rebuild(inputs, leaves)
+        return mapped(inputs, lambda leaf: leaf.detach().clone().requires_grad_(), floating=True)
 
     def __call__(self, inputs: Any, /) -> Any:
         """The answers, then the gradients of inputs and parameters."""
@@ -190,13 +189,13 @@ class Training(Plain):
 
     def read(self, raw: Any) -> list[torch.Tensor]:
         """The loss and the gradients, in the order of the parameters."""
-        return tensors([raw, *(parameter.grad for parameter in self._module.parameters())])
+        return comparable([raw, *(parameter.grad for parameter in self._module.parameters())])
 
     def curve(self, labelled: Sequence[Any]) -> list[torch.Tensor]:
         """The losses of the first steps over these batches in turn; and what batch norms have gathered by then."""
         self.reset()
         losses = torch.stack([self(labelled[step % len(labelled)]).double() for step in range(CURVE)])
-        found = tensors([losses, *_floating(list(self._module.buffers()))])
+        found = comparable([losses, *_floating(list(self._module.buffers()))])
         self.reset()
         return found
 
@@ -228,7 +227,7 @@ class Training(Plain):
             stack.callback(self._module.train)
             stack.enter_context(torch.no_grad())
             self._module.eval()
-            (logits,) = tensors(call(self._module, inputs))
+            (logits,) = comparable(call(self._module, inputs))
         return logits
 
     def _forward(self, labelled: Any) -> torch.Tensor:
@@ -255,11 +254,7 @@ def answers(mode: Mode, sets: Sequence[Any], done: Callable[[], object] = bool) 
 
 def reordered(labelled: Any, batch: int) -> Any:
     """The same batch with its rows in reverse: the same training but for rounding."""
-    leaves = [
-        leaf.flip(0) if torch.is_tensor(leaf) and leaf.ndim and leaf.shape[0] == batch else leaf
-        for leaf in flatten(labelled)
-    ]
-    return rebuild(labelled, leaves)
+    return mapped(labelled, lambda leaf: leaf.flip(0) if leaf.ndim and leaf.shape[0] == batch else leaf)
 
 
 def _floating(leaves: Sequence[Any]) -> list[torch.Tensor]:

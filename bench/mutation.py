@@ -7,18 +7,18 @@ the answer: keys and queries above all, since their attention is nearly uniform.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from bench import parity
-from bench.exact import double
-from bench.modes import answers, mode_of
+from bench import check, parity
+from bench.exact import double, double_of
+from bench.modes import Mode, answers, mode_of
 from bench.promoted import Promoted
 from bench.subject import Inputs, Subject, arrays
 
@@ -26,6 +26,7 @@ MOVED = 1e-3  # relative, of the largest element, where rounding to bfloat16 cha
 LEAST = 1e-10  # relative, of an answer in float64: what moves it less has no effect
 NOTICED, UNNOTICED, INERT = "noticed", "unnoticed", "without effect"
 DECIDING = ("model", "inputs", "preprocess", "tolerance", "mask", "output_mask", "nonfinite")  # what a case declares
+RULE = ("parity.py", "cuts.py", "noise.py", "parts.py", "tolerance.py", "tolerances.csv", "mutation.py")
 NAMED = 10  # of the weights that go unnoticed
 
 
@@ -56,11 +57,14 @@ def score(
         found: dict[str, Any] = json.loads(kept.read_text())
         return found
     unnoticed, inert = list[str](), list[str]()
-    twin = copy.deepcopy(module).double()
+    twin = double_of(subject, module)
+    eager = subject.scratch.load_answers("eager")
+    assert eager is not None
+    dtypes = [array.dtype for array in eager[0]]
     mode = mode_of(subject, twin, exact=True)
     names = [name for name, value in twin.named_parameters() if value.is_floating_point() and value.numel()]
     for name in names:
-        outcome = _outcome(subject, twin, name, mode, sets)
+        outcome = _outcome(subject, twin, name, mode, sets, dtypes)
         if outcome != NOTICED:
             (inert if outcome == INERT else unnoticed).append(name)
         done()
@@ -76,7 +80,9 @@ def score(
     return found
 
 
-def _outcome(subject: Subject, twin: torch.nn.Module, name: str, mode: Any, sets: Sequence[Inputs]) -> str:
+def _outcome(
+    subject: Subject, twin: torch.nn.Module, name: str, mode: Mode, sets: Sequence[Inputs], dtypes: list[np.dtype[Any]]
+) -> str:
     """What the rule makes of the answers with one parameter changed: those to the first input set, or those to all.
 
     Without effect is one that the answer does not depend on at all, as a key's bias in attention.
@@ -90,7 +96,7 @@ def _outcome(subject: Subject, twin: torch.nn.Module, name: str, mode: Any, sets
             changed: list[list[torch.Tensor]] = []
             for inputs in sets:
                 changed += answers(mode, [double(inputs)])
-                if not _agrees(subject, changed):
+                if not _agrees(subject, changed, dtypes):
                     return NOTICED
         return UNNOTICED if _moved(subject, changed) > LEAST else INERT
     finally:
@@ -116,20 +122,13 @@ def _perturbed(weight: torch.Tensor) -> torch.Tensor:
     return moved
 
 
-def _agrees(subject: Subject, changed: list[list[torch.Tensor]]) -> bool:
-    """Whether the rule takes float64's answers of a changed model for those of a backend."""
-    count = len(changed)
-    eager, exact = (subject.scratch.load_answers(name) for name in ("eager", "reference"))
-    assert eager is not None
-    kept = subject.scratch.load("masks")[:count] if subject.scratch.has("masks") else None
+def _agrees(subject: Subject, changed: list[list[torch.Tensor]], dtypes: list[np.dtype[Any]]) -> bool:
+    """Whether the rule takes float64's answers of a changed model for those of a backend, which has eager's dtypes."""
     ours = [
-        [array.astype(base.dtype) if base.dtype.kind == "f" else array for array, base in zip(one, bases, strict=True)]
-        for one, bases in zip((arrays(outputs) for outputs in changed), eager, strict=False)
+        [array.astype(dtype) if dtype.kind == "f" else array for array, dtype in zip(arrays(one), dtypes, strict=True)]
+        for one in changed
     ]
-    outcome = parity.compare(
-        ours, eager[:count], None if exact is None else exact[:count], subject.tolerance, subject.common, masks=kept
-    )
-    return outcome.agrees
+    return check.compare(subject, ours, slice(len(ours))).agrees
 
 
 def _key(subject: Subject) -> str:
@@ -143,6 +142,5 @@ def _key(subject: Subject) -> str:
 
 def _rule() -> str:
     """A digest of the files that the rule of parity is made of."""
-    folder = Path(parity.__file__).parent
-    files = [folder / name for name in ("parity.py", "parts.py", "tolerances.csv", "mutation.py")]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in RULE)).hexdigest()

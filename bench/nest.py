@@ -45,6 +45,16 @@ def rebuild(nest: Any, leaves: Sequence[Any]) -> Any:
     return _rebuilt(nest, lambda _: next(given))
 
 
+def mapped(nest: Any, function: Callable[[torch.Tensor], torch.Tensor], floating: bool = False) -> Any:
+    """A copy of ``nest`` with its tensors, or only the ``floating`` ones, as a function makes them."""
+
+    def made(leaf: Any) -> Any:
+        wanted = torch.is_tensor(leaf) and (leaf.is_floating_point() or not floating)
+        return function(leaf) if wanted else leaf
+
+    return _rebuilt(nest, made)
+
+
 def fresh(nest: Any) -> Any:
     """A copy whose tensors have memory of their own: the same strides, and what shared memory shares the copy's.
 
@@ -200,9 +210,10 @@ def _same_mapping(nest: Mapping[Any, Any], made: dict[Any, Any]) -> Any:
     """A mapping of the same class where that can be made of a dict, as a ``BatchEncoding`` can."""
     if type(nest) is dict:
         return made
+    kind: Any = type(nest)
     try:
-        return type(nest)(made)  # type: ignore[call-arg]
-    except Exception:  # whatever a foreign class has against it
+        return kind(made)
+    except Exception:  # a foreign class that takes no dict may raise anything; a dict does as well
         return made
 
 

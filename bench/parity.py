@@ -19,18 +19,16 @@ Pure: numpy arrays in, a Parity out. R, cap, floor and outlier are rows of ``tol
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import parts
+from bench import cuts, parts
+from bench.tolerance import Tolerance
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -39,27 +37,8 @@ Sets = Sequence[Outputs]  # the outputs for each input set
 Masks = Sequence[Sequence[Array | None]]  # for each of them which elements are compared; None: all
 
 TINY = 1e-300
-COLUMNS = ("floor", "ratio", "cap", "outlier", "least", "parts")  # of the table, as ``Tolerance`` has them
 GROSS = 100.0  # times eager's own error: what is off by so much is a fault even where eager is too coarse to judge by
 FILL = 1e-3  # of the largest number of a dtype: from there on a number stands for "as large as can be"
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """A row of the table: how far from float64 an answer may be.
-
-    ``least``: of gradients, the share of what its size lets expect that a part counts as having at least; one that is
-    zero but for rounding, as those of a key's bias are in attention, is wholly wrong in eager, too. ``parts``: 1 where
-    the parts of an output are judged besides the whole, else 0.
-    """
-
-    policy: str
-    floor: float
-    ratio: float
-    cap: float
-    outlier: float
-    least: float = 0.0
-    parts: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,16 +101,6 @@ class Parity:
 
 class Undecidable(ArithmeticError):
     """A number that decides is not a number: an error of the harness, never a verdict."""
-
-
-@cache
-def tolerances() -> dict[str, Tolerance]:
-    """The table by policy name."""
-    with (Path(__file__).parent / "tolerances.csv").open(newline="") as file:
-        return {
-            row["policy"]: Tolerance(row["policy"], *(float(row[key] or 0) for key in COLUMNS))
-            for row in csv.DictReader(file)
-        }
 
 
 def compare(
@@ -249,7 +218,7 @@ class _Output:
         if not self.exact and reference is not None:
             self.truth = _flat([outputs[number] for outputs in reference])
         info = np.finfo(theirs[0].dtype if theirs[0].dtype.kind == "f" else np.float32)
-        limit, self.smallest = min(float(info.max), parts.LARGEST), max(float(info.smallest_normal), parts.SMALLEST)
+        limit, self.smallest = min(float(info.max), cuts.LARGEST), max(float(info.smallest_normal), cuts.SMALLEST)
         beyond = np.abs(self.truth) > limit
         stands = (np.abs(self.base) >= FILL * limit) & (np.sign(self.base) == np.sign(self.truth))
         self.saturated = beyond & stands & np.isfinite(self.base)
@@ -262,8 +231,7 @@ class _Output:
         """The outcome for this output alone."""
         whole = self._whole(tolerance, least)
         judged = self._judged(tolerance)
-        limits = parts.Limits(tolerance.floor, tolerance.ratio, tolerance.outlier, tolerance.cap, least)
-        found = parts.levels(judged, limits)
+        found = parts.levels(judged, tolerance, least)
         coarse = [one.part for one in found if one.coarse and not one.part.share > GROSS and not self.exact]
         sure = [one.part for one in found if one.part not in coarse]
         unsure = np.zeros(judged.off.shape, bool)
@@ -271,7 +239,7 @@ class _Output:
             unsure |= parts.inside(judged, one)
         part = None
         if tolerance.parts and not self.exact:
-            part = parts.worst(self._noisier(judged, twins).only(~unsure), limits)
+            part = parts.worst(self._noisier(judged, twins).only(~unsure), tolerance)
         if any(math.isnan(one.share) or not math.isfinite(one.allowed) for one in (*sure, *coarse, part) if one):
             raise Undecidable(f"output {self.number}: how close it comes to its limit is not a number")
         decided = max(sure, key=lambda one: one.share, default=None)
@@ -329,7 +297,7 @@ class _Output:
         share = max(error / allowed, most / bound if bound else (math.inf if most else 0.0))
         return {"error": error, "allowed": allowed, "eager_error": own, "share": share}
 
-    def _judged(self, tolerance: Tolerance) -> parts.Judged:
+    def _judged(self, tolerance: Tolerance) -> cuts.Judged:
         """The elements that are compared by size.
 
         Where eager is the reference, it counts as off by what the cap allows: a share of each element's size or of the
@@ -338,16 +306,16 @@ class _Output:
         kept = self.compared
         truth = self.truth[kept]
         size = np.abs(truth)
-        off = np.minimum(np.abs(self.ours[kept] - truth), parts.LARGEST)
+        off = np.minimum(np.abs(self.ours[kept] - truth), cuts.LARGEST)
         own = np.abs(self.base[kept] - truth)
         if self.eager_is_truth and size.size:
             own = tolerance.cap / tolerance.ratio * parts.typical(size)
         size, off, own = (np.where(values < self.smallest, 0.0, values) for values in (size, off, own))
         shapes = [] if self.exact else [array.shape for array in self.sets]
-        cuts = ([(axis, place[kept]) for axis, place in find(shapes)] for find in (parts.places, parts.samples))
-        return parts.Judged(off, own, size, *cuts)
+        groups = ([(axis, place[kept]) for axis, place in find(shapes)] for find in (cuts.places, cuts.samples))
+        return cuts.Judged(off, own, size, *groups)
 
-    def _noisier(self, judged: parts.Judged, twins: Sequence[Sets]) -> parts.Judged:
+    def _noisier(self, judged: cuts.Judged, twins: Sequence[Sets]) -> cuts.Judged:
         """The same with eager's error as that of the worst of its twins."""
         own = judged.own
         for twin in twins:
@@ -378,7 +346,7 @@ class _Output:
         return text, None
 
     def _worst(
-        self, wrong: NDArray[np.bool_] | None, judged: parts.Judged, decided: parts.Part | None
+        self, wrong: NDArray[np.bool_] | None, judged: cuts.Judged, decided: parts.Part | None
     ) -> dict[str, Any]:
         """Where the element is that is farthest off in the part that decided, and its three values."""
         if not self.ours.size:

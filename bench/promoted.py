@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 SHORT = {torch.float32, torch.float16, torch.bfloat16}
 REINTERPRETED = {torch.ops.aten.view.dtype}  # the bits as another dtype: no cast
-REFUSED = ("not implemented for 'Double'", "got Double", "but found Double", "Double", "float64", "same dtype")
+REFUSED = ("Double", "float64", "same dtype")  # what torch's errors say where an operator takes no doubles
 
 
 class Promoted(TorchDispatchMode):
@@ -50,10 +50,10 @@ class Promoted(TorchDispatchMode):
         piecewise = PIECEWISE.get(func.overloadpacket.__name__)
         if piecewise is not None and _has_doubles(args, kwargs):
             self.operators[_name(func)] += 1
-            return piecewise(*args, **{name: value for name, value in kwargs.items() if name != "out_dtype"})
+            return piecewise(*args, **kwargs)
         try:
             return func(*args, **kwargs)
-        except (RuntimeError, NotImplementedError, TypeError) as error:
+        except (RuntimeError, NotImplementedError, TypeError) as error:  # torch raises all three for a dtype it lacks
             if not _has_doubles(args, kwargs) or not any(word in str(error) for word in REFUSED):
                 raise
             decomposed = _decomposition(func)
@@ -133,7 +133,7 @@ def _decomposition(func: Any) -> Callable[..., Any] | None:
 
 
 def grouped_mm(
-    one: torch.Tensor, other: torch.Tensor, offs: torch.Tensor | None = None, bias: Any = None, _out_dtype: Any = None
+    one: torch.Tensor, other: torch.Tensor, offs: torch.Tensor | None = None, bias: Any = None, out_dtype: Any = None
 ) -> torch.Tensor:
     """``torch.nn.functional.grouped_mm`` as a product for each group.
 
@@ -155,7 +155,8 @@ def grouped_mm(
                 product[:, part] = one[group] @ other[:, part]
         else:
             product = torch.stack([one[:, part] @ other[part] for part in parts])
-    return product if bias is None else product + bias
+    product = product if bias is None else product + bias
+    return product if out_dtype is None else product.to(out_dtype)
 
 
 PIECEWISE: dict[str, Callable[..., Any]] = {"_grouped_mm": grouped_mm}

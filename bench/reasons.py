@@ -7,6 +7,7 @@ line holds the content. A record keeps the ``whole`` reason. Tables and one-line
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 LIMIT = 4000  # characters of a reason or a trace
 HEAD, TAIL = 2600, 1000  # of them kept where it is longer; the sum leaves room for words put in front later
@@ -55,6 +56,11 @@ def cut(text: str, limit: int = LIMIT, head: int = HEAD, tail: int = TAIL) -> st
     if len(text) <= limit:
         return text
     return f"{text[:head]}\n... {len(text) - head - tail:,} characters left out ...\n{text[-tail:]}"
+
+
+def listed(names: Sequence[str], between: str = ", ") -> str:
+    """Return the first three names, and how many more there are."""
+    return between.join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _shown(line: str) -> str:

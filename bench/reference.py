@@ -9,20 +9,21 @@ from __future__ import annotations
 import copy
 import importlib
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench import exact, facts, mutation, parity
+from bench import check, exact, facts, mutation, parity
 from bench.backends import Unavailable
+from bench.calls import Calls, Say
 from bench.errors import failure_of
 from bench.first_look import Look, look
 from bench.masks import masks
 from bench.modes import Backward, Inference, Mode, Training, answers, mode_of, reordered
 from bench.nest import changed, flatten, fresh, named_leaves
+from bench.reasons import listed
 from bench.scratch import Scratch
 from bench.subject import (
     CHECKED_ROWS,
@@ -37,28 +38,7 @@ from bench.subject import (
     told_of,
 )
 
-Say = Callable[..., object]
 CHECK_SECONDS = 8.0  # of eager's calls: slow models are checked on fewer input sets, on four at least
-PATIENCE = 4.0  # times the seconds that calls to come are expected to take
-
-
-class _Calls:
-    """Tells how many calls were made, and how many seconds those to come may take."""
-
-    def __init__(self, say: Say) -> None:
-        self._say, self.stage, self.made, self.left, self.seconds = say, "", 0, 0, 0.0
-
-    def begin(self, stage: str, calls: int, times: float = 1.0) -> None:
-        """So many calls follow, each of ``times`` as long as one of eager."""
-        self.stage, self.left = stage, calls
-        self._told = PATIENCE * times * self.seconds
-        self._say(stage, calls=self.made, seconds=self.left * self._told)
-
-    def done(self) -> None:
-        """One of them is made."""
-        self.made, self.left = self.made + 1, self.left - 1
-        if self.seconds > 0.1:  # of quick ones nobody needs to hear
-            self._say(self.stage, calls=self.made, seconds=max(self.left, 1) * self._told)
 
 
 def make(
@@ -78,15 +58,15 @@ def make(
     module = subject.build()
     say("making inputs")
     first = subject.make_inputs(0) if given is None else given.load("inputs")[0]
-    kept = fresh(first)
-    encoded = subject.encode(kept)
-    consumed = changed(first, kept)
+    given_first = fresh(first)
+    encoded = subject.encode(given_first)
+    consumed = changed(first, given_first)
     subject.materialise(module, encoded)
     foreign = "" if given is None else _take_weights(given, module)
     say("keeping inputs and weights")
     weights = subject.scratch.save_weights(_tensors_of(module))  # as they are before the first call
     subject.scratch.save("built", built(module) if isinstance(module, torch.nn.Module) else {})
-    calls = _Calls(say)
+    calls = Calls(say)
     calls.begin("running eager", 2)
     mode = mode_of(subject, module)
     seen = look(mode, module, encoded, lambda: subject.encode(subject.make_inputs(1)))
@@ -107,14 +87,15 @@ def make(
     calls.begin("running eager", 2 * len(sets))
     eager = answers(mode, sets, calls.done)
     again = answers(mode, sets[:CHECKED_SETS], calls.done)
-    subject.scratch.save_answers("eager", [arrays(outputs) for outputs in eager])
+    kept = [arrays(outputs) for outputs in eager]
+    subject.scratch.save_answers("eager", kept)
     compared = masks(subject, sets, eager[0], partial(_answer, mode))
     if compared is not None:
         subject.scratch.save("masks", compared)
     # On a GPU atomic sums come in any order; anywhere else the same call gives the same bits.
     slack = subject.tolerance.floor if subject.device != "cpu" else 0.0
     off = _self_error(eager, again)
-    unchecked = _disagrees_with_itself(off, slack, seen) or _not_finite(subject, eager, "eager")
+    unchecked = _disagrees_with_itself(off, slack, seen) or _not_finite(subject, kept, "eager")
     unchecked = unchecked or _nothing(eager)
     found: dict[str, Any] = seen.facts() | ({"writes_inputs": consumed} if consumed else {})
     if subject.case["evaluate"]:
@@ -124,7 +105,8 @@ def make(
         calls.begin("computing the float64 reference", len(sets), times=4.0)
         unchecked, promoted = exact.float64(subject, module, sets, calls.done)
         found |= promoted
-        unchecked = unchecked or _float64_not_finite(subject) or _too_coarse(subject, seen)
+        exactly = subject.scratch.load_answers("reference") or []
+        unchecked = unchecked or _not_finite(subject, exactly, "float64", kept) or _too_coarse(subject, kept, seen)
     if isinstance(mode, Training) and not unchecked:
         say("training eager's twin")
         unchecked = _curves(subject, mode, sets)
@@ -274,12 +256,8 @@ def _disagrees_with_itself(off: tuple[float, str], slack: float, seen: Look) -> 
             "used? Pass random numbers as inputs, or switch them off in eval()"
         )
     elif seen.changed:
-        why = f"the model keeps state ({_listed(seen.changed)}), and putting it back does not help"
+        why = f"the model keeps state ({listed(seen.changed)}), and putting it back does not help"
     return f"eager does not agree with itself: {off[1]} differs by {off[0]:.3g} of its size between two calls; {why}"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _nothing(eager: list[list[torch.Tensor]]) -> str:
@@ -290,53 +268,33 @@ def _nothing(eager: list[list[torch.Tensor]]) -> str:
     return f"nothing to compare: the outputs hold no element (shapes {shapes})"
 
 
-def _not_finite(subject: Subject, answers: list[list[torch.Tensor]], name: str) -> str:
+def _not_finite(subject: Subject, answers: check.Sets, name: str, eager: check.Sets | None = None) -> str:
+    """Why answers are no reference, or "": NaN or infinities that the case does not declare.
+
+    ``eager``: beside whose answers they stand. Where those are as large as can be, a fill of float64's own lowest
+    number may overflow, and is a fill still.
+    """
     if subject.case["nonfinite"]:
         return ""
     for number, outputs in enumerate(answers):
-        for output, t in enumerate(outputs):
-            bad = int((~torch.isfinite(t)).sum()) if t.is_floating_point() else 0
-            if bad:
-                return (
-                    f"reference not finite: {bad} of {t.numel()} elements of output {output} are NaN or infinite "
-                    f"in {name} (input set {number}); if that is right, declare Case(nonfinite=True)"
-                )
-    return ""
-
-
-def _float64_not_finite(subject: Subject) -> str:
-    """Why float64's answers are no reference, or "": NaN or infinities where eager has none, and none are declared."""
-    if subject.case["nonfinite"]:
-        return ""
-    eager, found = subject.scratch.load_answers("eager"), subject.scratch.load_answers("reference")
-    assert eager is not None
-    assert found is not None
-    for number, outputs in enumerate(found):
-        for output, (exact_values, base) in enumerate(zip(outputs, eager[number], strict=True)):
-            if exact_values.dtype.kind not in "fc":
+        for output, array in enumerate(outputs):
+            if array.dtype.kind not in "fc":
                 continue
-            # Beyond what eager's dtype holds a fill of float64's own lowest number may overflow; that is a fill still.
-            bad = ~np.isfinite(exact_values) & ~(np.isinf(exact_values) & (np.abs(base) > parity.FILL * _largest(base)))
+            bad = ~np.isfinite(array)
+            if eager is not None:
+                base = eager[number][output]
+                bad &= ~(np.isinf(array) & (np.abs(base) > parity.FILL * np.finfo(base.dtype).max))
             if bad.any():
                 return (
                     f"reference not finite: {int(bad.sum())} of {bad.size} elements of output {output} are NaN or "
-                    f"infinite in float64 (input set {number}); if that is right, declare Case(nonfinite=True)"
+                    f"infinite in {name} (input set {number}); if that is right, declare Case(nonfinite=True)"
                 )
     return ""
 
 
-def _largest(array: np.ndarray[Any, Any]) -> float:
-    return float(np.finfo(array.dtype).max) if array.dtype.kind in "fc" else math.inf
-
-
-def _too_coarse(subject: Subject, seen: Look) -> str:
+def _too_coarse(subject: Subject, eager: check.Sets, seen: Look) -> str:
     """Why eager itself would fail the check of all outputs, or "": then nothing can be said about others."""
-    eager = subject.scratch.load_answers("eager")
-    assert eager is not None
-    kept = subject.scratch.load("masks") if subject.scratch.has("masks") else None
-    outcome = parity.compare(
-        eager, eager, subject.scratch.load_answers("reference"), subject.tolerance, subject.common, masks=kept
-    )
+    outcome = check.compare(subject, eager)
     if outcome.agrees and not outcome.nothing:
         return ""
     if outcome.agrees and not outcome.coarse:
@@ -356,10 +314,7 @@ def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[
         changed[mask] = torch.ones_like(changed[mask])
         ignoring.append(changed if isinstance(inputs, dict) else tuple(changed.values()))
     ignorant = [arrays(outputs) for outputs in answers(mode, ignoring)]
-    eager = subject.scratch.load_answers("eager")
-    assert eager is not None
-    kept = subject.scratch.load("masks") if subject.scratch.has("masks") else None
-    outcome = parity.compare(ignorant, eager, subject.scratch.load_answers("reference"), subject.tolerance, masks=kept)
+    outcome = check.compare(subject, ignorant)
     found: dict[str, Any] = {"mask_sensitivity": outcome.error}
     if outcome.share <= 3:
         found["insensitive"] = (

@@ -50,13 +50,16 @@ class Scratch:
         }
         np.savez(self.folder / f"{name}.npz", **arrays)
 
+    def has_answers(self, name: str) -> bool:
+        """Whether ``save_answers`` kept some of that name."""
+        return (self.folder / f"{name}.npz").exists()
+
     def load_answers(self, name: str) -> list[list[np.ndarray[Any, Any]]] | None:
         """What ``save_answers`` kept, or None where there is none."""
-        path = self.folder / f"{name}.npz"
-        if not path.exists():
+        if not self.has_answers(name):
             return None
         sets: dict[int, dict[int, np.ndarray[Any, Any]]] = {}
-        with np.load(path) as file:
+        with np.load(self.folder / f"{name}.npz") as file:
             for key in file.files:
                 number, output = map(int, key.split("_"))
                 sets.setdefault(number, {})[output] = file[key]

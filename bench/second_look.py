@@ -7,13 +7,15 @@ tell it better. They are made where a part fails, and never where all is well.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 
-from bench import nest, parity
+from bench import parity
 from bench.modes import answers, mode_of
-from bench.subject import Inputs, Subject, arrays
+from bench.nest import mapped
+from bench.subject import Subject, arrays
 
 TWINS = 4
 
@@ -30,17 +32,8 @@ def _answers(subject: Subject, number: int) -> list[list[Any]]:
         for parameter in module.parameters():
             if parameter.is_floating_point():
                 parameter.copy_(_moved(parameter, generator))
-    sets = [_moved_inputs(inputs, generator) for inputs in subject.inputs()]
+    sets = [mapped(inputs, partial(_moved, generator=generator), floating=True) for inputs in subject.inputs()]
     return [arrays(outputs) for outputs in answers(mode_of(subject, module), sets)]
-
-
-def _moved_inputs(inputs: Inputs, generator: torch.Generator) -> Inputs:
-    leaves = [
-        _moved(leaf, generator) if torch.is_tensor(leaf) and leaf.is_floating_point() else leaf
-        for leaf in nest.flatten(inputs)
-    ]
-    moved: Inputs = nest.rebuild(inputs, leaves)
-    return moved
 
 
 def _moved(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

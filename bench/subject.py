@@ -25,15 +25,15 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
-from bench import parity
-from bench.nest import comparable, flatten, fresh, named_leaves, rebuild, tensor_leaves
+from bench.lookup import INSTALLED
+from bench.nest import comparable, fresh, mapped, named_leaves, tensor_leaves
 from bench.scratch import Scratch
+from bench.tolerance import Tolerance, tolerances
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16,
           "amp_fp16": torch.float32, "amp_bf16": torch.float32}  # of weights and inputs  # fmt: skip
 Inputs = tuple[Any, ...] | dict[str, Any]
 
-INSTALLED = {"site-packages", "dist-packages"}
 FOREIGN = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), Path(__file__).parent)
 
 CHECKED_SETS = 4  # input sets that are checked and that timing rotates over
@@ -73,11 +73,6 @@ def resolve(location: str) -> Any:
 def call(function: Callable[..., Any], inputs: Inputs) -> Any:
     """Call with positional or keyword arguments, whichever the inputs are."""
     return function(**inputs) if isinstance(inputs, dict) else function(*inputs)
-
-
-def tensors(raw: Any) -> list[torch.Tensor]:
-    """The output tensors of a call, as copies of their own memory on the CPU; see ``bench.nest.comparable``."""
-    return comparable(raw)
 
 
 def arrays(outputs: list[torch.Tensor]) -> list[np.ndarray[Any, Any]]:
@@ -192,10 +187,10 @@ class Subject:
         return sizes
 
     @property
-    def tolerance(self) -> parity.Tolerance:
+    def tolerance(self) -> Tolerance:
         """How far answers may be off: the case's own row of the table, or that of the dtype and mode."""
         of_mode = self.dtype_name if self.case["mode"] == "inference" else f"{self.dtype_name}_gradients"
-        return parity.tolerances()[self.case["tolerance"] or of_mode]
+        return tolerances()[self.case["tolerance"] or of_mode]
 
     @property
     def common(self) -> int | None:
@@ -295,13 +290,11 @@ class Subject:
 
     def cast(self, inputs: Inputs) -> Inputs:
         """Inputs with floating tensors in the target's dtype, on its device; integers and masks as they are."""
-        moved = [
-            leaf.to(self.device, self.dtype if leaf.is_floating_point() else leaf.dtype)
-            if torch.is_tensor(leaf)
-            else leaf
-            for leaf in flatten(inputs)
-        ]
-        same: Inputs = rebuild(inputs, moved)
+
+        def moved(leaf: torch.Tensor) -> torch.Tensor:
+            return leaf.to(self.device, self.dtype if leaf.is_floating_point() else leaf.dtype)
+
+        same: Inputs = mapped(inputs, moved)
         return same
 
     def inputs(self) -> list[Inputs]:

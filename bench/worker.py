@@ -10,17 +10,16 @@ import gc
 import importlib
 import time
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from bench import conditions, facts, labelled, laboratory, masks, nest, parity, precision, reference, second_look, soak
+from bench import check, conditions, facts, labelled, laboratory, nest, parity, precision, reference, soak
 from bench.backends import Misbehaved
+from bench.calls import Calls, Say
 from bench.devices import DEVICES
 from bench.errors import failure_of, status_of
 from bench.record import Status
@@ -28,8 +27,6 @@ from bench.scratch import Scratch
 from bench.stopwatch import Stopwatch
 from bench.subject import CHECKED_SETS, Subject, arrays, resolve, told_of
 from bench.wire import Channel
-
-Sets = list[list[NDArray[Any]]]  # the outputs for each input set
 
 
 def main(channel: Channel, task: dict[str, Any]) -> None:
@@ -50,9 +47,6 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
         channel.send(answer)
 
 
-SLOW = 0.5  # seconds of a call from which on the pytest process hears of each
-
-
 def _bits(inputs: list[Any]) -> list[int]:
     """A checksum of every tensor of some input sets."""
     leaves = [leaf for one in inputs for leaf in nest.tensor_leaves(one)]
@@ -60,22 +54,10 @@ def _bits(inputs: list[Any]) -> list[int]:
     return [zlib.crc32(np.ascontiguousarray(array).data) for array in arrays(dense)]
 
 
-def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
-
-
-def _distance(now: NDArray[Any], then: NDArray[Any]) -> float:
-    """How far one answer is from another, over the norm of that; infinities and NaN that both have are no distance."""
-    same = (now == then) | (np.isnan(now) & np.isnan(then)) if now.dtype.kind in "fc" else now == then
-    off = np.linalg.norm(now[~same].astype(np.complex128) - then[~same].astype(np.complex128))
-    norm = np.linalg.norm(then[np.isfinite(then)].astype(np.complex128))
-    return float(off) / max(float(norm), parity.TINY)
-
-
 class Worker:
     """State of one worker process between requests."""
 
-    def __init__(self, subject: Subject, task: dict[str, Any], say: Callable[..., object]) -> None:
+    def __init__(self, subject: Subject, task: dict[str, Any], say: Say) -> None:
         self.subject, self.say = subject, say
         self.device = DEVICES[subject.device]()
         # Never torch.set_num_threads(): it also sets MKL's number for this thread, and SDPA at sequence 128 was
@@ -167,7 +149,7 @@ class Worker:
 
     def _prepare(
         self, module: str, sets: int | None = None, answered: int | None = None
-    ) -> tuple[dict[str, Any], list[list[np.ndarray[Any, Any]]]]:
+    ) -> tuple[dict[str, Any], check.Sets]:
         """Make the backend ready for so many input sets, have it answer so many of them; all without a number."""
         subject = self.subject
         self.say("loading inputs")
@@ -193,13 +175,13 @@ class Worker:
             raw = self.prepared.call(self.feeds[0])
             self.device.synchronize()
             ready = time.perf_counter()
-            self.say("answering the checked inputs")
+            calls = Calls(self.say, ready - first_call)
+            calls.begin("answering the checked inputs", len(self.feeds[:answered]))
+            calls.done()
             answers = [self._read(raw)]
-            for number, fed in enumerate(self.feeds[1:answered], start=1):
-                if ready - first_call > SLOW:
-                    left = len(self.feeds[:answered]) - number
-                    self.say("answering the checked inputs", calls=number, seconds=left * 3 * (ready - first_call))
+            for fed in self.feeds[1:answered]:
                 answers.append(self._answer(fed))
+                calls.done()
             if self.prepared.reset is not None:
                 self.prepared.reset()
             if _bits(self.inputs) != before:
@@ -248,10 +230,7 @@ class Worker:
         theirs = Scratch(Path(folder)).load_answers(self._kept)
         assert theirs is not None
         outcome = parity.compare(self.expected, theirs, None, self.subject.tolerance, self.subject.common)
-        pairs = [
-            pair for ours, other in zip(self.expected, theirs, strict=True) for pair in zip(ours, other, strict=False)
-        ]
-        same = all(a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs)
+        same = all(check.identical(ours, other) for ours, other in zip(self.expected, theirs, strict=True))
         return {"identical": same, "error": outcome.error, "allowed": self.allowed, "reason": outcome.problem}
 
     def profile(self) -> dict[str, Any]:
@@ -273,7 +252,7 @@ class Worker:
                 found["joules"] = joules
         return {"facts": found}
 
-    def _answer(self, feed: Any) -> list[np.ndarray[Any, Any]]:
+    def _answer(self, feed: Any) -> check.Answer:
         """The answer to an input from the initial state."""
         if self.prepared.reset is not None:
             self.prepared.reset()
@@ -285,66 +264,33 @@ class Worker:
             self.prepared.model.close()
         return {}
 
-    def _read(self, raw: Any) -> list[np.ndarray[Any, Any]]:
+    def _read(self, raw: Any) -> check.Answer:
         outputs = self.prepared.read(raw)
         self.dtypes = [str(t.dtype) for t in outputs]
         return arrays(outputs)
 
-    def _check(self, answers: list[list[np.ndarray[Any, Any]]]) -> dict[str, Any]:
-        subject = self.subject
-        eager = subject.scratch.load_answers("eager")
-        exact = subject.scratch.load_answers("reference")
-        assert eager is not None
-        outcome = self._compared(answers)
-        self.allowed = outcome.allowed
+    def _check(self, answers: check.Sets) -> dict[str, Any]:
+        outcome = check.judge(self.subject, answers)
+        self.allowed, self.max_abs = outcome.allowed, outcome.max_abs
         curve = self._check_curve()
         if curve is not None and curve.share > outcome.share:
             outcome = replace(curve, problem=curve.problem and f"loss curve: {curve.problem}")
-        expected = subject.scratch.load("meta")["dtypes"]
-        agrees, reason = outcome.agrees, outcome.explain()
-        self.max_abs = outcome.max_abs
-        if exact is None and subject.case["reference"] == "float64":
-            raise Misbehaved("the float64 reference is missing")  # never judged by a weaker rule instead
-        if self.dtypes != expected and len(self.dtypes) == len(expected):  # by name: numpy lacks some
-            agrees, reason = False, f"output dtypes are {self.dtypes}, eager's are {expected}"
-        status = Status.OK if agrees else Status.PARITY_FAILED
-        if outcome.undetermined:
-            status = Status.UNCHECKED
-            reason = f"a gradient jumps here, with another --bench-seed it may not: rounding alone explains {reason}"
-        elif outcome.nothing and agrees:
-            status, agrees, reason = Status.UNCHECKED, False, f"nothing to compare: {outcome.explain()}"
-        elif not agrees and outcome.worst:
-            reason += self._only_padding(answers, eager, exact, outcome)
+        status, reason = check.verdict(self.subject, outcome, self.dtypes, answers)
         self.agrees = status is Status.OK
+        eager = self.subject.scratch.load_answers("eager")
+        assert eager is not None
         return {
             "status": str(status),
-            "reason": "" if agrees else reason,
+            "reason": reason,
             "error": outcome.error,
             "error_allowed": outcome.allowed,
             "error_share": outcome.share,
             "eager_error": outcome.eager_error,
             "max_abs_error": outcome.max_abs,
-            "reference": "eager" if exact is None else "float64",
+            "reference": self.subject.case["reference"],
             "top1_agreement": labelled.top1(answers, eager),
             "parity": outcome.as_dict(),
         }
-
-    def _only_padding(self, answers: Sets, eager: Sets, exact: Sets | None, outcome: parity.Parity) -> str:
-        """A sentence where all that is wrong lies where an input masks padding, else ""."""
-        subject, output = self.subject, outcome.worst["output"]
-        shape = eager[0][output].shape
-        sets = [subject.encode(raw) for raw in self.inputs]
-        for number, (path, _) in enumerate(masks.padding(sets[0], shape)):
-            kept = [masks.padding(inputs, shape) for inputs in sets]
-            if any(len(found) <= number for found in kept):
-                continue
-            only = [[found[number][1] if n == output else None for n in range(len(eager[0]))] for found in kept]
-            if parity.compare(answers, eager, exact, subject.tolerance, subject.common, masks=only).agrees:
-                return (
-                    f". All of it lies at positions that the input {path!r} masks: if nobody reads them, declare "
-                    f"mask={int(path) if path.isdigit() else path!r}, or which ones count by output_mask="
-                )
-        return ""
 
     def _check_curve(self) -> parity.Parity | None:
         """How the losses of a short training compare, None where nothing is trained."""
@@ -356,51 +302,22 @@ class Worker:
         assert eager is not None
         return parity.compare([arrays(training.curve(self.feeds))], eager, exact, self.subject.tolerance)
 
-    def _verify(self, timed: list[NDArray[Any]], which: int, when: str = "while timed") -> None:
-        """Raise ``Misbehaved`` where an answer is not the checked answer to the same input, nor agrees itself."""
-        expected = self.expected[which]
-        alike = zip(timed, expected, strict=True)
-        if all(now.shape == then.shape and _equal(now, then) for now, then in alike):
-            return
-        for output, (now, then) in enumerate(zip(timed, expected, strict=True)):
-            if now.shape == then.shape and not (far := _distance(now, then)) <= 2 * self.allowed:
-                raise Misbehaved(
-                    f"wrong answer {when} to input set {which}, unlike the checked one: output {output} is {far:.3g} "
-                    f"away from it (allowed {2 * self.allowed:.3g})"
-                )
-        outcome = self._compared([timed], slice(which, which + 1))
-        if not (outcome.agrees or outcome.undetermined):
-            raise Misbehaved(f"wrong answer {when} to input set {which}, unlike the checked one: {outcome.explain()}")
+    def _verify(self, timed: check.Answer, which: int, when: str = "while timed") -> None:
+        """Raise ``Misbehaved`` where an answer is neither the checked answer to the same input nor as good."""
+        check.verify(self.subject, timed, self.expected[which], which, self.allowed, when)
 
-    def _compared(self, answers: Sets, which: slice = slice(None)) -> parity.Parity:
-        """How answers to some input sets compare with the reference."""
-        scratch, subject = self.subject.scratch, self.subject
-        eager, exact = scratch.load_answers("eager"), scratch.load_answers("reference")
-        assert eager is not None
-        jumps = scratch.load("jumps") if scratch.has("jumps") else ()
-        kept = scratch.load("masks")[which] if scratch.has("masks") else None
-        exact = None if exact is None else exact[which]
-        outcome = parity.compare(answers, eager[which], exact, subject.tolerance, subject.common, jumps, kept)
-        if not outcome.part or outcome.agrees or subject.case["mode"] != "inference" or exact is None:
-            return outcome
-        self.say("looking twice at a part that seems wrong")
-        twins = [twin[which] for twin in second_look.twins(subject)]
-        again = parity.compare(answers, eager[which], exact, subject.tolerance, subject.common, jumps, kept, twins)
-        return replace(again, second_look=True)
-
-    def _batch_invariance(self, full: list[np.ndarray[Any, Any]]) -> dict[str, Any]:
+    def _batch_invariance(self, full: check.Answer) -> dict[str, Any]:
         """How far row i of a batch is from the same row alone; left out where a batch of one cannot be cut."""
         batch = self.subject.sizes.get("batch", 1)
         if batch < 2 or not self.prepared.resizable:
             return {}
         row = batch // 2
         with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
-            leaves = [
-                leaf[row : row + 1] if torch.is_tensor(leaf) and leaf.ndim and leaf.shape[0] == batch else leaf
-                for leaf in nest.flatten(self.inputs[0])
-            ]
+            cut = nest.mapped(
+                self.inputs[0], lambda leaf: leaf[row : row + 1] if leaf.ndim and leaf.shape[0] == batch else leaf
+            )
         try:
-            alone = self._answer(self.prepared.feed(nest.rebuild(self.inputs[0], leaves)))
+            alone = self._answer(self.prepared.feed(cut))
         except Exception as error:  # a fact that cannot be had; the reason is the fact
             return {"batch_invariance_error": status_of(error)[1]}
         off = 0.0

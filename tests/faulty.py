@@ -103,29 +103,52 @@ def mask_ignored(subject: Subject) -> Prepared:
     return prepared
 
 
-def in_answer(spoil: Callable[[Tensor], object]) -> Callable[[Subject], Prepared]:
-    """Eager with its first output changed in place."""
+def in_answer(spoil: Callable[[Tensor, Any], object], output: int = 0) -> Callable[[Subject], Prepared]:
+    """Eager with one output changed in place; ``spoil`` sees the inputs of the call, too."""
 
     def planted(subject: Subject) -> Prepared:
         prepared = eager.prepare(subject)
-        read = prepared.read
+        call, read = prepared.call, prepared.read
+        fed: list[Any] = []
+
+        def kept(inputs: Any) -> Any:
+            fed[:] = [inputs]
+            return call(inputs)
 
         def spoiled(raw: Any) -> list[Tensor]:
             outputs = read(raw)
-            spoil(outputs[0])
+            spoil(outputs[output], fed[0])
             return outputs
 
-        prepared.read = spoiled
+        prepared.call, prepared.read = kept, spoiled
         return prepared
 
     return planted
 
 
-def nan(output: Tensor) -> None:
+def off_in_one(output: Tensor, _: Any) -> None:
+    output.view(-1)[3] += 0.01
+
+
+def scribbling(subject: Subject) -> Prepared:
+    """Right, but its inputs are used up."""
+    prepared = eager.prepare(subject)
+    call = prepared.call
+
+    def scribble(inputs: Any) -> Any:
+        answer = call(inputs)
+        inputs[0].zero_()
+        return answer
+
+    prepared.call = scribble
+    return prepared
+
+
+def nan(output: Tensor, _: Any) -> None:
     output.view(-1)[5 % output.numel()] = float("nan")
 
 
-def one_element(output: Tensor) -> None:
+def one_element(output: Tensor, _: Any) -> None:
     """Hidden by the norm: one among a million, off by little in fp32 and by 0.2 in the short dtypes."""
     flat = output.view(-1)
     flat[1234] += 5e-5 if flat.dtype.itemsize == 4 else 0.2
@@ -350,6 +373,11 @@ FAULTS: dict[str, Callable[[Any], Prepared]] = {
     "mask_ignored": mask_ignored,
     "nan": in_answer(nan),
     "one_element": in_answer(one_element),
+    "scribbling": scribbling,
+    "wrong_padding": in_answer(lambda tags, fed: tags.masked_fill_(fed["mask"][..., None] == 0, 7.0)),
+    "wrong_token": in_answer(lambda tags, _: tags[0, -1].add_(0.01)),
+    "wrong_first": in_answer(off_in_one),
+    "wrong_second": in_answer(off_in_one, output=1),
     "another_dtype": another_dtype,
     "another_count": another_count,
     "stale": stale,

@@ -1,4 +1,4 @@
-"""Models of kinds that the harness must take as they are, and backends with one fault. Imported by workers only.
+"""Models of kinds that the harness must take as they are. Imported by workers only.
 
 Each is odd in one way: it writes to its inputs, remembers, draws, answers with something else than tensors, ...
 """
@@ -15,13 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.backends import Prepared, eager
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from bench.case import Target
-    from bench.subject import Subject
+    pass
 
 CALLS = 0  # of ``Sleepy``
 
@@ -751,64 +747,3 @@ def failing_preprocess(x: Tensor) -> tuple[Tensor]:
 
 def failing_samples() -> tuple[Any, Any]:
     raise OSError("no such file")
-
-
-# -- backends with one fault: eager that writes to its inputs, or answers wrongly where few look
-
-
-def available(_target: Target) -> str | None:
-    return None
-
-
-def preload() -> None:
-    pass
-
-
-def prepare(subject: Subject) -> Prepared:
-    return FAULTS[subject.backend](subject)
-
-
-def scribbling(subject: Subject) -> Prepared:
-    """Right, but its inputs are used up."""
-    prepared = eager.prepare(subject)
-    call = prepared.call
-
-    def scribble(inputs: Any) -> Any:
-        answer = call(inputs)
-        inputs[0].zero_()
-        return answer
-
-    prepared.call = scribble
-    return prepared
-
-
-def spoiled(output: int, spoil: Callable[[Tensor, Any], object]) -> Callable[[Subject], Prepared]:
-    """Eager with one output changed in place; ``spoil`` sees the inputs of the call, too."""
-
-    def prepare(subject: Subject) -> Prepared:
-        prepared = eager.prepare(subject)
-        call, read = prepared.call, prepared.read
-        fed: list[Any] = []
-
-        def kept(inputs: Any) -> Any:
-            fed[:] = [inputs]
-            return call(inputs)
-
-        def spoiling(raw: Any) -> list[Tensor]:
-            outputs = read(raw)
-            spoil(outputs[output], fed[0])
-            return outputs
-
-        prepared.call, prepared.read = kept, spoiling
-        return prepared
-
-    return prepare
-
-
-FAULTS: dict[str, Callable[[Any], Prepared]] = {
-    "scribbling": scribbling,
-    "wrong_padding": spoiled(0, lambda tags, fed: tags.masked_fill_(fed["mask"][..., None] == 0, 7.0)),
-    "wrong_token": spoiled(0, lambda tags, _: tags[0, -1].add_(0.01)),
-    "wrong_first": spoiled(0, lambda output, _: output.view(-1)[3].add_(0.01)),
-    "wrong_second": spoiled(1, lambda output, _: output.view(-1)[3].add_(0.01)),
-}

@@ -11,8 +11,10 @@ import torch
 
 from bench import parity
 from bench.case import Case
+from bench.nest import comparable
 from bench.record import Status
-from bench.subject import arrays, tensors
+from bench.subject import arrays
+from bench.tolerance import tolerances
 from models import distributed
 from tests.test_forkserver import ROOT, gone
 
@@ -34,8 +36,8 @@ def batches(seed=0, **sizes):
 
 def compared(answer, right):
     assert list(answer) == list(right)
-    tolerance = parity.tolerances()["fp32_gradients"]  # the row of the suite
-    return parity.compare([arrays(tensors(answer))], [arrays(tensors(right))], None, tolerance)
+    tolerance = tolerances()["fp32_gradients"]  # the row of the suite
+    return parity.compare([arrays(comparable(answer))], [arrays(comparable(right))], None, tolerance)
 
 
 def processes_of(ranks):

@@ -7,19 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from bench.backends import Backend
 from bench.case import Case
 from bench.record import Status
-from tests import rig as rigs
 
 HERE = "tests.specimens_kinds"
-FAULTS = ("scribbling", "wrong_padding", "wrong_token", "wrong_first", "wrong_second")
-
-
-@pytest.fixture(autouse=True)
-def _faulty_backends(monkeypatch):
-    for name in FAULTS:
-        monkeypatch.setitem(rigs.TABLE, name, Backend(name, HERE))
 
 
 def kind(model, inputs="rows", **options):

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from bench import parity
-from bench.subject import arrays, tensors
+from bench.nest import comparable
+from bench.subject import arrays
+from bench.tolerance import tolerances
 from models import loading
 from tests.test_forkserver import ROOT, gone
 
@@ -112,7 +114,7 @@ def loader(plain):
 
 
 def compared(answer, right):
-    return parity.compare([arrays(tensors(answer))], [arrays(tensors(right))], None, parity.tolerances()["fp32"])
+    return parity.compare([arrays(comparable(answer))], [arrays(comparable(right))], None, tolerances()["fp32"])
 
 
 def children():

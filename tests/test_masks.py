@@ -217,7 +217,7 @@ def test_inputs_of_zeros_and_ones_look_like_masks_of_outputs_that_begin_with_the
         "array": np.ones((B, S)),
     }  # fmt: skip
     found = padding(inputs, (B, S, 7))
-    assert [path for path, _ in found] == ["mask", "short", "deep.0"]
-    assert all(np.array_equal(values, KEPT.bool().numpy()) for _, values in found)
-    assert [path for path, _ in padding((torch.zeros(B, S), KEPT), (B, S))] == ["1"]
-    assert padding(inputs, (B,)) == []
+    assert list(found) == ["mask", "short", "deep.0"]
+    assert all(np.array_equal(values, KEPT.bool().numpy()) for values in found.values())
+    assert list(padding((torch.zeros(B, S), KEPT), (B, S))) == ["1"]
+    assert padding(inputs, (B,)) == {}

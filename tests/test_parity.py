@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bench.case import DTYPES
-from bench.parity import Tolerance, compare, distances, tolerances
+from bench.parity import compare, distances
 from bench.targets import DEVICE_DTYPES
+from bench.tolerance import Tolerance, tolerances
 
 RULE = Tolerance("test", floor=1e-6, ratio=4, cap=1e-2, outlier=8, least=1e-2)
 WHOLE = replace(RULE, parts=0)  # levels alone, whose limits are exact numbers

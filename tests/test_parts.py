@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bench import parity, parts
-from bench.parity import Undecidable, compare, tolerances
+from bench.parity import Undecidable, compare
+from bench.tolerance import tolerances
 
 RULE = tolerances()["fp32"]
 NOISE = 1e-7  # of one float32 operation, relative

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from bench.case import Case
-from bench.subject import Subject, WrongDeclaration, arrays, call, resolve, tensors
+from bench.nest import comparable
+from bench.subject import Subject, WrongDeclaration, arrays, call, resolve
 from tests.rig import specimen
 
 
@@ -84,7 +85,7 @@ def test_inputs_are_called_by_position_or_by_name():
 
 def test_outputs_are_copies():
     buffer = torch.zeros(2)
-    (kept,) = tensors((buffer, None))
+    (kept,) = comparable((buffer, None))
     buffer += 1
     assert kept.tolist() == [0, 0]
 

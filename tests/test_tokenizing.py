@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bench import parity
+from bench.tolerance import tolerances
 from models import corpus, tokenizing
 
 WAYS = ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")
@@ -34,7 +35,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def compared(answer: tokenizing.Answer, right: tokenizing.Answer) -> parity.Parity:
     """What the harness makes of an answer."""
     ours, theirs = ([[tensor.numpy() for tensor in found.values()]] for found in (answer, right))
-    return parity.compare(ours, theirs, None, parity.tolerances()["fp32"])
+    return parity.compare(ours, theirs, None, tolerances()["fp32"])
 
 
 def assert_equal(answer: tokenizing.Answer, right: tokenizing.Answer) -> None:

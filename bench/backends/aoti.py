@@ -74,8 +74,7 @@ def prepare(subject: Subject) -> Prepared:
     from torch._inductor import aoti_load_package
 
     from bench.facts import SDPA_KERNELS
-    from bench.nest import tensor_leaves
-    from bench.subject import tensors
+    from bench.nest import comparable, tensor_leaves
 
     found = subject.scratch.artefact("aoti")
     os.environ["TMPDIR"] = subject.folder  # where it is unpacked: workers are killed, and what they leave must go
@@ -106,7 +105,7 @@ def prepare(subject: Subject) -> Prepared:
         call=package.loader.run,
         model=package,
         feed=feed,
-        read=tensors,
+        read=comparable,
         facts=facts,
         guard=torch.inference_mode,
         kernels=lambda _: kernels,

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from bench.backends import Misbehaved, Unavailable
+from bench.reasons import listed
 
 if TYPE_CHECKING:
     from bench.backends import Prepared
@@ -293,8 +294,7 @@ def _of_rnn(broken: GraphBreak) -> bool:
 
 
 def _listed(breaks: list[GraphBreak]) -> str:
-    more = f"; and {len(breaks) - 3} more" if len(breaks) > 3 else ""
-    return "; ".join(map(str, breaks[:3])) + more or "torch gives no reason"
+    return listed([str(broken) for broken in breaks], "; ") or "torch gives no reason"
 
 
 def _whole(breaks: list[GraphBreak]) -> str:

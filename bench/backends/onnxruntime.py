@@ -225,8 +225,7 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
 def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: Subject) -> Prepared:
     """Tensors of the device in and out, on torch's stream."""
     from bench.backends.binding import Binder, Graph
-    from bench.nest import tensor_leaves
-    from bench.subject import tensors
+    from bench.nest import comparable, tensor_leaves
 
     binder, graphs = Binder(session), list[Graph]()
     resizable = subject.backend not in STATIC
@@ -245,13 +244,13 @@ def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
 
     if subject.backend == "onnxruntime_graph":
         return Prepared(
-            call=replay, model=session, feed=used, read=tensors, facts=replayed, resizable=resizable, reads_only=True
+            call=replay, model=session, feed=used, read=comparable, facts=replayed, resizable=resizable, reads_only=True
         )
     return Prepared(
         call=binder,
         model=session,
         feed=lambda inputs: binder.bind(used(inputs)),
-        read=tensors,
+        read=comparable,
         facts=facts,
         resizable=resizable,
         reads_only=True,

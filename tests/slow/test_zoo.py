@@ -82,6 +82,7 @@ def limit(cell: str, status: str, reason: str) -> str | None:
 @pytest.mark.cells(CASES)
 def test_parity(cell):
     record = cell.record
+    # Not a fault of anybody's here, and named with its reason in a table that everybody can read.
     if record.status is not Status.OK and (why := limit(cell.id, str(record.status), record.reason)):
         pytest.skip(f"a limit of the backend: {why}")
     cell.assert_parity()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.slow.zoo import attributes
 from tests.slow.zoo_transformers import spread
 
 if TYPE_CHECKING:
@@ -655,11 +656,4 @@ OPERATORS: dict[str, Operator] = {
     )
 }
 
-
-def __getattr__(name: str) -> Callable[..., Any]:
-    """Return the factory or, with "_inputs" at the end of the name, the inputs of an operator."""
-    if name in OPERATORS:
-        return OPERATORS[name].make
-    if name.endswith("_inputs") and name.removesuffix("_inputs") in OPERATORS:
-        return OPERATORS[name.removesuffix("_inputs")].inputs
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes(OPERATORS, __name__)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.slow.zoo import attributes
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -916,11 +918,4 @@ ARCHITECTURES: dict[str, Architecture] = {
     )
 }
 
-
-def __getattr__(name: str) -> Callable[..., Any]:
-    """Return the factory or, with "_inputs" at the end of the name, the inputs of an architecture."""
-    if name in ARCHITECTURES:
-        return ARCHITECTURES[name].make
-    if name.endswith("_inputs") and name.removesuffix("_inputs") in ARCHITECTURES:
-        return ARCHITECTURES[name.removesuffix("_inputs")].inputs
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes(ARCHITECTURES, __name__)

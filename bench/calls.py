@@ -1,0 +1,28 @@
+"""Calls: tells the pytest process how many calls were made, and how many seconds those to come may take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Say = Callable[..., object]
+PATIENCE = 4.0  # times the seconds that calls to come are expected to take
+SLOW = 0.1  # seconds of a call from which on each is told of
+
+
+class Calls:
+    """The calls of one request. ``seconds``: that one takes, once it is known."""
+
+    def __init__(self, say: Say, seconds: float = 0.0) -> None:
+        self._say, self.stage, self.made, self.left, self.seconds = say, "", 0, 0, seconds
+
+    def begin(self, stage: str, calls: int, times: float = 1.0) -> None:
+        """So many calls follow, each ``times`` as long as was measured."""
+        self.stage, self.left = stage, calls
+        self._told = PATIENCE * times * self.seconds
+        self._say(stage, calls=self.made, seconds=self.left * self._told)
+
+    def done(self) -> None:
+        """One of them is made."""
+        self.made, self.left = self.made + 1, self.left - 1
+        if self.seconds > SLOW:
+            self._say(self.stage, calls=self.made, seconds=max(self.left, 1) * self._told)
