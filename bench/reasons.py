@@ -60,7 +60,7 @@ def cut(text: str, limit: int = LIMIT, head: int = HEAD, tail: int = TAIL) -> st
 
 def listed(names: Sequence[str], between: str = ", ") -> str:
     """Return the first three names, and how many more there are."""
-    return between.join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return between.join(names[:3]) + (f"{between}and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _shown(line: str) -> str:

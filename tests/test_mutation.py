@@ -274,7 +274,7 @@ FOUND = {"weights": 8, "noticed": 0.5, "unnoticed": ["a", "b", "c", "d"], "witho
 def test_many_weights_that_go_unnoticed_are_a_warning():
     (warning,) = advice.of_model({"mutation": FOUND})
     assert warning.startswith("insensitive: 50% of 8 weights could be wrong")
-    assert "(a, b, c and 1 more)" in warning
+    assert "(a, b, c, and 1 more)" in warning
     assert advice.of_model({"mutation": FOUND | {"noticed": 0.95}}) == []
     assert advice.of_model({}) == []
 
