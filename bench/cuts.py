@@ -8,8 +8,10 @@ position, an input set) is a slice. Pure: numpy arrays in and out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,26 +26,112 @@ LARGEST, SMALLEST = 1e70, 1e-70  # beyond these squares of squares overflow
 
 
 @dataclass(frozen=True)
+class Axis:
+    """An axis of an output, and which of its indices an element at a flat position has.
+
+    ``starts``: instead of a stride, for input sets of differing sizes, the position at which each begins.
+    """
+
+    name: str
+    stride: int
+    length: int
+    starts: tuple[int, ...] = ()
+
+    def place(self, at: Places) -> Places:
+        """The index of each position."""
+        if self.starts:
+            return np.searchsorted(np.array(self.starts), at, side="right") - 1
+        index = at // self.stride
+        return index - index // self.length * self.length  # numpy divides fast, and takes remainders slowly
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the elements of an output lie: its shape in each input set, laid flat, one set behind the other."""
+
+    shapes: tuple[tuple[int, ...], ...]
+
+    def axes(self) -> list[Axis]:
+        """Those whose every slice has enough elements for a judgement of its own.
+
+        Outputs whose shape changes from set to set have the sets as their only axis.
+        """
+        sizes = [math.prod(shape) for shape in self.shapes]
+        if len(set(self.shapes)) > 1:
+            starts = tuple(int(start) for start in np.cumsum([0, *sizes[:-1]]))
+            return [Axis("input set", 1, len(sizes), starts)] if min(sizes) >= FEW else []
+        total, found, stride = sum(sizes), [], sum(sizes)
+        names = ("input set", *(f"axis {axis} index" for axis in range(len(self.shapes[0])))) if self.shapes else ()
+        for name, length in zip(names, self._lengths(), strict=True):
+            stride //= max(length, 1)
+            if length > 1 and total // length >= FEW:
+                found.append(Axis(name, stride, length))
+        return found
+
+    def samples(self) -> list[Axis]:
+        """The indices of the first axis in each input set, where they have enough elements.
+
+        They differ in noise, and are not judged alone, since all errors of a sample may come from one rounding.
+        """
+        if len(set(self.shapes)) != 1 or not self.shapes[0] or self.shapes[0][0] < 2:
+            return []
+        rest = math.prod(self.shapes[0][1:])
+        return [Axis("sample", rest, len(self.shapes) * self.shapes[0][0])] if rest >= FEW else []
+
+    def halves(self) -> list[tuple[Axis, list[Axis]]]:
+        """The leading and the trailing axes, each as one; and the axes judged as they lie therein, the whole first.
+
+        What is summed up by the index in a half is soon summed up by all its axes.
+        """
+        total = sum(math.prod(shape) for shape in self.shapes)
+        if len(set(self.shapes)) != 1:
+            axes = self.axes() or [Axis("", 1, 1, (0,))]
+            return [(axes[0], [Axis("", axes[0].length, 1), Axis(axes[0].name, 1, axes[0].length)])]
+        strides = [math.prod(self._lengths()[place:]) for place in range(2, len(self._lengths()) + 1)] or [1]
+        cut = max(1, min(strides, key=lambda stride: max(stride, total // max(stride, 1))))
+        leading, trailing = Axis("", cut, total // cut), Axis("", 1, cut)
+        whole = Axis("", leading.length, 1)
+        every = [*self.axes(), *self.samples()]
+        lead = [Axis(axis.name, axis.stride // cut, axis.length) for axis in every if axis.stride >= cut]
+        trail = [axis for axis in every if axis.stride < cut]
+        return [(leading, [whole, *lead]), *([(trailing, trail)] if trail else [])]
+
+    def _lengths(self) -> tuple[int, ...]:
+        return (len(self.shapes), *self.shapes[0]) if self.shapes else ()
+
+
+@dataclass(frozen=True)
 class Judged:
     """The elements of one output that are compared, over all input sets; all arrays are flat and of one length.
 
-    ``off``: distance of the candidate from the reference, ``own``: eager's, ``size``: the reference's magnitude.
-    ``places``: for every axis whose slices are judged the name of the axis and the slice of each element. ``samples``:
-    likewise what differs in noise and is not judged alone, since all errors of a sample may come from one rounding.
+    ``off``: distance of the candidate from the reference, ``own``: eager's, ``size``: the reference's magnitude,
+    ``at``: the position in ``grid``.
     """
 
     off: Floats
     own: Floats
     size: Floats
-    places: Sequence[tuple[str, Places]]
-    samples: Sequence[tuple[str, Places]] = ()
+    at: Places
+    grid: Grid = field(default=Grid(()))
 
     def only(self, kept: NDArray[np.bool_]) -> Judged:
         """Some of the elements."""
         if kept.all():
             return self
-        cuts = ([(axis, place[kept]) for axis, place in given] for given in (self.places, self.samples))
-        return Judged(self.off[kept], self.own[kept], self.size[kept], *cuts)
+        return Judged(self.off[kept], self.own[kept], self.size[kept], self.at[kept], self.grid)
+
+    @cached_property
+    def bands(self) -> tuple[Places, int]:
+        """What ``bands_of`` finds of the magnitudes."""
+        return bands_of(self.size)
+
+    def places(self) -> Iterator[tuple[str, Places]]:
+        """For every axis whose slices are judged its name and the slice of each element."""
+        return ((axis.name, axis.place(self.at)) for axis in self.grid.axes())
+
+    def samples(self) -> Iterator[tuple[str, Places]]:
+        """Likewise for what differs in noise and is not judged alone."""
+        return ((axis.name, axis.place(self.at)) for axis in self.grid.samples())
 
 
 class Sums:
@@ -73,40 +161,13 @@ def totals(place: Places, values: Floats, length: int) -> Floats:
     return np.bincount(place, weights=values, minlength=length).astype(np.float64)
 
 
-def places(shapes: Sequence[tuple[int, ...]]) -> list[tuple[str, Places]]:
-    """The slices of outputs of these shapes, one for each input set, laid one behind the other.
-
-    An axis counts where each of its slices has enough elements for a judgement of its own. Outputs whose shape changes
-    from set to set have the sets as their only axis.
-    """
-    sizes = [math.prod(shape) for shape in shapes]
-    total = sum(sizes)
-    found = []
-    if len(shapes) > 1 and min(sizes) >= FEW:
-        found.append(("input set", np.repeat(np.arange(len(shapes)), sizes)))
-    if len(set(shapes)) == 1:
-        for axis, length in enumerate(shapes[0]):
-            if length > 1 and total // length >= FEW:
-                index = np.arange(length).reshape([-1 if other == axis else 1 for other in range(len(shapes[0]))])
-                one = np.broadcast_to(index, shapes[0]).ravel()
-                found.append((f"axis {axis} index", np.tile(one, len(shapes))))
-    return found
-
-
-def samples(shapes: Sequence[tuple[int, ...]]) -> list[tuple[str, Places]]:
-    """The indices of the first axis in each input set, where they have enough elements."""
-    if len(set(shapes)) != 1 or not shapes[0] or shapes[0][0] < 2 or math.prod(shapes[0][1:]) < FEW:
-        return []
-    return [("sample", np.repeat(np.arange(len(shapes) * shapes[0][0]), math.prod(shapes[0][1:])))]
-
-
 def bands_of(size: Floats) -> tuple[Places, int]:
     """The band of each magnitude, counted from the lowest one, which zeros join; and what that one's number is."""
-    exponents = np.frexp(size)[1] // BAND
+    exponents = np.frexp(size)[1].astype(np.int16) // np.int16(BAND)
     real = size > 0
     if not real.any():
         return np.zeros(size.shape, np.intp), 0
-    lowest = int(exponents[real].min())
+    lowest = int(exponents.min(where=real, initial=np.iinfo(np.int16).max))
     return np.where(real, exponents - lowest, 0).astype(np.intp), lowest
 
 
@@ -123,7 +184,7 @@ def between(size: Floats, low: float, high: float) -> NDArray[np.bool_]:
     return (size >= low) & (size < high)
 
 
-def runs(number: Floats) -> Iterator[tuple[int, int]]:
+def runs(number: NDArray[Any]) -> Iterator[tuple[int, int]]:
     """First and last band of each level, largest numbers first; of an output of zeros the one band there is."""
     filled = np.flatnonzero(number)
     if not filled.size:

@@ -20,18 +20,18 @@ from bench.subject import Inputs
 
 @dataclass
 class Look:
-    """``written``: inputs that a call writes to, by path. ``changed``: what it leaves in the model. ``remembered``:
-    the part of that on which answers depend. ``drew``: the generator of random numbers that moved. ``varies``: whether
-    two calls from one state answer otherwise. ``seconds``: of a call, the first one left out.
+    """``answer`` and ``again``: of the first call and the last, both from the initial state. ``written``: inputs that a
+    call writes to, by path. ``changed``: what it leaves in the model. ``remembered``: the part of that on which answers
+    depend. ``drew``: the generator of random numbers that moved. ``seconds``: of a call, the first one left out.
     """
 
     answer: list[torch.Tensor]
+    again: list[torch.Tensor]
     seconds: float
     written: list[str]
     changed: list[str]
     remembered: list[str]
     drew: str
-    varies: bool
 
     def facts(self) -> dict[str, Any]:
         """What of it a record holds."""
@@ -55,21 +55,20 @@ def look(mode: Mode, module: Any, inputs: Inputs, other: Callable[[], Inputs] | 
     first, written, _ = _called(mode, inputs)
     drew = draws.moved()
     changed = [] if state is None else state.changed()
-    second, _, seconds = _called(mode, inputs)
+    again, _, seconds = _called(mode, inputs)
     remembered: list[str] = []
-    varies = not same(first, second)
-    if changed and not varies and other is not None:
+    if changed and same(first, again) and other is not None:
         _called(mode, other())
-        varies = not same(first, _called(mode, inputs)[0])
-    if varies and state is not None and changed:
+        again = _called(mode, inputs)[0]
+    if state is not None and changed and not same(first, again):
         state.restore()
-        again, _, seconds = _called(mode, inputs)
-        if same(first, again):
-            remembered, varies = changed, False
+        restored, _, seconds = _called(mode, inputs)
+        if same(first, restored):
+            remembered, again = changed, restored
             assert isinstance(mode, Plain)
             state.restore()
             mode.state = State(module, only=tuple(changed))
-    return Look(first, seconds, written, changed, remembered, drew, varies)
+    return Look(first, again, seconds, written, changed, remembered, drew)
 
 
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.cuts import FEW, Floats, Judged, bands_of, totals
+from bench.cuts import FEW, Floats, Judged, totals
 
 FITS = 3  # rounds in which the factors of noise are fitted
 QUIET = 25.0  # times the mean square error of a slice that is quieter than usual are expected of it
@@ -25,11 +25,11 @@ def expected(judged: Judged) -> Judged:
     """
     if not judged.off.size or not judged.own.any():
         return judged
-    band, _ = bands_of(judged.size)
+    band, _ = judged.bands
     bands, square = int(band.max()) + 1, judged.own**2
     number = totals(band, (judged.size > 0).astype(np.float64), bands)
     noise = np.full(square.shape, square.mean())
-    groupings = [(place, np.bincount(place)) for _, place in (*judged.samples, *judged.places)]
+    groupings = [(place, np.bincount(place)) for _, place in (*judged.samples(), *judged.places())]
     factors = [np.ones(len(count)) for _, count in groupings]
 
     def ratio() -> Floats:
@@ -41,7 +41,7 @@ def expected(judged: Judged) -> Judged:
             change = totals(place, ratio(), len(count)) / np.maximum(count, 1)
             factor *= change
             noise *= change[place]
-        noise *= _by_band(totals(band, ratio(), bands), number)[band]
+        noise *= by_band(totals(band, ratio(), bands), number)[band]
     for (place, count), factor in zip(groupings, factors, strict=True):
         usual = float(factor @ count) / count.sum()
         quiet = np.minimum(np.divide(usual, factor, out=np.ones_like(factor), where=factor > 0), QUIET)
@@ -49,7 +49,7 @@ def expected(judged: Judged) -> Judged:
     return replace(judged, own=np.sqrt(np.maximum(square, noise)))
 
 
-def _by_band(total: Floats, number: Floats) -> Floats:
+def by_band(total: Floats, number: Floats) -> Floats:
     """The mean of each band; one with few elements is joined with larger ones, or is as noisy as the one below."""
     mean, above = np.zeros(len(total)), (0.0, 0.0)
     for band in range(len(total) - 1, -1, -1):

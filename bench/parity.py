@@ -219,13 +219,19 @@ class _Output:
             self.truth = _flat([outputs[number] for outputs in reference])
         info = np.finfo(theirs[0].dtype if theirs[0].dtype.kind == "f" else np.float32)
         limit, self.smallest = min(float(info.max), cuts.LARGEST), max(float(info.smallest_normal), cuts.SMALLEST)
-        beyond = np.abs(self.truth) > limit
-        stands = (np.abs(self.base) >= FILL * limit) & (np.sign(self.base) == np.sign(self.truth))
-        self.saturated = beyond & stands & np.isfinite(self.base)
-        self.truth = np.where(self.saturated, np.clip(self.base, -limit, limit), self.truth)
-        self.ours, self.base = (np.where(np.isfinite(v), np.clip(v, -limit, limit), v) for v in (self.ours, self.base))
+        self.saturated = np.abs(self.truth) > limit
+        if self.saturated.any():
+            stands = (np.abs(self.base) >= FILL * limit) & (np.sign(self.base) == np.sign(self.truth))
+            self.saturated &= stands & np.isfinite(self.base)
+            self.truth = np.where(self.saturated, np.clip(self.base, -limit, limit), self.truth)
+        if limit == cuts.LARGEST:
+            self.ours, self.base = (
+                np.where(np.isfinite(v), np.clip(v, -limit, limit), v) for v in (self.ours, self.base)
+            )
         self.finite = np.isfinite(self.truth) & np.isfinite(self.base) & self.asked
         self.compared = self.finite & np.isfinite(self.ours)
+        self.off = np.zeros_like(self.truth)
+        np.abs(np.subtract(self.ours, self.truth, out=self.off, where=self.compared), out=self.off)
 
     def judge(self, tolerance: Tolerance, least: float, twins: Sequence[Sets] = ()) -> Parity:
         """The outcome for this output alone."""
@@ -247,8 +253,9 @@ class _Output:
             decided = part
         share = max((one.share for one in (*sure, part) if one is not None), default=0.0)
         problem, wrong = self._problem(share, decided)
-        scale = np.maximum(np.abs(self.truth[self.compared]), TINY)
-        off = np.abs(self.ours[self.compared] - self.truth[self.compared])
+        relative = np.divide(
+            self.off, np.maximum(np.abs(self.truth), TINY), out=np.zeros_like(self.off), where=self.compared
+        )
         shown = max(sure or coarse, key=lambda one: one.share, default=None)
         count = int(self.asked.sum()) if self.exact else judged.off.size - int(unsure.sum())
         return Parity(
@@ -258,8 +265,8 @@ class _Output:
             share=math.inf if wrong is not None else share,
             eager_error=shown.own_error if shown and not self.eager_is_truth else 0.0,
             ratio=shown.error / max(0.0 if self.eager_is_truth else shown.own_error, tolerance.floor) if shown else 0.0,
-            max_abs=float(off.max(initial=0.0)),
-            max_rel=float((off / scale).max(initial=0.0)),
+            max_abs=float(self.off.max(initial=0.0)),
+            max_rel=float(relative.max(initial=0.0)),
             problem=problem,
             worst=self._worst(wrong, judged, decided) if problem else {},
             compared=count,
@@ -281,19 +288,18 @@ class _Output:
 
     def _whole(self, tolerance: Tolerance, least: float) -> dict[str, float]:
         """Version 1 of the rule: one norm and one bound for all. Kept until the table is calibrated for the new one."""
-        values = self.truth[self.finite]
+        values, base = _some(self.truth, self.finite), _some(self.base, self.finite)
         norm = max(float(np.linalg.norm(values)), least, self.smallest)
-        off = np.where(self.compared, self.ours - np.where(self.finite, self.truth, 0), 0.0)
-        error = float(np.linalg.norm(off)) / norm
-        own = float(np.linalg.norm(self.base[self.finite] - values)) / norm
+        error = float(np.linalg.norm(self.off)) / norm
+        own = float(np.linalg.norm(base - values)) / norm
         allowed = tolerance.cap if self.eager_is_truth else min(
             tolerance.ratio * max(own, tolerance.floor), tolerance.cap
         )  # fmt: skip
-        largest = float(np.abs(self.base[self.finite] - values).max(initial=0.0))
+        largest = float(np.abs(base - values).max(initial=0.0))
         scale = norm / math.sqrt(max(values.size, 1)) * math.sqrt(2 * math.log(max(values.size, 2)))
         expected = allowed * scale if self.eager_is_truth else max(largest, tolerance.floor * scale)
         bound = tolerance.outlier * expected
-        most = float(np.abs(off).max(initial=0.0))
+        most = float(self.off.max(initial=0.0))
         share = max(error / allowed, most / bound if bound else (math.inf if most else 0.0))
         return {"error": error, "allowed": allowed, "eager_error": own, "share": share}
 
@@ -303,17 +309,13 @@ class _Output:
         Where eager is the reference, it counts as off by what the cap allows: a share of each element's size or of the
         median of those like it.
         """
-        kept = self.compared
-        truth = self.truth[kept]
-        size = np.abs(truth)
-        off = np.minimum(np.abs(self.ours[kept] - truth), cuts.LARGEST)
-        own = np.abs(self.base[kept] - truth)
+        truth, base, off = (_some(values, self.compared) for values in (self.truth, self.base, self.off))
+        size, own = np.abs(truth), np.abs(base - truth)
         if self.eager_is_truth and size.size:
             own = tolerance.cap / tolerance.ratio * parts.typical(size)
         size, off, own = (np.where(values < self.smallest, 0.0, values) for values in (size, off, own))
-        shapes = [] if self.exact else [array.shape for array in self.sets]
-        groups = ([(axis, place[kept]) for axis, place in find(shapes)] for find in (cuts.places, cuts.samples))
-        return cuts.Judged(off, own, size, *groups)
+        grid = cuts.Grid(() if self.exact else tuple(array.shape for array in self.sets))
+        return cuts.Judged(np.minimum(off, cuts.LARGEST), own, size, np.flatnonzero(self.compared), grid)
 
     def _noisier(self, judged: cuts.Judged, twins: Sequence[Sets]) -> cuts.Judged:
         """The same with eager's error as that of the worst of its twins."""
@@ -380,6 +382,11 @@ def _asked(arrays: Sequence[Array], masks: Sequence[Array | None] | None) -> NDA
         wide = np.asarray(mask, bool).reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
         parts_of.append(np.broadcast_to(wide, array.shape).ravel())
     return np.concatenate(parts_of)
+
+
+def _some(values: Floats, kept: NDArray[np.bool_]) -> Floats:
+    """The kept values; where all are, the array itself."""
+    return values if kept.all() else values[kept]
 
 
 def _flat(arrays: Sequence[Array]) -> Floats:

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cuts import FEW, GAP, Floats, Judged, Sums, bands_of, between, edges, median_of, runs
+from bench import screen
+from bench.cuts import FEW, GAP, Floats, Judged, Sums, bands_of, between, edges, median_of, runs, totals
 from bench.noise import expected
 from bench.tolerance import Tolerance
 
-SURE = 5.2  # standard deviations; a normal number exceeds them once in ten million
-ROOM = 1.5  # by which two runs of the same arithmetic may differ besides by chance
 MOST = 100.0  # times eager's error, as it is to be expected of a part, are allowed to a part of a single element
 TAIL = 2.5e-5  # of a part's own size may be allowed for rounding of the larger numbers it was computed of
 CONSTANT = 1e-5  # by how much, relative, the squares of numbers that are one number may differ
@@ -72,15 +71,14 @@ def levels(judged: Judged, limits: Tolerance, least: float = 0.0) -> list[Level]
     """
     if not judged.off.size:
         return []
-    band, lowest = bands_of(judged.size)
-    sums = Sums(judged, None, 1, band, int(band.max()) + 1)
+    band, lowest = judged.bands
     found, noisy, varied = [], 0.0, 0.0  # root mean squares of larger levels: with errors of eager's, not constant
-    for first, last in runs(sums.number[0]):
-        number = float(sums.number[0, first : last + 1].sum())
-        off, own, size, fourth = (
-            float(values[0, first : last + 1].sum()) for values in (sums.off, sums.own, sums.size, sums.fourth)
-        )
-        most_off, most_own = (float(v[0, first : last + 1].max()) for v in (sums.most_off, sums.most_own))
+    for first, last in runs(np.bincount(band[judged.size > 0])):
+        level = judged.only((band >= first) & (band <= last))
+        number = float(np.count_nonzero(level.size))
+        off, own, size = (float(values @ values) for values in (level.off, level.own, level.size))
+        fourth = float(np.square(level.own) @ np.square(level.own))
+        most_off, most_own = float(level.off.max()), float(level.own.max())
         norm = max(math.sqrt(size), least)
         ratio = _ratio(np.array(own), np.array(fourth), np.array(number), limits)
         excused = math.sqrt(own / max(number, 1)) <= limits.floor * noisy
@@ -99,10 +97,9 @@ def levels(judged: Judged, limits: Tolerance, least: float = 0.0) -> list[Level]
         part = Part(share, error, allowed, own_error, most_off, bound, int(number), "", 0, low, high)
         found.append(Level(part, coarse))
         typical_size = math.sqrt(size / max(number, 1))
-        most = float(np.max(judged.size, where=between(judged.size, low, high), initial=0.0))
         if own:
             noisy = max(noisy, typical_size)
-        if number * most**2 > (1 + CONSTANT) * size:
+        if number * float(level.size.max()) ** 2 > (1 + CONSTANT) * size:
             varied = max(varied, typical_size)
     return found
 
@@ -111,13 +108,13 @@ def worst(judged: Judged, limits: Tolerance) -> Part | None:
     """The part that comes closest to its limit, or is farthest over it; None where there is none."""
     if not judged.off.size or np.array_equal(judged.off, judged.own):
         return None
-    judged = expected(_doubtful(judged, limits))
+    judged = expected(screen.doubtful(judged, limits))
     if not judged.off.size:
         return None
-    band, lowest = bands_of(judged.size)
+    band, lowest = judged.bands
     bands = int(band.max()) + 1
     found: Part | None = None
-    for axis, place in (("", None), *judged.places):
+    for axis, place in (("", None), *judged.places()):
         slices = 1 if place is None else int(place.max()) + 1
         part = _worst_of(Sums(judged, place, slices, band, bands), axis, lowest, limits)
         if part is not None and (found is None or not part.share <= found.share):
@@ -125,38 +122,23 @@ def worst(judged: Judged, limits: Tolerance) -> Part | None:
     return found
 
 
-def _doubtful(judged: Judged, limits: Tolerance) -> Judged:
-    """The bands in which an element is off by more than the floor allows, and those above, which they may join.
-
-    All others are as they should be, whatever they are cut into; most elements are, and need not be summed up.
-    """
-    beyond = judged.off > limits.ratio * limits.floor * judged.size
-    if not beyond.any():
-        return judged.only(beyond)
-    band, _ = bands_of(judged.size)
-    doubtful = np.zeros(int(band.max()) + 2, bool)
-    doubtful[np.unique(band[beyond])] = True
-    doubtful[1:] |= doubtful[:-1]
-    return judged.only(doubtful[band])
-
-
 def typical(size: Floats) -> Floats:
     """For each element its own size or the median of its level, whichever is larger."""
     if not size.size:
         return size
     band, _ = bands_of(size)
-    nothing = np.zeros_like(size)
-    sums = Sums(Judged(nothing, nothing, size, ()), None, 1, band, int(band.max()) + 1)
-    larger: Floats = np.maximum(size, median_of(sums.number, sums.size)[0, band])
+    bands = int(band.max()) + 1
+    number, squares = (totals(band, values, bands)[None] for values in ((size > 0).astype(np.float64), size**2))
+    larger: Floats = np.maximum(size, median_of(number, squares)[0, band])
     return larger
 
 
 def inside(judged: Judged, part: Part) -> NDArray[np.bool_]:
     """Which elements are of a part."""
     within = between(judged.size, part.low, part.high)
-    for axis, place in judged.places:
-        if axis == part.axis:
-            within &= place == part.index
+    for axis in judged.grid.axes():
+        if axis.name == part.axis:
+            within &= axis.place(judged.at) == part.index
     return within
 
 
@@ -213,15 +195,11 @@ def _worst_of(sums: Sums, axis: str, lowest: int, limits: Tolerance) -> Part | N
 def _ratio(own: Floats, fourth: Floats, number: Floats, limits: Tolerance) -> Floats:
     """How many times eager's own error of a level is allowed: R, and more where that is known from few terms.
 
-    Two norms of n normal errors of one size are apart by chance: half the logarithm of the ratio of their squares is
-    normal with variance 1 / n (Fisher's z, 1924; n - 2 serves small n). The terms that count are the participation
-    ratio: (sum of squares) squared over sum of fourth powers.
+    The terms that count are the participation ratio: (sum of squares) squared over sum of fourth powers.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(fourth > 0, own**2 / fourth, 1.0)
-    terms = np.minimum(terms, np.maximum(number, 1.0))
-    ratio: Floats = np.maximum(limits.ratio, ROOM * np.exp(SURE / np.sqrt(np.maximum(terms - 2, 0.5))))
-    return ratio
+    return limits.ratio_of(np.minimum(terms, np.maximum(number, 1.0)))
 
 
 def _bound(ratio: Floats, most_own: Any, size: Any, number: Any, limits: Tolerance) -> Floats:

@@ -33,11 +33,7 @@ class State:
                 copies[id(value)] = fresh(value)
             return copies[id(value)]
 
-        self._buffers = {
-            where: (value, fresh(value))
-            for where, value in self._buffers_now()
-            if not is_lazy(value)
-        }
+        self._buffers = {where: (value, fresh(value)) for where, value in self._buffers_now() if not is_lazy(value)}
         self._parameters = {name: (value, _version(value)) for name, value in module.named_parameters()}
         self._attributes = {where: (value, copied(value)) for where, value in self._attributes_now()}
         self._there = {prefix: {*part._buffers.keys(), *vars(part)} for prefix, part in self._parts.items()}
@@ -106,11 +102,7 @@ class State:
         """The buffers and attributes that were not there."""
         now = [("buffer", where) for where, _ in self._buffers_now()]
         now += [("attribute", where) for where, _ in self._attributes_now()]
-        return [
-            (kind, where)
-            for kind, where in now
-            if where[1] not in self._there[where[0]]
-        ]
+        return [(kind, where) for kind, where in now if where[1] not in self._there[where[0]]]
 
 
 class _Gone:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 COLUMNS = ("floor", "ratio", "cap", "outlier", "least", "parts")  # of the table, as ``Tolerance`` has them
+SURE = 5.2  # standard deviations; a normal number exceeds them once in ten million
+ROOM = 1.5  # by which two runs of the same arithmetic may differ besides by chance
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,15 @@ class Tolerance:
     outlier: float
     least: float = 0.0
     parts: float = 1.0
+
+    def ratio_of(self, terms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How many times eager's own error is allowed where that is known from so many terms: R, and more of few.
+
+        Two norms of n normal errors of one size are apart by chance: half the logarithm of the ratio of their squares
+        is normal with variance 1 / n (Fisher's z, 1924; n - 2 serves small n).
+        """
+        found: NDArray[np.float64] = np.maximum(self.ratio, ROOM * np.exp(SURE / np.sqrt(np.maximum(terms - 2, 0.5))))
+        return found
 
 
 @cache

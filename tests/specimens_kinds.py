@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-
     pass
 
 CALLS = 0  # of ``Sleepy``
