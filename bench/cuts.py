@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ Places = NDArray[np.intp]
 
 BAND = 3  # powers of two in a band of magnitudes
 GAP = 3  # empty bands between two levels: at least a factor of 512
+SAMPLE = "sample"  # the axis that is not judged
 FEW = 16  # elements; fewer are not judged alone
 LARGEST, SMALLEST = 1e70, 1e-70  # beyond these squares of squares overflow
 
@@ -76,25 +77,26 @@ class Grid:
         if len(set(self.shapes)) != 1 or not self.shapes[0] or self.shapes[0][0] < 2:
             return []
         rest = math.prod(self.shapes[0][1:])
-        return [Axis("sample", rest, len(self.shapes) * self.shapes[0][0])] if rest >= FEW else []
+        return [Axis(SAMPLE, rest, len(self.shapes) * self.shapes[0][0])] if rest >= FEW else []
 
-    def halves(self) -> list[tuple[Axis, list[Axis]]]:
-        """The leading and the trailing axes, each as one; and the axes judged as they lie therein, the whole first.
+    def groups(self, most: int) -> list[tuple[Axis, list[Axis]]]:
+        """The leading and the trailing axes, each as one, and the axes of each as they lie therein.
 
-        What is summed up by the index in a half is soon summed up by all its axes.
+        What is summed up by the index of a group is soon summed up by all its axes. Where a group has more than
+        ``most`` indices, every axis is one of its own. The first axis is the whole, without a name.
         """
         total = sum(math.prod(shape) for shape in self.shapes)
-        if len(set(self.shapes)) != 1:
-            axes = self.axes() or [Axis("", 1, 1, (0,))]
-            return [(axes[0], [Axis("", axes[0].length, 1), Axis(axes[0].name, 1, axes[0].length)])]
-        strides = [math.prod(self._lengths()[place:]) for place in range(2, len(self._lengths()) + 1)] or [1]
-        cut = max(1, min(strides, key=lambda stride: max(stride, total // max(stride, 1))))
-        leading, trailing = Axis("", cut, total // cut), Axis("", 1, cut)
-        whole = Axis("", leading.length, 1)
-        every = [*self.axes(), *self.samples()]
-        lead = [Axis(axis.name, axis.stride // cut, axis.length) for axis in every if axis.stride >= cut]
-        trail = [axis for axis in every if axis.stride < cut]
-        return [(leading, [whole, *lead]), *([(trailing, trail)] if trail else [])]
+        every = [Axis("", max(total, 1), 1), *self.samples(), *self.axes()]
+        strides = [math.prod(self._lengths()[place:]) for place in range(2, len(self._lengths()) + 1)]
+        cut = min(strides, key=lambda stride: max(stride, total // max(stride, 1)), default=0)
+        found = []
+        if len(set(self.shapes)) == 1 and cut > 0 and total // cut <= most:
+            lead = [axis for axis in every if axis.stride >= cut]
+            inside = [Axis(axis.name, axis.stride // cut, axis.length) for axis in lead]
+            found, every = [(Axis("", cut, total // cut), inside)], every[len(lead) :]
+            if every and cut <= most:
+                return [*found, (Axis("", 1, cut), every)]
+        return [*found, *((axis, [Axis(axis.name, 1, axis.length)]) for axis in every)]
 
     def _lengths(self) -> tuple[int, ...]:
         return (len(self.shapes), *self.shapes[0]) if self.shapes else ()
@@ -125,35 +127,52 @@ class Judged:
         """What ``bands_of`` finds of the magnitudes."""
         return bands_of(self.size)
 
-    def places(self) -> Iterator[tuple[str, Places]]:
-        """For every axis whose slices are judged its name and the slice of each element."""
-        return ((axis.name, axis.place(self.at)) for axis in self.grid.axes())
 
-    def samples(self) -> Iterator[tuple[str, Places]]:
-        """Likewise for what differs in noise and is not judged alone."""
-        return ((axis.name, axis.place(self.at)) for axis in self.grid.samples())
-
-
+@dataclass(frozen=True)
 class Sums:
     """Sums over the parts of one cut: arrays (slices, bands). Elements that are zero count in none of the numbers."""
 
-    def __init__(self, judged: Judged, place: Places | None, slices: int, band: Places, bands: int) -> None:
-        key = band if place is None else place * bands + band
-        shape = (slices, bands)
+    number: Floats
+    off: Floats
+    own: Floats
+    size: Floats
+    fourth: Floats
+    most_off: Floats
+    most_own: Floats
 
-        def total(values: Floats) -> Floats:
-            return totals(key, values, slices * bands).reshape(shape)
+    def by(self, axis: Axis) -> Sums:
+        """The same by an axis that lies in the one they are by."""
+        rows = axis.place(np.arange(len(self.number)))
 
-        def most(values: Floats) -> Floats:
-            found = np.zeros(slices * bands)
-            np.maximum.at(found, key, values)
-            return found.reshape(shape)
+        def joined(name: str) -> Floats:
+            found = np.zeros((axis.length, self.number.shape[1]))
+            (np.maximum if name.startswith("most") else np.add).at(found, rows, getattr(self, name))
+            return found
 
-        square = judged.own**2
-        self.number = total((judged.size > 0).astype(np.float64))
-        self.off, self.own, self.size = total(judged.off**2), total(square), total(judged.size**2)
-        self.fourth = total(square**2)
-        self.most_off, self.most_own = most(judged.off), most(judged.own)
+        return Sums(*(joined(one.name) for one in fields(self)))
+
+
+def summed(judged: Judged) -> Iterator[tuple[Axis, Sums]]:
+    """The sums of the whole and by every axis that is judged."""
+    band, _ = judged.bands
+    bands = int(band.max()) + 1
+    own = judged.own**2
+    values = ((judged.size > 0).astype(np.float64), judged.off**2, own, judged.size**2, own**2)
+    for group, axes in judged.grid.groups(len(band) // bands):
+        key, cells = group.place(judged.at) * bands + band, group.length * bands
+        tables = [totals(key, one, cells) for one in values] + [
+            largest(key, judged.off, cells),
+            largest(key, judged.own, cells),
+        ]
+        sums = Sums(*(table.reshape(group.length, bands) for table in tables))
+        yield from ((axis, sums.by(axis)) for axis in axes if axis.name != SAMPLE)
+
+
+def largest(place: Places, values: Floats, length: int) -> Floats:
+    """The largest of the values at each place, 0 where there is none."""
+    found = np.zeros(length)
+    np.maximum.at(found, place, values)
+    return found
 
 
 def totals(place: Places, values: Floats, length: int) -> Floats:

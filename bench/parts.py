@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import screen
-from bench.cuts import FEW, GAP, Floats, Judged, Sums, bands_of, between, edges, median_of, runs, totals
+from bench.cuts import FEW, GAP, Floats, Judged, Sums, bands_of, between, edges, median_of, runs, summed, totals
 from bench.noise import expected
 from bench.tolerance import Tolerance
 
@@ -108,18 +107,28 @@ def worst(judged: Judged, limits: Tolerance) -> Part | None:
     """The part that comes closest to its limit, or is farthest over it; None where there is none."""
     if not judged.off.size or np.array_equal(judged.off, judged.own):
         return None
-    judged = expected(screen.doubtful(judged, limits))
+    judged = expected(_doubtful(judged, limits))
     if not judged.off.size:
         return None
-    band, lowest = judged.bands
-    bands = int(band.max()) + 1
+    _, lowest = judged.bands
     found: Part | None = None
-    for axis, place in (("", None), *judged.places()):
-        slices = 1 if place is None else int(place.max()) + 1
-        part = _worst_of(Sums(judged, place, slices, band, bands), axis, lowest, limits)
+    for axis, sums in summed(judged):
+        part = _worst_of(sums, axis.name, lowest, limits)
         if part is not None and (found is None or not part.share <= found.share):
             found = part
     return found
+
+
+def _doubtful(judged: Judged, limits: Tolerance) -> Judged:
+    """The bands in which an element is off by more than the floor allows, and those above, which they may join.
+
+    All others are as they should be, whatever they are cut into; most elements are, and need not be summed up.
+    """
+    beyond = judged.off > limits.ratio * limits.floor * judged.size
+    band, _ = judged.bands
+    doubtful = np.bincount(band[beyond], minlength=int(band.max()) + 2) > 0
+    doubtful[1:] |= doubtful[:-1]
+    return judged.only(doubtful[band])
 
 
 def typical(size: Floats) -> Floats:
