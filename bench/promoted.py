@@ -41,6 +41,8 @@ class Promoted(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if not _shorter((*args, *kwargs.values())):
+            return self._computed(func, args, kwargs)
         if func not in REINTERPRETED:
             args, kwargs = pytree.tree_map_only(torch.dtype, self._longer, (args, kwargs))
         args, kwargs, shorter = _alike(func, args, kwargs)
@@ -72,6 +74,18 @@ class Promoted(TorchDispatchMode):
             self.casts += 1
             return torch.float64
         return dtype
+
+
+def _shorter(values: Any) -> bool:
+    """Whether a shorter float is among the arguments: a dtype or a tensor, or in a list of such."""
+    return any(
+        value.dtype in SHORT
+        if isinstance(value, torch.Tensor)
+        else value in SHORT
+        if isinstance(value, torch.dtype)
+        else isinstance(value, list | tuple) and _shorter(value)
+        for value in values
+    )
 
 
 def _alike(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, dict[int, tuple[torch.Tensor, torch.Tensor]]]:
