@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -39,10 +39,12 @@ class Axis:
     starts: tuple[int, ...] = ()
 
     def place(self, at: Places) -> Places:
-        """The index of each position."""
+        """The index of each position; these ascend."""
         if self.starts:
             return np.searchsorted(np.array(self.starts), at, side="right") - 1
-        index = at // self.stride
+        index = at if self.stride == 1 else at // self.stride
+        if not at.size or index[-1] < self.length:  # positions ascend
+            return index
         return index - index // self.length * self.length  # numpy divides fast, and takes remainders slowly
 
 
@@ -121,6 +123,12 @@ class Judged:
         if kept.all():
             return self
         return Judged(self.off[kept], self.own[kept], self.size[kept], self.at[kept], self.grid)
+
+    def noisier(self, own: Floats) -> Judged:
+        """The same elements with another error of eager's."""
+        other = replace(self, own=own)
+        other.__dict__["bands"] = self.bands  # magnitudes stay
+        return other
 
     @cached_property
     def bands(self) -> tuple[Places, int]:

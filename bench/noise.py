@@ -6,7 +6,6 @@ One run of eager can be exact by chance, so what it was off by is no measure alo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -40,7 +39,7 @@ def expected(judged: Judged) -> Judged:
         noise *= factor[slices.place]
         lift = lift * quiet[slices.place] if (quiet > 1).any() else lift
     noise *= _by_band(judged, _ratio(square, noise)) * lift
-    return replace(judged, own=np.sqrt(np.maximum(square, noise)))
+    return judged.noisier(np.sqrt(np.maximum(square, noise)))
 
 
 class _Slices:

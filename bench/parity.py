@@ -313,7 +313,7 @@ class _Output:
         size, own = np.abs(truth), np.abs(base - truth)
         if self.eager_is_truth and size.size:
             own = tolerance.cap / tolerance.ratio * parts.typical(size)
-        size, off, own = (np.where(values < self.smallest, 0.0, values) for values in (size, off, own))
+        size, off, own = (_without(values, self.smallest) for values in (size, off, own))
         grid = cuts.Grid(() if self.exact else tuple(array.shape for array in self.sets))
         return cuts.Judged(np.minimum(off, cuts.LARGEST), own, size, np.flatnonzero(self.compared), grid)
 
@@ -324,7 +324,7 @@ class _Output:
             other = _flat([outputs[self.number] for outputs in twin])[self.compared]
             off = np.abs(other - self.truth[self.compared])
             own = np.maximum(own, np.where(np.isfinite(off), off, 0.0))
-        return replace(judged, own=own)
+        return judged.noisier(own) if twins else judged
 
     def _problem(self, share: float, decided: parts.Part | None) -> tuple[str, NDArray[np.bool_] | None]:
         """What is wrong, or ""; and the elements that are wrong whatever their size."""
@@ -387,6 +387,12 @@ def _asked(arrays: Sequence[Array], masks: Sequence[Array | None] | None) -> NDA
 def _some(values: Floats, kept: NDArray[np.bool_]) -> Floats:
     """The kept values; where all are, the array itself."""
     return values if kept.all() else values[kept]
+
+
+def _without(values: Floats, smallest: float) -> Floats:
+    """The values with those that no dtype holds in full as zeros."""
+    tiny = values < smallest
+    return np.where(tiny, 0.0, values) if tiny.any() else values
 
 
 def _flat(arrays: Sequence[Array]) -> Floats:
