@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import enum
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -88,6 +89,13 @@ def comparable(nest: Any) -> list[torch.Tensor]:
     are compared as values. Raises ``UnknownClass`` where there is something else.
     """
     return [made for path, leaf in named_leaves(nest) for made in _compared(path, leaf)]
+
+
+def value_of(leaf: Any) -> str:
+    """What a leaf that is no tensor is told from others by: its value; an object of a foreign class by that alone."""
+    if isinstance(leaf, np.ndarray):
+        return f"{leaf.dtype} array {leaf.shape} {hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest()}"
+    return repr(leaf) if leaf is None or isinstance(leaf, PLAIN) else f"an object of {type(leaf).__qualname__}"
 
 
 def as_tensors(nest: Any) -> list[torch.Tensor]:

@@ -22,7 +22,7 @@ from bench.errors import failure_of
 from bench.first_look import Look, look
 from bench.masks import masks
 from bench.modes import Backward, Inference, Mode, Training, answers, mode_of, reordered
-from bench.nest import changed, flatten, fresh, named_leaves
+from bench.nest import changed, flatten, fresh, named_leaves, value_of
 from bench.reasons import listed
 from bench.scratch import Scratch
 from bench.subject import (
@@ -178,17 +178,20 @@ def _require_one_layout(subject: Subject, sets: list[Inputs]) -> None:
 def _layout(inputs: Inputs) -> list[Any]:
     names = list(inputs) if isinstance(inputs, dict) else []
     return names + [
-        [path, str(leaf.dtype), list(leaf.shape), _strides(leaf)] if torch.is_tensor(leaf) else _plain(leaf)
+        [path, *(_of_tensor(leaf) if torch.is_tensor(leaf) else [_of_other(leaf)])]
         for path, leaf in named_leaves(inputs)
     ]
 
 
-def _strides(leaf: torch.Tensor) -> list[int]:
-    return list(leaf.stride()) if leaf.layout is torch.strided and not leaf.is_nested else []
+def _of_tensor(leaf: torch.Tensor) -> list[Any]:
+    if leaf.is_nested:  # lengths of its parts differ from set to set
+        return [str(leaf.dtype), f"{leaf.dim()} dimensions, nested", leaf.size(0)]
+    dense = leaf.layout is torch.strided
+    return [str(leaf.dtype), list(leaf.shape), list(leaf.stride()) if dense else str(leaf.layout)]
 
 
-def _plain(leaf: Any) -> str:
-    return f"{leaf.dtype} array {leaf.shape}" if isinstance(leaf, np.ndarray) else repr(leaf)
+def _of_other(leaf: Any) -> str:
+    return f"{leaf.dtype} array {leaf.shape}" if isinstance(leaf, np.ndarray) else value_of(leaf)
 
 
 def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer: list[torch.Tensor]) -> dict[str, Any]:

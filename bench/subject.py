@@ -335,7 +335,8 @@ class Subject:
         if len(other) != len(here) or any(a.ndim != b.ndim for a, b in zip(here, other, strict=True)):
             return nothing
         return [
-            [dim for dim in range(a.ndim) if b.shape[dim] == a.shape[dim] + 1] for a, b in zip(here, other, strict=True)
+            [dim for dim in range(a.ndim) if not a.is_nested and b.shape[dim] == a.shape[dim] + 1]
+            for a, b in zip(here, other, strict=True)
         ]
 
     def source_digest(self) -> str:

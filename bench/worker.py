@@ -311,20 +311,21 @@ class Worker:
         batch = self.subject.sizes.get("batch", 1)
         if batch < 2 or not self.prepared.resizable:
             return {}
-        row = batch // 2
-        with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
-            cut = nest.mapped(
-                self.inputs[0], lambda leaf: leaf[row : row + 1] if leaf.ndim and leaf.shape[0] == batch else leaf
-            )
+        row, off = batch // 2, 0.0
+
+        def of_row(leaf: torch.Tensor) -> torch.Tensor:
+            return leaf[row : row + 1] if leaf.ndim and leaf.shape[0] == batch else leaf
+
         try:
+            with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
+                cut = nest.mapped(self.inputs[0], of_row)
             alone = self._answer(self.prepared.feed(cut))
+            for one, many in zip(alone, full, strict=True):
+                if many.ndim and many.shape[0] == batch:
+                    norm = max(float(np.linalg.norm(many[row].astype(np.float64))), parity.TINY)
+                    off = max(off, float(np.linalg.norm(one[0].astype(np.float64) - many[row])) / norm)
         except Exception as error:  # a fact that cannot be had; the reason is the fact
             return {"batch_invariance_error": status_of(error)[1]}
-        off = 0.0
-        for one, many in zip(alone, full, strict=True):
-            if many.ndim and many.shape[0] == batch:
-                norm = max(float(np.linalg.norm(many[row].astype(np.float64))), parity.TINY)
-                off = max(off, float(np.linalg.norm(one[0].astype(np.float64) - many[row])) / norm)
         return {"batch_invariance": off}
 
     def _evaluate(self) -> dict[str, Any]:

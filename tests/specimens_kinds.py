@@ -652,6 +652,44 @@ class OfSix(Pooled):
         return super().forward(x + self.places)
 
 
+# -- inputs that no exporter takes, and objects that cannot be told from one another
+
+
+class Neighbours(Net):
+    """A graph's edges as a sparse matrix."""
+
+    def forward(self, edges: Tensor, x: Tensor) -> Tensor:
+        return torch.sparse.mm(edges, super().forward(x))
+
+
+def edges_and_rows(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    edges = torch.eye(sizes["batch"]).roll(1, 0).to_sparse()
+    return edges, torch.randn(sizes["batch"], 8, generator=generator)
+
+
+def of_all_lengths(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor]:
+    """Sequences of one to batch vectors in one tensor."""
+    sequences = [torch.randn(length + 1, 8, generator=generator) for length in range(sizes["batch"])]
+    return (torch.nested.nested_tensor(sequences, layout=torch.jagged),)
+
+
+class Notes:
+    """A cache of somebody's own: empty at first, and without an ``__eq__``."""
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+
+class TakingNotes(Net):
+    def forward(self, x: Tensor, notes: Notes) -> tuple[Tensor, list[Tensor]]:
+        notes.seen.append(x.relu())
+        return super().forward(x), notes.seen
+
+
+def rows_and_notes(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor, Notes]:
+    return torch.randn(sizes["batch"], 8, generator=generator), Notes()
+
+
 # -- slow ones, and those with nothing or hardly anything to compare
 
 

@@ -124,7 +124,7 @@ def test_a_package_is_kept_whatever_else_changes_on_the_gpu(exported, monkeypatc
 
     def key(**changes):
         monkeypatch.setitem(DEVICES, "cpu", lambda: SimpleNamespace(facts=lambda: known | changes))
-        return aoti._key(given)
+        return aoti._key(given, given.make_inputs(0))
 
     assert key() == key(torch_peak_bytes=2, gpu_uuid="another")
     assert key() != key(gpu="NVIDIA H200")

@@ -241,6 +241,25 @@ def test_answers_of_all_kinds_come_from_compiled_code(rig, model):
     assert outcome(rig.one(kind(model), "compile")) == OK
 
 
+@pytest.mark.parametrize(("model", "inputs", "tensor"), [
+    ("Neighbours", "edges_and_rows", "sparse"), ("Net", "of_all_lengths", "nested"),
+])  # fmt: skip
+def test_inputs_that_no_exporter_takes_are_told_and_the_others_go_on(rig, model, inputs, tensor):
+    records = rig.run(kind(model, inputs), "eager", "onnxruntime")
+    assert outcome(records["eager"]) == OK
+    assert records["onnxruntime"].status is Status.SKIPPED
+    assert records["onnxruntime"].reason.startswith(
+        f"input '0' is a {tensor} tensor, which torch.export does not take: give a dense one"
+    )
+
+
+def test_an_empty_object_as_an_input_is_one_layout_in_every_set(rig):
+    """Somebody's own cache, whose text holds its address."""
+    records = rig.run(kind("TakingNotes", "rows_and_notes"), "eager", "compile", "onnxruntime")
+    assert [outcome(record) for record in records.values()] == [OK] * 3
+    assert records["eager"].parity["compared"] == 4 * 8 * (8 + 8)
+
+
 @pytest.mark.parametrize("model", ["Sparse", "OfParts", "NumberAlone"])
 def test_sparse_and_nested_tensors_and_a_number_alone_are_compared(rig, model):
     assert outcome(rig.one(kind(model))) == OK

@@ -51,18 +51,20 @@ def preload() -> None:
 
 def artefact(subject: Subject) -> dict[str, Any]:
     """Export and compile the model unless the cache holds it; facts about the package, with ``path`` and ``cold``."""
-    path = Path(subject.cache) / "aoti" / f"{_key(subject)}.pt2"
-    started = time.perf_counter()
+    from bench.backends.flat import example
+
+    started, inputs = time.perf_counter(), example(subject)
+    path = Path(subject.cache) / "aoti" / f"{_key(subject, inputs)}.pt2"
     found = contents(path)
     cold = found is None
     if cold:
-        _compile(subject, path)
+        _compile(subject, inputs, path)
         found = contents(path)
     if found is None:
         raise Misbehaved(f"the package {path} cannot be read back")
     return found | {
         "path": str(path),
-        "signature": _signature(_example(subject)),
+        "signature": _signature(inputs),
         "cold": cold,
         "seconds": time.perf_counter() - started,
     }
@@ -138,7 +140,7 @@ def contents(path: Path) -> dict[str, Any] | None:
     }
 
 
-def _compile(subject: Subject, path: Path) -> None:
+def _compile(subject: Subject, inputs: Any, path: Path) -> None:
     """Export, compile in the group's own folder, which goes with the run, and move into the cache at once."""
     import torch
     from torch._inductor import aoti_compile_and_package
@@ -154,10 +156,9 @@ def _compile(subject: Subject, path: Path) -> None:
             "to its initial state"
         )
     module = exportable(subject)
-    example = _example(subject)
     made = Path(subject.folder) / "model.pt2"
     with torch.no_grad(), autocast(subject)(), fresh_cache(dir=subject.folder):  # inductor's copies are not kept
-        program = torch.export.export(Flat(module, example).eval(), tuple(tensor_leaves(example)))
+        program = torch.export.export(Flat(module, inputs).eval(), tuple(tensor_leaves(inputs)))
         aoti_compile_and_package(program, package_path=str(made))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")
@@ -169,21 +170,21 @@ def _compile(subject: Subject, path: Path) -> None:
         made.unlink()
 
 
-def _key(subject: Subject) -> str:
+def _key(subject: Subject, inputs: Any) -> str:
     """The content that a package follows from, hashed: source, weights, signature, versions, machine, threads."""
     import torch
 
     from bench.devices import DEVICES
-    from bench.nest import flatten
+    from bench.nest import flatten, value_of
 
-    example, known = _example(subject), DEVICES[subject.device]().facts()
+    known = DEVICES[subject.device]().facts()
     content = {
         "layout": LAYOUT,
         "model": subject.case["model"],
         "source": subject.source_digest(),
         "weights": subject.scratch.load("meta")["weights"],
-        "signature": _signature(example),
-        "plain": [repr(leaf) for leaf in flatten(example) if not torch.is_tensor(leaf)],
+        "signature": _signature(inputs),
+        "plain": [value_of(leaf) for leaf in flatten(inputs) if not torch.is_tensor(leaf)],
         "dtype": subject.dtype_name,
         "device": [subject.device, {name: known[name] for name in COMPILED_FOR if name in known}],
         "threads": subject.threads,  # inductor writes their number into its loops
@@ -205,10 +206,6 @@ def _toolchain() -> list[str]:
     from bench import machine
 
     return [get_compiler_version_info(get_cpp_compiler()), machine.facts()["cpu"], str(pick_vec_isa())]
-
-
-def _example(subject: Subject) -> Any:
-    return subject.encode(subject.make_inputs(0))
 
 
 def _signature(inputs: Any) -> list[list[Any]]:

@@ -77,17 +77,19 @@ def artefact(subject: Subject) -> dict[str, Any]:
     Dimensions that the exporter can only take as they are become static, unless the case declares them: then each
     shape has an export of its own.
     """
-    started, cold = time.perf_counter(), False
+    from bench.backends.flat import example
+
+    started, cold, inputs = time.perf_counter(), False, example(subject)
     dynamic, fixed = subject.dynamic(), list[str]()
     declared = subject.case["dynamic"] is not None  # to be dynamic: then they must be
     while True:
-        folder = Path(subject.cache) / "onnx" / _key(subject, dynamic)
+        folder = Path(subject.cache) / "onnx" / _key(subject, inputs, dynamic)
         made_static = None if declared else _made_static(folder)
         if made_static is None and (found := _kept(folder)) is None:
             cold = True
             shutil.rmtree(folder, ignore_errors=True)  # what is left of a damaged one
             try:
-                _export(subject, folder, dynamic)
+                _export(subject, inputs, folder, dynamic)
             except Exception as error:
                 made_static = _inferred_static(error)
                 if not made_static or declared:
@@ -272,19 +274,19 @@ def _options(subject: Subject) -> Any:
     return options
 
 
-def _key(subject: Subject, dynamic: Sequence[Mapping[int, str]]) -> str:
+def _key(subject: Subject, inputs: Any, dynamic: Sequence[Mapping[int, str]]) -> str:
     """The content that the export depends on, hashed: source, weights, signature, versions, options."""
     from importlib.metadata import version
 
     import torch
 
-    from bench.nest import flatten, tensor_leaves
+    from bench.nest import flatten, tensor_leaves, value_of
 
     signature = [
         [str(leaf.dtype), leaf.ndim, [size for dim, size in enumerate(leaf.shape) if dim not in dims], sorted(dims)]
-        for leaf, dims in zip(tensor_leaves(subject.encode(subject.make_inputs(0))), dynamic, strict=True)
+        for leaf, dims in zip(tensor_leaves(inputs), dynamic, strict=True)
     ]
-    plain = [repr(leaf) for leaf in flatten(subject.encode(subject.make_inputs(0))) if not torch.is_tensor(leaf)]
+    plain = [value_of(leaf) for leaf in flatten(inputs) if not torch.is_tensor(leaf)]
     content = {
         "layout": LAYOUT,
         "model": subject.case["model"],
@@ -307,7 +309,7 @@ def _transformers() -> tuple[str, ...]:
     return ("transformers",) if "transformers" in sys.modules else ()
 
 
-def _export(subject: Subject, folder: Path, dynamic: Sequence[Mapping[int, str]]) -> None:
+def _export(subject: Subject, inputs: Any, folder: Path, dynamic: Sequence[Mapping[int, str]]) -> None:
     """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the cache at once.
 
     Raises ``MadeStatic`` where one did not.
@@ -319,8 +321,7 @@ def _export(subject: Subject, folder: Path, dynamic: Sequence[Mapping[int, str]]
     from bench.nest import tensor_leaves
 
     module = exportable(subject)
-    example = subject.encode(subject.make_inputs(0))
-    leaves = tensor_leaves(example)
+    leaves = tensor_leaves(inputs)
 
     temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -328,7 +329,7 @@ def _export(subject: Subject, folder: Path, dynamic: Sequence[Mapping[int, str]]
     path = temporary / "model.onnx"
     with torch.inference_mode(False), torch.no_grad():
         program = torch.onnx.export(
-            Flat(module, example).eval(),
+            Flat(module, inputs).eval(),
             tuple(leaves),
             dynamo=True,
             opset_version=OPSET,
