@@ -127,8 +127,18 @@ class Judged:
     def noisier(self, own: Floats) -> Judged:
         """The same elements with another error of eager's."""
         other = replace(self, own=own)
-        other.__dict__["bands"] = self.bands  # magnitudes stay
+        vars(other).update(bands=self.bands, _places=self._places)  # magnitudes and places stay
         return other
+
+    @cached_property
+    def _places(self) -> dict[Axis, Places]:
+        return {}
+
+    def place(self, group: Axis) -> Places:
+        """The index of each element by a group of axes."""
+        if group not in self._places:
+            self._places[group] = group.place(self.at)
+        return self._places[group]
 
     @cached_property
     def bands(self) -> tuple[Places, int]:
@@ -167,7 +177,7 @@ def summed(judged: Judged) -> Iterator[tuple[Axis, Sums]]:
     own = judged.own**2
     values = ((judged.size > 0).astype(np.float64), judged.off**2, own, judged.size**2, own**2)
     for group, axes in judged.grid.groups(len(band) // bands):
-        key, cells = group.place(judged.at) * bands + band, group.length * bands
+        key, cells = judged.place(group) * bands + band, group.length * bands
         tables = [totals(key, one, cells) for one in values] + [
             largest(key, judged.off, cells),
             largest(key, judged.own, cells),

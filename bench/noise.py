@@ -46,7 +46,7 @@ class _Slices:
     """Where elements lie by a group of axes, and by each of these, ``rows`` of the group; ``numbers`` of elements."""
 
     def __init__(self, judged: Judged, group: Axis, axes: Sequence[Axis]) -> None:
-        self.length, self.place = group.length, group.place(judged.at)
+        self.length, self.place = group.length, judged.place(group)
         count = np.bincount(self.place, minlength=group.length).astype(np.float64)
         self.rows = [axis.place(np.arange(group.length)) for axis in axes]
         self.numbers = [totals(rows, count, axis.length) for rows, axis in zip(self.rows, axes, strict=True)]

@@ -209,29 +209,31 @@ class _Output:
     def __init__(self, number: int, candidate: Sets, eager: Sets, reference: Sets | None, masks: Masks | None) -> None:
         self.number, self.eager_is_truth = number, reference is None
         self.sets = [outputs[number] for outputs in candidate]
-        theirs = [outputs[number] for outputs in eager]
+        self.theirs = theirs = [outputs[number] for outputs in eager]
         self.exact = theirs[0].dtype.kind in "iub"
         self.asked = _asked(theirs, None if masks is None else [outputs[number] for outputs in masks])
-        self.unequal = np.concatenate([(a != b).ravel() for a, b in zip(self.sets, theirs, strict=True)]) & self.asked
         self.ours, self.base = _flat(self.sets), _flat(theirs)
         self.truth = self.base
         if not self.exact and reference is not None:
             self.truth = _flat([outputs[number] for outputs in reference])
         info = np.finfo(theirs[0].dtype if theirs[0].dtype.kind == "f" else np.float32)
         limit, self.smallest = min(float(info.max), cuts.LARGEST), max(float(info.smallest_normal), cuts.SMALLEST)
-        self.saturated = np.abs(self.truth) > limit
+        self.size = np.abs(self.truth)
+        self.saturated = self.size > limit
         if self.saturated.any():
             stands = (np.abs(self.base) >= FILL * limit) & (np.sign(self.base) == np.sign(self.truth))
             self.saturated &= stands & np.isfinite(self.base)
             self.truth = np.where(self.saturated, np.clip(self.base, -limit, limit), self.truth)
+            self.size = np.abs(self.truth)
         if limit == cuts.LARGEST:
             self.ours, self.base = (
                 np.where(np.isfinite(v), np.clip(v, -limit, limit), v) for v in (self.ours, self.base)
             )
         self.finite = np.isfinite(self.truth) & np.isfinite(self.base) & self.asked
         self.compared = self.finite & np.isfinite(self.ours)
-        self.off = np.zeros_like(self.truth)
-        np.abs(np.subtract(self.ours, self.truth, out=self.off, where=self.compared), out=self.off)
+        with np.errstate(invalid="ignore"):  # of what is not finite, and not compared
+            self.off, self.own = np.abs(self.ours - self.truth), np.abs(self.base - self.truth)
+        self.off[~self.compared] = 0.0
 
     def judge(self, tolerance: Tolerance, least: float, twins: Sequence[Sets] = ()) -> Parity:
         """The outcome for this output alone."""
@@ -253,9 +255,6 @@ class _Output:
             decided = part
         share = max((one.share for one in (*sure, part) if one is not None), default=0.0)
         problem, wrong = self._problem(share, decided)
-        relative = np.divide(
-            self.off, np.maximum(np.abs(self.truth), TINY), out=np.zeros_like(self.off), where=self.compared
-        )
         shown = max(sure or coarse, key=lambda one: one.share, default=None)
         count = int(self.asked.sum()) if self.exact else judged.off.size - int(unsure.sum())
         return Parity(
@@ -266,7 +265,7 @@ class _Output:
             eager_error=shown.own_error if shown and not self.eager_is_truth else 0.0,
             ratio=shown.error / max(0.0 if self.eager_is_truth else shown.own_error, tolerance.floor) if shown else 0.0,
             max_abs=float(self.off.max(initial=0.0)),
-            max_rel=float(relative.max(initial=0.0)),
+            max_rel=float(np.fmax.reduce(self.off / np.maximum(self.size, TINY), initial=0.0)),
             problem=problem,
             worst=self._worst(wrong, judged, decided) if problem else {},
             compared=count,
@@ -288,14 +287,14 @@ class _Output:
 
     def _whole(self, tolerance: Tolerance, least: float) -> dict[str, float]:
         """Version 1 of the rule: one norm and one bound for all. Kept until the table is calibrated for the new one."""
-        values, base = _some(self.truth, self.finite), _some(self.base, self.finite)
+        values, off = _some(self.size, self.finite), _some(self.own, self.finite)
         norm = max(float(np.linalg.norm(values)), least, self.smallest)
         error = float(np.linalg.norm(self.off)) / norm
-        own = float(np.linalg.norm(base - values)) / norm
+        own = float(np.linalg.norm(off)) / norm
         allowed = tolerance.cap if self.eager_is_truth else min(
             tolerance.ratio * max(own, tolerance.floor), tolerance.cap
         )  # fmt: skip
-        largest = float(np.abs(base - values).max(initial=0.0))
+        largest = float(off.max(initial=0.0))
         scale = norm / math.sqrt(max(values.size, 1)) * math.sqrt(2 * math.log(max(values.size, 2)))
         expected = allowed * scale if self.eager_is_truth else max(largest, tolerance.floor * scale)
         bound = tolerance.outlier * expected
@@ -309,8 +308,7 @@ class _Output:
         Where eager is the reference, it counts as off by what the cap allows: a share of each element's size or of the
         median of those like it.
         """
-        truth, base, off = (_some(values, self.compared) for values in (self.truth, self.base, self.off))
-        size, own = np.abs(truth), np.abs(base - truth)
+        size, own, off = (_some(values, self.compared) for values in (self.size, self.own, self.off))
         if self.eager_is_truth and size.size:
             own = tolerance.cap / tolerance.ratio * parts.typical(size)
         size, off, own = (_without(values, self.smallest) for values in (size, off, own))
@@ -328,13 +326,16 @@ class _Output:
 
     def _problem(self, share: float, decided: parts.Part | None) -> tuple[str, NDArray[np.bool_] | None]:
         """What is wrong, or ""; and the elements that are wrong whatever their size."""
-        gaps = self.unequal & ~(np.isfinite(self.ours) & np.isfinite(self.base))
-        gaps &= ~(np.isnan(self.ours) & np.isnan(self.base))
-        if self.exact and self.unequal.any():  # judged as integers: float64 rounds the large ones
-            return f"output {self.number}: {int(self.unequal.sum())} of {self.ours.size} integers differ", self.unequal
-        if gaps.any():
-            ours, theirs = (int((self.asked & ~np.isfinite(values)).sum()) for values in (self.ours, self.base))
-            return f"output {self.number}: {ours} elements are NaN or infinite, {theirs} in eager", gaps
+        if self.exact or not self.compared.all():
+            pairs = zip(self.sets, self.theirs, strict=True)
+            unequal = np.concatenate([(ours != theirs).ravel() for ours, theirs in pairs]) & self.asked
+            if self.exact and unequal.any():  # judged as integers: float64 rounds the large ones
+                return f"output {self.number}: {int(unequal.sum())} of {self.ours.size} integers differ", unequal
+            gaps = unequal & ~(np.isfinite(self.ours) & np.isfinite(self.base))
+            gaps &= ~(np.isnan(self.ours) & np.isnan(self.base))
+            if gaps.any():
+                ours, theirs = (int((self.asked & ~np.isfinite(values)).sum()) for values in (self.ours, self.base))
+                return f"output {self.number}: {ours} elements are NaN or infinite, {theirs} in eager", gaps
         if self.exact or share <= 1 or decided is None:
             return "", None
         against = "eager" if self.eager_is_truth else "float64"

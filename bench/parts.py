@@ -72,11 +72,15 @@ def levels(judged: Judged, limits: Tolerance, least: float = 0.0) -> list[Level]
         return []
     band, lowest = judged.bands
     found, noisy, varied = [], 0.0, 0.0  # root mean squares of larger levels: with errors of eager's, not constant
-    for first, last in runs(np.bincount(band[judged.size > 0])):
-        level = judged.only((band >= first) & (band <= last))
+    number_of = np.bincount(band)
+    number_of[0] -= np.count_nonzero(judged.size == 0)
+    for first, last in runs(number_of):
+        one = (first, last) == (0, len(number_of) - 1)
+        level = judged if one else judged.only((band >= first) & (band <= last))
         number = float(np.count_nonzero(level.size))
         off, own, size = (float(values @ values) for values in (level.off, level.own, level.size))
-        fourth = float(np.square(level.own) @ np.square(level.own))
+        square = level.own**2
+        fourth = float(square @ square)
         most_off, most_own = float(level.off.max()), float(level.own.max())
         norm = max(math.sqrt(size), least)
         ratio = _ratio(np.array(own), np.array(fourth), np.array(number), limits)
