@@ -16,15 +16,23 @@ from bench.subject import Subject
 Answer = list[NDArray[Any]]  # the outputs of one call
 Sets = list[Answer]  # for each input set
 EVERY = slice(None)
+OF_EAGER = "parity-of-eager"
 
 
 def compare(
     subject: Subject, answers: Sets, which: slice = EVERY, twins: list[parity.Sets] | None = None
 ) -> parity.Parity:
-    """How answers to some of the checked input sets compare with the reference."""
+    """How answers to some of the checked input sets compare with the reference.
+
+    What the reference worker has found of eager's own holds for every answer with the same bits.
+    """
     scratch = subject.scratch
-    eager, exact = scratch.load_answers("eager"), scratch.load_answers("reference")
+    eager = scratch.load_answers("eager")
     assert eager is not None
+    if which == EVERY and not twins and scratch.has(OF_EAGER) and all(map(identical, answers, eager)):
+        kept: parity.Parity = scratch.load(OF_EAGER)
+        return kept
+    exact = scratch.load_answers("reference")
     return parity.compare(
         answers,
         eager[which],

@@ -76,7 +76,7 @@ def make(
     say("making inputs")
     count = _enough(mode, seen)
     raw = [first, *(subject.make_inputs(n) for n in range(1, count))] if given is None else given.load("inputs")
-    sets = [subject.encode(fresh(inputs)) for inputs in raw]
+    sets = [subject.encode(fresh(inputs) if subject.case["preprocess"] else inputs) for inputs in raw]
     if isinstance(module, torch.nn.Module):
         _require_one_layout(subject, sets)
     subject.scratch.save("inputs", raw)
@@ -298,6 +298,7 @@ def _not_finite(subject: Subject, answers: check.Sets, name: str, eager: check.S
 def _too_coarse(subject: Subject, eager: check.Sets, seen: Look) -> str:
     """Why eager itself would fail the check of all outputs, or "": then nothing can be said about others."""
     outcome = check.compare(subject, eager)
+    subject.scratch.save(check.OF_EAGER, outcome)
     if outcome.agrees and not outcome.nothing:
         return ""
     if outcome.agrees and not outcome.coarse:
