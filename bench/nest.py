@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -215,14 +216,17 @@ def _rebuilt(
 
 
 def _same_mapping(nest: Mapping[Any, Any], made: dict[Any, Any]) -> Any:
-    """A mapping of the same class where that can be made of a dict, as a ``BatchEncoding`` can."""
+    """A mapping of the same class: made of a dict, as a ``BatchEncoding`` can be, or a copy that is filled anew."""
     if type(nest) is dict:
         return made
     kind: Any = type(nest)
-    try:
+    with suppress(Exception):  # a foreign class that takes no dict may raise anything
         return kind(made)
-    except Exception:  # a foreign class that takes no dict may raise anything; a dict does as well
-        return made
+    with suppress(Exception):  # a ``defaultdict`` takes what makes its values first
+        other: Any = copy.copy(nest)
+        other.update(made)
+        return other
+    return made  # a dict does as well
 
 
 def _deep_copy(value: Any, memo: dict[int, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections import OrderedDict, UserDict, deque, namedtuple
+from collections import OrderedDict, UserDict, defaultdict, deque, namedtuple
 
 import numpy as np
 import pytest
@@ -142,6 +142,7 @@ def test_what_holds_itself_comes_to_an_end():
     cache(), EncoderDecoderCache(cache(), cache()), CausalLMOutputWithPast(logits=numbers(2), past_key_values=cache()),
     torch.nn.utils.rnn.pack_sequence([numbers(3, 2), numbers(2, 2)]), torch.max(numbers(2, 3), 0), deque([numbers(2)]),
     torch.distributions.Normal(numbers(2), numbers(2) + 1), torch.Size([2, 3]), Holder([numbers(2)]),
+    defaultdict(list, a=numbers(2)),
 ], ids=lambda nest: type(nest).__name__)  # fmt: skip
 def test_a_nest_is_rebuilt_as_one_of_its_class_and_copied_with_other_tensors(nest):
     doubled = rebuild(nest, [2 * leaf for leaf in flatten(nest)])
@@ -160,6 +161,7 @@ def test_what_is_no_tensor_stays_in_what_is_rebuilt():
     assert rebuild(Frozen(numbers(2), factor=5), [numbers(3), 5]).factor == 5
     assert rebuild(Registered(numbers(1), numbers(1), "name"), [numbers(2)] * 2).name == "name"
     assert fresh({"images": "one.png", "n": None}) == {"images": "one.png", "n": None}
+    assert fresh(defaultdict(list, a=numbers(2)))["b"] == []
 
 
 # -- copies with memory of their own
