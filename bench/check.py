@@ -29,7 +29,8 @@ def compare(
     scratch = subject.scratch
     eager = scratch.load_answers("eager")
     assert eager is not None
-    if which == EVERY and not twins and scratch.has(OF_EAGER) and all(map(identical, answers, eager)):
+    every = which == EVERY and not twins and len(answers) == len(eager)
+    if every and scratch.has(OF_EAGER) and all(map(identical, answers, eager)):
         kept: parity.Parity = scratch.load(OF_EAGER)
         return kept
     exact = scratch.load_answers("reference")
@@ -110,9 +111,10 @@ def verify(subject: Subject, timed: Answer, checked: Answer, number: int, allowe
 
 
 def identical(one: Answer, other: Answer) -> bool:
-    """Whether two answers hold the same numbers, NaN being itself."""
+    """Whether two answers hold the same numbers in the same dtypes, NaN being itself."""
     return len(one) == len(other) and all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for a, b in zip(one, other, strict=True)
+        a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+        for a, b in zip(one, other, strict=True)
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -116,7 +116,7 @@ class Judged:
     own: Floats
     size: Floats
     at: Places
-    grid: Grid = field(default=Grid(()))
+    grid: Grid = Grid(())
 
     def only(self, kept: NDArray[np.bool_]) -> Judged:
         """Some of the elements."""

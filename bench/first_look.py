@@ -20,9 +20,10 @@ from bench.subject import Inputs
 
 @dataclass
 class Look:
-    """``answer`` and ``again``: of the first call and the last, both from the initial state. ``written``: inputs that a
-    call writes to, by path. ``changed``: what it leaves in the model. ``remembered``: the part of that on which answers
-    depend. ``drew``: the generator of random numbers that moved. ``seconds``: of a call, the first one left out.
+    """``answer`` and ``again``: of the first call and of another one, from the initial state where the model remembers.
+    ``written``: inputs that a call writes to, by path. ``changed``: what it leaves in the model. ``remembered``: the
+    part of that on which answers depend. ``drew``: the generator of random numbers that moved. ``seconds``: of a call,
+    the first one left out.
     """
 
     answer: list[torch.Tensor]

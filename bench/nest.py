@@ -21,6 +21,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 PLAIN = (bool, int, float, complex, str, bytes, np.ndarray, np.generic, torch.dtype, torch.device, enum.Enum)
 
+DENSE = "dense"  # the form of most tensors, see ``form_of``
+
 
 class UnknownClass(TypeError):
     """An output holds something that cannot be compared; the message names its class and says what to return."""
@@ -118,8 +120,13 @@ def identical(one: Any, other: Any) -> bool:
     """Whether two leaves hold the same numbers, NaN being itself; what is no tensor and no array counts as the same."""
     if isinstance(one, np.ndarray):
         return one.shape == other.shape and one.tobytes() == other.tobytes()
-    if not torch.is_tensor(one) or one.layout is not torch.strided or one.is_nested:
+    if not torch.is_tensor(one):
         return True
+    if not torch.is_tensor(other) or form_of(one) != form_of(other):
+        return False
+    if form_of(one) != DENSE:
+        ours, theirs = _dense(one), _dense(other)
+        return len(ours) == len(theirs) and all(map(identical, ours, theirs))
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     if torch.equal(one, other):
@@ -240,7 +247,7 @@ def _deep_copy(value: Any, memo: dict[int, Any]) -> Any:
 
 
 def _copy(leaf: torch.Tensor, memory: dict[int, Any]) -> torch.Tensor:
-    plain = type(leaf) is torch.Tensor and leaf.layout is torch.strided and not (leaf.is_nested or leaf.is_quantized)
+    plain = type(leaf) is torch.Tensor and form_of(leaf) == DENSE
     if not plain or leaf.is_conj() or leaf.is_neg():  # the memory alone does not say what the tensor is
         return leaf.detach().clone().requires_grad_(leaf.requires_grad)
     storage = leaf.untyped_storage()
@@ -288,12 +295,19 @@ def _cannot_be_compared(what: str, path: str) -> str:
     )
 
 
+def form_of(tensor: torch.Tensor) -> str:
+    """In which form a tensor holds its numbers: dense, nested, quantized, or sparse."""
+    if tensor.is_nested:
+        return "nested"
+    return "quantized" if tensor.is_quantized else DENSE if tensor.layout is torch.strided else "sparse"
+
+
 def _dense(tensor: torch.Tensor) -> list[torch.Tensor]:
     """A tensor as strided ones: a nested one as its values and the sizes of its parts."""
-    if tensor.is_nested:
+    form = form_of(tensor)
+    if form == "nested":
         each = tensor.unbind()
-        sizes = torch.tensor([list(part.shape) for part in each])
-        return [torch.cat([part.reshape(-1) for part in each]), sizes]
-    if tensor.layout is not torch.strided:
-        return [tensor.to_dense()]
-    return [tensor.dequantize() if tensor.is_quantized else tensor]
+        sizes = torch.tensor([list(part.shape) for part in each], dtype=torch.int64)
+        nothing = torch.empty(0, dtype=tensor.dtype, device=tensor.device)  # where there are no parts
+        return [torch.cat([nothing, *(part.reshape(-1) for part in each)]), sizes]
+    return [tensor if form == DENSE else tensor.dequantize() if form == "quantized" else tensor.to_dense()]

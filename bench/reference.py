@@ -22,7 +22,7 @@ from bench.errors import failure_of
 from bench.first_look import Look, look
 from bench.masks import masks
 from bench.modes import Backward, Inference, Mode, Training, answers, mode_of, reordered
-from bench.nest import changed, flatten, fresh, named_leaves, value_of
+from bench.nest import DENSE, changed, flatten, form_of, fresh, named_leaves, value_of
 from bench.reasons import listed
 from bench.scratch import Scratch
 from bench.subject import (
@@ -186,8 +186,8 @@ def _layout(inputs: Inputs) -> list[Any]:
 def _of_tensor(leaf: torch.Tensor) -> list[Any]:
     if leaf.is_nested:  # lengths of its parts differ from set to set
         return [str(leaf.dtype), f"{leaf.dim()} dimensions, nested", leaf.size(0)]
-    dense = leaf.layout is torch.strided
-    return [str(leaf.dtype), list(leaf.shape), list(leaf.stride()) if dense else str(leaf.layout)]
+    form = form_of(leaf)
+    return [str(leaf.dtype), list(leaf.shape), list(leaf.stride()) if form == DENSE else form]
 
 
 def _of_other(leaf: Any) -> str:

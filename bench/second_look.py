@@ -14,7 +14,7 @@ import torch
 
 from bench import parity
 from bench.modes import answers, mode_of
-from bench.nest import mapped
+from bench.nest import DENSE, form_of, mapped
 from bench.subject import Subject, arrays
 
 TWINS = 4
@@ -38,7 +38,7 @@ def _answers(subject: Subject, number: int) -> list[list[Any]]:
 
 def _moved(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """The tensor, each element off by a rounding of its dtype or so."""
-    if tensor.layout is not torch.strided or tensor.is_nested:
+    if form_of(tensor) != DENSE:
         return tensor
     noise = torch.randn(tensor.shape, generator=generator).to(tensor.device)
     size = torch.finfo(tensor.dtype).eps

@@ -49,9 +49,8 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
 
 def _bits(inputs: list[Any]) -> list[int]:
     """A checksum of every tensor of some input sets."""
-    leaves = [leaf for one in inputs for leaf in nest.tensor_leaves(one)]
-    dense = [leaf.cpu() for leaf in leaves if leaf.layout is torch.strided and not leaf.is_nested]
-    return [zlib.crc32(np.ascontiguousarray(array).data) for array in arrays(dense)]
+    leaves = [leaf for one in inputs for leaf in nest.as_tensors(nest.tensor_leaves(one))]
+    return [zlib.crc32(np.ascontiguousarray(array).data) for array in arrays([leaf.detach().cpu() for leaf in leaves])]
 
 
 class Worker:

@@ -673,6 +673,16 @@ def of_all_lengths(sizes: dict[str, int], generator: torch.Generator) -> tuple[T
     return (torch.nested.nested_tensor(sequences, layout=torch.jagged),)
 
 
+class Coarse(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.dequantize())
+
+
+def of_eight_bits(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor]:
+    rows = torch.randn(sizes["batch"], 8, generator=generator)
+    return (torch.quantize_per_tensor(rows, 0.05, 0, torch.qint8),)
+
+
 class Notes:
     """A cache of somebody's own: empty at first, and without an ``__eq__``."""
 

@@ -25,6 +25,7 @@ from bench.nest import (
     named_leaves,
     rebuild,
     tensor_leaves,
+    value_of,
 )
 from bench.promoted import Promoted
 
@@ -408,3 +409,43 @@ def test_what_grew_or_shrank_is_named_too():
     after = fresh(filled)
     after["past"].update(numbers(1, 2, 4, 3), numbers(1, 2, 4, 3), 0)
     assert "past.layers.0.keys" in changed(filled, after)
+
+
+# -- told from one another
+
+
+class Foreign:
+    pass
+
+
+def test_values_are_told_by_all_of_them_and_objects_by_their_class():
+    long = np.arange(10_000.0)
+    other = long.copy()
+    other[5_000] += 1
+    assert repr(long) == repr(other), "numpy shortens what it shows"
+    assert value_of(long) != value_of(other)
+    assert value_of(long) == value_of(long.copy())
+    assert value_of(long) != value_of(long.astype(np.float32))
+    assert value_of(Foreign()) == value_of(Foreign()) != value_of(object())
+    assert value_of("plain") != value_of("other")
+    assert value_of(None) != value_of("None")
+
+
+@pytest.mark.parametrize("make", [
+    lambda x: x.to_sparse(), lambda x: x.to_sparse_csr(), lambda x: torch.quantize_per_tensor(x, 0.5, 0, torch.qint8),
+    lambda x: torch.nested.nested_tensor([x, x[:1]]),
+    lambda x: torch.nested.nested_tensor([x, x[:1]], layout=torch.jagged),
+], ids=["coo", "csr", "quantized", "nested", "jagged"])  # fmt: skip
+def test_a_change_in_a_tensor_of_any_form_is_seen(make):
+    one = numbers(2, 3) + 1
+    other = one.clone()
+    other[0, 2] += 1
+    assert identical(make(one), make(one.clone()))
+    assert not identical(make(one), make(other))
+    assert not identical(make(one), one)
+    assert changed({"x": make(one)}, {"x": make(other)}) == ["x"]
+
+
+def test_a_nested_tensor_without_parts_has_nothing_to_compare():
+    values, sizes = comparable(torch.nested.nested_tensor([]))
+    assert (values.numel(), sizes.numel()) == (0, 0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.backends import Unavailable
-from bench.nest import as_tensors, flatten, named_leaves, rebuild
+from bench.nest import DENSE, as_tensors, flatten, form_of, named_leaves, rebuild
 from bench.subject import call
 
 if TYPE_CHECKING:
@@ -30,19 +30,12 @@ def example(subject: Subject) -> Any:
     """Inputs for an exporter. Raises ``Unavailable`` for some of a kind that no exporter takes."""
     made = subject.encode(subject.make_inputs(0))
     for path, leaf in named_leaves(made):
-        if kind := _foreign(leaf):
+        if torch.is_tensor(leaf) and (form := form_of(leaf)) != DENSE:
             raise Unavailable(
-                f"input {path!r} is a {kind} tensor, which torch.export does not take: give a dense one, and make it "
-                f"{kind} in the model, or leave this backend out"
+                f"input {path!r} is a {form} tensor, which torch.export does not take: give a dense one, and make it "
+                f"{form} in the model, or leave this backend out"
             )
     return made
-
-
-def _foreign(leaf: Any) -> str:
-    """In which way a tensor is not dense, or ""."""
-    if not torch.is_tensor(leaf) or (leaf.layout is torch.strided and not leaf.is_nested and not leaf.is_quantized):
-        return ""
-    return "nested" if leaf.is_nested else "quantized" if leaf.is_quantized else "sparse"
 
 
 class Flat(torch.nn.Module):

@@ -35,7 +35,7 @@ def prepare(subject: Subject) -> Prepared:
         model.requires_grad_(False)  # ways are for inference, and may write into weights: prune them, say
     try:
         way = make(model)
-    except (ImportError, NotImplementedError) as error:  # how a way says that it cannot run here
+    except (ImportError, NotImplementedError) as error:  # as the README says: it cannot run here, and skips its cell
         raise Unavailable(f"{subject.backend}: {error}") from error
     if not callable(way):
         raise WrongDeclaration(f'way "{location}" gave a {type(way).__name__}; it must give something to call')
