@@ -68,6 +68,7 @@ def preload(modules: list[str], backends: list[str], apart: list[str]) -> str | 
     """
     steps: list[tuple[str, Callable[[str], Any], str]] = [
         *((name, importlib.import_module, name) for name in ("torch", "bench.worker")),
+        ("bench.vector_math.prepare()", _prepare, "bench.vector_math"),
         *((f"{name}.preload()", _preload_backend, name) for name in backends),
         *((name, lambda name: finder.import_for_all(name, apart), name) for name in modules),
     ]
@@ -77,6 +78,10 @@ def preload(modules: list[str], backends: list[str], apart: list[str]) -> str | 
             remedy = "; take it out of the case's preload, then its workers import it" if what in modules else ""
             return f"{what} made the fork server unfit to fork: {problem}{remedy}"
     return None
+
+
+def _prepare(name: str) -> Any:
+    return importlib.import_module(name).prepare()
 
 
 def _preload_backend(name: str) -> Any:

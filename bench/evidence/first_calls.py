@@ -1,0 +1,62 @@
+"""Shows how often a first call of MKL's vector math is less exact than every later one, and that ours is not.
+
+    python -m bench.evidence.first_calls --processes 1000
+
+Forks that many processes of one that has only imported torch, and as many after ``bench.vector_math.prepare``. Each
+computes ``tanh`` of the same numbers three times in two threads. Counts the processes whose first answer has other bits
+than the third, and prints the largest difference. With one core, an MKL from 2025 on or no MKL both counts are 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+# OpenMP's team must stand before the call: then its threads make the call at the same moment.
+SCRIPT = """
+import os, sys, torch
+from bench import vector_math
+if sys.argv[1] == "prepared":
+    vector_math.prepare()
+x, a, b = torch.rand(8, 6, 128), torch.rand(48, 32), torch.rand(32, 96)
+off = []
+for _ in range(int(sys.argv[2])):
+    read, write = os.pipe()
+    if os.fork() == 0:
+        for _ in range(20):
+            a @ b, torch.nn.functional.gelu(x)
+        first, _, third = (torch.tanh(x) for _ in range(3))
+        os.write(write, str((first - third).abs().max().item()).encode())
+        os._exit(0)
+    os.close(write)
+    off.append(float(os.read(read, 100)))
+    os.close(read)
+    os.wait()
+print(sum(one > 0 for one in off), max(off))
+"""
+
+
+def storm(prepared: bool, processes: int) -> tuple[int, float]:
+    """In how many of so many processes the first call was another one than the third, and by how much at most."""
+    command = [sys.executable, "-c", SCRIPT, "prepared" if prepared else "fresh", str(processes)]
+    environ = os.environ | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
+    count, worst = done.stdout.split()
+    return int(count), float(worst)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, default=1000)
+    arguments = parser.parse_args()
+    for prepared in (False, True):
+        count, worst = storm(prepared, arguments.processes)
+        name = "after prepare()" if prepared else "only imported"
+        print(f"{name}: first call less exact in {count} of {arguments.processes} processes, by {worst:.2g} at most")
+
+
+if __name__ == "__main__":
+    main()
