@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 VOCABULARY = 30_522  # of bert-base-uncased, as are the ids below
 PAD, CLS, SEP, FIRST_WORD = 0, 101, 102, 1_000
+SPREAD = 0.57  # of a random weight, times the root of the width: 0.05 at 128
+BIAS = 0.1  # the same of a bias, and of a norm's factor around 1
+SHARPER = 2.0  # times that are queries and keys: else attention is nearly uniform, and an ignored mask goes unnoticed
 CHECKPOINT = "PARITYGATE_BERT"  # environment variable: a folder made by save_pretrained, or a hub name
 
 SENTENCES = (
@@ -80,12 +83,20 @@ def _random_bert(layers: int, width: int, heads: int, vocabulary: int = VOCABULA
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         classifier_dropout=0.0,
-        # At the usual 0.02 random attention is nearly uniform, and even an ignored mask goes unnoticed.
-        initializer_range=0.05,
+        # At 0.05 all tokens of a wide model are alike from the sixth layer on, and attention decides nothing.
+        initializer_range=SPREAD / math.sqrt(width),
         # Unset, the first call with labels would write it into the config and have compilers start again.
         problem_type="single_label_classification",
     )
-    return Classifier(BertForSequenceClassification._from_config(config, attn_implementation="sdpa"))
+    model = BertForSequenceClassification._from_config(config, attn_implementation="sdpa")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                # Biases begin at 0, factors of norms at 1: no rounding changes those, and a wrong one goes unnoticed.
+                parameter += BIAS * torch.randn_like(parameter)
+            elif name.endswith(("query.weight", "key.weight")):
+                parameter *= SHARPER
+    return Classifier(model)
 
 
 def full_mask(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
