@@ -48,14 +48,15 @@ def look(mode: Mode, module: Any, inputs: Inputs, other: Callable[[], Inputs] | 
     ``other``: makes other inputs, to call with in between where something has changed: a maximum of all that came, say,
     is the same after the same inputs.
 
-    A mode whose answers depend on earlier calls is left with the state that its ``reset`` puts back.
+    A mode whose answers depend on earlier calls is left with the state that its ``reset`` puts back. A training puts
+    back by itself what a ``state_dict`` holds: of that nothing is found changed.
     """
-    watched = isinstance(mode, Plain) and not isinstance(mode, Training) and isinstance(module, torch.nn.Module)
+    watched = isinstance(mode, Plain) and isinstance(module, torch.nn.Module)
     state = State(module) if watched else None
     draws = Draws()
     first, written, _ = _called(mode, inputs)
     drew = draws.moved()
-    changed = [] if state is None else state.changed()
+    changed = [] if state is None else state.changed(parameters=not isinstance(mode, Training))
     again, _, seconds = _called(mode, inputs)
     remembered: list[str] = []
     if changed and same(first, again) and other is not None:

@@ -57,9 +57,11 @@ def mode_of(subject: Subject, module: Any, wrap: Wrap = lambda forward: forward,
     cast = nullcontext if exact else autocast(subject)
     if not isinstance(module, torch.nn.Module):
         return Plain(forward)
+    made: Plain
     if subject.case["mode"] == "training":
-        return Training(subject, module, forward, cast)
-    made = (Backward if subject.case["mode"] == "backward" else Inference)(module, forward, cast)
+        made = Training(subject, module, forward, cast)
+    else:
+        made = (Backward if subject.case["mode"] == "backward" else Inference)(module, forward, cast)
     if subject.remembered:
         made.state = State(module, only=subject.remembered)
     return made
@@ -171,7 +173,8 @@ class Training(Plain):
         self.reset()
 
     def reset(self) -> None:
-        """The initial weights and statistics, and an optimizer that remembers nothing."""
+        """The initial weights, statistics and state, and an optimizer that remembers nothing."""
+        super().reset()
         with torch.no_grad():
             for name, value in self._module.state_dict().items():
                 value.copy_(self._initial[name])

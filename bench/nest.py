@@ -97,7 +97,9 @@ def comparable(nest: Any) -> list[torch.Tensor]:
 def value_of(leaf: Any) -> str:
     """What a leaf that is no tensor is told from others by: its value; an object of a foreign class by that alone."""
     if isinstance(leaf, np.ndarray):
-        return f"{leaf.dtype} array {leaf.shape} {hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest()}"
+        # The bytes of an array of objects are their addresses.
+        elements = "".join(map(value_of, leaf.flat)).encode() if leaf.dtype.hasobject else leaf.tobytes()
+        return f"{leaf.dtype} array {leaf.shape} {hashlib.sha256(elements).hexdigest()}"
     return repr(leaf) if leaf is None or isinstance(leaf, PLAIN) else f"an object of {type(leaf).__qualname__}"
 
 
@@ -107,7 +109,7 @@ def as_tensors(nest: Any) -> list[torch.Tensor]:
 
 
 def changed(before: Any, after: Any) -> list[str]:
-    """The paths of the tensors and arrays in which two copies of one nest differ, or which one of them lacks."""
+    """The paths of the leaves in which two copies of one nest differ, or which one of them lacks."""
     ours, theirs = dict(named_leaves(before)), dict(named_leaves(after))
     return [
         path
@@ -117,11 +119,9 @@ def changed(before: Any, after: Any) -> list[str]:
 
 
 def identical(one: Any, other: Any) -> bool:
-    """Whether two leaves hold the same numbers, NaN being itself; what is no tensor and no array counts as the same."""
-    if isinstance(one, np.ndarray):
-        return one.shape == other.shape and one.tobytes() == other.tobytes()
+    """Whether two leaves hold the same numbers, NaN being itself, or the same value; see ``_same_value``."""
     if not torch.is_tensor(one):
-        return True
+        return _same_value(one, other)
     if not torch.is_tensor(other) or form_of(one) != form_of(other):
         return False
     if form_of(one) != DENSE:
@@ -136,6 +136,23 @@ def identical(one: Any, other: Any) -> bool:
     if one.element_size() == 1:  # there are no comparisons of eight bits
         one, other = one.float(), other.float()
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _same_value(one: Any, other: Any) -> bool:
+    """Of leaves that are no tensors. What does not even equal its own copy counts as the same."""
+    with suppress(Exception):  # a foreign class may raise anything
+        return _equal(one, other) or not _equal(one, copy.deepcopy(one))
+    return True
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Numbers and arrays by elements, NaN being itself; tables by ``equals``; others by their own equality."""
+    if hasattr(one, "equals"):
+        return bool(one.equals(other))
+    if not isinstance(one, float | complex | np.ndarray):
+        return bool(one == other)
+    ours, theirs = np.asarray(one), np.asarray(other)
+    return ours.dtype == theirs.dtype and np.array_equal(ours, theirs, equal_nan=ours.dtype.kind in "fc")
 
 
 def _leaves(nest: Any, path: str, above: tuple[int, ...] = (), within: bool = False) -> Iterator[tuple[str, Any]]:

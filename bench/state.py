@@ -38,15 +38,15 @@ class State:
         self._attributes = {where: (value, copied(value)) for where, value in self._attributes_now()}
         self._there = {prefix: {*part._buffers.keys(), *vars(part)} for prefix, part in self._parts.items()}
 
-    def changed(self) -> list[str]:
-        """What is not as it was: "buffer past", "attribute calls", "parameter weight"."""
+    def changed(self, parameters: bool = True) -> list[str]:
+        """What is not as it was: "buffer past", "attribute calls", "parameter weight"; those also if ``parameters``."""
         buffers = dict(self._buffers_now())
         found = [
             _named("buffer", where)
             for where, (_, kept) in self._buffers.items()
             if where not in buffers or not _alike(kept, buffers[where])
         ]
-        for name, parameter in self._module.named_parameters():
+        for name, parameter in self._module.named_parameters() if parameters else ():
             was, version = self._parameters.get(name, (None, None))
             if was is not parameter or _version(parameter) != version:
                 found.append(f"parameter {name}")
@@ -139,24 +139,11 @@ def _code(leaf: Any) -> bool:
     return isinstance(leaf, torch.nn.Module | type) or callable(leaf)
 
 
-def _value(leaf: Any) -> bool:
-    return isinstance(leaf, bool | int | float | complex | str | np.ndarray)
-
-
 def _alike(kept: Any, value: Any) -> bool:
     one, other = flatten(kept), flatten(value)
     return len(one) == len(other) and all(
-        identical(a, b) if torch.is_tensor(a) and torch.is_tensor(b) else _equal(a, b)
-        for a, b in zip(one, other, strict=True)
+        type(a) is type(b) and identical(a, b) for a, b in zip(one, other, strict=True)
     )
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return identical(one, other)
-    if torch.is_tensor(one) or torch.is_tensor(other):
-        return False
-    return type(one) is type(other) and (not _value(one) or one == other or one != one)
 
 
 def _version(value: torch.Tensor) -> int:

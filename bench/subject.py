@@ -26,7 +26,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from bench.lookup import INSTALLED
-from bench.nest import comparable, fresh, mapped, named_leaves, tensor_leaves
+from bench.nest import comparable, fresh, mapped, named_leaves, tensor_leaves, value_of
 from bench.scratch import Scratch
 from bench.tolerance import Tolerance, tolerances
 
@@ -145,8 +145,7 @@ def built(module: torch.nn.Module) -> dict[str, str]:
 
 
 def _digest(value: Any) -> str:
-    array = arrays(comparable(value))[0] if torch.is_tensor(value) else value
-    return f"{array.dtype} {array.shape} {zlib.crc32(np.ascontiguousarray(array).tobytes()):08x}"
+    return " ".join(map(value_of, arrays(comparable(value)) if torch.is_tensor(value) else [value]))
 
 
 @dataclass

@@ -183,6 +183,20 @@ class Numbering(Net):
         return super().forward(x) * self.calls
 
 
+class Drifting(Net):
+    """A running mean that no ``state_dict`` holds, and a factor in a plain attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(8), persistent=False)
+        self.factor = torch.ones(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean.mul_(0.9).add_(x.mean(0).detach(), alpha=0.1)
+        self.factor = self.factor * 0.9
+        return super().forward(x - self.mean) * self.factor
+
+
 class Idle(Net):
     """Counts, and does not answer with it."""
 
@@ -369,6 +383,17 @@ class DrawnAsAnArray(Net):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + torch.from_numpy(self.shift).to(x.dtype)
+
+
+class KnowsWords(Net):
+    """An array of objects, whose bytes are addresses: others in every process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = np.array(["one", "two", str(len("three") * 1000)], dtype=object)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * len(self.words)
 
 
 class DrawnIntoAWeight(Net):
@@ -568,6 +593,13 @@ def written_over(images: list[Any]) -> tuple[Tensor]:
     """The same, and what was given is changed."""
     for image in images:
         image //= 2
+    return looked_at(images)
+
+
+def painted_over(images: list[Any]) -> tuple[Tensor]:
+    """Darkens what was given, as ``thumbnail`` and ``paste`` of PIL change their own image."""
+    for image in images:
+        image.paste(image.point(lambda value: value // 2))
     return looked_at(images)
 
 

@@ -134,6 +134,29 @@ def test_a_state_in_the_backward_mode_is_put_back_as_well(rig):
     assert record.facts["state"] == ["buffer mean"]
 
 
+@pytest.mark.parametrize(("model", "names"), [
+    ("Drifting", ["buffer mean", "attribute factor"]), ("Numbering", ["attribute calls"]),
+])  # fmt: skip
+def test_a_state_that_no_state_dict_holds_is_put_back_in_training_as_well(rig, model, names):
+    record = rig.one(training(model))
+    assert outcome(record) == OK
+    assert record.facts["state"] == names
+    assert record.reference == "float64"
+
+
+def test_what_a_training_puts_back_by_itself_is_no_state(rig):
+    record = rig.one(training("RunningMean"))
+    assert outcome(record) == OK
+    assert not {"state", "state_changed"} & record.facts.keys()
+
+
+def test_compiled_code_that_trains_has_its_state_put_back(rig):
+    records = rig.run(training("Drifting"), "eager", "compile", timed=True)
+    for record in records.values():
+        assert outcome(record) == OK
+        assert record.measured
+
+
 def test_a_package_cannot_be_put_back_and_says_so(rig):
     record = rig.run(kind("RunningMean"), "eager", "aoti")["aoti"]
     assert record.status is Status.SKIPPED
@@ -213,7 +236,7 @@ def test_what_differs_from_build_to_build_is_named_and_no_backend_is_blamed(rig,
         assert "make it a persistent buffer" in record.reason
 
 
-@pytest.mark.parametrize("model", ["DrawnIntoAWeight", "DrawnFromSeeds"])
+@pytest.mark.parametrize("model", ["DrawnIntoAWeight", "DrawnFromSeeds", "KnowsWords"])
 def test_what_is_kept_or_comes_from_the_seed_may_be_drawn(rig, model):
     assert outcome(rig.one(kind(model))) == OK
 
@@ -301,8 +324,9 @@ def test_arrays_and_pictures_are_raw_inputs_of_preprocessing(rig, inputs):
         assert record.measured
 
 
-def test_preprocessing_that_writes_over_its_inputs_gets_copies(rig):
-    records = rig.run(kind("Net", "arrays", preprocess="written_over"), "eager", "onnxruntime", timed=True)
+@pytest.mark.parametrize(("inputs", "preprocess"), [("arrays", "written_over"), ("pictures", "painted_over")])
+def test_preprocessing_that_writes_over_its_inputs_gets_copies(rig, inputs, preprocess):
+    records = rig.run(kind("Net", inputs, preprocess=preprocess), "eager", "onnxruntime", timed=True)
     for record in records.values():
         assert outcome(record) == OK
         assert record.facts["writes_inputs"] == [f"0.{number}" for number in range(8)]

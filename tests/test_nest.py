@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import re
 from collections import OrderedDict, UserDict, defaultdict, deque, namedtuple
+from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils import _pytree as pytree
@@ -381,6 +384,41 @@ def test_arrays_are_told_apart_by_their_bytes():
     assert identical(np.array([NAN]), np.array([NAN]))
     assert not identical(np.arange(3), np.arange(1, 4))
     assert not identical(np.zeros((2, 1)), np.zeros((1, 2)))
+    assert not identical(NAN, 1.0)
+
+
+class ByIdentity:
+    """Equal only to what holds the same object: a copy is another one."""
+
+    def __init__(self, value):
+        self.value = [value]
+
+    def __eq__(self, other):
+        return self.value is other.value
+
+    def __hash__(self):
+        return 0
+
+
+def image(value):
+    from PIL import Image
+
+    return Image.new("RGB", (2, 2), (value, 0, 0))
+
+
+@pytest.mark.parametrize("make", [
+    image, lambda value: bytearray([value]), lambda value: pd.DataFrame({"a": [value], "b": ["word"], "c": [NAN]}),
+    lambda value: np.array([value, "word"], dtype=object), lambda value: {value}, Fraction, float, str,
+])  # fmt: skip
+def test_values_and_what_has_elements_are_told_apart(make):
+    assert identical(make(1), make(1))
+    assert not identical(make(1), make(2))
+    assert changed([make(1)], fresh([make(1)])) == []
+
+
+def test_what_no_copy_can_equal_counts_as_the_same():
+    for one in (ByIdentity(1), NAN, object(), pd.Series([NAN]), pd.DataFrame({"a": [None]})):
+        assert identical(one, copy.deepcopy(one))
 
 
 def test_what_changed_is_named_by_its_path():
@@ -426,6 +464,8 @@ def test_values_are_told_by_all_of_them_and_objects_by_their_class():
     assert value_of(long) != value_of(other)
     assert value_of(long) == value_of(long.copy())
     assert value_of(long) != value_of(long.astype(np.float32))
+    words = np.array(["one", "two"], dtype=object)
+    assert value_of(words) == value_of(copy.deepcopy(words)) != value_of(words[::-1])
     assert value_of(Foreign()) == value_of(Foreign()) != value_of(object())
     assert value_of("plain") != value_of("other")
     assert value_of(None) != value_of("None")
