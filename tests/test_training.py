@@ -71,7 +71,7 @@ def test_a_leaked_tensor_a_step_is_found(shared):
     case = replace(CNN, name="soaked", soak=100)
     records = shared.run(case, "eager", "leaking")
 
-    assert (records["eager"].status, records["eager"].reason) == (Status.OK, "")
+    assert records["eager"].status is Status.OK, records["eager"].reason
     assert records["eager"].facts["soak"]["tensors_per_call"] == 0
     assert records["leaking"].status is Status.FAILED
     assert "leak: 1 tensors of every call are kept" in records["leaking"].reason
