@@ -39,6 +39,18 @@ def off_by_one(plain):
 def missing(plain):
     raise ImportError("needs the package counters: pip install counters")
 
+def not_installed(plain):
+    import counters_that_nobody_has
+
+def misspelt(plain):
+    from counting import by_bites
+
+def misplaced(plain):
+    import torch.counters
+
+def not_here(plain):
+    raise NotImplementedError("counts on a GPU only")
+
 def nothing(plain):
     return None
 
@@ -96,6 +108,10 @@ def test_another_implementation_agrees_and_is_timed_beside_the_plain_one(rig):
 @pytest.mark.parametrize(("way", "status", "why"), [
     ("off_by_one", Status.PARITY_FAILED, "integers differ"),
     ("missing", Status.SKIPPED, "missing: needs the package counters: pip install counters"),
+    ("not_installed", Status.SKIPPED, "not_installed: No module named 'counters_that_nobody_has'"),
+    ("not_here", Status.SKIPPED, "not_here: counts on a GPU only"),
+    ("misspelt", Status.FAILED, "cannot import name 'by_bites' from 'counting'"),
+    ("misplaced", Status.FAILED, "No module named 'torch.counters'"),
     ("nothing", Status.FAILED, 'way "counting:nothing" gave a NoneType'),
 ])  # fmt: skip
 def test_a_way_that_is_wrong_or_not_here_is_told(rig, way, status, why):

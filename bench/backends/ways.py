@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 from bench.backends import Unavailable
@@ -35,9 +36,16 @@ def prepare(subject: Subject) -> Prepared:
         model.requires_grad_(False)  # ways are for inference, and may write into weights: prune them, say
     try:
         way = make(model)
-    except (ImportError, NotImplementedError) as error:  # as the README says: it cannot run here, and skips its cell
+    except (ImportError, NotImplementedError) as error:
+        if isinstance(error, ImportError) and not _lacks_a_package(error):
+            raise  # a misspelt import is a mistake, and no reason to skip
         raise Unavailable(f"{subject.backend}: {error}") from error
     if not callable(way):
         raise WrongDeclaration(f'way "{location}" gave a {type(way).__name__}; it must give something to call')
     told = getattr(way, "facts", dict)
     return prepared(mode_of(subject, way), model=way, facts=told, resizable=False, queued=False)  # it may be elsewhere
+
+
+def _lacks_a_package(error: ImportError) -> bool:
+    """Whether a package is not installed, as Python found or the way says itself; not a part of one that is."""
+    return error.name is None or importlib.util.find_spec(error.name.partition(".")[0]) is None
