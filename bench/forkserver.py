@@ -68,8 +68,7 @@ def preload(modules: list[str], backends: list[str], apart: list[str]) -> str | 
     """
     steps: list[tuple[str, Callable[[str], Any], str]] = [
         *((name, importlib.import_module, name) for name in ("torch", "bench.worker")),
-        ("bench.vector_math.prepare()", _prepare, "bench.vector_math"),
-        *((f"{name}.preload()", _preload_backend, name) for name in backends),
+        *((f"{name}.preload()", _preload, name) for name in ("bench.vector_math", *backends)),
         *((name, lambda name: finder.import_for_all(name, apart), name) for name in modules),
     ]
     for what, act, argument in steps:
@@ -80,11 +79,7 @@ def preload(modules: list[str], backends: list[str], apart: list[str]) -> str | 
     return None
 
 
-def _prepare(name: str) -> Any:
-    return importlib.import_module(name).prepare()
-
-
-def _preload_backend(name: str) -> Any:
+def _preload(name: str) -> Any:
     return importlib.import_module(name).preload()
 
 

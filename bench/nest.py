@@ -149,7 +149,7 @@ def _equal(one: Any, other: Any) -> bool:
     """Numbers and arrays by elements, NaN being itself; tables by ``equals``; others by their own equality."""
     if hasattr(one, "equals"):
         return bool(one.equals(other))
-    if not isinstance(one, float | complex | np.ndarray):
+    if not isinstance(one, float | complex | np.generic | np.ndarray):
         return bool(one == other)
     ours, theirs = np.asarray(one), np.asarray(other)
     return ours.dtype == theirs.dtype and np.array_equal(ours, theirs, equal_nan=ours.dtype.kind in "fc")

@@ -105,6 +105,41 @@ def test_one_query_weight_off_by_a_thousandth_shows(tiny):
         assert distance(exact(**inputs), right) > 4 * distance(tiny(**inputs), right)
 
 
+def test_every_weight_changes_when_it_is_rounded(tiny):
+    for name, weight in tiny.named_parameters():
+        assert not torch.equal(weight.bfloat16().float(), weight), name
+
+
+@pytest.fixture(scope="module")
+def deep():
+    torch.manual_seed(0)
+    return bert.base().eval(), bert.full_mask({"batch": 1, "seq": 32}, seeded())
+
+
+def test_tokens_of_the_deepest_model_stay_apart(deep):
+    """Where all are one vector, attention decides nothing, and no wrong query shows."""
+    model, inputs = deep
+    with torch.inference_mode():
+        last = model.model(**inputs, output_hidden_states=True).hidden_states[-1][0]
+    alike = torch.nn.functional.cosine_similarity(last[:, None], last[None], dim=-1)
+    assert alike[~torch.eye(32, dtype=torch.bool)].mean() < 0.8
+
+
+def test_rounded_biases_of_queries_show_in_the_deepest_model(deep):
+    """Of all weights these reach the answer least: attention must be sharp."""
+    model, inputs = deep
+    exact = copy.deepcopy(model).double()
+    with torch.inference_mode():
+        right = exact(**inputs)
+        own = distance(model(**inputs), right)
+        for layer in exact.model.bert.encoder.layer[-3:]:
+            bias = layer.attention.self.query.bias
+            before = bias.clone()
+            bias.copy_(before.bfloat16())
+            assert distance(exact(**inputs), right) > 3 * own
+            bias.copy_(before)
+
+
 # ------------------------------------------------------------------------------------------- checkpoints
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "hate", "this", "movie", "is", "great"]

@@ -380,11 +380,13 @@ def test_short_and_quantized_numbers_are_told_apart_as_well():
     assert identical(quantized[0], quantized[2])
 
 
-def test_arrays_are_told_apart_by_their_bytes():
+def test_arrays_and_numbers_are_told_apart_by_their_elements():
     assert identical(np.array([NAN]), np.array([NAN]))
     assert not identical(np.arange(3), np.arange(1, 4))
     assert not identical(np.zeros((2, 1)), np.zeros((1, 2)))
-    assert not identical(NAN, 1.0)
+    for one in (NAN, complex(NAN, 1), np.float32(NAN)):
+        assert identical(one, copy.deepcopy(one))
+        assert not identical(one, type(one)(1))
 
 
 class ByIdentity:
@@ -464,8 +466,9 @@ def test_values_are_told_by_all_of_them_and_objects_by_their_class():
     assert value_of(long) != value_of(other)
     assert value_of(long) == value_of(long.copy())
     assert value_of(long) != value_of(long.astype(np.float32))
-    words = np.array(["one", "two"], dtype=object)
-    assert value_of(words) == value_of(copy.deepcopy(words)) != value_of(words[::-1])
+    words, same = (np.array([f"{word} more" for word in ("one", "two")], dtype=object) for _ in range(2))
+    assert words[0] is not same[0]
+    assert value_of(words) == value_of(same) != value_of(words[::-1])
     assert value_of(Foreign()) == value_of(Foreign()) != value_of(object())
     assert value_of("plain") != value_of("other")
     assert value_of(None) != value_of("None")

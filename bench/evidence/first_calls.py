@@ -1,8 +1,8 @@
 """Shows how often a first call of MKL's vector math is less exact than every later one, and that ours is not.
 
-    python -m bench.evidence.first_calls --processes 1000
+    python -m bench.evidence.first_calls --processes 500
 
-Forks that many processes of one that has only imported torch, and as many after ``bench.vector_math.prepare``. Each
+Forks that many processes of one that has only imported torch, and as many after ``bench.vector_math.preload``. Each
 computes ``tanh`` of the same numbers three times in two threads. Counts the processes whose first answer has other bits
 than the third, and prints the largest difference. With one core, an MKL from 2025 on or no MKL both counts are 0.
 """
@@ -18,8 +18,8 @@ import sys
 SCRIPT = """
 import os, sys, torch
 from bench import vector_math
-if sys.argv[1] == "prepared":
-    vector_math.prepare()
+if sys.argv[1] == "preloaded":
+    vector_math.preload()
 x, a, b = torch.rand(8, 6, 128), torch.rand(48, 32), torch.rand(32, 96)
 off = []
 for _ in range(int(sys.argv[2])):
@@ -38,9 +38,9 @@ print(sum(one > 0 for one in off), max(off))
 """
 
 
-def storm(prepared: bool, processes: int) -> tuple[int, float]:
+def storm(preloaded: bool, processes: int) -> tuple[int, float]:
     """In how many of so many processes the first call was another one than the third, and by how much at most."""
-    command = [sys.executable, "-c", SCRIPT, "prepared" if prepared else "fresh", str(processes)]
+    command = [sys.executable, "-c", SCRIPT, "preloaded" if preloaded else "fresh", str(processes)]
     environ = os.environ | {"OMP_NUM_THREADS": "2"}
     done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
     count, worst = done.stdout.split()
@@ -50,11 +50,11 @@ def storm(prepared: bool, processes: int) -> tuple[int, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=500)
     arguments = parser.parse_args()
-    for prepared in (False, True):
-        count, worst = storm(prepared, arguments.processes)
-        name = "after prepare()" if prepared else "only imported"
+    for preloaded in (False, True):
+        count, worst = storm(preloaded, arguments.processes)
+        name = "after preload()" if preloaded else "only imported"
         print(f"{name}: first call less exact in {count} of {arguments.processes} processes, by {worst:.2g} at most")
 
 
