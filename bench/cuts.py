@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -146,62 +146,14 @@ class Judged:
         return bands_of(self.size)
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Sums over the parts of one cut: arrays (slices, bands). Elements that are zero count in none of the numbers."""
-
-    number: Floats
-    off: Floats
-    own: Floats
-    size: Floats
-    fourth: Floats
-    most_off: Floats
-    most_own: Floats
-
-    def by(self, axis: Axis) -> Sums:
-        """The same by an axis that lies in the one they are by."""
-        rows = axis.place(np.arange(len(self.number)))
-
-        def joined(name: str) -> Floats:
-            found = np.zeros((axis.length, self.number.shape[1]))
-            (np.maximum if name.startswith("most") else np.add).at(found, rows, getattr(self, name))
-            return found
-
-        return Sums(*(joined(one.name) for one in fields(self)))
-
-
-def summed(judged: Judged) -> Iterator[tuple[Axis, Sums]]:
-    """The sums of the whole and by every axis that is judged."""
-    band, _ = judged.bands
-    bands = int(band.max()) + 1
-    own = judged.own**2
-    values = ((judged.size > 0).astype(np.float64), judged.off**2, own, judged.size**2, own**2)
-    for group, axes in judged.grid.groups(len(band) // bands):
-        key, cells = judged.place(group) * bands + band, group.length * bands
-        tables = [totals(key, one, cells) for one in values] + [
-            largest(key, judged.off, cells),
-            largest(key, judged.own, cells),
-        ]
-        sums = Sums(*(table.reshape(group.length, bands) for table in tables))
-        yield from ((axis, sums.by(axis)) for axis in axes if axis.name != SAMPLE)
-
-
-def largest(place: Places, values: Floats, length: int) -> Floats:
-    """The largest of the values at each place, 0 where there is none."""
-    found = np.zeros(length)
-    np.maximum.at(found, place, values)
-    return found
-
-
-def totals(place: Places, values: Floats, length: int) -> Floats:
-    """The sum of the values at each place."""
-    return np.bincount(place, weights=values, minlength=length).astype(np.float64)
+def band_of(size: Floats) -> NDArray[np.int16]:
+    """The band of each magnitude; of a zero some band."""
+    return np.frexp(size)[1].astype(np.int16) // np.int16(BAND)
 
 
 def bands_of(size: Floats) -> tuple[Places, int]:
     """The band of each magnitude, counted from the lowest one, which zeros join; and what that one's number is."""
-    exponents = np.frexp(size)[1].astype(np.int16) // np.int16(BAND)
-    real = size > 0
+    exponents, real = band_of(size), size > 0
     if not real.any():
         return np.zeros(size.shape, np.intp), 0
     lowest = int(exponents.min(where=real, initial=np.iinfo(np.int16).max))
@@ -263,3 +215,8 @@ def median_of(number: Floats, size: Floats) -> Floats:
         above = np.where(own, median[level], above)
         found[:, band] = above
     return found
+
+
+def totals(place: Places, values: Floats, length: int) -> Floats:
+    """The sum of the values at each place."""
+    return np.bincount(place, weights=values, minlength=length).astype(np.float64)

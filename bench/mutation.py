@@ -26,7 +26,8 @@ MOVED = 1e-3  # relative, of the largest element, where rounding to bfloat16 cha
 LEAST = 1e-10  # relative, of an answer in float64: what moves it less has no effect
 NOTICED, UNNOTICED, INERT = "noticed", "unnoticed", "without effect"
 DECIDING = ("model", "inputs", "preprocess", "tolerance", "mask", "output_mask", "nonfinite")  # what a case declares
-RULE = ("parity.py", "cuts.py", "noise.py", "parts.py", "tolerance.py", "tolerances.csv", "mutation.py")
+RULE = ("parity.py", "elements.py", "cuts.py", "sums.py", "noise.py", "parts.py", "tolerance.py", "tolerances.csv",
+        "mutation.py")  # fmt: skip
 NAMED = 10  # of the weights that go unnoticed
 
 

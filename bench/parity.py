@@ -20,25 +20,20 @@ Pure: numpy arrays in, a Parity out. R, cap, floor and outlier are rows of ``tol
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench import cuts, parts
+from bench.elements import FILL, TINY, Array, Bools, Elements, Masks, Seen, Sets, flat
+from bench.sums import Sums, Tally, summed
 from bench.tolerance import Tolerance
 
-Array = NDArray[Any]
-Floats = NDArray[np.float64]
-Outputs = Sequence[Array]  # the output tensors of one call
-Sets = Sequence[Outputs]  # the outputs for each input set
-Masks = Sequence[Sequence[Array | None]]  # for each of them which elements are compared; None: all
+__all__ = ["FILL", "TINY", "Parity", "Sets", "Undecidable", "compare", "distances"]
 
-TINY = 1e-300
 GROSS = 100.0  # times eager's own error: what is off by so much is a fault even where eager is too coarse to judge by
-FILL = 1e-3  # of the largest number of a dtype: from there on a number stands for "as large as can be"
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,7 @@ def compare(
     others = [_real(twin) for twin in twins]
     least = _least_norms(eager if reference is None else reference, common, tolerance.least)
     outcomes = [
-        _Output(number, candidate, eager, reference, masks).judge(tolerance, least[number], others)
+        _judge(Elements(number, candidate, eager, reference, masks), tolerance, least[number], others)
         for number in range(len(eager[0]))
     ]
     return _joined(outcomes, tolerance, jumps)
@@ -170,7 +165,7 @@ def distances(moved: Sets, reference: Sets, tolerance: Tolerance, common: int | 
     """For every output how far ``moved`` is from the reference, over the norm of the whole output."""
     found = []
     for number, least in enumerate(_least_norms(reference, common, tolerance.least)):
-        truth, other = (_flat([outputs[number] for outputs in sets]) for sets in (reference, moved))
+        truth, other = (flat([outputs[number] for outputs in sets]) for sets in (reference, moved))
         found.append(float(np.linalg.norm(other - truth)) / max(float(np.linalg.norm(truth)), least))
     return found
 
@@ -196,205 +191,155 @@ def _least_norms(truth: Sets, common: int | None, share: float) -> list[float]:
     """For every output the norm that it counts as having at least."""
     least = [TINY] * len(truth[0])
     if common is not None:
-        gradients = [_flat([outputs[number] for outputs in truth]) for number in range(common, len(truth[0]))]
+        gradients = [flat([outputs[number] for outputs in truth]) for number in range(common, len(truth[0]))]
         square = sum(float(np.square(part[np.isfinite(part)]).sum()) for part in gradients)
         each = share * math.sqrt(square / max(1, sum(part.size for part in gradients)))
         least[common:] = [max(TINY, each * math.sqrt(part.size)) for part in gradients]
     return least
 
 
-class _Output:
-    """One output over all input sets, flat: the candidate's, eager's and the reference's numbers."""
+def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequence[Sets]) -> Parity:
+    """The outcome for one output alone."""
+    seen, alike = Seen(), elements.exact or elements.of_eager  # of which no part is judged by itself
+    pieces: Iterable[cuts.Judged] = elements.pieces(seen)
+    if elements.eager_is_truth:
+        pieces = [_as_allowed(elements, tolerance, seen)]
+    grid = cuts.Grid(()) if alike else elements.grid
+    tally = summed(pieces, grid, elements.total, small=tolerance.ratio * tolerance.floor)
+    _, whole = next(tally.cuts())
+    found = parts.levels(whole, tally.lowest, tolerance, least) if seen.compared else []
+    coarse = [one for one in found if one.coarse and not one.part.share > GROSS and not elements.exact]
+    sure = [one.part for one in found if one not in coarse]
+    part = None
+    if tolerance.parts and seen.compared and not alike:
+        part = _part(elements, tally, coarse, tolerance, twins)
+    told = (*sure, *(one.part for one in coarse), part)
+    if any(math.isnan(one.share) or not math.isfinite(one.allowed) for one in told if one is not None):
+        raise Undecidable(f"output {elements.number}: how close it comes to its limit is not a number")
+    decided = max(sure, key=lambda one: one.share, default=None)
+    if part is not None and (decided is None or part.share > max(1.0, decided.share)):
+        decided = part
+    share = max((one.share for one in (*sure, part) if one is not None), default=0.0)
+    problem, wrong = _problem(elements, seen, share, decided)
+    shown = max(sure or [one.part for one in coarse], key=lambda one: one.share, default=None)
+    own_error = shown.own_error if shown and not elements.eager_is_truth else 0.0
+    unsure = sum(_within(one, whole, seen) for one in coarse)
+    count = seen.asked if elements.exact else seen.compared - unsure
+    return Parity(
+        agrees=not problem,
+        error=shown.error if shown else 0.0,
+        allowed=shown.allowed if shown else tolerance.cap,
+        share=math.inf if wrong is not None else share,
+        eager_error=own_error,
+        ratio=shown.error / max(own_error, tolerance.floor) if shown else 0.0,
+        max_abs=seen.largest,
+        max_rel=seen.relative,
+        problem=problem,
+        worst=_worst(elements, wrong, decided) if problem else {},
+        compared=count,
+        part=asdict(decided) if decided is not None and decided is part else {},
+        coarse=(elements.number,) if coarse and not count else (),
+        uncompared=_uncompared(elements, seen, unsure),
+        whole=_version_1(elements, seen, whole, tolerance, least),
+    )
 
-    def __init__(self, number: int, candidate: Sets, eager: Sets, reference: Sets | None, masks: Masks | None) -> None:
-        self.number, self.eager_is_truth = number, reference is None
-        self.sets = [outputs[number] for outputs in candidate]
-        self.theirs = theirs = [outputs[number] for outputs in eager]
-        self.exact = theirs[0].dtype.kind in "iub"
-        self.asked = _asked(theirs, None if masks is None else [outputs[number] for outputs in masks])
-        self.ours, self.base = _flat(self.sets), _flat(theirs)
-        self.truth = self.base
-        if not self.exact and reference is not None:
-            self.truth = _flat([outputs[number] for outputs in reference])
-        info = np.finfo(theirs[0].dtype if theirs[0].dtype.kind == "f" else np.float32)
-        limit, self.smallest = min(float(info.max), cuts.LARGEST), max(float(info.smallest_normal), cuts.SMALLEST)
-        self.size = np.abs(self.truth)
-        self.saturated = self.size > limit
-        if self.saturated.any():
-            stands = (np.abs(self.base) >= FILL * limit) & (np.sign(self.base) == np.sign(self.truth))
-            self.saturated &= stands & np.isfinite(self.base)
-            self.truth = np.where(self.saturated, np.clip(self.base, -limit, limit), self.truth)
-            self.size = np.abs(self.truth)
-        if limit == cuts.LARGEST:
-            self.ours, self.base = (
-                np.where(np.isfinite(v), np.clip(v, -limit, limit), v) for v in (self.ours, self.base)
-            )
-        self.finite = np.isfinite(self.truth) & np.isfinite(self.base) & self.asked
-        self.compared = self.finite & np.isfinite(self.ours)
-        with np.errstate(invalid="ignore"):  # of what is not finite, and not compared
-            self.off, self.own = np.abs(self.ours - self.truth), np.abs(self.base - self.truth)
-        self.off[~self.compared] = 0.0
 
-    def judge(self, tolerance: Tolerance, least: float, twins: Sequence[Sets] = ()) -> Parity:
-        """The outcome for this output alone."""
-        whole = self._whole(tolerance, least)
-        judged = self._judged(tolerance)
-        found = parts.levels(judged, tolerance, least)
-        coarse = [one.part for one in found if one.coarse and not one.part.share > GROSS and not self.exact]
-        sure = [one.part for one in found if one.part not in coarse]
-        unsure = np.zeros(judged.off.shape, bool)
-        for one in coarse:
-            unsure |= parts.inside(judged, one)
-        part = None
-        if tolerance.parts and not self.exact:
-            part = parts.worst(self._noisier(judged, twins).only(~unsure), tolerance)
-        if any(math.isnan(one.share) or not math.isfinite(one.allowed) for one in (*sure, *coarse, part) if one):
-            raise Undecidable(f"output {self.number}: how close it comes to its limit is not a number")
-        decided = max(sure, key=lambda one: one.share, default=None)
-        if part is not None and (decided is None or part.share > max(1.0, decided.share)):
-            decided = part
-        share = max((one.share for one in (*sure, part) if one is not None), default=0.0)
-        problem, wrong = self._problem(share, decided)
-        shown = max(sure or coarse, key=lambda one: one.share, default=None)
-        count = int(self.asked.sum()) if self.exact else judged.off.size - int(unsure.sum())
-        return Parity(
-            agrees=not problem,
-            error=shown.error if shown else 0.0,
-            allowed=shown.allowed if shown else tolerance.cap,
-            share=math.inf if wrong is not None else share,
-            eager_error=shown.own_error if shown and not self.eager_is_truth else 0.0,
-            ratio=shown.error / max(0.0 if self.eager_is_truth else shown.own_error, tolerance.floor) if shown else 0.0,
-            max_abs=float(self.off.max(initial=0.0)),
-            max_rel=float(np.fmax.reduce(self.off / np.maximum(self.size, TINY), initial=0.0)),
-            problem=problem,
-            worst=self._worst(wrong, judged, decided) if problem else {},
-            compared=count,
-            part=asdict(decided) if decided is not None and decided is part else {},
-            coarse=(self.number,) if coarse and not count else (),
-            uncompared=self._uncompared(int(unsure.sum())),
-            whole=whole,
+def _as_allowed(elements: Elements, tolerance: Tolerance, seen: Seen) -> cuts.Judged:
+    """All elements, where eager is the reference: as if it were off by what the cap allows.
+
+    That is a share of each element's size or of the median of those like it.
+    """
+    judged = elements.judged(seen)
+    return judged.noisier(tolerance.cap / tolerance.ratio * parts.typical(judged.size))
+
+
+def _part(
+    elements: Elements, tally: Tally, coarse: Sequence[parts.Level], tolerance: Tolerance, twins: Sequence[Sets]
+) -> parts.Part | None:
+    """The part that comes closest to its limit, in levels that can be judged.
+
+    ``twins``: with eager's error as that of the worst of them.
+    """
+    bands = parts.doubtful(tally.beyond)
+    for one in coarse:
+        bands[one.bands] = False
+    if not twins:
+        part = parts.first_look(tally, bands, tolerance)
+        if part is None or part.share <= 1:
+            return part
+    judged = _as_allowed(elements, tolerance, Seen()) if elements.eager_is_truth else elements.judged(Seen())
+    own = judged.own
+    for twin in twins:
+        own = np.maximum(own, elements.off_by(twin, judged.at))
+    band, _ = judged.bands
+    return parts.worst((judged.noisier(own) if twins else judged).only(bands[band]), tolerance)
+
+
+def _within(level: parts.Level, whole: Sums, seen: Seen) -> int:
+    """How many elements a level has; zeros are of the lowest."""
+    zeros = seen.compared - int(whole.number.sum())
+    return int(whole.number[0, level.bands].sum()) + (zeros if not level.bands.start else 0)
+
+
+def _uncompared(elements: Elements, seen: Seen, coarse: int) -> dict[str, int]:
+    """How many elements nothing was computed of, by reason; those without a count are left out."""
+    counts = {
+        "masked": elements.total - seen.asked,
+        "not finite in eager": seen.asked - seen.finite if not elements.exact else 0,
+        "saturated": seen.saturated,
+        "too coarse in eager": coarse,
+    }
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _version_1(elements: Elements, seen: Seen, whole: Sums, tolerance: Tolerance, least: float) -> dict[str, float]:
+    """Version 1 of the rule: one norm and one bound for all. Kept until the table is calibrated for the new one."""
+    off, size = (float(values.sum()) for values in (whole.off, whole.size))
+    own, most_own = (0.0, 0.0) if elements.eager_is_truth else (float(whole.own.sum()), float(whole.most_own.max()))
+    norm = max(math.sqrt(size), least, elements.smallest)
+    error, own_error = math.sqrt(off) / norm, math.sqrt(own) / norm
+    allowed = min(tolerance.ratio * max(own_error, tolerance.floor), tolerance.cap)
+    if elements.eager_is_truth:
+        allowed = tolerance.cap
+    scale = norm / math.sqrt(max(seen.finite, 1)) * math.sqrt(2 * math.log(max(seen.finite, 2)))
+    expected = allowed * scale if elements.eager_is_truth else max(most_own, tolerance.floor * scale)
+    bound = tolerance.outlier * expected
+    share = max(error / allowed, seen.largest / bound if bound else (math.inf if seen.largest else 0.0))
+    return {"error": error, "allowed": allowed, "eager_error": own_error, "share": share}
+
+
+def _problem(elements: Elements, seen: Seen, share: float, decided: parts.Part | None) -> tuple[str, Bools | None]:
+    """What is wrong, or ""; and the elements that are wrong whatever their size."""
+    output = f"output {elements.number}"
+    if elements.exact:  # judged as integers: float64 rounds the large ones
+        unequal = elements.unequal
+        return (
+            (f"{output}: {int(unequal.sum())} of {elements.total} integers differ", unequal)
+            if unequal.any()
+            else ("", None)
         )
-
-    def _uncompared(self, coarse: int) -> dict[str, int]:
-        """How many elements nothing was computed of, by reason; those without a count are left out."""
-        counts = {
-            "masked": int((~self.asked).sum()),
-            "not finite in eager": int((self.asked & ~self.finite).sum()) if not self.exact else 0,
-            "saturated": int((self.asked & self.saturated).sum()),
-            "too coarse in eager": coarse,
-        }
-        return {reason: count for reason, count in counts.items() if count}
-
-    def _whole(self, tolerance: Tolerance, least: float) -> dict[str, float]:
-        """Version 1 of the rule: one norm and one bound for all. Kept until the table is calibrated for the new one."""
-        values, off = _some(self.size, self.finite), _some(self.own, self.finite)
-        norm = max(float(np.linalg.norm(values)), least, self.smallest)
-        error = float(np.linalg.norm(self.off)) / norm
-        own = float(np.linalg.norm(off)) / norm
-        allowed = tolerance.cap if self.eager_is_truth else min(
-            tolerance.ratio * max(own, tolerance.floor), tolerance.cap
-        )  # fmt: skip
-        largest = float(off.max(initial=0.0))
-        scale = norm / math.sqrt(max(values.size, 1)) * math.sqrt(2 * math.log(max(values.size, 2)))
-        expected = allowed * scale if self.eager_is_truth else max(largest, tolerance.floor * scale)
-        bound = tolerance.outlier * expected
-        most = float(self.off.max(initial=0.0))
-        share = max(error / allowed, most / bound if bound else (math.inf if most else 0.0))
-        return {"error": error, "allowed": allowed, "eager_error": own, "share": share}
-
-    def _judged(self, tolerance: Tolerance) -> cuts.Judged:
-        """The elements that are compared by size.
-
-        Where eager is the reference, it counts as off by what the cap allows: a share of each element's size or of the
-        median of those like it.
-        """
-        size, own, off = (_some(values, self.compared) for values in (self.size, self.own, self.off))
-        if self.eager_is_truth and size.size:
-            own = tolerance.cap / tolerance.ratio * parts.typical(size)
-        size, off, own = (_without(values, self.smallest) for values in (size, off, own))
-        grid = cuts.Grid(() if self.exact else tuple(array.shape for array in self.sets))
-        return cuts.Judged(np.minimum(off, cuts.LARGEST), own, size, np.flatnonzero(self.compared), grid)
-
-    def _noisier(self, judged: cuts.Judged, twins: Sequence[Sets]) -> cuts.Judged:
-        """The same with eager's error as that of the worst of its twins."""
-        own = judged.own
-        for twin in twins:
-            other = _flat([outputs[self.number] for outputs in twin])[self.compared]
-            off = np.abs(other - self.truth[self.compared])
-            own = np.maximum(own, np.where(np.isfinite(off), off, 0.0))
-        return judged.noisier(own) if twins else judged
-
-    def _problem(self, share: float, decided: parts.Part | None) -> tuple[str, NDArray[np.bool_] | None]:
-        """What is wrong, or ""; and the elements that are wrong whatever their size."""
-        if self.exact or not self.compared.all():
-            pairs = zip(self.sets, self.theirs, strict=True)
-            unequal = np.concatenate([(ours != theirs).ravel() for ours, theirs in pairs]) & self.asked
-            if self.exact and unequal.any():  # judged as integers: float64 rounds the large ones
-                return f"output {self.number}: {int(unequal.sum())} of {self.ours.size} integers differ", unequal
-            gaps = unequal & ~(np.isfinite(self.ours) & np.isfinite(self.base))
-            gaps &= ~(np.isnan(self.ours) & np.isnan(self.base))
-            if gaps.any():
-                ours, theirs = (int((self.asked & ~np.isfinite(values)).sum()) for values in (self.ours, self.base))
-                return f"output {self.number}: {ours} elements are NaN or infinite, {theirs} in eager", gaps
-        if self.exact or share <= 1 or decided is None:
-            return "", None
-        against = "eager" if self.eager_is_truth else "float64"
-        where = f" in {decided}" if decided.axis or decided.elements < self.compared.sum() else ""
-        text = f"output {self.number}: error {decided.error:.3g} against {against}, allowed {decided.allowed:.3g}"
-        if not self.eager_is_truth:
-            text += f" (eager's own error {decided.own_error:.3g})"
-        text += where
-        if decided.largest > decided.largest_allowed:
-            text += f"; one element is {decided.largest:.3g} off, allowed {decided.largest_allowed:.3g}"
-        return text, None
-
-    def _worst(
-        self, wrong: NDArray[np.bool_] | None, judged: cuts.Judged, decided: parts.Part | None
-    ) -> dict[str, Any]:
-        """Where the element is that is farthest off in the part that decided, and its three values."""
-        if not self.ours.size:
-            return {}
-        if wrong is not None:
-            place = int(np.argmax(wrong))
-        else:
-            assert decided is not None
-            within = np.where(parts.inside(judged, decided), judged.off, -1.0)
-            place = int(np.flatnonzero(self.compared)[np.argmax(within)])
-        rest = place
-        for which, array in enumerate(self.sets):
-            if rest < array.size:
-                index = tuple(int(i) for i in np.unravel_index(rest, array.shape))
-                return {
-                    "set": which, "output": self.number, "index": index, "candidate": float(self.ours[place]),
-                    "reference": float(self.truth[place]), "eager": float(self.base[place]),
-                }  # fmt: skip
-            rest -= array.size
-        return {}
+    if seen.gaps:
+        gaps, ours, theirs = elements.gaps()
+        if gaps.any():
+            return f"{output}: {ours} elements are NaN or infinite, {theirs} in eager", gaps
+    if share <= 1 or decided is None:
+        return "", None
+    against = "eager" if elements.eager_is_truth else "float64"
+    where = f" in {decided}" if decided.axis or decided.elements < seen.compared else ""
+    text = f"{output}: error {decided.error:.3g} against {against}, allowed {decided.allowed:.3g}"
+    if not elements.eager_is_truth:
+        text += f" (eager's own error {decided.own_error:.3g})"
+    text += where
+    if decided.largest > decided.largest_allowed:
+        text += f"; one element is {decided.largest:.3g} off, allowed {decided.largest_allowed:.3g}"
+    return text, None
 
 
-def _asked(arrays: Sequence[Array], masks: Sequence[Array | None] | None) -> NDArray[np.bool_]:
-    """Which elements are to be compared: all, or those that the masks of their leading axes leave."""
-    parts_of = []
-    for number, array in enumerate(arrays):
-        mask = None if masks is None else masks[number]
-        if mask is None:
-            parts_of.append(np.ones(array.size, bool))
-            continue
-        wide = np.asarray(mask, bool).reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
-        parts_of.append(np.broadcast_to(wide, array.shape).ravel())
-    return np.concatenate(parts_of)
-
-
-def _some(values: Floats, kept: NDArray[np.bool_]) -> Floats:
-    """The kept values; where all are, the array itself."""
-    return values if kept.all() else values[kept]
-
-
-def _without(values: Floats, smallest: float) -> Floats:
-    """The values with those that no dtype holds in full as zeros."""
-    tiny = values < smallest
-    return np.where(tiny, 0.0, values) if tiny.any() else values
-
-
-def _flat(arrays: Sequence[Array]) -> Floats:
-    return np.concatenate([np.asarray(array, dtype=np.float64).ravel() for array in arrays])
+def _worst(elements: Elements, wrong: Bools | None, decided: parts.Part | None) -> dict[str, Any]:
+    """Where the element is that is farthest off in the part that decided, and its three values."""
+    if wrong is not None:
+        return elements.at(int(np.argmax(wrong)))
+    assert decided is not None
+    judged = elements.judged(Seen())
+    within = np.where(parts.inside(judged, decided), judged.off, -1.0)
+    return elements.at(int(judged.at[np.argmax(within)]))

@@ -9,14 +9,17 @@ the same slice, within limits: small numbers are often sums of such. Pure: numpy
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cuts import FEW, GAP, Floats, Judged, Sums, bands_of, between, edges, median_of, runs, summed, totals
+from bench.cuts import FEW, GAP, Axis, Floats, Judged, bands_of, between, edges, median_of, runs, totals
 from bench.noise import expected
+from bench.sums import Sums, Tally, summed
 from bench.tolerance import Tolerance
 
 MOST = 100.0  # times eager's error, as it is to be expected of a part, are allowed to a part of a single element
@@ -54,13 +57,15 @@ class Level:
     """The elements of like magnitude, with the rule for the output as a whole.
 
     ``coarse``: eager itself is farther from the reference than the cap allows, so nothing can be said of others.
+    ``bands``: its columns.
     """
 
     part: Part
     coarse: bool
+    bands: slice
 
 
-def levels(judged: Judged, limits: Tolerance, least: float = 0.0) -> list[Level]:
+def levels(whole: Sums, lowest: int, limits: Tolerance, least: float = 0.0) -> list[Level]:
     """The levels of an output, largest numbers first, each judged as a whole: by ratio and by cap.
 
     The cap does not hold for a level whose noise is no more than rounding of larger numbers that are computed, too
@@ -68,20 +73,15 @@ def levels(judged: Judged, limits: Tolerance, least: float = 0.0) -> list[Level]
     than that rounding: among thousands that lie around zero some come so close to it. ``least``: what a norm counts as
     having at least.
     """
-    if not judged.off.size:
-        return []
-    band, lowest = judged.bands
     found, noisy, varied = [], 0.0, 0.0  # root mean squares of larger levels: with errors of eager's, not constant
-    number_of = np.bincount(band)
-    number_of[0] -= np.count_nonzero(judged.size == 0)
-    for first, last in runs(number_of):
-        one = (first, last) == (0, len(number_of) - 1)
-        level = judged if one else judged.only((band >= first) & (band <= last))
-        number = float(np.count_nonzero(level.size))
-        off, own, size = (float(values @ values) for values in (level.off, level.own, level.size))
-        square = level.own**2
-        fourth = float(square @ square)
-        most_off, most_own = float(level.off.max()), float(level.own.max())
+    for first, last in runs(whole.number[0]):
+        bands = slice(first, last + 1)
+        number, off, own, size, fourth = (
+            float(values[0, bands].sum()) for values in (whole.number, whole.off, whole.own, whole.size, whole.fourth)
+        )
+        most_off, most_own, most_size = (
+            float(values[0, bands].max()) for values in (whole.most_off, whole.most_own, whole.most_size)
+        )
         norm = max(math.sqrt(size), least)
         ratio = _ratio(np.array(own), np.array(fourth), np.array(number), limits)
         excused = math.sqrt(own / max(number, 1)) <= limits.floor * noisy
@@ -98,41 +98,57 @@ def levels(judged: Judged, limits: Tolerance, least: float = 0.0) -> list[Level]
         share = max(_over(error, allowed), _over(most_off, bound))
         low, high = edges(first, last, lowest)
         part = Part(share, error, allowed, own_error, most_off, bound, int(number), "", 0, low, high)
-        found.append(Level(part, coarse))
+        found.append(Level(part, coarse, bands))
         typical_size = math.sqrt(size / max(number, 1))
         if own:
             noisy = max(noisy, typical_size)
-        if number * float(level.size.max()) ** 2 > (1 + CONSTANT) * size:
+        if number * most_size**2 > (1 + CONSTANT) * size:
             varied = max(varied, typical_size)
     return found
 
 
-def worst(judged: Judged, limits: Tolerance) -> Part | None:
-    """The part that comes closest to its limit, or is farthest over it; None where there is none."""
-    if not judged.off.size or np.array_equal(judged.off, judged.own):
-        return None
-    judged = expected(_doubtful(judged, limits))
-    if not judged.off.size:
-        return None
-    _, lowest = judged.bands
-    found: Part | None = None
-    for axis, sums in summed(judged):
-        part = _worst_of(sums, axis.name, lowest, limits)
-        if part is not None and (found is None or not part.share <= found.share):
-            found = part
+def doubtful(beyond: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The bands to be looked at: those in which an element is off by more than the floor allows anywhere, and those
+    above, which they may join. All others are as they should be, whatever they are cut into.
+    """
+    found = beyond.copy()
+    found[1:] |= beyond[:-1]
     return found
 
 
-def _doubtful(judged: Judged, limits: Tolerance) -> Judged:
-    """The bands in which an element is off by more than the floor allows, and those above, which they may join.
+def first_look(tally: Tally, bands: NDArray[np.bool_], limits: Tolerance) -> Part | None:
+    """The worst part of some bands, each held against R times eager's own error in it; None where there is none.
 
-    All others are as they should be, whatever they are cut into; most elements are, and need not be summed up.
+    That is never more than ``worst`` allows, and most answers are that good.
     """
-    beyond = judged.off > limits.ratio * limits.floor * judged.size
-    band, _ = judged.bands
-    doubtful = np.bincount(band[beyond], minlength=int(band.max()) + 2) > 0
-    doubtful[1:] |= doubtful[:-1]
-    return judged.only(doubtful[band])
+    if not bands.any():
+        return None
+    cuts = ((axis, sums.only(bands)) for axis, sums in tally.cuts())
+    return _worst(cuts, tally.lowest, limits, lambda own, *_: np.full(own.shape, limits.ratio))
+
+
+def worst(judged: Judged, limits: Tolerance) -> Part | None:
+    """The part that comes closest to its limit, or is farthest over it; None where there is none.
+
+    What is allowed goes by the noise that is to be expected, and by how well it is known.
+    """
+    if not judged.off.size:
+        return None
+    judged = expected(judged)
+    tally = summed([judged], judged.grid, judged.off.size)
+    return _worst(tally.cuts(), tally.lowest, limits, partial(_ratio, limits=limits))
+
+
+def _worst(
+    cuts: Iterable[tuple[Axis, Sums]], lowest: int, limits: Tolerance, ratio: Callable[..., Floats]
+) -> Part | None:
+    """The worst part of all cuts. ``ratio``: how many times eager's own error is allowed, as ``_ratio`` tells."""
+    found: Part | None = None
+    for axis, sums in cuts:
+        part = _worst_of(sums, axis.name, lowest, limits, ratio)
+        if part is not None and (found is None or not part.share <= found.share):
+            found = part
+    return found
 
 
 def typical(size: Floats) -> Floats:
@@ -155,7 +171,7 @@ def inside(judged: Judged, part: Part) -> NDArray[np.bool_]:
     return within
 
 
-def _worst_of(sums: Sums, axis: str, lowest: int, limits: Tolerance) -> Part | None:
+def _worst_of(sums: Sums, axis: str, lowest: int, limits: Tolerance, ratio_of: Callable[..., Floats]) -> Part | None:
     """The worst part of one cut. Bands from the largest down: one with few elements takes the one above it along.
 
     Across a gap it takes along what is off and what eager is off by, but not the size: a fill of -1e9 allows nothing.
@@ -177,7 +193,7 @@ def _worst_of(sums: Sums, axis: str, lowest: int, limits: Tolerance) -> Part | N
         top = np.where(empty | few, top, band)
         since = np.where(empty, since + 1, 0)
         above = {name: np.where(empty, above[name], joined[name]) for name in above}
-        ratio = np.minimum(_ratio(joined["own"], joined["fourth"], joined["number"], limits), MOST)
+        ratio = np.minimum(ratio_of(joined["own"], joined["fourth"], joined["number"]), MOST)
         number = np.maximum(joined["number"], 1.0)
         usual = np.minimum(median[:, band], TAIL / limits.floor * np.sqrt(joined["size"] / number))
         size = np.maximum(joined["size"], usual**2 * number)

@@ -1,11 +1,13 @@
-"""Where elements lie: axes and groups of axes, and sums by them."""
+"""Where elements lie: axes and groups of axes; sums by them, and the noise that is fitted to these."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from bench import cuts, noise
+from bench import cuts, noise, sums
 
 SHAPES = [
     ((3, 20), (3, 30)),
@@ -57,20 +59,41 @@ def test_the_groups_hold_the_whole_and_every_axis(shapes, most):
     assert all(np.array_equal(found[axis.name], axis.place(at)) for axis in axes)
 
 
+@pytest.mark.parametrize("pieces", [1, 7])
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
-def test_sums_by_an_axis_are_those_of_its_slices(shapes):
+def test_sums_by_an_axis_are_those_of_its_slices(shapes, pieces):
+    """Added up piece by piece, where each piece holds other magnitudes, larger and smaller ones, and zeros."""
     given = judged(shapes)
-    band, _ = given.bands
-    for axis, sums in cuts.summed(given):
-        every = {one.name: one.place(given.at) for one in given.grid.axes()}
-        place = every.get(axis.name, np.zeros(len(given.at), int))
-        for index, part in np.ndindex(*sums.number.shape):
+    given.size[:] *= 10.0 ** (9 * np.sin(np.linspace(0, 6, given.size.size)))
+    given.size[::5] = 0.0
+    ends = np.linspace(0, given.size.size, pieces + 1).astype(int)
+    every = np.arange(given.size.size)
+    cut = [given.only((every >= first) & (every < last)) for first, last in pairwise(ends)]
+    band, lowest = given.bands
+    tally = sums.summed(cut, given.grid, given.size.size)
+    assert tally.lowest == lowest
+    for axis, found in tally.cuts():
+        axes = {one.name: one.place(given.at) for one in given.grid.axes()}
+        place = axes.get(axis.name, np.zeros(len(given.at), int))
+        assert found.number.shape[1] == band.max() + 1
+        for index, part in np.ndindex(*found.number.shape):
             inside = (place == index) & (band == part)
-            assert sums.number[index, part] == inside.sum()
-            assert sums.off[index, part] == pytest.approx((given.off[inside] ** 2).sum())
-            assert sums.fourth[index, part] == pytest.approx((given.own[inside] ** 4).sum())
-            assert sums.most_off[index, part] == given.off[inside].max(initial=0)
-            assert sums.most_own[index, part] == given.own[inside].max(initial=0)
+            assert found.number[index, part] == np.count_nonzero(given.size[inside])
+            assert found.off[index, part] == pytest.approx((given.off[inside] ** 2).sum())
+            assert found.fourth[index, part] == pytest.approx((given.own[inside] ** 4).sum())
+            assert found.most_off[index, part] == given.off[inside].max(initial=0)
+            assert found.most_own[index, part] == given.own[inside].max(initial=0)
+            assert found.most_size[index, part] == given.size[inside].max(initial=0)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_the_bands_with_something_to_look_at(zero):
+    size = np.array([1e-3, 1.0, 1e3, 0.0 if zero else 1e3])
+    off = size * 1e-6 + np.array([0.0, 1e-5, 0.0, 1e-9 if zero else 0.0])
+    given = cuts.Judged(off, off, size, np.arange(4), cuts.Grid(((4,),)))
+    tally = sums.summed([given], given.grid, 4, small=2e-6)
+    band, _ = given.bands
+    assert set(np.flatnonzero(tally.beyond)) == {band[1], *([band[3]] if zero else [])}
 
 
 def test_noise_of_many_elements_is_fitted_to_some(monkeypatch):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench import parity, parts
+from bench import elements, parity, parts, sums
 from bench.parity import Undecidable, compare
 from bench.tolerance import tolerances
 
@@ -311,3 +311,62 @@ def test_a_fault_beside_a_level_in_which_eager_is_too_coarse_is_found(fault):
     candidate[..., 20:] *= fault
 
     assert not judged(candidate, eager, truth).agrees
+
+
+@pytest.mark.parametrize("piece", [5, 64])
+@pytest.mark.parametrize("fault", [0.0, 1e-3])
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_output_is_judged_alike_in_pieces_of_any_size(monkeypatch, piece, fault, masked):
+    random = np.random.default_rng(17)
+    truth, filled = fills(random, np.finfo(np.float64).min)
+    eager, candidate = (np.clip(one, -3.4e38, None) for one in answers(truth, noise=NOISE * ~filled))
+    candidate[2, 5, np.flatnonzero(~filled[2, 5])[0]] *= 1 + fault
+    masks = [[random.random((8,)) < 0.9]] * 4 if masked else None
+    if masks:
+        masks[0][0][5] = True
+
+    whole = judged(candidate, eager, truth, masks=masks)
+    monkeypatch.setattr(elements, "PIECE", piece)
+    in_pieces = judged(candidate, eager, truth, masks=masks)
+
+    assert whole.agrees is not bool(fault)
+    assert in_pieces.explain() == whole.explain()
+    assert in_pieces.share == pytest.approx(whole.share)
+    assert in_pieces.whole == pytest.approx(whole.whole)
+    assert in_pieces.uncompared == whole.uncompared
+    assert in_pieces.compared == whole.compared
+    assert in_pieces.worst == whole.worst
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_the_first_look_passes_the_second_would_have_passed(seed):
+    """Random magnitudes, noise and faults around what is allowed; the first look is the stricter one."""
+    random = np.random.default_rng(seed)
+    truth = random.standard_normal((4, 6, 8)) * 10.0 ** random.integers(-4, 4, (1, 1, 8))
+    truth[random.random(truth.shape) < 0.2] *= 1e-3
+    eager, candidate = answers(truth, np.abs(truth) + 0.1, seed=seed)
+    candidate[..., seed % 8] *= 1 + 10 ** random.uniform(-7, -5)
+    given = elements.Elements(0, [[float32(one)] for one in candidate], [[float32(one)] for one in eager],
+                              [[one] for one in truth], None)  # fmt: skip
+    every = given.judged(elements.Seen())
+    tally = sums.summed([every], given.grid, given.total, small=RULE.ratio * RULE.floor)
+    bands = parts.doubtful(tally.beyond)
+    first = parts.first_look(tally, bands, RULE)
+    second = parts.worst(every.only(bands[every.bands[0]]), RULE)
+    assert (first is None) == (second is None)
+    if first is not None:
+        assert second.share <= first.share * (1 + 1e-9)
+
+
+def test_a_band_is_looked_at_with_the_one_above():
+    assert parts.doubtful(np.array([True, False, False, True])).tolist() == [True, True, False, True]
+
+
+def test_small_numbers_of_a_short_dtype_are_compared_by_their_size():
+    """One step of half beside 0.05 is 3e-5, which is below its smallest normal number, and a thousandth of 0.05."""
+    truth = np.random.default_rng(18).uniform(0.03, 0.06, (4, 8, 16)).astype(np.float16).astype(np.float64)
+    truth[0, 0, 0] = 0.0
+    half = [[one.astype(np.float16)] for one in truth]
+    off = [[np.nextafter(one, np.float16(1))] for (one,) in half]
+    assert compare(half, half, [[one] for one in truth], RULE).agrees
+    assert not compare(off, half, [[one] for one in truth], RULE).agrees
