@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 Say = Callable[..., object]
@@ -10,19 +11,22 @@ SLOW = 0.1  # seconds of a call from which on each is told of
 
 
 class Calls:
-    """The calls of one request. ``seconds``: that one takes, once it is known."""
+    """The calls of one request. ``seconds``: that one takes, once it is known; where some take longer, that counts."""
 
     def __init__(self, say: Say, seconds: float = 0.0) -> None:
         self._say, self.stage, self.made, self.left, self.seconds = say, "", 0, 0, seconds
 
     def begin(self, stage: str, calls: int, times: float = 1.0) -> None:
         """So many calls follow, each ``times`` as long as was measured."""
-        self.stage, self.left = stage, calls
+        self.stage, self.left, self._since = stage, calls, time.monotonic()
         self._told = PATIENCE * times * self.seconds
         self._say(stage, calls=self.made, seconds=self.left * self._told)
 
     def done(self) -> None:
         """One of them is made."""
         self.made, self.left = self.made + 1, self.left - 1
-        if self.seconds > SLOW:
+        now = time.monotonic()
+        took, self._since = now - self._since, now
+        self._told = max(self._told, PATIENCE * took)
+        if max(self.seconds, took) > SLOW:
             self._say(self.stage, calls=self.made, seconds=max(self.left, 1) * self._told)

@@ -59,9 +59,10 @@ def _answers(
     mode = mode_of(subject, double_of(subject, module), exact=True)
     found = answers(mode, [double(inputs) for inputs in sets], done)
     if isinstance(mode, Training | Backward) and subject.dtype_name == "fp32":
-        subject.scratch.save("jumps", _jumps(subject, mode, sets, found))
+        subject.scratch.save("jumps", _jumps(subject, mode, sets, found, done))
     if isinstance(mode, Training):
-        subject.scratch.save_answers("curve-reference", [arrays(mode.curve([double(inputs) for inputs in sets]))])
+        curve = mode.curve([double(inputs) for inputs in sets], done)
+        subject.scratch.save_answers("curve-reference", [arrays(curve)])
     return found
 
 
@@ -92,7 +93,9 @@ def double(inputs: Inputs) -> Inputs:
     return doubled
 
 
-def _jumps(subject: Subject, mode: Mode, sets: list[Inputs], exact: list[list[torch.Tensor]]) -> list[float]:
+def _jumps(
+    subject: Subject, mode: Mode, sets: list[Inputs], exact: list[list[torch.Tensor]], done: Callable[[], object]
+) -> list[float]:
     """For every output how far rounding moves it, in float64: the farthest of some twins on inputs moved by a rounding.
 
     A gradient jumps where a relu or the largest of a pool is within rounding of the other side: there it has two
@@ -103,7 +106,7 @@ def _jumps(subject: Subject, mode: Mode, sets: list[Inputs], exact: list[list[to
     moves = any(leaf.is_floating_point() for inputs in sets for leaf in tensor_leaves(inputs))
     for number in range(TWINS if moves else 0):  # token ids have no roundings
         generator = torch.Generator().manual_seed(number)
-        moved = answers(mode, [_moved(double(inputs), generator) for inputs in sets])
+        moved = answers(mode, [_moved(double(inputs), generator) for inputs in sets], done)
         found = parity.distances([arrays(outputs) for outputs in moved], reference, subject.tolerance, subject.common)
         farthest = [max(pair) for pair in zip(farthest, found, strict=True)]
     return farthest

@@ -194,11 +194,14 @@ class Training(Plain):
         """The loss and the gradients, in the order of the parameters."""
         return comparable([raw, *(parameter.grad for parameter in self._module.parameters())])
 
-    def curve(self, labelled: Sequence[Any]) -> list[torch.Tensor]:
+    def curve(self, labelled: Sequence[Any], done: Callable[[], object] = bool) -> list[torch.Tensor]:
         """The losses of the first steps over these batches in turn; and what batch norms have gathered by then."""
         self.reset()
-        losses = torch.stack([self(labelled[step % len(labelled)]).double() for step in range(CURVE)])
-        found = comparable([losses, *_floating(list(self._module.buffers()))])
+        losses = []
+        for step in range(CURVE):
+            losses.append(self(labelled[step % len(labelled)]).double())
+            done()
+        found = comparable([torch.stack(losses), *_floating(list(self._module.buffers()))])
         self.reset()
         return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from bench.calls import Calls, Say
 from bench.errors import failure_of
 from bench.first_look import Look, look
 from bench.masks import masks
-from bench.modes import Backward, Inference, Mode, Training, answers, mode_of, reordered
+from bench.modes import CURVE, Backward, Inference, Mode, Training, answers, mode_of, reordered
 from bench.nest import DENSE, changed, flatten, form_of, fresh, named_leaves, value_of
 from bench.reasons import listed
 from bench.scratch import Scratch
@@ -108,8 +109,8 @@ def make(
         exactly = subject.scratch.load_answers("reference") or []
         unchecked = unchecked or _not_finite(subject, exactly, "float64", kept) or _too_coarse(subject, kept, seen)
     if isinstance(mode, Training) and not unchecked:
-        say("training eager's twin")
-        unchecked = _curves(subject, mode, sets)
+        calls.begin("training eager's twin", 2 * CURVE)
+        unchecked = _curves(subject, mode, sets, calls.done)
     if subject.case["mask"] is not None and not unchecked:
         calls.begin("ignoring the mask on purpose", len(sets))
         found |= _mask_sensitivity(subject, mode, sets)
@@ -214,14 +215,14 @@ def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer
     return found
 
 
-def _curves(subject: Subject, mode: Training, sets: list[Inputs]) -> str:
+def _curves(subject: Subject, mode: Training, sets: list[Inputs], done: Callable[[], object]) -> str:
     """Keep the losses of a short training in eager; why they are too far from float64 to judge others by, or "".
 
     Eager's are those of the twin, the same batches with their rows reversed, where that is farther from float64: how
     far rounding alone can lead a training is not to be told from one of them.
     """
     batch = subject.sizes.get("batch", 0)
-    own, twin = (arrays(mode.curve(those)) for those in (sets, [reordered(inputs, batch) for inputs in sets]))
+    own, twin = (arrays(mode.curve(those, done)) for those in (sets, [reordered(inputs, batch) for inputs in sets]))
     exact = subject.scratch.load_answers("curve-reference")
     if exact is not None:
         far = [float(np.linalg.norm(curve[0] - exact[0][0])) for curve in (own, twin)]

@@ -22,6 +22,7 @@ from bench.backends import Misbehaved
 from bench.calls import Calls, Say
 from bench.devices import DEVICES
 from bench.errors import failure_of, status_of
+from bench.modes import CURVE
 from bench.record import Status
 from bench.scratch import Scratch
 from bench.stopwatch import Stopwatch
@@ -295,11 +296,12 @@ class Worker:
         """How the losses of a short training compare, None where nothing is trained."""
         if self.prepared.training is None:
             return None
-        self.say("training some steps")
+        calls = Calls(self.say)
+        calls.begin("training some steps", CURVE)
         scratch, training = self.subject.scratch, self.prepared.training
         eager, exact = scratch.load_answers("curve-eager"), scratch.load_answers("curve-reference")
         assert eager is not None
-        return parity.compare([arrays(training.curve(self.feeds))], eager, exact, self.subject.tolerance)
+        return parity.compare([arrays(training.curve(self.feeds, calls.done))], eager, exact, self.subject.tolerance)
 
     def _verify(self, timed: check.Answer, which: int, when: str = "while timed") -> None:
         """Raise ``Misbehaved`` where an answer is neither the checked answer to the same input nor as good."""

@@ -239,7 +239,7 @@ def forgetful_optimizer(subject: Subject) -> Prepared:
     assert training is not None
     curve = training.curve
 
-    def forgetting(batches: Any) -> Any:
+    def forgetting(batches: Any, *done: Any) -> Any:
         optimizer = training._optimizer
         plain = optimizer.step
 
@@ -248,7 +248,7 @@ def forgetful_optimizer(subject: Subject) -> Prepared:
             return plain(*arguments)
 
         optimizer.step = step
-        return curve(batches)
+        return curve(batches, *done)
 
     vars(training)["curve"] = forgetting
     return prepared

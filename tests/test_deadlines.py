@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench import calls
 from bench.contestant import BLOCK_DEADLINE, SLOW_CALL, Contestant
 from bench.launch import Ended, Worker
 from bench.record import Status
@@ -105,6 +106,22 @@ def test_a_deadline_that_moved_is_told_as_it_was_in_the_end(worker):
         worker.ask(dict(REQUEST), 1.0)
 
     assert str(ended.value) == "no answer within 2 s while: running eager (2 calls made)"
+
+
+def test_calls_that_take_longer_than_was_measured_move_the_deadline(monkeypatch):
+    """Steps of a training took 60 ms or 2.9 s by chance: its deadline followed the first one's."""
+    clock, said = iter([0.0, 0.05, 3.05, 3.1]), []
+    monkeypatch.setattr(calls.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(calls, "PATIENCE", 4.0)
+    made = calls.Calls(lambda stage, **more: said.append(more), seconds=0.06)
+
+    made.begin("training", 10)
+    for _ in range(3):
+        made.done()
+
+    assert said[0]["seconds"] == pytest.approx(10 * 4 * 0.06)
+    assert said[1] == {"calls": 2, "seconds": pytest.approx(8 * 4 * 3.0)}
+    assert len(said) == 2, "a fast call is not told of"
 
 
 def test_calls_are_of_this_request_and_are_shown_while_it_runs(worker):

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.backends import Misbehaved, Prepared, providers
+from bench.backends import Misbehaved, Prepared, Unavailable, providers
 
 if TYPE_CHECKING:
     from bench.case import Target
@@ -75,7 +75,8 @@ def artefact(subject: Subject) -> dict[str, Any]:
     """Export the model unless the cache holds it; facts about the file, with ``path`` and ``cold``.
 
     Dimensions that the exporter can only take as they are become static, unless the case declares them: then each
-    shape has an export of its own.
+    shape has an export of its own. So do all where an export with dynamic ones fails: the error that counts is the one
+    without.
     """
     from bench.backends.flat import example
 
@@ -91,8 +92,8 @@ def artefact(subject: Subject) -> dict[str, Any]:
             try:
                 _export(subject, inputs, folder, dynamic)
             except Exception as error:
-                made_static = _inferred_static(error)
-                if not made_static or declared:
+                made_static = _inferred_static(error) or _all(dynamic)
+                if not made_static or declared or isinstance(error, Unavailable):
                     raise
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / "static.json").write_text(json.dumps(made_static))
@@ -139,6 +140,11 @@ def _inferred_static(error: BaseException | None) -> list[list[int]]:
         found += [[int(place), int(dim)] for place, dim in INFERRED.findall(str(error))]
         error = error.__cause__
     return [pair for number, pair in enumerate(found) if pair not in found[:number]]
+
+
+def _all(dynamic: Sequence[Mapping[int, str]]) -> list[list[int]]:
+    """The dynamic dimensions: pairs of input and dimension."""
+    return [[place, dim] for place, dims in enumerate(dynamic) for dim in dims]
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:
