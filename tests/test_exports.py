@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 
-from bench.backends import BACKENDS, aoti, providers
+from bench.backends import BACKENDS, Unavailable, aoti, providers
 from bench.backends import onnxruntime as backend
 from bench.case import Case, Target
 from bench.devices import DEVICES
@@ -62,6 +62,54 @@ def test_an_export_tells_which_nodes_touch_numbers_and_which_only_positions(expo
     assert all(kinds[kind] == {True} for kind in ("MatMul", "Add", "LayerNormalization"))
     assert all(kinds[kind] == {False} for kind in ("Shape", "Range", "Max", "Concat"))
     assert kinds["Gather"] == {True}, "of the embedding"
+
+
+@pytest.fixture(name="refusing")
+def _refusing(monkeypatch):
+    """An exporter that fails with dynamic dimensions, for a reason that names none; what it was asked for."""
+    asked, export = [], backend._export
+
+    def refuse(subject, inputs, folder, dynamic):
+        asked.append(any(dynamic))
+        if any(dynamic):
+            raise refuse.error
+        with warnings.catch_warnings(action="ignore"):
+            return export(subject, inputs, folder, dynamic)
+
+    refuse.error = RuntimeError("shape '[s39, 2]' is invalid")
+    monkeypatch.setattr(backend, "_export", refuse)
+    return refuse, asked
+
+
+def small(tmp_path, **declared):
+    """A subject whose batch may be dynamic."""
+    case = Case("small", model="tests.specimens:Net", inputs="tests.specimens:rows",
+                shapes={"b2": {"batch": 2}, "b3": {"batch": 3}}, **declared)  # fmt: skip
+    folder = str(tmp_path)
+    given = Here(case.as_dict(), "b2", "cpu", "fp32", backend="", folder=folder, cache=folder, seed=0, threads=1)
+    given.scratch.save("meta", {"weights": ""})
+    given.scratch.save("inputs", [given.make_inputs(number) for number in range(2)])
+    return given
+
+
+def test_what_cannot_be_exported_with_dynamic_dimensions_is_exported_without(tmp_path, refusing):
+    _, asked = refusing
+    for cold in (True, False):
+        meta = backend.artefact(small(tmp_path))
+        assert (meta["static_dimensions"], meta["dynamic"], meta["cold"]) == (["in_0.shape[0]"], [[]], cold)
+    assert asked == [True, False], "what was found is kept"
+
+
+@pytest.mark.parametrize(
+    ("declared", "error"),
+    [({"dynamic": ("batch",)}, RuntimeError("no")), ({}, Unavailable("onnxscript is not installed"))],
+)
+def test_but_not_what_is_declared_to_be_dynamic_nor_where_the_exporter_is_missing(tmp_path, refusing, declared, error):
+    refuse, asked = refusing
+    refuse.error = error
+    with pytest.raises(type(error), match=str(error)):
+        backend.artefact(small(tmp_path, **declared))
+    assert asked == [True]
 
 
 def test_what_the_optimisers_of_a_processor_leave_is_no_fact_of_a_gpu(exported):
