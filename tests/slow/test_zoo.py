@@ -24,7 +24,7 @@ from tests.slow.zoo_operators import OPERATORS
 from tests.slow.zoo_transformers import ARCHITECTURES
 
 ROOT = Path(__file__).parents[2]
-SHARE = 50  # one in so many is in a sample
+SHARE = 80  # one in so many is in a sample
 HALF = 12  # one in so many is checked in bf16, too
 CHECKED = ROOT / "reports" / "evidence" / "zoo_cells.csv"
 
