@@ -52,6 +52,17 @@ def settings() -> dict[str, Any]:
     } | precision.found()
 
 
+def other_mode(module: torch.nn.Module, training: bool) -> dict[str, list[str]]:
+    """The parts that keep a mode of their own, whatever the model is put in; none of what lies in such a part."""
+    found = list[str]()
+    for name, part in module.named_modules():  # outer ones first
+        if part.training != training and not any(name.startswith(f"{above}.") for above in found):
+            found.append(name)
+    if found[:1] == [""]:
+        found = ["the whole model"]
+    return {"in_eval" if training else "in_training": found} if found else {}
+
+
 def parameters(module: torch.nn.Module) -> int:
     """How many numbers the weights hold; shared ones count once."""
     return sum(p.numel() for p in module.parameters())

@@ -202,6 +202,7 @@ def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer
         fed = mode.feed(sets[0])
         with mode.guard():
             found |= {
+                **facts.other_mode(module, training=isinstance(mode, Training)),
                 "parameters": facts.parameters(module),
                 "flops": facts.flops(lambda: mode(fed)),
                 "bytes": facts.traffic(module, flatten(sets[0]), answer),

@@ -18,6 +18,17 @@ def test_shared_weights_count_once():
     assert facts.parameters(nn.Sequential(one, one)) == 16
 
 
+def test_parts_with_a_mode_of_their_own_are_named_once():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2)), nn.Dropout())
+    assert facts.other_mode(model, training=True) == {}
+    model[1].eval()
+    model[2].eval()
+    assert facts.other_mode(model, training=True) == {"in_eval": ["1", "2"]}
+    assert facts.other_mode(model.eval(), training=True) == {"in_eval": ["the whole model"]}
+    model[1][0].train()
+    assert facts.other_mode(model, training=False) == {"in_training": ["1.0"]}
+
+
 def test_operations_are_counted_also_inside_attention():
     x, weight = torch.rand(8, 16), torch.rand(16, 32)
     assert facts.flops(lambda: x @ weight) == 2 * 8 * 16 * 32

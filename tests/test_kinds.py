@@ -198,10 +198,17 @@ def test_gradients_are_of_the_parameters_that_have_some(rig, model):
     assert outcome(rig.one(kind(model, mode="backward"))) == OK
 
 
-@pytest.mark.parametrize("model", ["FrozenNorm", "TrainsNotItsNorm"])
-def test_parts_may_keep_a_mode_of_their_own_in_training(rig, model):
+@pytest.mark.parametrize(("model", "kept"), [("FrozenNorm", ["norm"]), ("TrainsNotItsNorm", ["norm", "drop"])])
+def test_parts_may_keep_a_mode_of_their_own_in_training(rig, model, kept):
     """Dropout that is off would show at once: eager would not agree with itself."""
-    assert outcome(rig.one(training(model))) == OK
+    record = rig.one(training(model))
+    assert outcome(record) == OK
+    assert record.facts["in_eval"] == kept
+
+
+def test_what_keeps_no_mode_of_its_own_is_no_fact(rig):
+    for record in (rig.one(kind("FrozenNorm")), rig.one(training("Tied"))):
+        assert not {"in_eval", "in_training"} & record.facts.keys()
 
 
 @pytest.mark.parametrize("model", ["normed", "parametrized", "spectral"])
