@@ -12,7 +12,7 @@ import torch
 from bench import parity
 from bench.errors import status_of
 from bench.modes import Backward, Mode, Training, answers, mode_of
-from bench.nest import mapped, tensor_leaves
+from bench.nest import doubled, mapped, tensor_leaves
 from bench.promoted import Promoted
 from bench.record import Status
 from bench.subject import Inputs, Subject, arrays
@@ -57,11 +57,11 @@ def _answers(
     subject: Subject, module: torch.nn.Module, sets: list[Inputs], done: Callable[[], object]
 ) -> list[list[torch.Tensor]]:
     mode = mode_of(subject, double_of(subject, module), exact=True)
-    found = answers(mode, [double(inputs) for inputs in sets], done)
+    found = answers(mode, [doubled(inputs) for inputs in sets], done)
     if isinstance(mode, Training | Backward) and subject.dtype_name == "fp32":
         subject.scratch.save("jumps", _jumps(subject, mode, sets, found, done))
     if isinstance(mode, Training):
-        curve = mode.curve([double(inputs) for inputs in sets], done)
+        curve = mode.curve([doubled(inputs) for inputs in sets], done)
         subject.scratch.save_answers("curve-reference", [arrays(curve)])
     return found
 
@@ -87,12 +87,6 @@ def _short(found: list[list[torch.Tensor]]) -> str:
     return ""
 
 
-def double(inputs: Inputs) -> Inputs:
-    """Inputs with floating tensors in float64."""
-    doubled: Inputs = mapped(inputs, torch.Tensor.double, floating=True)
-    return doubled
-
-
 def _jumps(
     subject: Subject, mode: Mode, sets: list[Inputs], exact: list[list[torch.Tensor]], done: Callable[[], object]
 ) -> list[float]:
@@ -106,7 +100,7 @@ def _jumps(
     moves = any(leaf.is_floating_point() for inputs in sets for leaf in tensor_leaves(inputs))
     for number in range(TWINS if moves else 0):  # token ids have no roundings
         generator = torch.Generator().manual_seed(number)
-        moved = answers(mode, [_moved(double(inputs), generator) for inputs in sets], done)
+        moved = answers(mode, [_moved(doubled(inputs), generator) for inputs in sets], done)
         found = parity.distances([arrays(outputs) for outputs in moved], reference, subject.tolerance, subject.common)
         farthest = [max(pair) for pair in zip(farthest, found, strict=True)]
     return farthest

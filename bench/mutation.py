@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from bench import check, parity
-from bench.exact import double, double_of
+from bench.exact import double_of
 from bench.modes import Mode, answers, mode_of
+from bench.nest import doubled
 from bench.promoted import Promoted
 from bench.subject import Inputs, Subject, arrays
 
@@ -96,7 +97,7 @@ def _outcome(
         with Promoted():
             changed: list[list[torch.Tensor]] = []
             for inputs in sets:
-                changed += answers(mode, [double(inputs)])
+                changed += answers(mode, [doubled(inputs)])
                 if not _agrees(subject, changed, dtypes):
                     return NOTICED
         return UNNOTICED if _moved(subject, changed) > LEAST else INERT

@@ -85,6 +85,22 @@ def fresh(nest: Any) -> Any:
         return _rebuilt(nest, copied, also_copied)
 
 
+def doubled(nest: Any) -> Any:
+    """A copy whose floating tensors are in float64; what shared memory shares the copy's, as in ``fresh``."""
+    memory: dict[tuple[int, torch.dtype], torch.Tensor] = {}
+    seen: dict[int, torch.Tensor] = {}
+
+    def made(leaf: Any) -> Any:
+        if not torch.is_tensor(leaf) or not leaf.is_floating_point():
+            return leaf
+        if id(leaf) not in seen:
+            seen[id(leaf)] = _double(leaf, memory)
+        return seen[id(leaf)]
+
+    with _disable_current_modes():
+        return _rebuilt(nest, made)
+
+
 def comparable(nest: Any) -> list[torch.Tensor]:
     """The output tensors of a call, as dense copies of their own memory on the CPU.
 
@@ -264,8 +280,7 @@ def _deep_copy(value: Any, memo: dict[int, Any]) -> Any:
 
 
 def _copy(leaf: torch.Tensor, memory: dict[int, Any]) -> torch.Tensor:
-    plain = type(leaf) is torch.Tensor and form_of(leaf) == DENSE
-    if not plain or leaf.is_conj() or leaf.is_neg():  # the memory alone does not say what the tensor is
+    if not _is_its_memory(leaf):
         return leaf.detach().clone().requires_grad_(leaf.requires_grad)
     storage = leaf.untyped_storage()
     if storage.data_ptr() not in memory:
@@ -274,6 +289,21 @@ def _copy(leaf: torch.Tensor, memory: dict[int, Any]) -> torch.Tensor:
     made = torch.empty(0, dtype=leaf.dtype, device=leaf.device)
     made.set_(own, leaf.storage_offset(), leaf.size(), leaf.stride())
     return made.requires_grad_(leaf.requires_grad)
+
+
+def _double(leaf: torch.Tensor, memory: dict[tuple[int, torch.dtype], torch.Tensor]) -> torch.Tensor:
+    if not _is_its_memory(leaf):
+        return leaf.detach().double().requires_grad_(leaf.requires_grad)
+    storage = leaf.untyped_storage()
+    key = (storage.data_ptr(), leaf.dtype)
+    if key not in memory:
+        memory[key] = torch.empty(0, dtype=leaf.dtype, device=leaf.device).set_(storage).double()
+    return memory[key].as_strided(leaf.size(), leaf.stride(), leaf.storage_offset()).requires_grad_(leaf.requires_grad)
+
+
+def _is_its_memory(leaf: torch.Tensor) -> bool:
+    """Whether the memory alone, with sizes and strides, says what the tensor is."""
+    return type(leaf) is torch.Tensor and form_of(leaf) == DENSE and not leaf.is_conj() and not leaf.is_neg()
 
 
 def _compared(path: str, leaf: Any) -> list[torch.Tensor]:

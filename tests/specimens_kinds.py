@@ -52,6 +52,14 @@ class Clamped(Net):
         return super().forward(kept) + x
 
 
+class Aliased(Net):
+    """Writes to one of two inputs that share memory, and uses the other."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        x.add_(1)
+        return super().forward(x * y)
+
+
 class AddedTo(Net):
     def forward(self, x: Tensor) -> Tensor:
         x += 1
@@ -77,6 +85,16 @@ class Filling(Net):
     def forward(self, x: Tensor) -> Tensor:
         x[x.isnan()] = 0.0
         return super().forward(x)
+
+
+def rows_twice(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    (x,) = rows(sizes, generator)
+    return x, x
+
+
+def rows_from_both_ends(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    (x,) = rows(sizes | {"batch": sizes["batch"] + 1}, generator)
+    return x[:-1], x[1:]
 
 
 def rows_with_gaps(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor]:

@@ -46,6 +46,14 @@ def test_inputs_that_are_written_to_are_named_and_every_call_gets_them_as_they_w
         assert f"the model writes to its inputs {names[0]}; every call gets copies" in record.warnings[0]
 
 
+@pytest.mark.parametrize("inputs", ["rows_twice", "rows_from_both_ends"])
+def test_inputs_that_share_memory_do_so_in_float64_as_well(rig, inputs):
+    record = rig.one(kind("Aliased", inputs))
+    assert outcome(record) == OK
+    assert record.reference == "float64"
+    assert record.facts["writes_inputs"] == ["0", "1"]
+
+
 def test_a_model_that_writes_to_its_inputs_can_be_timed_in_every_backend(rig):
     records = rig.run(kind("AddedTo"), "eager", "compile", "onnxruntime", timed=True)
     for record in records.values():

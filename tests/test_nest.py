@@ -22,6 +22,7 @@ from bench.nest import (
     as_tensors,
     changed,
     comparable,
+    doubled,
     flatten,
     fresh,
     identical,
@@ -214,6 +215,22 @@ def test_two_views_of_one_memory_stay_so_in_the_copy():
     floats, bits = fresh((base, base.view(torch.int32)))
     floats.fill_(7)
     assert bits.view(torch.float32).tolist() == [7] * 10
+
+
+def test_what_shares_memory_shares_it_in_float64():
+    base = numbers(10)
+    left, right, again, whole, ids = doubled((base[:5], base[3:], base, base, torch.arange(3)))
+    assert {one.dtype for one in (left, right, again)} == {torch.float64}
+    assert again is whole
+    assert ids.dtype == torch.int64
+    left[3] = 99
+    assert (right[0], again[3], base[3]) == (99, 99, 3)
+
+    column = doubled(numbers(6).reshape(2, 3)[:, 1])
+    assert (column.tolist(), column.stride()) == ([1, 4], (3,))
+    asking = doubled(torch.ones(2, requires_grad=True))
+    assert asking.requires_grad
+    assert asking.is_leaf
 
 
 def test_an_expanded_copy_is_written_to_as_one():
