@@ -20,16 +20,16 @@ OF_EAGER = "parity-of-eager"
 
 
 def compare(
-    subject: Subject, answers: Sets, which: slice = EVERY, twins: list[parity.Sets] | None = None
+    subject: Subject, answers: Sets, which: slice = EVERY, twins: list[parity.Sets] | None = None, parts: bool = True
 ) -> parity.Parity:
-    """How answers to some of the checked input sets compare with the reference.
+    """How answers to some of the checked input sets compare with the reference. ``parts``: or as wholes alone.
 
     What the reference worker has found of eager's own holds for every answer with the same bits.
     """
     scratch = subject.scratch
     eager = scratch.load_answers("eager")
     assert eager is not None
-    every = which == EVERY and not twins and len(answers) == len(eager)
+    every = which == EVERY and not twins and parts and len(answers) == len(eager)
     if every and scratch.has(OF_EAGER) and all(map(identical, answers, eager)):
         kept: parity.Parity = scratch.load(OF_EAGER)
         return kept
@@ -38,7 +38,7 @@ def compare(
         answers,
         eager[which],
         None if exact is None else exact[which],
-        subject.tolerance,
+        subject.tolerance if parts else replace(subject.tolerance, parts=0.0),
         subject.common,
         scratch.load("jumps") if scratch.has("jumps") else (),
         scratch.load("masks")[which] if scratch.has("masks") else None,

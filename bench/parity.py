@@ -212,8 +212,7 @@ def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequen
     sure = [one.part for one in found if one not in coarse]
     part = None
     if tolerance.parts and seen.compared and not alike:
-        gross = any(one.share > GROSS for one in sure)
-        part = _part(elements, tally, coarse, tolerance, twins, gross)
+        part = _part(elements, tally, coarse, tolerance, twins)
     told = (*sure, *(one.part for one in coarse), part)
     if any(math.isnan(one.share) or not math.isfinite(one.allowed) for one in told if one is not None):
         raise Undecidable(f"output {elements.number}: how close it comes to its limit is not a number")
@@ -255,20 +254,18 @@ def _as_allowed(elements: Elements, tolerance: Tolerance, seen: Seen) -> cuts.Ju
 
 
 def _part(
-    elements: Elements, tally: Tally, coarse: Sequence[parts.Level], tolerance: Tolerance, twins: Sequence[Sets],
-    gross: bool,
-) -> parts.Part | None:  # fmt: skip
+    elements: Elements, tally: Tally, coarse: Sequence[parts.Level], tolerance: Tolerance, twins: Sequence[Sets]
+) -> parts.Part | None:
     """The part that comes closest to its limit, in levels that can be judged.
 
-    ``twins``: with eager's error as that of the worst of them. ``gross``: the output is far off as a whole, so that one
-    look is enough.
+    ``twins``: with eager's error as that of the worst of them.
     """
     bands = parts.doubtful(tally.beyond)
     for one in coarse:
         bands[one.bands] = False
     if not twins:
         part = parts.first_look(tally, bands, tolerance)
-        if part is None or part.share <= 1 or gross:
+        if part is None or part.share <= 1:
             return part
     judged = _as_allowed(elements, tolerance, Seen()) if elements.eager_is_truth else elements.judged(Seen())
     own = judged.own
