@@ -6,6 +6,7 @@ than all the arithmetic. Pure: numpy arrays in and out.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,10 +99,11 @@ class Elements:
 
     def off_by(self, twin: Sets, at: cuts.Places) -> Floats:
         """How far another answer of eager's is from the reference at some positions, 0 where it is not finite."""
-        other, truth = flat([outputs[self.number] for outputs in twin])[at], flat(self.truths)[at]
-        with np.errstate(invalid="ignore"):
-            off = np.abs(other - truth)
-        return np.minimum(np.where(np.isfinite(off), off, 0.0), cuts.LARGEST)
+        other = copy.copy(self)
+        other.sets = [outputs[self.number] for outputs in twin]
+        judged, found = other.judged(Seen()), np.zeros(self.total)
+        found[judged.at] = judged.off
+        return found[at]
 
     @property
     def unequal(self) -> Bools:

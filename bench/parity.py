@@ -206,13 +206,14 @@ def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequen
         pieces = [_as_allowed(elements, tolerance, seen)]
     grid = cuts.Grid(()) if alike else elements.grid
     tally = summed(pieces, grid, elements.total, small=tolerance.ratio * tolerance.floor)
-    _, whole = next(tally.cuts())
+    sums = list(tally.cuts())
+    _, whole = sums[0]
     found = parts.levels(whole, tally.lowest, tolerance, least) if seen.compared else []
     coarse = [one for one in found if one.coarse and not one.part.share > GROSS and not elements.exact]
     sure = [one.part for one in found if one not in coarse]
     part = None
     if tolerance.parts and seen.compared and not alike:
-        part = _part(elements, tally, coarse, tolerance, twins)
+        part = _part(elements, sums, tally, coarse, tolerance, twins)
     told = (*sure, *(one.part for one in coarse), part)
     if any(math.isnan(one.share) or not math.isfinite(one.allowed) for one in told if one is not None):
         raise Undecidable(f"output {elements.number}: how close it comes to its limit is not a number")
@@ -254,8 +255,9 @@ def _as_allowed(elements: Elements, tolerance: Tolerance, seen: Seen) -> cuts.Ju
 
 
 def _part(
-    elements: Elements, tally: Tally, coarse: Sequence[parts.Level], tolerance: Tolerance, twins: Sequence[Sets]
-) -> parts.Part | None:
+    elements: Elements, sums: Sequence[tuple[cuts.Axis, Sums]], tally: Tally, coarse: Sequence[parts.Level],
+    tolerance: Tolerance, twins: Sequence[Sets],
+) -> parts.Part | None:  # fmt: skip
     """The part that comes closest to its limit, in levels that can be judged.
 
     ``twins``: with eager's error as that of the worst of them.
@@ -264,7 +266,7 @@ def _part(
     for one in coarse:
         bands[one.bands] = False
     if not twins:
-        part = parts.first_look(tally, bands, tolerance)
+        part = parts.first_look(sums, tally.lowest, bands, tolerance)
         if part is None or part.share <= 1:
             return part
     judged = _as_allowed(elements, tolerance, Seen()) if elements.eager_is_truth else elements.judged(Seen())
@@ -313,11 +315,8 @@ def _problem(elements: Elements, seen: Seen, share: float, decided: parts.Part |
     output = f"output {elements.number}"
     if elements.exact:  # judged as integers: float64 rounds the large ones
         unequal = elements.unequal
-        return (
-            (f"{output}: {int(unequal.sum())} of {elements.total} integers differ", unequal)
-            if unequal.any()
-            else ("", None)
-        )
+        count = int(unequal.sum())
+        return (f"{output}: {count} of {elements.total} integers differ", unequal) if count else ("", None)
     if seen.gaps:
         gaps, ours, theirs = elements.gaps()
         if gaps.any():

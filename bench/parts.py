@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.cuts import FEW, GAP, Axis, Floats, Judged, bands_of, between, edges, median_of, runs, totals
 from bench.noise import expected
-from bench.sums import Sums, Tally, summed
+from bench.sums import Sums, summed
 from bench.tolerance import Tolerance
 
 MOST = 100.0  # times eager's error, as it is to be expected of a part, are allowed to a part of a single element
@@ -116,15 +116,17 @@ def doubtful(beyond: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return found
 
 
-def first_look(tally: Tally, bands: NDArray[np.bool_], limits: Tolerance) -> Part | None:
+def first_look(
+    cuts: Iterable[tuple[Axis, Sums]], lowest: int, bands: NDArray[np.bool_], limits: Tolerance
+) -> Part | None:
     """The worst part of some bands, each held against R times eager's own error in it; None where there is none.
 
     That is never more than ``worst`` allows, and most answers are that good.
     """
     if not bands.any():
         return None
-    cuts = ((axis, sums.only(bands)) for axis, sums in tally.cuts())
-    return _worst(cuts, tally.lowest, limits, lambda own, *_: np.full(own.shape, limits.ratio))
+    some = ((axis, sums.only(bands)) for axis, sums in cuts)
+    return _worst(some, lowest, limits, lambda own, *_: np.full(own.shape, limits.ratio))
 
 
 def worst(judged: Judged, limits: Tolerance) -> Part | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -345,3 +346,18 @@ def test_the_budget_says_whether_it_is_measured(faint, arguments, measured):
 
 def test_another_value_of_the_option_is_refused(faint):
     faint.run("--bench-mutation", "yes").stderr.fnmatch_lines(["*--bench-mutation: 'yes' must be auto, on or off"])
+
+
+def test_a_score_is_kept_by_every_file_that_the_rule_is_made_of():
+    """All that ``bench.parity`` imports of ours, and what these import."""
+    folder, todo, found = Path(mutation.__file__).parent, ["parity"], set()
+    while todo:
+        name = todo.pop()
+        if name not in found and (folder / f"{name}.py").exists():
+            found.add(name)
+            for line in (folder / f"{name}.py").read_text().splitlines():
+                if line.startswith("from bench import "):
+                    todo += line.removeprefix("from bench import ").split(", ")
+                elif line.startswith("from bench."):
+                    todo.append(line.split()[1].removeprefix("bench."))
+    assert {f"{name}.py" for name in found} | {"tolerances.csv", "mutation.py"} == set(mutation.RULE)

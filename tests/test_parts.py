@@ -351,7 +351,7 @@ def test_what_the_first_look_passes_the_second_would_have_passed(seed):
     every = given.judged(elements.Seen())
     tally = sums.summed([every], given.grid, given.total, small=RULE.ratio * RULE.floor)
     bands = parts.doubtful(tally.beyond)
-    first = parts.first_look(tally, bands, RULE)
+    first = parts.first_look(tally.cuts(), tally.lowest, bands, RULE)
     second = parts.worst(every.only(bands[every.bands[0]]), RULE)
     assert (first is None) == (second is None)
     if first is not None:
@@ -370,3 +370,12 @@ def test_small_numbers_of_a_short_dtype_are_compared_by_their_size():
     off = [[np.nextafter(one, np.float16(1))] for (one,) in half]
     assert compare(half, half, [[one] for one in truth], RULE).agrees
     assert not compare(off, half, [[one] for one in truth], RULE).agrees
+
+
+def test_a_twin_of_eager_is_compared_as_a_candidate_is():
+    """The fill is -1.8e308 in float64 and -3.4e38 in float32: by so much no twin of eager's is off."""
+    truth = np.array([np.finfo(np.float64).min, 2.0, 3.0, 4.0])
+    eager, twin = (float32([-3.4e38, two, 3.0, 4.0]) for two in (2.0, 2.25))
+    twin[2] = np.nan
+    given = elements.Elements(0, [[eager]], [[eager]], [[truth]], None)
+    assert given.off_by([[twin]], np.array([0, 1, 2])).tolist() == [0, 0.25, 0]

@@ -92,7 +92,7 @@ def artefact(subject: Subject) -> dict[str, Any]:
             try:
                 _export(subject, inputs, folder, dynamic)
             except Exception as error:
-                made_static = _inferred_static(error) or _all(dynamic)
+                made_static = _inferred_static(error) or _pairs(dynamic)
                 if not made_static or declared or isinstance(error, Unavailable):
                     raise
                 folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def _inferred_static(error: BaseException | None) -> list[list[int]]:
     return [pair for number, pair in enumerate(found) if pair not in found[:number]]
 
 
-def _all(dynamic: Sequence[Mapping[int, str]]) -> list[list[int]]:
+def _pairs(dynamic: Sequence[Mapping[int, str]]) -> list[list[int]]:
     """The dynamic dimensions: pairs of input and dimension."""
     return [[place, dim] for place, dims in enumerate(dynamic) for dim in dims]
 
