@@ -21,7 +21,7 @@ lint: setup    ## style, types, workflows, shell
 
 # Not through .venv alone: on a machine without a network it takes the torch that is there.
 gpu-check:     ## all that is claimed of GPUs, shown on this machine's; a quarter of an hour
-	$(if $(wildcard $(VENV)/ready),$(VENV)/bin/python,$(PYTHON)) -m bench.evidence.gpu $(PARTS)
+	PYTHONPATH=bench:reports $(if $(wildcard $(VENV)/ready),$(VENV)/bin/python,$(PYTHON)) -m bench.evidence.gpu $(PARTS)
 
 setup: $(VENV)/ready   ## make .venv with the tested versions
 

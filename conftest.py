@@ -1,3 +1,3 @@
 """Joins the two halves of the harness: ``bench`` measures, ``reports`` tells."""
 
-pytest_plugins = ["bench.plugin", "reports.plugin"]
+pytest_plugins = ["paritygate.plugin", "paritygate_reports.plugin"]

@@ -17,14 +17,16 @@ from typing import Any
 import psutil
 import pytest
 
-from reports.store import Store  # here: pytester forgets what a test imports, which sqlalchemy does not survive
+from paritygate_reports.store.store import (
+    Store,  # here: pytester forgets what a test imports, which sqlalchemy does not survive
+)
 
 pytest_plugins = ["pytester", "tests.rig", "tests.postgresql"]
 
 ROOT = Path(__file__).resolve().parents[1]
 EAGER = "cpu-eager-fp32"  # the quickest target there is
 
-CONFTEST = 'pytest_plugins = ["bench.plugin", "reports.plugin"]\n'
+CONFTEST = 'pytest_plugins = ["paritygate.plugin", "paritygate_reports.plugin"]\n'
 MODEL = """
     import torch
 
@@ -57,11 +59,11 @@ SUITE = """
     def test_throughput(cell, benchmark):
         cell.measure(benchmark)
 """
-IMPORTS = "import pytest\nfrom bench import Case, Shape\n"
+IMPORTS = "import pytest\nfrom paritygate import Case, Shape\n"
 # A backend of the user's own that runs the model in eager mode and spoils its answers as the file says.
 BACKEND = """
-    from bench.backends import eager
-    from bench.backends.eager import available, preload
+    from paritygate.backends import eager
+    from paritygate.backends.eager import available, preload
 
     def prepare(subject):
         prepared = eager.prepare(subject)
@@ -193,7 +195,7 @@ def _running_below(folder: Path) -> list[psutil.Process]:
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """A user's project in a folder of its own; nothing of it may still run when the test ends."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "bench", ROOT / "reports", ROOT))))
     for name in ("PARITYGATE_STORE", "XDG_CACHE_HOME", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     made = Project(pytester)

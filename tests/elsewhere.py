@@ -17,8 +17,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from bench.devices import DEVICES
-from bench.devices.cuda import Cuda
+from paritygate.runtime.devices import DEVICES
+from paritygate.runtime.devices.cuda import Cuda
 from tests.fakes import FakeTorchCuda
 
 NAME = "elsewhere"

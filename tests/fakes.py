@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
-from bench import timing
+from paritygate.timing import schedule
 
 MIB = 1 << 20
 
@@ -44,7 +44,7 @@ class FakeContestant:
         self.seconds = seconds if callable(seconds) else lambda _: seconds
         self.clock = clock or FakeClock()
         self.name, self.log, self.gone = name, [] if log is None else log, gone
-        self.plans: list[timing.Plan] = []
+        self.plans: list[schedule.Plan] = []
         self.mhz: list[int] = []
         self.clocks, self.cut = clocks, cut
         self.held: Counter[str] = Counter()
@@ -52,8 +52,8 @@ class FakeContestant:
     def block(self, calls: int, samples: int) -> Sequence[float]:
         number = len(self.plans)
         if number == self.gone:
-            raise timing.Dropped(f"{self.name} is gone")
-        self.plans.append(timing.Plan(calls, samples))
+            raise schedule.Dropped(f"{self.name} is gone")
+        self.plans.append(schedule.Plan(calls, samples))
         self.log.append(self.name)
         if self.clocks is not None:
             self.mhz.append(self.clocks(number))

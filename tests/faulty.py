@@ -10,13 +10,13 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from bench.backends import Backend, Prepared, eager
+from paritygate.backends import Backend, Prepared, eager
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bench.case import Target
-    from bench.subject import Subject
+    from paritygate.core.case import Target
+    from paritygate.runtime.subject import Subject
 
 Spoil = Callable[["nn.Module"], object]
 
@@ -329,7 +329,7 @@ def meddling(subject: Subject) -> Prepared:
 
 def recompiling(subject: Subject) -> Prepared:
     """``torch.compile`` of ``specimens.Switch``, switched before the first block."""
-    from bench.backends import compiled
+    from paritygate.backends import compiled
     from tests import specimens
 
     prepared = compiled.prepare(dataclasses.replace(subject, backend="compile"))
@@ -349,7 +349,7 @@ def session_that(**answers: Any) -> Callable[[Subject], Prepared]:
     def planted(subject: Subject) -> Prepared:
         import onnxruntime
 
-        from bench.backends import onnxruntime as backend
+        from paritygate.backends import onnxruntime as backend
 
         subject.backend = "onnxruntime"  # whose file it takes
         changed = {name: lambda self, answer=answer: answer for name, answer in answers.items()}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from bench.record import Record, Run, Status
+from paritygate.core.record import Record, Run, Status
 
 MACHINE = {"cpu": "EPYC", "cores": 2, "threads": 2, "version_torch": "2.13.0", "load_at_start": 0.5}
 OTHER = MACHINE | {"cpu": "Xeon"}

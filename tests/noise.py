@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.signal import lfilter
 
-from bench.gate.quads import FEWEST, MOST, enough, quad, trimmed_mean
+from paritygate.gate.quads import FEWEST, MOST, enough, quad, trimmed_mean
 
 BLOCK = 0.01  # sd of a block's ln-time
 Noise = Callable[[np.random.Generator, tuple[int, ...]], tuple[np.ndarray, np.ndarray]]

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from bench import laboratory
-from bench.backends import BACKENDS, Backend
-from bench.budgets import Budget
-from bench.case import Case, Cell, Target
-from bench.group import GroupRun, Laboratory
-from bench.launch import ForkServer
-from bench.matrix import WAYS
-from bench.record import Record
+from paritygate.backends import BACKENDS, Backend
+from paritygate.core.budgets import Budget
+from paritygate.core.case import Case, Cell, Target
+from paritygate.core.record import Record
+from paritygate.process import environment
+from paritygate.process.client import ForkServer
+from paritygate.session.group import GroupRun, Laboratory
+from paritygate.session.matrix import WAYS
 from tests import faulty
 
 THREADS = 2
@@ -31,7 +31,7 @@ TABLE = BACKENDS | faulty.BACKENDS
 
 def new_server(folder: Path, cache: Path, **changes: Any) -> ForkServer:
     """A fork server of laboratory conditions, not yet started; ``changes`` are its arguments."""
-    environ = laboratory.environment(os.environ, threads=THREADS, cache=cache, laboratory=True)
+    environ = environment.environment(os.environ, threads=THREADS, cache=cache, laboratory=True)
     arguments: dict[str, Any] = {"modules": [], "backends": [], "memory": MEMORY} | changes
     return ForkServer(environ, folder, **arguments)
 
@@ -109,7 +109,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.fixture
 def rig(shared: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """A rig with scratch folders of the test's own; its workers end with the test. It waits for no other run."""
-    monkeypatch.setattr("bench.group.timing_lock", lambda _: nullcontext())
+    monkeypatch.setattr("paritygate.session.group.timing_lock", lambda _: nullcontext())
     made = Rig(tmp_path / "scratch", shared.cache, shared.server, shared.modules)
     yield made
     for group in made.made:

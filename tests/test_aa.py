@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.gate import aa
-from bench.gate.aa import Row
+from paritygate.gate import aa
+from paritygate.gate.aa import Row
 
 ROW = Row(0, "a-b8-cpu-eager-fp32", 0.0, "same", 0.001, -0.002, 0.004, 0.004, 3, 0.015, False, 7.5, 100.0, "abc")
 
@@ -16,7 +16,7 @@ def test_rows_survive_the_file(tmp_path):
     aa._write(path, rows, 2, [0.03])
 
     assert aa.read(path) == rows
-    assert path.read_text().startswith(f"# python -m bench aa --runs 2 --plant 0.03 --resume {path}\n")
+    assert path.read_text().startswith(f"# python -m paritygate aa --runs 2 --plant 0.03 --resume {path}\n")
     assert aa.read(tmp_path / "none.csv") == []
 
 

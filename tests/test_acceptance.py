@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.case import Case, Cell, DeclarationError, Target
-from bench.gate import acceptance
-from bench.gate.acceptance import Accepted
-from bench.gate.margins import PROFILES
-from bench.gate.verdict import Decided, estimate
-from bench.record import Verdict
+from paritygate.core.case import Case, Cell, DeclarationError, Target
+from paritygate.core.record import Verdict
+from paritygate.gate import acceptance
+from paritygate.gate.acceptance import Accepted
+from paritygate.gate.margins import PROFILES
+from paritygate.gate.verdict import Decided, estimate
 
 NORMAL = PROFILES["normal"]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.accuracy import paired_accuracy, wilson
+from paritygate.parity.accuracy import paired_accuracy, wilson
 
 
 def answered(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from bench.advice import Conditions, advise, launch_bound, mode_gap, relative_spread
+from paritygate.timing.diagnostics import Conditions, advise, launch_bound, mode_gap, relative_spread
 
 QUIET = Conditions()
 STEADY = [1.0 + 0.001 * i for i in range(20)]

@@ -8,10 +8,10 @@ import zipfile
 import pytest
 import torch
 
-from bench.backends import Misbehaved, aoti
-from bench.case import Case
-from bench.record import Status
-from bench.subject import Subject
+from paritygate.backends import Misbehaved, aoti
+from paritygate.core.case import Case
+from paritygate.core.record import Status
+from paritygate.runtime.subject import Subject
 from tests.rig import THREADS, specimen
 
 MODEL = """

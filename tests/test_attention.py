@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench.backends import BACKENDS
-from bench.budgets import BUDGETS
-from bench.case import cell_of
-from bench.suites import test_attention_cuda as cuda_suite
-from bench.targets import select
 from models import attention as attn
+from paritygate.backends import BACKENDS
+from paritygate.core.budgets import BUDGETS
+from paritygate.core.case import cell_of
+from paritygate.session.targets import select
+from suites import test_attention_cuda as cuda_suite
 
 HEADS = {"batch": 2, "heads": 4, "seq": 33, "head_dim": 16}
 TOKENS = {"batch": 3, "seq": 17}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Status
+from paritygate.core.record import Status
 from tests.rig import specimen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +41,7 @@ def entries(rig):
 PRELOADED = """
 import threading
 import torch
-from bench.backends import compiled
+from paritygate.backends import compiled
 
 compiled.preload()
 from torch._inductor.codecache import _precompile_header

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.record import Record, Run, Status
-from reports import compare
-from reports.baseline import FEWEST_RUNS, LEVEL, WINDOW, expected
-from reports.frame import frame, from_records
+from paritygate.core.record import Record, Run, Status
+from paritygate_reports import compare
+from paritygate_reports.analysis.baseline import FEWEST_RUNS, LEVEL, WINDOW, expected
+from paritygate_reports.frame import frame, from_records
 
 MACHINE = {"cpu": "EPYC", "threads": 2, "version_torch": "2.13.0"}
 RUN = Run("now", "2026-12-01T00:00:00+00:00", "quick", True, 0, environment=MACHINE)

@@ -14,8 +14,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from bench.backends import onnxruntime as backend
-from bench.backends.binding import CAPTURED, ELEMENTS, Binder, Graph
+from paritygate.backends import onnxruntime as backend
+from paritygate.backends.onnxruntime.binding import CAPTURED, ELEMENTS, Binder, Graph
 from tests.fakes import subject
 
 

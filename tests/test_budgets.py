@@ -1,8 +1,8 @@
 """What a budget includes, and that a larger one never includes less."""
 
-from bench.budgets import BUDGETS
-from bench.case import BUDGETS as NAMES
-from bench.case import Case, Shape
+from paritygate.core.budgets import BUDGETS
+from paritygate.core.case import BUDGETS as NAMES
+from paritygate.core.case import Case, Shape
 
 CASE = Case(
     "c",

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from bench import calibration
-from bench.calibration import BLOCK_SECONDS, KERNELS, measure, timed
+from paritygate.host import calibration
+from paritygate.host.calibration import BLOCK_SECONDS, KERNELS, measure, timed
 
 
 def test_every_kernel_is_timed_in_a_process_of_its_own():
@@ -30,9 +30,11 @@ def test_the_median_of_blocks_forgives_one_that_was_disturbed():
 
 @pytest.mark.parametrize("program", ["print('no json')", "raise SystemExit(1)", "import time; time.sleep(60)"])
 def test_a_failure_costs_the_run_nothing(monkeypatch, tmp_path, program):
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "calibration.py").write_text(program)
-    (tmp_path / "bench" / "__init__.py").write_text("")
+    folder = tmp_path / "paritygate" / "host"
+    folder.mkdir(parents=True)
+    (folder / "calibration.py").write_text(program)
+    for package in (folder, folder.parent):
+        (package / "__init__.py").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(calibration, "DEADLINE", 2.0)
 

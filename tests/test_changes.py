@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-import reports
-from reports.changes import DTYPES, WINDOW, histories, levels, of_series, titles
-from reports.frame import frame
+import paritygate_reports
+from paritygate_reports.analysis.change_points import DTYPES, WINDOW, histories, levels, of_series, titles
+from paritygate_reports.frame import frame
 from tests import history
 
 
@@ -17,7 +17,7 @@ def _told():
 
 
 def test_one_shift_is_one_finding_with_its_commits_and_the_command_that_confirms_it(told):
-    (found,) = reports.changepoints(told).to_dict("records")
+    (found,) = paritygate_reports.changepoints(told).to_dict("records")
 
     assert found["cell"] == history.COMPILED.cell
     assert found["effect"] == pytest.approx(history.STEP - 1, abs=0.03)
@@ -34,7 +34,7 @@ def test_one_shift_is_one_finding_with_its_commits_and_the_command_that_confirms
 
 
 def test_columns_have_the_promised_dtypes_also_where_nothing_is_found(told):
-    for found in (reports.changepoints(told), reports.changepoints(told.iloc[:0])):
+    for found in (paritygate_reports.changepoints(told), paritygate_reports.changepoints(told.iloc[:0])):
         assert list(found) == list(DTYPES)
         assert {name: str(dtype) for name, dtype in found.dtypes.items()} == {
             name: str(pd.Series([], dtype=dtype).dtype) for name, dtype in DTYPES.items()
@@ -44,7 +44,7 @@ def test_columns_have_the_promised_dtypes_also_where_nothing_is_found(told):
 def test_a_shift_stays_one_finding_from_day_to_day(told):
     days = sorted(told["started"].unique())
     for day in days[history.CHANGED + 2 :: 4]:
-        found = reports.changepoints(told[told["started"] <= day])
+        found = paritygate_reports.changepoints(told[told["started"] <= day])
         assert list(found["run"]) == [f"day-{history.CHANGED:03}"]
 
 
@@ -53,7 +53,7 @@ def test_machines_are_never_one_series(told):
         (run, record) for run, records in history.runs(history.OTHER, days=30, name="other") for record in records
     )
     slow = other.assign(latency_p50=other["latency_p50"] * 3)
-    found = reports.changepoints(pd.concat([told, slow]))
+    found = paritygate_reports.changepoints(pd.concat([told, slow]))
 
     assert list(found["run"]) == [f"day-{history.CHANGED:03}"]  # two runs after the step on the other are too few
 
@@ -61,7 +61,7 @@ def test_machines_are_never_one_series(told):
 def test_a_series_has_its_own_changes_its_levels_and_its_machine(told):
     other = frame((run, record) for run, records in history.runs(history.OTHER, name="other") for record in records)
     both = pd.concat([told, other])
-    found, every = reports.changepoints(both), list(histories(both))
+    found, every = paritygate_reports.changepoints(both), list(histories(both))
     mine = next(one for one in every if (one["cell"] == history.COMPILED.cell).all() and "day-000" in set(one["run"]))
     (start, change, before), (again, end, after) = levels(mine, found)
 
@@ -77,18 +77,18 @@ def test_a_series_has_its_own_changes_its_levels_and_its_machine(told):
 def test_the_order_of_rows_does_not_matter(told):
     shuffled = told.sample(frac=1, random_state=0)
 
-    pd.testing.assert_frame_equal(reports.changepoints(shuffled), reports.changepoints(told))
+    pd.testing.assert_frame_equal(paritygate_reports.changepoints(shuffled), paritygate_reports.changepoints(told))
 
 
 def test_only_the_last_runs_are_looked_at():
     many = frame((run, records[1]) for run, records in history.runs(days=WINDOW + 40))
-    found = reports.changepoints(many)
+    found = paritygate_reports.changepoints(many)
 
     assert found.empty  # the step was 212 runs ago
 
 
 def test_without_commits_there_is_no_command(told):
-    (found,) = reports.changepoints(told.assign(commit=None)).to_dict("records")
+    (found,) = paritygate_reports.changepoints(told.assign(commit=None)).to_dict("records")
 
     assert found["confirm"] == ""
     assert pd.isna(found["commit"])
@@ -99,7 +99,7 @@ def test_without_commits_there_is_no_command(told):
 def test_a_foreign_commit_is_never_made_a_command(told, commit):
     for place in (history.CHANGED - 1, history.CHANGED):  # those that the command would name
         spoilt = told.assign(commit=told["commit"].where(told["run"] != f"day-{place:03}", commit))
-        (found,) = reports.changepoints(spoilt).to_dict("records")
+        (found,) = paritygate_reports.changepoints(spoilt).to_dict("records")
         assert found["confirm"] == ""
 
 
@@ -108,9 +108,9 @@ def test_a_time_without_a_logarithm_is_left_out(told, seconds):
     spoilt = told.copy()
     spoilt.loc[1, "latency_p50"] = seconds
 
-    assert list(reports.changepoints(spoilt)["run"]) == [f"day-{history.CHANGED:03}"]
+    assert list(paritygate_reports.changepoints(spoilt)["run"]) == [f"day-{history.CHANGED:03}"]
 
 
 def test_a_missing_column_is_named():
     with pytest.raises(KeyError, match="change points need the column 'commit'"):
-        reports.changepoints(pd.DataFrame({"run": [], "started": []}))
+        paritygate_reports.changepoints(pd.DataFrame({"run": [], "started": []}))

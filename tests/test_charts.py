@@ -9,9 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from bench.record import Status
-from reports import changepoints, charts, compare
-from reports.frame import frame, from_records
+from paritygate.core.record import Status
+from paritygate_reports import changepoints, compare
+from paritygate_reports.frame import frame, from_records
+from paritygate_reports.view import charts
 from tests import history
 
 RUN, RECORDS = history.runs()[-1]

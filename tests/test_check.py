@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench import check
-from bench.scratch import Scratch
-from bench.tolerance import tolerances
+from paritygate.parity.tolerance import tolerances
+from paritygate.runtime.scratch import Scratch
+from paritygate.worker import check
 
 SETS = 4
 

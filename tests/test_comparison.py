@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.record import Record, Run, Status
-from reports import comparison
-from reports.renderers import markdown, terminal
-from reports.sections import passed
+from paritygate.core.record import Record, Run, Status
+from paritygate_reports.renderers import markdown, terminal
+from paritygate_reports.view import gate_lines
+from paritygate_reports.view.sections import passed
 
 GATE = {"against": "origin/main", "commit": "0123456789abcdef", "profile": "normal", "invalid": [], "missing": [],
         "warnings": ["drift: ..."]}  # fmt: skip
@@ -21,10 +21,10 @@ APART = replace(OK, cell="c-b8-cpu-eager-fp32", verdict="not_comparable", verdic
 
 
 def test_the_worst_comes_first():
-    found = comparison.compared([SAME, APART, SLOWER, OK])
+    found = gate_lines.compared([SAME, APART, SLOWER, OK])
 
     assert [record.verdict for record in found] == ["regressed", "not_comparable", "same"]
-    assert comparison.title(RUN, found) == (
+    assert gate_lines.title(RUN, found) == (
         "head against origin/main (0123456789), profile normal: 1 regressed, 1 not comparable, 1 same"
     )
 
@@ -42,8 +42,8 @@ def test_the_table_tells_size_interval_launches_and_what_changed_for_certain():
 def test_a_family_of_three_cells_gets_its_mean_as_advice():
     cells = [replace(SAME, cell=f"a-b{n}-cpu-eager-fp32", effect=0.01 + n / 1e3) for n in (1, 2, 3)]
 
-    assert comparison.families(cells) == ["a cpu-eager: +1.2% (+1.0% to +1.4%) over 3 cells"]
-    assert comparison.families([*cells[:2], replace(cells[2], backend="compile"), APART]) == []
+    assert gate_lines.families(cells) == ["a cpu-eager: +1.2% (+1.0% to +1.4%) over 3 cells"]
+    assert gate_lines.families([*cells[:2], replace(cells[2], backend="compile"), APART]) == []
     assert "families (mean over their cells, advisory)\n  a cpu-eager: +1.2%" in terminal.render(RUN, cells)
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench import facts
-from bench.backends import Misbehaved, Unavailable, compiled
-from bench.case import Case
-from bench.record import Status
+from paritygate.backends import Misbehaved, Unavailable, compiled
+from paritygate.core.case import Case
+from paritygate.core.record import Status
+from paritygate.runtime import facts
 from tests import specimens, specimens_compile
 from tests.fakes import subject
 from tests.specimens_compile import marked
@@ -66,7 +66,7 @@ def test_cuda_graphs_are_told_of_each_step_and_may_not_be_skipped(monkeypatch, n
     steps = []
     monkeypatch.setattr(torch, "compile", lambda module, **options: module)
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: steps.append(1))
-    monkeypatch.setattr("bench.facts.CompileCounters", lambda model: Counters(cudagraph_skips=marks))
+    monkeypatch.setattr("paritygate.runtime.facts.CompileCounters", lambda model: Counters(cudagraph_skips=marks))
     model = torch.nn.Linear(4, 2)
     given = subject(name, device)
     given.module, given.case, given.remembered = lambda: model, {"graph_breaks": 0, "mode": "inference"}, ()

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn.utils import prune
 
-from bench.accuracy import paired_accuracy
 from models import compression, digits, weights
 from models.cnn import DigitsCNN
+from paritygate.parity.accuracy import paired_accuracy
 
 MARGIN = 0.03  # of accuracy, that a compressed network may lose: the interval's lower end must lie above it
 WAYS = ("dynamic_int8", "pruned", "pruned_channels", "distilled")

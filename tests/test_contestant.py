@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.contestant import REPLACED, Contestant
-from bench.launch import Ended
-from bench.record import Status
-from bench.timing import Dropped
+from paritygate.core.record import Status
+from paritygate.process.client import Ended
+from paritygate.process.timed_worker import REPLACED, Contestant
+from paritygate.timing.schedule import Dropped
 
 
 class FakeWorker:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.gate.course import Course, Pair
-from bench.gate.margins import PROFILES
-from bench.record import Verdict
+from paritygate.core.record import Verdict
+from paritygate.gate.margins import PROFILES
+from paritygate.gate.stages import Course, Pair
 
 NORMAL = PROFILES["normal"]
 

@@ -19,8 +19,8 @@ ENDS = {  # backend -> what its prepare does
 BACKEND = """
     import ctypes, os, signal, time
 
-    from bench.backends import eager
-    from bench.backends.eager import available, preload
+    from paritygate.backends import eager
+    from paritygate.backends.eager import available, preload
 
     def prepare(subject):
         import torch
@@ -82,7 +82,7 @@ def _misfits(project):
     project.write(
         "conftest.py",
         f"""
-        pytest_plugins = ["bench.plugin", "reports.plugin"]
+        pytest_plugins = ["paritygate.plugin", "paritygate_reports.plugin"]
 
         def pytest_paritygate_backends(config):
             return { ({name: f"{name}_backend" for name in ENDS}) }

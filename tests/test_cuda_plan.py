@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 
 WITH_A_GPU = """
-    from bench import targets
+    from paritygate.session import targets
 
-    pytest_plugins = ["bench.plugin", "reports.plugin"]
+    pytest_plugins = ["paritygate.plugin", "paritygate_reports.plugin"]
     targets.absent = lambda device: None
 """
 CASES = """

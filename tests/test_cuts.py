@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bench import cuts, noise, sums
+from paritygate.parity import cuts, noise, sums
 
 SHAPES = [
     ((3, 20), (3, 30)),

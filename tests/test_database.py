@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bench.record import SCHEMA
-from reports import database as database_module
-from reports.database import Database, StoreError
-from reports.schema import MIGRATIONS, RECORDS, TABLES, VERSION
-from reports.store import Store
+from paritygate.core.record import SCHEMA
+from paritygate_reports.store import database as database_module
+from paritygate_reports.store.database import Database, StoreError
+from paritygate_reports.store.schema import MIGRATIONS, RECORDS, TABLES, VERSION
+from paritygate_reports.store.store import Store
 from tests import history
 
 GOLDEN = Path(__file__).parent / "golden"

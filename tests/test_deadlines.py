@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import calls
-from bench.contestant import BLOCK_DEADLINE, SLOW_CALL, Contestant
-from bench.launch import Ended, Worker
-from bench.record import Status
-from bench.wire import Channel
+from paritygate.core.record import Status
+from paritygate.process.channel import Channel
+from paritygate.process.client import Ended, Worker
+from paritygate.process.timed_worker import BLOCK_DEADLINE, SLOW_CALL, Contestant
+from paritygate.worker import calls
 
 BUSY = {"stage": "running eager"}
 DONE = {"made": 1}

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import nvml
-from bench.devices import DEVICES
-from bench.devices.cpu import Cpu
-from bench.devices.cuda import Cuda
+from paritygate.host import nvml
+from paritygate.runtime.devices import DEVICES
+from paritygate.runtime.devices.cpu import Cpu
+from paritygate.runtime.devices.cuda import Cuda
 from tests.fakes import MIB, FakeTorchCuda
 
 

@@ -9,13 +9,13 @@ import psutil
 import pytest
 import torch
 
-from bench import parity
-from bench.case import Case
-from bench.nest import comparable
-from bench.record import Status
-from bench.subject import arrays
-from bench.tolerance import tolerances
 from models import distributed
+from paritygate.core.case import Case
+from paritygate.core.record import Status
+from paritygate.parity import rule
+from paritygate.parity.tolerance import tolerances
+from paritygate.runtime.nest import comparable
+from paritygate.runtime.subject import arrays
 from tests.test_forkserver import ROOT, gone
 
 SIZES = {"batch": 64, "steps": 5}
@@ -37,7 +37,7 @@ def batches(seed=0, **sizes):
 def compared(answer, right):
     assert list(answer) == list(right)
     tolerance = tolerances()["fp32_gradients"]  # the row of the suite
-    return parity.compare([arrays(comparable(answer))], [arrays(comparable(right))], None, tolerance)
+    return rule.compare([arrays(comparable(answer))], [arrays(comparable(right))], None, tolerance)
 
 
 def processes_of(ranks):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.advice import Conditions
-from bench.gate.disturbance import LEVEL, REPEATED, Disturbances
-from bench.gate.pair import Measured
+from paritygate.gate.disturbance import LEVEL, REPEATED, Disturbances
+from paritygate.gate.launch_pair import Measured
+from paritygate.timing.diagnostics import Conditions
 
 CALM = Conditions()
 

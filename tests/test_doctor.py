@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench import doctor, machine, nvml, probes, spread, targets
-from bench.__main__ import main
+from paritygate import doctor
+from paritygate.__main__ import main
+from paritygate.doctor import reference_cells, spread
+from paritygate.host import machine, nvml
+from paritygate.session import targets
 from tests import fake_nvml
 from tests.fake_nvml import A100
 
@@ -234,11 +237,11 @@ def test_cells_are_timed_on_every_device_that_is_here(monkeypatch, tmp_path, dev
     status = doctor.run(2, tmp_path, str, told.append)
 
     on_cuda = [cell for cell in timed if "cuda" in cell]
-    assert len(timed) - len(on_cuda) == len(probes.SIX) * 2 == 6
+    assert len(timed) - len(on_cuda) == len(reference_cells.SIX) * 2 == 6
     assert "\n6 cells on the CPU, 4 fresh processes each way:" in told
     if device_absent is None:
         assert on_cuda == [f"{case.name}-{next(iter(case.shapes))}-cuda-{backend}-fp32"
-                           for case in probes.SIX for backend in ("eager", "compile")]  # fmt: skip
+                           for case in reference_cells.SIX for backend in ("eager", "compile")]  # fmt: skip
         assert any("cells on the GPU" in line and "out of memory" in line for line in told)
         assert status == 1
         assert told[-1].startswith(f"\n{sum(line.startswith('! ') for line in told)} of ")

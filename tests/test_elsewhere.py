@@ -12,12 +12,12 @@ from contextlib import nullcontext
 
 import pytest
 
-from bench import suites
-from bench.backends import BACKENDS
-from bench.devices import DEVICES
-from bench.devices.cuda import Cuda
-from bench.record import Status
+import suites
 from models.attention import CUDA_ONLY
+from paritygate.backends import BACKENDS
+from paritygate.core.record import Status
+from paritygate.runtime.devices import DEVICES
+from paritygate.runtime.devices.cuda import Cuda
 from tests.rig import Rig, new_server, specimen
 
 NAME = "elsewhere"
@@ -47,7 +47,7 @@ TRAINED = {  # every model and optimizer once
 def cases():
     """The cases of all suites, less those of CUDA alone and those that are left out."""
     for module in pkgutil.iter_modules(suites.__path__):
-        for case in importlib.import_module(f"bench.suites.{module.name}").CASES:
+        for case in importlib.import_module(f"suites.{module.name}").CASES:
             of_cuda = module.name in ("test_attention_cuda", "test_roofline")
             wanted = case.name in TRAINED if case.mode == "training" else case.name not in LEFT_OUT
             if wanted and not of_cuda:
@@ -69,7 +69,7 @@ def server(tmp_path_factory):
 def away(server, tmp_path, monkeypatch):
     """A rig whose workers know the device."""
     monkeypatch.setitem(DEVICES, NAME, Cuda)
-    monkeypatch.setattr("bench.group.timing_lock", lambda _: nullcontext())
+    monkeypatch.setattr("paritygate.session.group.timing_lock", lambda _: nullcontext())
     made = Rig(tmp_path, tmp_path, server, tmp_path)
     yield made
     for group in made.made:

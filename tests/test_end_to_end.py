@@ -32,7 +32,7 @@ def test_an_own_model_in_another_folder_runs_on_every_backend(project):
         project.write(name, code)
     harness = (written["conftest.py"] + written["test_my_model.py"]).split("\n")
     assert sum(map(bool, harness)) < 20
-    assert "bench" not in written["my_model.py"]
+    assert "paritygate" not in written["my_model.py"]
     result = project.run("-v", targets=None)
     assert result.ret == 0
     found = {record.backend: record for record in project.records().values()}

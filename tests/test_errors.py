@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.backends import Misbehaved, Unavailable
-from bench.errors import failure_of, status_of, trace_of
-from bench.reasons import LIMIT
-from bench.record import Status
+from paritygate.backends import Misbehaved, Unavailable
+from paritygate.core.reasons import LIMIT
+from paritygate.core.record import Status
+from paritygate.worker.errors import failure_of, status_of, trace_of
 
 
 class KernelUnavailable(RuntimeError):

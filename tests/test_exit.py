@@ -15,9 +15,9 @@ OWN = """
         assert 1 + 1 == 3
 """
 NO_DEVICE = """
-    from bench import targets
+    from paritygate.session import targets
 
-    pytest_plugins = ["bench.plugin", "reports.plugin"]
+    pytest_plugins = ["paritygate.plugin", "paritygate_reports.plugin"]
     targets.absent = lambda device: "no device (taken away)" if device == "cuda" else None
 """
 PARITY_ONLY = """

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from bench.exitstatus import BROKEN, Exit, Outcome, exit_status
-from bench.record import Status, Verdict
+from paritygate.core.exitstatus import BROKEN, Exit, Outcome, exit_status
+from paritygate.core.record import Status, Verdict
 
 OK = Outcome("a", "parity", Status.OK, judged=False, measured=False)
 TIMED = Outcome("a", "throughput", Status.OK, judged=False, measured=True)

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.record import SCHEMA, Record, Run, Status
-from reports import files, runfiles
-from reports.__main__ import main
-from reports.jsontext import FileError, dumps, read_run
-from reports.store import Store
+from paritygate.core.record import SCHEMA, Record, Run, Status
+from paritygate_reports.__main__ import main
+from paritygate_reports.files import runfiles, writers
+from paritygate_reports.files.jsontext import FileError, dumps, read_run
+from paritygate_reports.store.store import Store
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = sorted(runfiles.FORMATS)
@@ -150,7 +150,7 @@ def test_a_flipped_byte_in_a_parquet_file_never_becomes_another_number(tmp_path)
 
 def test_a_table_that_is_no_run_is_refused_with_the_way_to_write_one(tmp_path):
     path = tmp_path / "a=1" / "r.parquet"  # a folder that some readers take for a column
-    files.write(path, OLD, [FINE])
+    writers.write(path, OLD, [FINE])
     with pytest.raises(FileError, match=r"r\.parquet is a table and not a run; .* --format parquet"):
         runfiles.read(path)
     runfiles.write_parquet(path, OLD, [FINE])

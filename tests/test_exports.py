@@ -13,12 +13,13 @@ import onnx
 import pytest
 import torch
 
-from bench.backends import BACKENDS, Unavailable, aoti, providers
-from bench.backends import onnxruntime as backend
-from bench.case import Case, Target
-from bench.devices import DEVICES
-from bench.nest import flatten
-from bench.subject import Subject, call
+from paritygate.backends import BACKENDS, Unavailable, aoti
+from paritygate.backends import onnxruntime as backend
+from paritygate.backends.onnxruntime import providers
+from paritygate.core.case import Case, Target
+from paritygate.runtime.devices import DEVICES
+from paritygate.runtime.nest import flatten
+from paritygate.runtime.subject import Subject, call
 
 
 class Here(Subject):
@@ -163,7 +164,7 @@ def test_what_a_target_lacks_is_told_before_anything_is_loaded(target, reason, m
 def test_every_way_is_a_backend_that_is_asked_for_by_name():
     ways = [BACKENDS[name] for name in ("onnxruntime_host", "onnxruntime_graph", "tensorrt")]
     assert not any(way.default for way in ways)
-    assert {way.module for way in ways} == {"bench.backends.onnxruntime"}
+    assert {way.module for way in ways} == {"paritygate.backends.onnxruntime"}
 
 
 def test_a_package_is_kept_whatever_else_changes_on_the_gpu(exported, monkeypatch):

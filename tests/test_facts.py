@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench import facts
+from paritygate.runtime import facts
 from tests import specimens_compile
 
 

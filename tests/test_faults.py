@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from bench.case import Case
-from bench.record import Status
+from paritygate.core.case import Case
+from paritygate.core.record import Status
 from tests.rig import specimen
 
 BERT = Case(

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.gate.findings import changed_answers, changed_clock, changed_facts, changed_operators, changed_peak
-from bench.record import Record, Status
+from paritygate.core.record import Record, Status
+from paritygate.gate.findings import changed_answers, changed_clock, changed_facts, changed_operators, changed_peak
 
 FACTS = {"graphs": 1, "graph_breaks": 0, "nodes": {"MatMul": 4, "Add": 2}}
 BASE = Record("a-b8-cpu-compile-fp32", "a", "b8", "cpu", "compile", "fp32", Status.OK, parameters=10,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.first_look import look, same
-from bench.modes import mode_of
+from paritygate.runtime.modes import mode_of
+from paritygate.worker.first_look import look, same
 
 
 class Net(nn.Module):

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.launch import ServerFailed
-from bench.record import Status
+from paritygate.core.record import Status
+from paritygate.process.client import ServerFailed
 from tests.rig import Rig, new_server, specimen
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-import reports
-from bench.metrics import METRICS
-from bench.record import Record
-from reports import files
-from reports import store as store_module
-from reports.fields import BULK, RECORD_JSON, RECORD_SCALARS
-from reports.frame import COLUMNS, DETAILS, from_json, from_records, load
-from reports.jsontext import FileError, dumps, loads, read_run
-from reports.store import Store
+import paritygate_reports
+from paritygate.core.metrics import METRICS
+from paritygate.core.record import Record
+from paritygate_reports.files import writers
+from paritygate_reports.files.jsontext import FileError, dumps, loads, read_run
+from paritygate_reports.frame import COLUMNS, DETAILS, from_json, from_records, load
+from paritygate_reports.store import store as store_module
+from paritygate_reports.store.fields import BULK, RECORD_JSON, RECORD_SCALARS
+from paritygate_reports.store.store import Store
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -58,13 +58,13 @@ def test_the_same_frame_comes_from_store_file_and_memory(tmp_path: Path, whole_r
     store = Store(tmp_path / "s.sqlite")
     for record in records:
         store.write(run, record)
-    files.write(tmp_path / "r.json", run, records)
+    writers.write(tmp_path / "r.json", run, records)
     memory = from_records(run, records)
     every = [column.name for column in COLUMNS]
     assert_frame_equal(memory, load(tmp_path / "s.sqlite", columns=every))
     assert_frame_equal(memory.drop(columns=list(DETAILS)), load(tmp_path / "s.sqlite", run=run.id))
     assert_frame_equal(memory, from_json(tmp_path / "r.json"))
-    files.write(tmp_path / "r.parquet", run, records)
+    writers.write(tmp_path / "r.parquet", run, records)
     back = pd.read_parquet(tmp_path / "r.parquet").astype({c.name: c.dtype for c in COLUMNS})
     assert_frame_equal(memory, back)
 
@@ -127,9 +127,9 @@ def test_a_column_and_a_time_that_are_none_are_refused(history):
 
 
 def test_the_package_gives_its_functions_when_they_are_asked_for(history):
-    assert len(reports.load(history)) == 12
+    assert len(paritygate_reports.load(history)) == 12
     with pytest.raises(AttributeError, match="it has changepoints, compare, load"):
-        _ = reports.nothing
+        _ = paritygate_reports.nothing
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, [-math.inf, {"a": None}], {"ü\n": "\ud800"}])

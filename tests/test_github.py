@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.record import Record, Run, Status
-from reports.renderers import github
+from paritygate.core.record import Record, Run, Status
+from paritygate_reports.renderers import github
 
 RUN = Run("1", "2026-01-01T00:00:00+00:00", "quick", True, 0)
 OK = Record("a-b8-cpu-eager-fp32", "a", "b8", "cpu", "eager", "fp32", Status.OK)

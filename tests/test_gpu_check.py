@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
-from bench import targets
-from bench.evidence import gpu
-from bench.record import Record, Status
+from evidence import gpu
+from paritygate.core.record import Record, Status
+from paritygate.session import targets
 from tests.fakes import FakeClock
 
 
@@ -80,7 +80,7 @@ def test_what_was_wrong_or_is_of_other_code_or_another_gpu_is_run_again_and_the_
 
 
 def test_the_code_that_is_shown_is_all_that_measures():
-    assert (gpu.ROOT / "bench" / "devices" / "cuda.py").exists()
+    assert (gpu.ROOT / "bench" / "paritygate" / "runtime" / "devices" / "cuda.py").exists()
     assert len(gpu.code()) == 12
 
 
@@ -153,8 +153,8 @@ def test_a_gate_ends_by_itself_before_it_would_be_interrupted(monkeypatch):
 
 
 def test_the_gated_cells_are_of_the_quick_matrix():
-    from bench.budgets import BUDGETS
-    from bench.suites import test_attention, test_bert, test_cnn
+    from paritygate.core.budgets import BUDGETS
+    from suites import test_attention, test_bert, test_cnn
 
     cases = [*test_attention.CASES, *test_bert.CASES, *test_cnn.CASES]
     quick = {f"{case.name}-{shape.name}" for case in cases for shape in BUDGETS["quick"].shapes(case) if shape.timed}
@@ -218,8 +218,8 @@ def test_a_provider_that_ran_nothing_on_the_gpu_is_not_proven(monkeypatch, nodes
 
 
 def test_the_operators_held_against_do_bench_are_cells_of_the_suite():
-    from bench.case import Target, cell_of
-    from bench.suites.test_attention_cuda import CASES
+    from paritygate.core.case import Target, cell_of
+    from suites.test_attention_cuda import CASES
 
     target = Target("cuda", "eager", "bf16")
     ids = {cell.id for case in CASES for shape in case.all_shapes() if (cell := cell_of(case, shape, target))}

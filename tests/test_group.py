@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.case import Case
-from bench.record import Status
+from paritygate.core.case import Case
+from paritygate.core.record import Status
 from tests.rig import BUDGET, specimen
 
 NET = specimen()
@@ -60,7 +60,7 @@ def test_a_worker_that_falls_while_it_is_timed_leaves_the_others_to_be_measured(
 
 
 def test_a_worker_that_hangs_while_it_is_timed_is_ended(rig, monkeypatch):
-    monkeypatch.setattr("bench.contestant.BLOCK_DEADLINE", 3.0)
+    monkeypatch.setattr("paritygate.process.timed_worker.BLOCK_DEADLINE", 3.0)
     record = rig.run(NET, "eager", "hangs_when_timed", timed=True)["hangs_when_timed"]
     assert record.status is Status.TIMED_OUT
     assert "no answer within 3 s" in record.reason

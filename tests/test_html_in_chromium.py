@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from reports.page import Page, of_store
-from reports.renderers.html import render
-from reports.site import parts, write_index, write_page
-from reports.store import Store
+from paritygate_reports.renderers.html import render
+from paritygate_reports.store.store import Store
+from paritygate_reports.view.page import Page, of_store
+from paritygate_reports.view.site import parts, write_index, write_page
 from tests import chromium, history
 
 

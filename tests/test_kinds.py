@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from bench.case import Case
-from bench.record import Status
+from paritygate.core.case import Case
+from paritygate.core.record import Status
 
 HERE = "tests.specimens_kinds"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import laboratory, machine
+from paritygate.host import machine
+from paritygate.process import environment
 
 CACHE = Path("/somewhere/cache")
 USERS = {
@@ -21,7 +22,7 @@ HARMLESS = ("PATH", "HOME", "HF_HOME", "CXX", "XDG_CACHE_HOME")
 
 
 def made(base=USERS, *, laboratory_on=True, hash_seed=7):
-    return laboratory.environment(base, threads=3, cache=CACHE, laboratory=laboratory_on, hash_seed=hash_seed)
+    return environment.environment(base, threads=3, cache=CACHE, laboratory=laboratory_on, hash_seed=hash_seed)
 
 
 def test_what_tunes_is_dropped_and_the_rest_is_kept():
@@ -97,7 +98,7 @@ def test_there_is_no_network_unless_a_hub_name_was_given(given, offline):
 
 
 def test_what_was_asked_for_can_be_read_back():
-    asked = laboratory.asked(made())
+    asked = environment.asked(made())
     assert asked["MALLOC_ARENA_MAX"] == "2"
     assert asked["OMP_NUM_THREADS"] == "3"
     assert "HOME" not in asked

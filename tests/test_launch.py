@@ -5,8 +5,8 @@ import time
 import psutil
 import pytest
 
-from bench.launch import Ended, Worker
-from bench.record import Status
+from paritygate.core.record import Status
+from paritygate.process.client import Ended, Worker
 from tests.rig import specimen
 
 
@@ -18,7 +18,7 @@ def task(rig):
     return group._task("eager")
 
 
-OPEN = {"op": "open", "module": "bench.backends.eager"}
+OPEN = {"op": "open", "module": "paritygate.backends.eager"}
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def test_a_worker_says_what_it_is_doing_and_then_answers(worker):
 
 def test_a_worker_that_raised_can_be_asked_again(worker):
     with pytest.raises(Ended) as ended:
-        worker.ask({"op": "open", "module": "bench.backends.nowhere"}, 60)
+        worker.ask({"op": "open", "module": "paritygate.backends.nowhere"}, 60)
     assert ended.value.status is Status.FAILED
-    assert "No module named 'bench.backends.nowhere'" in str(ended.value)
+    assert "No module named 'paritygate.backends.nowhere'" in str(ended.value)
     assert "Traceback" in ended.value.trace
     assert worker.ask(dict(OPEN), 60)["status"] == "ok"
 
@@ -69,7 +69,7 @@ def test_a_worker_that_takes_too_long_is_ended_and_says_with_what_it_was_busy(wo
 
 def test_the_children_of_a_worker_end_with_it(rig, task):
     rig.module("parenting", "import subprocess\nchild = subprocess.Popen(['sleep', '600'])\n"
-                            "from bench.backends.eager import prepare\n")  # fmt: skip
+                            "from paritygate.backends.eager import prepare\n")  # fmt: skip
     worker = rig.server.fork(task)
     worker.ask(dict(OPEN) | {"module": "parenting"}, 60)
     (child,) = psutil.Process(worker.pid).children()
@@ -90,7 +90,7 @@ def test_closing_twice_and_parking_what_is_closed_are_in_order(worker):
 @pytest.mark.parametrize("kills", [0, 1])
 def test_a_kill_that_is_not_ours_is_for_memory_where_the_kernel_counted_one(rig, task, monkeypatch, kills):
     counted = [5]
-    monkeypatch.setattr("bench.machine.oom_kills", lambda: counted[0])
+    monkeypatch.setattr("paritygate.host.machine.oom_kills", lambda: counted[0])
     worker: Worker = rig.server.fork(task)
     counted[0] += kills
     psutil.Process(worker.pid).kill()
@@ -101,7 +101,7 @@ def test_a_kill_that_is_not_ours_is_for_memory_where_the_kernel_counted_one(rig,
 
 def test_a_worker_that_cannot_be_ended_takes_its_fork_server_with_it(rig, task, monkeypatch):
     """One stuck in the driver, say: what the server says of it, late, would be taken for the next answer."""
-    monkeypatch.setattr("bench.launch.END_DEADLINE", 0.3)
+    monkeypatch.setattr("paritygate.process.client.END_DEADLINE", 0.3)
     stuck = rig.server.fork(task)
 
     assert rig.server.wait(stuck.pid) is None, "it has not ended"

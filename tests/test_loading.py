@@ -10,11 +10,11 @@ import psutil
 import pytest
 import torch
 
-from bench import parity
-from bench.nest import comparable
-from bench.subject import arrays
-from bench.tolerance import tolerances
 from models import loading
+from paritygate.parity import rule
+from paritygate.parity.tolerance import tolerances
+from paritygate.runtime.nest import comparable
+from paritygate.runtime.subject import arrays
 from tests.test_forkserver import ROOT, gone
 
 WAYS = {"here": lambda plain: plain, "workers_1": loading.workers_1, "workers_2": loading.workers_2}
@@ -114,7 +114,7 @@ def loader(plain):
 
 
 def compared(answer, right):
-    return parity.compare([arrays(comparable(answer))], [arrays(comparable(right))], None, tolerances()["fp32"])
+    return rule.compare([arrays(comparable(answer))], [arrays(comparable(right))], None, tolerances()["fp32"])
 
 
 def children():

@@ -7,13 +7,13 @@ import sys
 import threading
 from pathlib import Path
 
-from bench.lock import timing_lock
+from paritygate.host.lock import timing_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from bench.lock import timing_lock
+from paritygate.host.lock import timing_lock
 with timing_lock(print, Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from reports.machines import differing, told_apart
+from paritygate_reports.analysis.machines import differing, told_apart
 
 
 def test_facts_that_differ_are_named_with_both_values():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.jsontext import read_run
-from reports.renderers import RENDERERS
-from reports.renderers.markdown import escape, render
+from paritygate_reports.files.jsontext import read_run
+from paritygate_reports.renderers import RENDERERS
+from paritygate_reports.renderers.markdown import escape, render
 
 GOLDEN = Path(__file__).parent / "golden"
 RUN, RECORDS = read_run(GOLDEN / "run.json")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.case import Case
-from bench.masks import masks, padding
-from bench.subject import Subject, WrongDeclaration
+from paritygate.core.case import Case
+from paritygate.runtime.subject import Subject, WrongDeclaration
+from paritygate.worker.masks import masks, padding
 
 B, S = 3, 5
 KEPT = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]])  # (B, S)

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-import reports
-from bench.evidence import million
-from reports.store import Store
+import paritygate_reports
+from evidence import million
+from paritygate_reports.store.store import Store
 
 
 def test_every_step_is_timed_in_a_process_of_its_own(tmp_path, capsys):
@@ -26,7 +26,7 @@ def test_every_step_is_timed_in_a_process_of_its_own(tmp_path, capsys):
 
 def test_the_history_is_one_and_is_in_the_store_as_runs_write_it(url):
     million.make(Store(url), 45, 13)
-    frame = reports.load(url, columns=million.COLUMNS)
+    frame = paritygate_reports.load(url, columns=million.COLUMNS)
 
     assert frame["run"].nunique() == 45
     assert frame["cell"].nunique() == 13

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench.modes import CURVE, Backward, Inference, Plain, Training, answers, mode_of, reordered
 from models import mlp
 from models.attention import multi_head
 from models.training import flat_batch
+from paritygate.runtime.modes import CURVE, Backward, Inference, Plain, Training, answers, mode_of, reordered
 
 SIZES = {"batch": 8}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,10 +12,11 @@ import torch
 from torch import nn
 from torch.nn.utils import weight_norm
 
-from bench import advice, mutation, reference
-from bench.case import Case
-from bench.subject import Subject
-from reports import sections
+from paritygate.core.case import Case
+from paritygate.runtime.subject import Subject
+from paritygate.timing import diagnostics
+from paritygate.worker import mutation, reference
+from paritygate_reports.view import sections
 
 
 class Seen(nn.Module):
@@ -273,11 +275,11 @@ FOUND = {"weights": 8, "noticed": 0.5, "unnoticed": ["a", "b", "c", "d"], "witho
 
 
 def test_many_weights_that_go_unnoticed_are_a_warning():
-    (warning,) = advice.of_model({"mutation": FOUND})
+    (warning,) = diagnostics.of_model({"mutation": FOUND})
     assert warning.startswith("insensitive: 50% of 8 weights could be wrong")
     assert "(a, b, c, and 1 more)" in warning
-    assert advice.of_model({"mutation": FOUND | {"noticed": 0.95}}) == []
-    assert advice.of_model({}) == []
+    assert diagnostics.of_model({"mutation": FOUND | {"noticed": 0.95}}) == []
+    assert diagnostics.of_model({}) == []
 
 
 def test_reports_have_a_line_for_each_group_with_the_names():
@@ -348,16 +350,16 @@ def test_another_value_of_the_option_is_refused(faint):
     faint.run("--bench-mutation", "yes").stderr.fnmatch_lines(["*--bench-mutation: 'yes' must be auto, on or off"])
 
 
-def test_a_score_is_kept_by_every_file_that_the_rule_is_made_of():
-    """All that ``bench.parity`` imports of ours, and what these import."""
-    folder, todo, found = Path(mutation.__file__).parent, ["parity"], set()
-    while todo:
-        name = todo.pop()
-        if name not in found and (folder / f"{name}.py").exists():
-            found.add(name)
-            for line in (folder / f"{name}.py").read_text().splitlines():
-                if line.startswith("from bench import "):
-                    todo += line.removeprefix("from bench import ").split(", ")
-                elif line.startswith("from bench."):
-                    todo.append(line.split()[1].removeprefix("bench."))
-    assert {f"{name}.py" for name in found} | {"tolerances.csv", "mutation.py"} == set(mutation.RULE)
+def test_a_score_is_kept_by_every_file_that_the_rule_is_made_of(tmp_path, monkeypatch):
+    """A copy of the folder stands in for it, in which each file is changed in turn."""
+    folder = tmp_path / "parity"
+    shutil.copytree(Path(mutation.rule.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(mutation.rule, "__file__", str(folder / "rule.py"))
+    digests = {mutation._rule()}
+    files = sorted(folder.iterdir())
+    for path in files:
+        path.write_text(path.read_text() + "\n")
+        digests.add(mutation._rule())
+
+    assert {"rule.py", "parts.py", "tolerances.csv"} <= {path.name for path in files}
+    assert len(digests) == len(files) + 1

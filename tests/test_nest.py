@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from transformers import BatchEncoding, DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from bench.nest import (
+from paritygate.runtime.nest import (
     UnknownClass,
     as_tensors,
     changed,
@@ -31,7 +31,7 @@ from bench.nest import (
     tensor_leaves,
     value_of,
 )
-from bench.promoted import Promoted
+from paritygate.runtime.promoted import Promoted
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:.*nested tensors is in", "ignore:.*quantize")
 NAN, INF = float("nan"), float("inf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import nvml
+from paritygate.host import nvml
 from tests import fake_nvml
 from tests.fake_nvml import A100, Card
 

@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from reports.database import StoreError
-from reports.page import Page, differences, of_store
-from reports.renderers.html import render, tone
-from reports.store import Store
+from paritygate_reports.renderers.html import render, tone
+from paritygate_reports.store.database import StoreError
+from paritygate_reports.store.store import Store
+from paritygate_reports.view.page import Page, differences, of_store
 from tests import history
 
 

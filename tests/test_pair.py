@@ -7,13 +7,13 @@ import random
 
 import pytest
 
-from bench.gate import pair, quads
-from bench.timing import Dropped
+from paritygate.gate import launch_pair, quads
+from paritygate.timing.schedule import Dropped
 from tests.fakes import FakeClock, FakeContestant, cycle
 
 
 def measured(base, head, clock=None, seed=0):
-    return pair.measure(base, head, random.Random(seed), clock or base.clock)
+    return launch_pair.measure(base, head, random.Random(seed), clock or base.clock)
 
 
 def sides(base, head):

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.case import DTYPES
-from bench.parity import compare, distances
-from bench.targets import DEVICE_DTYPES
-from bench.tolerance import Tolerance, tolerances
+from paritygate.core.case import DTYPES
+from paritygate.parity.rule import compare, distances
+from paritygate.parity.tolerance import Tolerance, tolerances
+from paritygate.session.targets import DEVICE_DTYPES
 
 RULE = Tolerance("test", floor=1e-6, ratio=4, cap=1e-2, outlier=8, least=1e-2)
 WHOLE = replace(RULE, parts=0)  # levels alone, whose limits are exact numbers

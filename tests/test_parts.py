@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench import elements, parity, parts, sums
-from bench.parity import Undecidable, compare
-from bench.tolerance import tolerances
+from paritygate.parity import elements, parts, rule, sums
+from paritygate.parity.rule import Undecidable, compare
+from paritygate.parity.tolerance import tolerances
 
 RULE = tolerances()["fp32"]
 NOISE = 1e-7  # of one float32 operation, relative
@@ -273,7 +273,7 @@ def test_the_numbers_of_the_first_rule_are_kept_beside():
     error = np.linalg.norm(float32(candidate) - truth) / np.linalg.norm(truth)
     assert outcome.whole["error"] == pytest.approx(error)
     assert outcome.error == pytest.approx(error)
-    assert parity.FILL < 1
+    assert rule.FILL < 1
 
 
 def test_twins_of_eager_tell_of_noise_that_one_run_does_not_show():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import lock
+from paritygate.host import lock
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "transformers", "onnxruntime", "pandas", "sqlalchemy", "scipy", "numpy", "pyarrow", "models"}
@@ -31,16 +31,16 @@ def test_collecting_the_whole_matrix_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "imported:"
 
 
-@pytest.mark.parametrize("halves", [("bench",), ("bench", "reports")], ids=" and ".join)
+@pytest.mark.parametrize("halves", [("paritygate",), ("paritygate", "paritygate_reports")], ids=" and ".join)
 def test_a_run_imports_no_runtime_into_pytest(project, halves):
     project.write("conftest.py", f"pytest_plugins = {[f'{half}.plugin' for half in halves]}")
     result = project.pytester.run(
         sys.executable, "-c", RUN_AND_TELL, "--bench-targets=eager", "-k", "one", "-p", "no:cacheprovider"
     )
     result.assert_outcomes(passed=2, deselected=2)
-    stored = {"numpy", "pandas", "sqlalchemy"} if "reports" in halves else set()
+    stored = {"numpy", "pandas", "sqlalchemy"} if "paritygate_reports" in halves else set()
     assert set(result.outlines[-1].removeprefix("imported:").split()) <= stored
-    assert (project.path / ".paritygate" / "store.sqlite").exists() == ("reports" in halves)
+    assert (project.path / ".paritygate" / "store.sqlite").exists() == ("paritygate_reports" in halves)
 
 
 def test_the_cost_is_told_before_anything_runs(project):

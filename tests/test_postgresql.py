@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bench.record import Record, Run, Status
-from reports import postgresql as dialect
-from reports import store as store_module
-from reports.__main__ import main
-from reports.database import StoreError
-from reports.frame import load
-from reports.store import Store
+from paritygate.core.record import Record, Run, Status
+from paritygate_reports.__main__ import main
+from paritygate_reports.frame import load
+from paritygate_reports.store import postgresql as dialect
+from paritygate_reports.store import store as store_module
+from paritygate_reports.store.database import StoreError
+from paritygate_reports.store.store import Store
 from tests.postgresql import ENCODED, PASSWORD, Server, name_of
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ class Absent:
         if name == "psycopg":
             raise ModuleNotFoundError("No module named 'psycopg'")
 sys.meta_path.insert(0, Absent())
-from reports.store import Store
+from paritygate_reports.store.store import Store
 Store(sys.argv[1])
 """
 SECRETS = (PASSWORD, ENCODED, "hunter2")

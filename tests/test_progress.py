@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.progress import WIPE, Progress, Times, duration, rate, summary
-from bench.record import Record, Status
+from paritygate.core.record import Record, Status
+from paritygate.session.progress import WIPE, Progress, Times, duration, rate, summary
 from tests.fakes import FakeClock
 
 

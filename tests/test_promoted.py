@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.promoted import Promoted, grouped_mm
+from paritygate.runtime.promoted import Promoted, grouped_mm
 
 SHORT = (torch.float32, torch.float16, torch.bfloat16)
 

@@ -14,9 +14,10 @@ import torch
 from onnx import TensorProto, helper
 from onnxruntime.capi import build_and_package_info
 
-from bench.backends import Misbehaved, Unavailable, providers
-from bench.backends import onnxruntime as backend
-from bench.case import Target
+from paritygate.backends import Misbehaved, Unavailable
+from paritygate.backends import onnxruntime as backend
+from paritygate.backends.onnxruntime import providers
+from paritygate.core.case import Target
 from tests.fakes import subject
 
 

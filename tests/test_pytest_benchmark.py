@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from reports import runfiles
-from reports.__main__ import main
-from reports.jsontext import FileError
-from reports.pytest_benchmark import CELL, foreign
-from reports.store import Store
+from paritygate_reports.__main__ import main
+from paritygate_reports.files import runfiles
+from paritygate_reports.files.jsontext import FileError
+from paritygate_reports.files.pytest_benchmark import CELL, foreign
+from paritygate_reports.store.store import Store
 
 SUITE = """
 import pytest

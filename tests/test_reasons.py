@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench import filling
-from bench.launch import Ended
-from bench.reasons import HEAD, LIMIT, LINE, TAIL, clean, cut, first_line, split, whole
-from bench.record import Record, Status
+from paritygate.core.reasons import HEAD, LIMIT, LINE, TAIL, clean, cut, first_line, split, whole
+from paritygate.core.record import Record, Status
+from paritygate.process.client import Ended
+from paritygate.session import records
 
 BAR = "\r 10%|█         | 1/10\r 50%|█████     | 5/10\r100%|██████████| 10/10"
 
@@ -94,9 +94,9 @@ LOUD = "\x1b[31mValueError:\x1b[0m\nit is so\r\nand so"
 @pytest.mark.parametrize(
     "complete",
     [
-        lambda record: filling.ended(record, Ended(Status.FAILED, LOUD, "", LOUD)),
-        lambda record: filling.gave_up(record, Status.FAILED, LOUD, LOUD),
-        lambda record: filling.opened(record, {"status": "failed", "reason": LOUD, "facts": {"trace": "x"}}, {}),
+        lambda record: records.ended(record, Ended(Status.FAILED, LOUD, "", LOUD)),
+        lambda record: records.gave_up(record, Status.FAILED, LOUD, LOUD),
+        lambda record: records.opened(record, {"status": "failed", "reason": LOUD, "facts": {"trace": "x"}}, {}),
     ],
     ids=["ended", "gave_up", "opened"],
 )

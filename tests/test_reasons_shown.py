@@ -9,14 +9,16 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from bench import handle
-from bench.items import MATRIX
-from bench.record import Record, Run, Status
-from reports import baseline, charts, comparison, jsontext
-from reports.page import Page
-from reports.renderers import github, html, markdown, terminal
-from reports.sections import sections
-from reports.table import groups
+from paritygate.core.record import Record, Run, Status
+from paritygate.plugin import cell_fixture
+from paritygate.plugin.items import MATRIX
+from paritygate_reports.analysis import baseline
+from paritygate_reports.files import jsontext
+from paritygate_reports.renderers import github, html, markdown, terminal
+from paritygate_reports.view import charts, gate_lines
+from paritygate_reports.view.page import Page
+from paritygate_reports.view.sections import sections
+from paritygate_reports.view.table import groups
 
 RUN = Run("1a2b3c4d", "2026-01-01T00:00:00+00:00", "quick", True, 0)
 REST = "while lowering <b>mm</b>\nthe end"
@@ -87,9 +89,9 @@ def test_one_that_is_too_long_for_an_annotation_says_so():
 
 
 def test_a_verdict_of_the_gate_has_it_in_its_line_and_the_rest_below():
-    assert comparison.line(BROKEN).endswith(f"a-b8-cpu-compile-fp32: head: {FIRST}")
-    assert comparison.body(BROKEN) == REST
-    assert "\n" not in comparison.line(BROKEN)
+    assert gate_lines.line(BROKEN).endswith(f"a-b8-cpu-compile-fp32: head: {FIRST}")
+    assert gate_lines.body(BROKEN) == REST
+    assert "\n" not in gate_lines.line(BROKEN)
 
 
 def test_a_comparison_with_other_days_has_the_first_line():
@@ -130,7 +132,7 @@ def shown(record):
     matrix = SimpleNamespace(checked=lambda cell: record)
     config = SimpleNamespace(stash={MATRIX: matrix}, getoption=lambda name, default=None: False)
     item = SimpleNamespace(config=config, stash={}, fixturenames=())
-    made = handle.CellHandle(SimpleNamespace(id=record.cell), item)
+    made = cell_fixture.CellHandle(SimpleNamespace(id=record.cell), item)
     try:
         made.skip_if_due()
         made.assert_parity()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.store import Store
+from paritygate_reports.store.store import Store
 from tests import history
 
 PAGE = Path(__file__).parents[1] / "reports" / "RECIPES.md"

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from reports.__main__ import main
-from reports.advice import advise
-from reports.commands.compare import FORMATS as NAMES
-from reports.renderers.advice import FORMATS, markdown
-from reports.store import Store
+from paritygate_reports.__main__ import main
+from paritygate_reports.analysis.against_history import advise
+from paritygate_reports.commands.compare import FORMATS as NAMES
+from paritygate_reports.renderers.against_history import FORMATS, markdown
+from paritygate_reports.store.store import Store
 from tests import history
 
 

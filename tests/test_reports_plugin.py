@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import SCHEMA
-from reports.jsontext import read_run
-from reports.store import Store
+from paritygate.core.record import SCHEMA
+from paritygate_reports.files.jsontext import read_run
+from paritygate_reports.store.store import Store
 from tests.postgresql import ENCODED, PASSWORD, name_of
 
 pytest_plugins = ["pytester"]
@@ -19,20 +19,20 @@ pytest_plugins = ["pytester"]
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
 
-# Stands for bench.plugin: announces the run and tells a record a test.
+# Stands for paritygate.plugin: announces the run and tells a record a test.
 CONFTEST = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 import pytest
-from bench import hookspecs
-from reports.jsontext import read_run
+from paritygate.plugin import hookspecs
+from paritygate_reports.files.jsontext import read_run
 
 RUN, RECORDS = read_run({str(GOLDEN / "run.json")!r})
 
 def pytest_configure(config):
-    import reports.plugin
-    if not config.pluginmanager.has_plugin("reports.plugin"):
-        config.pluginmanager.register(reports.plugin, "reports.plugin")
+    import paritygate_reports.plugin
+    if not config.pluginmanager.has_plugin("paritygate_reports.plugin"):
+        config.pluginmanager.register(paritygate_reports.plugin, "paritygate_reports.plugin")
 
 def pytest_sessionstart(session):  # on xdist's controller too
     session.config.stash[hookspecs.RUN] = RUN
@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc):
 """
 SPECS = """
 def pytest_addhooks(pluginmanager):
-    from bench import hookspecs
+    from paritygate.plugin import hookspecs
     pluginmanager.add_hookspecs(hookspecs)
 """
 SUITE = """
@@ -64,7 +64,7 @@ def _project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
 
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_subprocess("-p", "reports.plugin", "-p", "no:cacheprovider", *arguments)
+    return project.runpytest_subprocess("-p", "paritygate_reports.plugin", "-p", "no:cacheprovider", *arguments)
 
 
 def store_of(path: Path) -> Store:
@@ -238,7 +238,10 @@ def test_xdist_workers_stay_silent_and_the_controller_tells(project: pytest.Pyte
     assert "9 cells ok" in out
 
 
-@pytest.mark.parametrize("module", ["reports", "reports.plugin", "reports.renderers", "reports.frame"])
+@pytest.mark.parametrize(
+    "module",
+    ["paritygate_reports", "paritygate_reports.plugin", "paritygate_reports.renderers", "paritygate_reports.frame"],
+)
 def test_importing_is_light(module: str):
     code = f"import {module}, sys; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from bench.gate import revisions
-from bench.gate.revisions import RevisionError, Worktree
-from bench.git import said
+from paritygate.gate import revisions
+from paritygate.gate.revisions import RevisionError, Worktree
+from paritygate.host.git import said
 
 
 def git(where, *command):

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from bench import facts
-from bench.case import Target
-from bench.record import Record, Run, Status
-from bench.roofline import Achieved, achieved, roofs
-from bench.suites.test_roofline import CASES
 from models.roofline import Copy, Gemm, integers, squares
-from reports.sections import sections
+from paritygate.core.case import Target
+from paritygate.core.record import Record, Run, Status
+from paritygate.runtime import facts
+from paritygate.timing.roofline import Achieved, achieved, roofs
+from paritygate_reports.view.sections import sections
+from suites.test_roofline import CASES
 from tests.rig import specimen
 
 RUN = Run("1a2b3c4d", "2026-11-22T00:00:00+00:00", "quick", laboratory=True, seed=0)

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.case import Case, Target, cell_of
-from bench.gate.margins import PROFILES
-from bench.gate.pair import Measured
-from bench.gate.run import GateRun
-from bench.gate.sides import Side
+from paritygate.core.case import Case, Target, cell_of
+from paritygate.gate.launch_pair import Measured
+from paritygate.gate.margins import PROFILES
+from paritygate.gate.runner import GateRun
+from paritygate.gate.sides import Side
 
 SIZES = {"batch": 8}
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import finder
-from bench.budgets import BUDGETS
-from bench.case import Case, DeclarationError
-from bench.lookup import Lookup, Suites
-from bench.matrix import Matrix
+from paritygate.core.budgets import BUDGETS
+from paritygate.core.case import Case, DeclarationError
+from paritygate.host.lookup import Lookup, Suites
+from paritygate.runtime import sources
+from paritygate.session.matrix import Matrix
 
 NET = """
     import torch
@@ -28,7 +28,7 @@ NET = """
 CASE = 'Case("{name}", model="{module}:Net", inputs="{module}:inputs", shapes={{"b8": {{"batch": 8}}}}{more})'
 SUITE = """
     import pytest
-    from bench import Case
+    from paritygate import Case
 
     CASES = ({case},)
 
@@ -280,4 +280,4 @@ def test_what_is_installed_is_no_suites_own(tmp_path):
 
 
 def test_entries_that_nobody_ordered_keep_their_places():
-    assert finder._reordered(["x", "b", "y", "a", "b", "z"], ["a", "b", "gone"]) == ["x", "a", "y", "b", "z"]
+    assert sources._reordered(["x", "b", "y", "a", "b", "z"], ["a", "b", "gone"]) == ["x", "a", "y", "b", "z"]

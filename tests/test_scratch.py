@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.scratch import Scratch
+from paritygate.runtime.scratch import Scratch
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.second_look import _moved
+from paritygate.worker.second_look import _moved
 
 X = torch.linspace(1, 2, 12).reshape(3, 4)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bench.record import Record, Run
-from reports.sections import sections
+from paritygate.core.record import Record, Run
+from paritygate_reports.view.sections import sections
 from tests.history import COMPILED, EAGER
 
 RUN = Run("1a2b3c4d", "2026-11-22T00:00:00+00:00", "quick", laboratory=True, seed=0)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Record, Run, Status
-from reports import runfiles
-from reports.__main__ import main
-from reports.jsontext import FileError
-from reports.shards import Shard, expected, merged, missing
-from reports.store import Store
+from paritygate.core.record import Record, Run, Status
+from paritygate_reports.__main__ import main
+from paritygate_reports.files import runfiles
+from paritygate_reports.files.jsontext import FileError
+from paritygate_reports.files.shards import Shard, expected, merged, missing
+from paritygate_reports.store.store import Store
 
 MACHINE = {"cpu": "EPYC", "threads": 2, "version_torch": "2.13.0"}
 RUN = Run("id-1", "2026-11-22T08:00:00+00:00", "quick", True, 0, commit="0123", branch="main", dirty=False,

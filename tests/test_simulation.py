@@ -10,12 +10,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bench.gate import validity
-from bench.gate.course import Course, Pair
-from bench.gate.margins import PROFILES, Margins
-from bench.gate.quads import quad
-from bench.gate.verdict import estimate
-from bench.record import RED, Verdict
+from paritygate.core.record import RED, Verdict
+from paritygate.gate import validity
+from paritygate.gate.margins import PROFILES, Margins
+from paritygate.gate.quads import quad
+from paritygate.gate.stages import Course, Pair
+from paritygate.gate.verdict import estimate
 from tests import noise
 
 RUNS, CELLS = 300, 100

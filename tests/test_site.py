@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from reports.__main__ import main
-from reports.site import parts
-from reports.store import Store
+from paritygate_reports.__main__ import main
+from paritygate_reports.store.store import Store
+from paritygate_reports.view.site import parts
 from tests import history
 
 

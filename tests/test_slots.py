@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.gate.slots import Slots, strangers
+from paritygate.gate.source_links import Slots, strangers
 
 
 def project(folder: Path, text: str) -> Path:

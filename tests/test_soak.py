@@ -7,8 +7,8 @@ import mmap
 import pytest
 import torch
 
-from bench.devices.cpu import Cpu
-from bench.soak import leak, soak
+from paritygate.runtime.devices.cpu import Cpu
+from paritygate.worker.soak import leak, soak
 
 
 def looked_at(call, calls=200, held=lambda: 0):

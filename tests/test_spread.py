@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from bench import spread
+from paritygate.doctor import spread
 
 
 def rows(laboratory: list[float], default: list[float], lab_2=None, default_2=None, cell="c") -> list[spread.Launch]:

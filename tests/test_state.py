@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from bench.state import Draws, State
+from paritygate.runtime.state import Draws, State
 
 
 class Part(nn.Module):

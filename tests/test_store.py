@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Record, Run, Status
-from reports.database import StoreError
-from reports.frame import load
-from reports.jsontext import read_run
-from reports.store import Store
+from paritygate.core.record import Record, Run, Status
+from paritygate_reports.files.jsontext import read_run
+from paritygate_reports.frame import load
+from paritygate_reports.store.database import StoreError
+from paritygate_reports.store.store import Store
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
@@ -31,8 +31,8 @@ RECORD = Record("c-s-cpu-eager-fp32", "c", "s", "cpu", "eager", "fp32", Status.O
 
 WRITER = """
 import sys
-from bench.record import Record, Run, Status
-from reports.store import Store
+from paritygate.core.record import Record, Run, Status
+from paritygate_reports.store.store import Store
 url, run_id, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 store, run = Store(url), Run(run_id, "2026-11-22T08:00:00+00:00", "quick", True, 0)
 print("ready", flush=True)
@@ -139,7 +139,9 @@ def test_thousands_of_cells_are_written_at_once_in_their_order(url: str):
 def test_what_is_removed_is_gone_with_its_samples_and_what_is_not_there_is_named(url: str):
     store, other = Store(url), replace(RUN, id="b")
     store.write_runs([(RUN, [replace(RECORD, samples=[0.1])]), (other, [RECORD])])
-    with pytest.raises(StoreError, match="has no run 'nope'; nothing was removed; python -m reports runs lists"):
+    with pytest.raises(
+        StoreError, match="has no run 'nope'; nothing was removed; python -m paritygate_reports runs lists"
+    ):
         store.remove(["b", "nope"])
     assert len(store.runs()) == 2
     store.remove([RUN.id])
@@ -199,5 +201,5 @@ def test_a_killed_writer_leaves_whole_records_only(url: str):
 
 
 def test_an_unknown_run_is_named(url: str):
-    with pytest.raises(StoreError, match="has no run 'nope'; python -m reports runs lists"):
+    with pytest.raises(StoreError, match="has no run 'nope'; python -m paritygate_reports runs lists"):
         Store(url).run("nope")

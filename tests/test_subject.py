@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.case import Case
-from bench.nest import comparable
-from bench.subject import Subject, WrongDeclaration, arrays, call, resolve
+from paritygate.core.case import Case
+from paritygate.runtime.nest import comparable
+from paritygate.runtime.subject import Subject, WrongDeclaration, arrays, call, resolve
 from tests.rig import specimen
 
 
@@ -149,4 +149,4 @@ def test_sources_are_the_users_modules_and_an_installed_one_that_was_named(tmp_p
     tops = {name.partition(".")[0] for name in subject(case).sources()}
 
     assert "digested_named" in tops
-    assert tops.isdisjoint({"digested_unnamed", "digested_nowhere", "torch", "bench", "json", "pytest"})
+    assert tops.isdisjoint({"digested_unnamed", "digested_nowhere", "torch", "paritygate", "json", "pytest"})

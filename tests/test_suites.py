@@ -5,15 +5,15 @@ import importlib
 import pytest
 import torch
 
-from bench.budgets import BUDGETS
-from bench.case import Case, Target
 from models.attention import KERNELS, KernelUnavailable, kernel_unavailable
+from paritygate.core.budgets import BUDGETS
+from paritygate.core.case import Case, Target
 
 SUITES = ("test_cnn", "test_mlp", "test_bert", "test_attention")
 
 
 def cases_of(suite: str) -> tuple[Case, ...]:
-    return importlib.import_module(f"bench.suites.{suite}").CASES
+    return importlib.import_module(f"suites.{suite}").CASES
 
 
 CASES = [case for suite in SUITES for case in cases_of(suite)]
@@ -70,7 +70,7 @@ def test_names_are_unique():
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_both_tests_of_a_suite_take_all_its_cases(suite):
-    module = importlib.import_module(f"bench.suites.{suite}")
+    module = importlib.import_module(f"suites.{suite}")
     for test in (module.test_parity, module.test_throughput):
         (mark,) = test.pytestmark
         assert mark.name == "cells"
@@ -136,7 +136,7 @@ def test_labelled_samples_fit_the_model(case):
 
 
 def test_a_checkpoint_is_a_case_only_where_one_is_given(monkeypatch):
-    suite = importlib.import_module("bench.suites.test_bert")
+    suite = importlib.import_module("suites.test_bert")
     monkeypatch.setenv("PARITYGATE_BERT", "some/model")
     assert importlib.reload(suite).CASES[-1].name == "bert_checkpoint"
     monkeypatch.delenv("PARITYGATE_BERT")

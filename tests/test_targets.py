@@ -5,10 +5,10 @@ import importlib.util
 import pytest
 import torch
 
-from bench import targets
-from bench.backends import BACKENDS, compiled
-from bench.case import Target
-from bench.targets import DEVICE_DTYPES, TargetError, select, unavailable, universe
+from paritygate.backends import BACKENDS, compiled
+from paritygate.core.case import Target
+from paritygate.session import targets
+from paritygate.session.targets import DEVICE_DTYPES, TargetError, select, unavailable, universe
 from tests import fake_nvml
 from tests.fake_nvml import Card
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Status
-from reports import text
-from reports.jsontext import read_run
-from reports.renderers import RENDERERS
-from reports.renderers.terminal import WIDTH, lines, render
+from paritygate.core.record import Status
+from paritygate_reports.files.jsontext import read_run
+from paritygate_reports.renderers import RENDERERS
+from paritygate_reports.renderers.terminal import WIDTH, lines, render
+from paritygate_reports.view import text
 
 GOLDEN = Path(__file__).parent / "golden"
 RUN, RECORDS = read_run(GOLDEN / "run.json")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bench import timing
-from bench.timing import Plan, Timing, measure, median_interval, over_launches, plan, quantile, ratio
+from paritygate.timing import schedule
+from paritygate.timing.schedule import Plan, Timing, measure, median_interval, over_launches, plan, quantile, ratio
 from tests.fakes import FakeClock, FakeContestant, cycle
 
 
@@ -30,11 +30,11 @@ def timed(blocks, rounds=None):
 @pytest.mark.parametrize("seconds", [0.0, 1e-9, 8.7e-6, 1e-4, 199e-6, 201e-6, 3e-3, 0.02, 0.0999, 0.1, 0.3, 15.0])
 def test_a_block_is_50_ms_of_samples_that_are_long_enough(seconds):
     found = plan(seconds)
-    assert found.calls * max(seconds, 1e-9) >= timing.SAMPLE_SECONDS * 0.999
-    assert found.calls == 1 or (found.calls - 1) * max(seconds, 1e-9) < timing.SAMPLE_SECONDS, "no longer than needed"
-    assert found.samples >= (1 if seconds >= timing.SLOW_CALL else 3)
-    if seconds < timing.BLOCK_SECONDS / 3:
-        assert found.calls * found.samples * max(seconds, 1e-9) == pytest.approx(timing.BLOCK_SECONDS, rel=0.2)
+    assert found.calls * max(seconds, 1e-9) >= schedule.SAMPLE_SECONDS * 0.999
+    assert found.calls == 1 or (found.calls - 1) * max(seconds, 1e-9) < schedule.SAMPLE_SECONDS, "no longer than needed"
+    assert found.samples >= (1 if seconds >= schedule.SLOW_CALL else 3)
+    if seconds < schedule.BLOCK_SECONDS / 3:
+        assert found.calls * found.samples * max(seconds, 1e-9) == pytest.approx(schedule.BLOCK_SECONDS, rel=0.2)
 
 
 def test_warming_up_ends_when_three_blocks_in_a_row_agree():
@@ -57,14 +57,14 @@ def test_warming_up_gives_up_after_its_time_and_says_so():
 def test_warming_up_lasts_until_the_device_has_worked_long_enough():
     steady = FakeContestant(0.001)
     clock = steady.clock
-    timing.warm_up(steady, clock, limit=0.1, busy=0.5)
+    schedule.warm_up(steady, clock, limit=0.1, busy=0.5)
 
     assert 0.5 <= clock.now < 0.6, "its blocks agree from the third on"
 
 
 def test_a_device_that_gets_no_work_done_is_given_up_too():
     erratic = FakeContestant(cycle(0.001, 0.01))
-    found = timing.warm_up(erratic, erratic.clock, limit=0.1, busy=0.5)
+    found = schedule.warm_up(erratic, erratic.clock, limit=0.1, busy=0.5)
 
     assert not found.warm
     assert erratic.clock.now == pytest.approx(0.6, abs=0.1)
@@ -72,7 +72,7 @@ def test_a_device_that_gets_no_work_done_is_given_up_too():
 
 def test_warming_up_lasts_until_the_devices_clock_is_steady_too():
     rising = FakeContestant(1e-3, clocks=lambda number: min(1980, 1000 + 50 * number))
-    found = timing.warm_up(rising, rising.clock, limit=10.0)
+    found = schedule.warm_up(rising, rising.clock, limit=10.0)
 
     assert found.warm
     last = len(rising.plans) - 1
@@ -83,20 +83,20 @@ def test_warming_up_lasts_until_the_devices_clock_is_steady_too():
 def test_measuring_stops_when_the_interval_is_narrow_enough():
     found, _ = alone(1e-3)
     assert found.stop == "precision"
-    assert len(found.blocks) == timing.INTERVAL_ROUNDS, "fewer have no interval"
+    assert len(found.blocks) == schedule.INTERVAL_ROUNDS, "fewer have no interval"
 
 
 def test_measuring_stops_when_the_budget_is_spent():
     found, _ = alone(cycle(1e-3, 1.2e-3), seconds=2.0, precision=0.001)
     assert found.stop == "budget"
-    longest = timing.BLOCK_SECONDS * 1.3
+    longest = schedule.BLOCK_SECONDS * 1.3
     assert 2.0 <= found.spent <= 2.0 + longest
 
 
 def test_no_budget_is_too_small_for_three_rounds():
     found, _ = alone(1.0, seconds=0.01)
     assert found.stop == "budget"
-    assert len(found.blocks) == timing.MIN_ROUNDS
+    assert len(found.blocks) == schedule.MIN_ROUNDS
 
 
 def test_every_round_holds_one_block_of_each_in_random_order():
@@ -146,8 +146,8 @@ def test_at_most_2000_samples_are_kept_and_each_with_the_same_chance():
     for _ in range(60):
         one = Timing(Plan(1, 1))
         for start in range(0, 10_000, 500):
-            timing._keep(one, range(start, start + 500), rng)
-        assert len(one.samples) == timing.KEPT_SAMPLES
+            schedule._keep(one, range(start, start + 500), rng)
+        assert len(one.samples) == schedule.KEPT_SAMPLES
         assert one.seen == 10_000
         kept.update(int(sample) // 1000 for sample in one.samples)
     shares = [kept[tenth] for tenth in range(10)]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from bench.together import together
+from paritygate.process.parallel import together
 
 
 def test_all_calls_are_made_two_at_a_time():

@@ -6,9 +6,9 @@ import warnings
 import pytest
 import torch
 
-from bench import parity
-from bench.tolerance import tolerances
 from models import corpus, tokenizing
+from paritygate.parity import rule
+from paritygate.parity.tolerance import tolerances
 
 WAYS = ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")
 
@@ -32,10 +32,10 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def compared(answer: tokenizing.Answer, right: tokenizing.Answer) -> parity.Parity:
+def compared(answer: tokenizing.Answer, right: tokenizing.Answer) -> rule.Parity:
     """What the harness makes of an answer."""
     ours, theirs = ([[tensor.numpy() for tensor in found.values()]] for found in (answer, right))
-    return parity.compare(ours, theirs, None, tolerances()["fp32"])
+    return rule.compare(ours, theirs, None, tolerances()["fp32"])
 
 
 def assert_equal(answer: tokenizing.Answer, right: tokenizing.Answer) -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.case import Case
-from bench.record import Status
+from paritygate.core.case import Case
+from paritygate.core.record import Status
 from tests.rig import specimen
 
 CNN = Case(

@@ -1,4 +1,4 @@
-"""``python -m reports trend``: drawn in the terminal or into a file, its change points told below."""
+"""``python -m paritygate_reports trend``: drawn in the terminal or into a file, its change points told below."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from reports.__main__ import main
-from reports.store import Store
+from paritygate_reports.__main__ import main
+from paritygate_reports.store.store import Store
 from tests import history
 
 

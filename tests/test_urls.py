@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from reports.errors import StoreError, advice
-from reports.places import is_url
-from reports.store import Store
-from reports.urls import masked, parsed, shown
+from paritygate_reports.places import is_url
+from paritygate_reports.store.errors import StoreError, advice
+from paritygate_reports.store.store import Store
+from paritygate_reports.store.urls import masked, parsed, shown
 
 
 @pytest.mark.parametrize(("text", "name"), [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.gate import validity
-from bench.gate.verdict import Decided, estimate
-from bench.record import Verdict
+from paritygate.core.record import Verdict
+from paritygate.gate import validity
+from paritygate.gate.verdict import Decided, estimate
 
 RNG = np.random.default_rng
 

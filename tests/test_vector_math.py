@@ -10,12 +10,13 @@ from pathlib import Path
 
 import torch
 
-from bench import laboratory, vector_math
-from bench.evidence import first_calls
+from evidence import first_calls
+from paritygate.process import environment
+from paritygate.worker import vector_math
 
 ORDER = """
 import sys
-from bench import forkserver, vector_math
+from paritygate.worker import forkserver, vector_math
 
 order = []
 vector_math.preload = lambda: order.append("preloaded")
@@ -40,6 +41,6 @@ def test_every_function_that_torch_gives_to_mkl_is_called():
 
 
 def test_a_fork_server_calls_them_before_it_imports_what_is_the_users():
-    environ = os.environ | laboratory.QUIET
+    environ = os.environ | environment.QUIET
     done = subprocess.run([sys.executable, "-c", ORDER], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["preloaded", "imported", "None"]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.gate import quads, verdict
-from bench.gate.margins import PROFILES, Margins
-from bench.gate.verdict import Screened
-from bench.record import Verdict
+from paritygate.core.record import Verdict
+from paritygate.gate import quads, verdict
+from paritygate.gate.margins import PROFILES, Margins
+from paritygate.gate.verdict import Screened
 
 NORMAL = PROFILES["normal"]
 

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from bench import nvml, watch
-from bench.advice import Conditions
-from bench.nvml import Reading
-from bench.watch import Watch
+from paritygate.host import monitor, nvml
+from paritygate.host.monitor import Watch
+from paritygate.host.nvml import Reading
+from paritygate.timing.diagnostics import Conditions
 
 SLEEP = "import time; time.sleep(600)"
 PARENT = f"""
@@ -89,7 +89,7 @@ def test_a_process_that_proc_hides_is_a_stranger(monkeypatch):
         assert signal == 0, "nothing is ever sent"
         raise PermissionError
 
-    monkeypatch.setattr(watch.os, "kill", refused)
+    monkeypatch.setattr(monitor.os, "kill", refused)
 
     assert seen(Script(Reading(processes=(4242,)))).gpu_foreign == 1
 

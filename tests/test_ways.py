@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bench.backends import BACKENDS
-from bench.budgets import BUDGETS
-from bench.case import Case, DeclarationError, Target
-from bench.matrix import Matrix
-from bench.record import Status
+from paritygate.backends import BACKENDS
+from paritygate.core.budgets import BUDGETS
+from paritygate.core.case import Case, DeclarationError, Target
+from paritygate.core.record import Status
+from paritygate.session.matrix import Matrix
 
 SOURCE = """
 import torch

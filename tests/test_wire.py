@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench.wire import Channel, Closed
+from paritygate.process.channel import Channel, Closed
 
 
 @pytest.fixture

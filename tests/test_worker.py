@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench import precision
-from bench import worker as worker_module
-from bench.backends import Misbehaved, Prepared
-from bench.stopwatch import SETTLE_SECONDS, Stopwatch
-from bench.subject import Subject
+from paritygate.backends import Misbehaved, Prepared
+from paritygate.runtime import precision
+from paritygate.runtime.subject import Subject
+from paritygate.worker import server as worker_module
+from paritygate.worker.stopwatch import SETTLE_SECONDS, Stopwatch
 from tests.fakes import FakeDevice
 
 CALL_SECONDS = 0.002

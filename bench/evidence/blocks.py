@@ -17,15 +17,16 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from bench import probes, spread, timing
-from bench.contestant import Contestant
-from bench.gate import pair, quads
+from paritygate.doctor import reference_cells, spread
+from paritygate.gate import launch_pair, quads
+from paritygate.process.timed_worker import Contestant
+from paritygate.timing import schedule
 
 LENGTHS = (0.012, 0.025, 0.05, 0.1)
 CELLS = (("attn_naive", "eager"), ("cnn_digits", "onnxruntime"), ("bert_mini", "eager"))
 ESTIMATORS: dict[str, Callable[[list[float]], float]] = {
     "median": lambda times: float(np.median(times)),
-    "quartile": lambda times: float(np.quantile(times, pair.QUARTILE)),
+    "quartile": lambda times: float(np.quantile(times, launch_pair.QUARTILE)),
     "mean": lambda times: float(np.mean(times)),
 }
 
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12)
     rounds = parser.parse_args().rounds
-    cases = {case.name: case for case in probes.ALL}
+    cases = {case.name: case for case in reference_cells.ALL}
     for name, backend in CELLS:
         (cell,) = spread.cells_of([cases[name]], [backend])
         with spread.two_processes(cell, Path(".paritygate")) as (a, b):
@@ -47,12 +48,14 @@ def main() -> None:
 
 def _race(a: Contestant, b: Contestant, rounds: int) -> dict[float, dict[str, float]]:
     rng = random.Random(0)
-    plan, _ = (timing.warm_up(side, time.monotonic, pair.WARM_UP).plan for side in (a, b))
+    plan, _ = (schedule.warm_up(side, time.monotonic, launch_pair.WARM_UP).plan for side in (a, b))
     values: dict[tuple[float, str], list[float]] = {}
     seconds: dict[float, list[float]] = {}
     for _ in range(rounds):
         for length in rng.sample(LENGTHS, len(LENGTHS)):
-            samples = max(min(pair.FEWEST_SAMPLES, plan.samples), round(plan.samples * length / timing.BLOCK_SECONDS))
+            samples = max(
+                min(launch_pair.FEWEST_SAMPLES, plan.samples), round(plan.samples * length / schedule.BLOCK_SECONDS)
+            )
             times: dict[str, list[list[float]]] = {"A": [], "B": []}
             started = time.monotonic()
             for side in rng.choice(quads.ORDERS):

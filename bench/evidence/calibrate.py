@@ -6,8 +6,8 @@
 
 Checks the quick matrix in fp32 and bf16 with every seed (weights and inputs alike), and with the first two seeds BERT
 base as well, which costs most; or what is chosen. Times nothing, and keeps for each cell the largest error, the largest
-ratio to eager's error, and the largest share of what is allowed.
-Resumable: seeds that the store holds already are kept. The limits themselves stand in ``bench/tolerances.csv``.
+ratio to eager's error, and the largest share of what is allowed. Resumable: seeds that the store holds already are
+kept. The limits themselves stand in ``bench/paritygate/parity/tolerances.csv``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.record import Record, Status
-from reports.store import Store
+from paritygate.core.record import Record, Status
+from paritygate_reports.store.store import Store
 
 OUT = Path("reports/evidence/parity.csv")
 WIDE = 2  # seeds that also check BERT base

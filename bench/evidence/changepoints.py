@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
-from reports import shifts
+from paritygate_reports.analysis import change_point_detection
 
 Array = NDArray[np.float64]
 LENGTH = 200  # runs of a history
@@ -98,7 +98,10 @@ def lasting(noise: Callable[[np.random.Generator, int], Array], draw: np.random.
 
 def ours(series: Sequence[Array]) -> list[list[int]]:
     """The positions of the level shifts that we find."""
-    return [[shift.position for shift in shifts.find(one)] for one in tqdm(series, leave=False, disable=None)]
+    return [
+        [shift.position for shift in change_point_detection.find(one)]
+        for one in tqdm(series, leave=False, disable=None)
+    ]
 
 
 def otava(python: str) -> Callable[[Sequence[Array]], list[list[int]]]:

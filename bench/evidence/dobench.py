@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from bench.case import Case
-from bench.devices import DEVICES
-from bench.modes import mode_of
-from bench.precision import apply
-from bench.subject import Subject
+from paritygate.core.case import Case
+from paritygate.runtime.devices import DEVICES
+from paritygate.runtime.modes import mode_of
+from paritygate.runtime.precision import apply
+from paritygate.runtime.subject import Subject
 
-SUITES = ("bench.suites.test_attention_cuda", "bench.suites.test_roofline")
+SUITES = ("suites.test_attention_cuda", "suites.test_roofline")
 WARM_MS, MEASURED_MS = 500, 500
 
 

@@ -2,9 +2,10 @@
 
     python -m bench.evidence.first_calls --processes 500
 
-Forks that many processes of one that has only imported torch, and as many after ``bench.vector_math.preload``. Each
-computes ``tanh`` of the same numbers three times in two threads. Counts the processes whose first answer has other bits
-than the third, and prints the largest difference. With one core, an MKL from 2025 on or no MKL both counts are 0.
+Forks that many processes of one that has only imported torch, and as many after
+``paritygate.worker.vector_math.preload``. Each computes ``tanh`` of the same numbers three times in two threads. Counts
+the processes whose first answer has other bits than the third, and prints the largest difference. With one core, an MKL
+from 2025 on or no MKL both counts are 0.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 # OpenMP's team must stand before the call: then its threads make the call at the same moment.
 SCRIPT = """
 import os, sys, torch
-from bench import vector_math
+from paritygate.worker import vector_math
 if sys.argv[1] == "preloaded":
     vector_math.preload()
 x, a, b = torch.rand(8, 6, 128), torch.rand(48, 32), torch.rand(32, 96)

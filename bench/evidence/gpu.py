@@ -29,9 +29,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench import machine, nvml, roofline, targets
-from bench.backends.providers import CUDA
-from bench.record import RED, Record, Status, Verdict
+from paritygate.backends.onnxruntime.providers import CUDA
+from paritygate.core.record import RED, Record, Status, Verdict
+from paritygate.host import machine, nvml
+from paritygate.session import targets
+from paritygate.timing import roofline
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path("reports/evidence/gpu")

@@ -18,10 +18,11 @@ import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from bench import machine, probes, spread
+from paritygate.doctor import reference_cells, spread
+from paritygate.host import machine
 
 OUT = Path("reports/evidence/laboratory.csv")
-EXPECTED = len(probes.ALL) * len(probes.BACKENDS) * len(spread.SIDES)  # rows of a launch
+EXPECTED = len(reference_cells.ALL) * len(reference_cells.BACKENDS) * len(spread.SIDES)  # rows of a launch
 
 
 def read(path: Path) -> list[spread.Launch]:
@@ -50,7 +51,7 @@ def main() -> None:
     # a launch that was cut short is measured again
     complete = {n for n in {r.launch for r in rows} if sum(r.launch == n for r in rows) == EXPECTED}
     rows = [row for row in rows if row.launch in complete]
-    selected = spread.cells_of(probes.ALL, probes.BACKENDS)
+    selected = spread.cells_of(reference_cells.ALL, reference_cells.BACKENDS)
     missing = [n for n in range(arguments.launches) if n not in complete]
     for launch in missing:
         rows += spread.launches(selected, 1, Path(".paritygate"), seconds=arguments.seconds, first=launch, say=str)
@@ -70,7 +71,7 @@ def report(rows: list[spread.Launch]) -> str:
 
 def _six(launches: int, seconds: float) -> str:
     rows: list[spread.Launch] = []
-    for cell in spread.cells_of(probes.SIX, probes.SIX_BACKENDS):
+    for cell in spread.cells_of(reference_cells.SIX, reference_cells.SIX_BACKENDS):
         rows += spread.launches([cell], launches, Path(".paritygate"), seconds=seconds, say=str)
         _write(OUT.with_name("laboratory_six.csv"), rows)
         print(f"{cell.id} done", file=sys.stderr, flush=True)
@@ -79,7 +80,7 @@ def _six(launches: int, seconds: float) -> str:
 
 def _spreads(rows: list[spread.Launch]) -> list[str]:
     """The spread of p50 in six cells, as lines."""
-    six = {cell.id for cell in spread.cells_of(probes.SIX, probes.SIX_BACKENDS)}
+    six = {cell.id for cell in spread.cells_of(reference_cells.SIX, reference_cells.SIX_BACKENDS)}
     spreads = spread.summarise([row for row in rows if row.cell in six], "p50")
     lines = [f"p50 of six cells, {spreads[0].launches} interleaved launches, two processes each:"]
     for s in spreads:

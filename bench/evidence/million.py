@@ -25,25 +25,28 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from bench import machine
-from bench.record import Record, Run, Status
-from reports.store import Store
+from paritygate.core.record import Record, Run, Status
+from paritygate.host import machine
+from paritygate_reports.store.store import Store
 
 OUT = Path("reports/evidence/million.json")
 COLUMNS = ("run", "started", "commit", "branch", "cell", "status", "latency_p50", "throughput", "machine")
 STEPS = {
-    "load": "frame = reports.load(store, columns=columns); assert len(frame) == records",
-    "compare": "from reports.advice import advise; from reports.store import Store; opened = Store(store)\n"
+    "load": "frame = paritygate_reports.load(store, columns=columns); assert len(frame) == records",
+    "compare": "from paritygate_reports.analysis.against_history import advise\n"
+    "from paritygate_reports.store.store import Store; opened = Store(store)\n"
     "assert advise(opened, 'main', opened.find('latest')).rows",
-    "change points": "assert 'confirm' in reports.changepoints(reports.load(store, columns=columns))",
-    "load, compare, HTML": "from reports.page import of_store; from reports.renderers.html import render\n"
-    "from reports.store import Store; assert 'Trends' in render(of_store(Store(store)))",
+    "change points": "frame = paritygate_reports.load(store, columns=columns)\n"
+    "assert 'confirm' in paritygate_reports.changepoints(frame)",
+    "load, compare, HTML": "from paritygate_reports.view.page import of_store\n"
+    "from paritygate_reports.renderers.html import render\n"
+    "from paritygate_reports.store.store import Store; assert 'Trends' in render(of_store(Store(store)))",
 }
-"""Name -> code, which finds ``reports``, ``store`` (URL), ``columns`` (those of the trends) and ``records`` (count)."""
+"""Name -> code, which finds ``paritygate_reports``, ``store`` (URL), ``columns`` (of the trends) and ``records``."""
 PROGRAM = """
 import json, sys, time
 start = time.perf_counter()
-import reports
+import paritygate_reports
 store, columns, records = sys.argv[1], sys.argv[2].split(), int(sys.argv[3])
 CODE
 seconds = time.perf_counter() - start

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reports.store import Store
+from paritygate_reports.store.store import Store
 
 OUT = Path("reports/evidence/mutation.csv")
 LEAST = 0.95  # is asked of this repository's cases

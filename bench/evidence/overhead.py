@@ -24,15 +24,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import laboratory, machine, probes, timing
-from bench.backends import BACKENDS
-from bench.case import Case, Cell, Target
+from paritygate.backends import BACKENDS
+from paritygate.core.case import Case, Cell, Target
+from paritygate.doctor import reference_cells
+from paritygate.host import machine
+from paritygate.process import environment
+from paritygate.timing import schedule
 
 OUT = Path("reports/evidence/overhead.json")
 MLP = Case("mlp", model="models.mlp:MLP", inputs="models.mlp:flat_images", shapes={"b1": {"batch": 1}})
 # four cells over 100 us an iteration, and one under 20 us
-LOOPS = ((probes.CNN, "eager"), (probes.CNN, "onnxruntime"), (probes.NAIVE, "compile"), (probes.BERT_MINI, "eager"),
-         (MLP, "onnxruntime"))  # fmt: skip
+LOOPS = (
+    (reference_cells.CNN, "eager"),
+    (reference_cells.CNN, "onnxruntime"),
+    (reference_cells.NAIVE, "compile"),
+    (reference_cells.BERT_MINI, "eager"),
+    (MLP, "onnxruntime"),
+)
 ROUNDS = 60
 
 BARE_BERT_BASE = """
@@ -52,7 +60,7 @@ print(peak() - start)
 
 
 def _environment(cache: Path) -> dict[str, str]:
-    return laboratory.environment(os.environ, threads=machine.threads(), cache=cache, laboratory=True)
+    return environment.environment(os.environ, threads=machine.threads(), cache=cache, laboratory=True)
 
 
 def _task(case: Case, backend: str, folder: str, cache: Path) -> dict[str, Any]:
@@ -65,8 +73,8 @@ def _task(case: Case, backend: str, folder: str, cache: Path) -> dict[str, Any]:
 
 def loop(number: int) -> None:
     """In a laboratory process: blocks of the worker and of a bare loop in turn; prints the ratios as JSON."""
-    from bench.subject import Subject
-    from bench.worker import Worker
+    from paritygate.runtime.subject import Subject
+    from paritygate.worker.server import Worker
 
     case, backend = LOOPS[number]
     cache = Path(".paritygate/cache").absolute()
@@ -103,7 +111,7 @@ def loop(number: int) -> None:
             return (time.perf_counter() - start) / (calls * samples)
 
     seconds = min(worker.block(1, 20, 0)["times"])
-    plan = timing.plan(seconds)
+    plan = schedule.plan(seconds)
     for _ in range(5):
         worker.block(plan.calls, plan.samples, 0)
         bare(plan.calls, plan.samples)
@@ -117,7 +125,7 @@ def loop(number: int) -> None:
                 theirs = bare(plan.calls, plan.samples)
         pairs.append((ours, theirs))
     ratios = [math.log(ours / theirs) for ours, theirs in pairs]
-    low, high = timing.median_interval(ratios) or (0.0, 0.0)
+    low, high = schedule.median_interval(ratios) or (0.0, 0.0)
     print(json.dumps({
         "cell": f"{case.name}-cpu-{backend}-fp32",
         "seconds_per_call": statistics.median(theirs for _, theirs in pairs),
@@ -145,13 +153,15 @@ def loops() -> list[dict[str, Any]]:
 
 def forks() -> dict[str, float]:
     """Seconds from asking for a worker until it answers."""
-    from bench.launch import ForkServer
+    from paritygate.process.client import ForkServer
 
     cache = Path(".paritygate/cache").absolute()
     modules = [backend.module for backend in BACKENDS.values() if backend.default]
     with tempfile.TemporaryDirectory() as folder:
-        server = ForkServer(_environment(cache), Path(folder), modules=list(probes.BERT), backends=modules, memory=None)
-        task = _task(probes.CNN, "eager", folder, cache)
+        server = ForkServer(
+            _environment(cache), Path(folder), modules=list(reference_cells.BERT), backends=modules, memory=None
+        )
+        task = _task(reference_cells.CNN, "eager", folder, cache)
         server.fork(task).close()
         times = []
         for _ in range(50):
@@ -161,19 +171,24 @@ def forks() -> dict[str, float]:
             times.append(time.perf_counter() - start)
             worker.close()
         server.close()
-    return {"median": statistics.median(times), "p90": timing.quantile(times, 0.9)}
+    return {"median": statistics.median(times), "p90": schedule.quantile(times, 0.9)}
 
 
 def memory() -> list[dict[str, Any]]:
     """Peak bytes of cells, caches empty and warm, and of a bare script for BERT base."""
-    from bench.group import GroupRun
-    from bench.spread import conditions_of
+    from paritygate.doctor.spread import conditions_of
+    from paritygate.session.group import GroupRun
 
     base = Case("bert_base", model="models.bert:base", inputs="models.bert:full_mask",
-                shapes={"b1_s32": {"batch": 1, "seq": 32}}, preload=probes.BERT)  # fmt: skip
+                shapes={"b1_s32": {"batch": 1, "seq": 32}}, preload=reference_cells.BERT)  # fmt: skip
     rows: list[dict[str, Any]] = []
-    for case, backend in ((probes.CNN, "compile"), (probes.CNN, "onnxruntime"), (probes.BERT_MINI, "compile"),
-                          (probes.BERT_MINI, "onnxruntime"), (base, "eager")):  # fmt: skip
+    for case, backend in (
+        (reference_cells.CNN, "compile"),
+        (reference_cells.CNN, "onnxruntime"),
+        (reference_cells.BERT_MINI, "compile"),
+        (reference_cells.BERT_MINI, "onnxruntime"),
+        (base, "eager"),
+    ):
         cell = Cell(case, case.all_shapes()[0], Target("cpu", backend, "fp32"))
         home = Path(tempfile.mkdtemp())
         peaks = []

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from bench.evidence.million import history
-from reports.page import of_store
-from reports.renderers.html import render
-from reports.store import Store
+from evidence.million import history
+from paritygate_reports.renderers.html import render
+from paritygate_reports.store.store import Store
+from paritygate_reports.view.page import of_store
 
 RUNS, CELLS = 400, 50  # of 400 runs some are of other branches and machines
 FRAMES = """async (dragged) => {

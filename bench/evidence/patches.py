@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.gate import aa
-from bench.gate.session import code_digest
+from paritygate.gate import aa
+from paritygate.gate.session import code_digest
 
 Edit = tuple[str, str, str]  # (file, what stands there, what stands there then)
 

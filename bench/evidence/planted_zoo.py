@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import parity, reference
-from bench.case import Case
-from bench.modes import answers, mode_of
-from bench.subject import Subject, arrays
+from paritygate.core.case import Case
+from paritygate.parity import rule
+from paritygate.runtime.modes import answers, mode_of
+from paritygate.runtime.subject import Subject, arrays
+from paritygate.worker import reference
 
 OUT = Path("reports/evidence/zoo_planted.csv")
 ARCHITECTURES = (
@@ -93,7 +94,7 @@ def _planted(name: str) -> Iterator[tuple[str, str, float, bool, float]]:
 
 def _judged(candidate: Sets, eager: Sets, exact: Sets, subject: Subject) -> tuple[float, bool, float]:
     """Effect, whether it is found, and share of what is allowed."""
-    outcome = parity.compare(candidate, eager, exact, subject.tolerance)
+    outcome = rule.compare(candidate, eager, exact, subject.tolerance)
     effect = 0.0
     for number in range(len(eager[0])):
         ours, base, truth = (

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.parity import compare
-from bench.tolerance import tolerances
+from paritygate.parity.rule import compare
+from paritygate.parity.tolerance import tolerances
 
 OUT = Path("reports/evidence/power.csv")
 ERRORS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)

@@ -17,7 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import laboratory, machine
+from paritygate.host import machine
+from paritygate.process import environment
 
 SCRIPT = """
 import statistics, sys, time, torch
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--launches", type=int, default=10)
     arguments = parser.parse_args()
     cache = Path(".paritygate/cache").absolute()
-    environ = laboratory.environment(os.environ, threads=machine.threads(), cache=cache, laboratory=True)
+    environ = environment.environment(os.environ, threads=machine.threads(), cache=cache, laboratory=True)
     found: dict[str, list[float]] = {"call": [], "none": []}
     for _ in range(arguments.launches):
         for kind in random.sample(list(found), 2):

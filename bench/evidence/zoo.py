@@ -17,9 +17,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from bench import reasons
-from bench.record import Record, Status
-from reports.store import Store
+from paritygate.core import reasons
+from paritygate.core.record import Record, Status
+from paritygate_reports.store.store import Store
 
 OUT = Path("reports/evidence/zoo.csv")
 STORE = ".paritygate/zoo.sqlite"

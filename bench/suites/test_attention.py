@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from bench import Case, Shape
+from paritygate import Case, Shape
 
 # onnxruntime's graph is the same whichever kernel of PyTorch is forced: measuring it again says nothing.
 TORCH_ONLY = ("*-eager-*", "*-compile*-*")

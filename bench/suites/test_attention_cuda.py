@@ -6,7 +6,7 @@ and their cells are skipped with the reason that they give.
 
 import pytest
 
-from bench import Case, Shape
+from paritygate import Case, Shape
 
 TOKENS, WIDTH = 8192, 2048
 LENGTHS = (1024, 4096, 8192)

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from bench import Case, Shape
+from paritygate import Case, Shape
 
 
 def sequences(budget: str, *sizes: tuple[int, int]) -> dict[str, Shape]:

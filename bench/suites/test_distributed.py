@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import Case, Shape
+from paritygate import Case, Shape
 
 CASES = (
     Case(

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from bench import Case, Shape
-from bench.suites.test_training import NO_GRADIENT
+from paritygate import Case, Shape
+from suites.test_training import NO_GRADIENT
 
 DEADLINE = 600.0  # seconds; a whole training takes up to one minute on two cores that nobody else uses
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from bench import Case, Shape
+from paritygate import Case, Shape
 
 SAMPLES = 1437  # the digits to learn from
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from bench import Case, Shape
+from paritygate import Case, Shape
 
 BATCHES: dict[str, Mapping[str, int] | Shape] = {
     "b256": {"batch": 256},

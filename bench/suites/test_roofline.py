@@ -1,11 +1,12 @@
 """What this machine attains: a large matrix product and a large copy. Cells of the same run are held against them.
 
-Operations over time are the product's FLOP/s, bytes over time the copy's bytes/s; see ``bench/roofline.py``.
+Operations over time are the product's FLOP/s, bytes over time the copy's bytes/s; see
+``bench/paritygate/timing/roofline.py``.
 """
 
 import pytest
 
-from bench import Case, Shape
+from paritygate import Case, Shape
 
 PLAIN = "eager-[!a]*"  # under autocast the product is that of its dtype, with casts on top
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import Case, Shape
+from paritygate import Case, Shape
 
 WAYS = {name: f"models.tokenizing:{name}" for name in ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")}
 SKIPS = {"cuda": "texts are tokenised by the host, which the cpu cells measure"} | dict.fromkeys(

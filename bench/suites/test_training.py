@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from bench import Case, Shape
+from paritygate import Case, Shape
 
 # From batch 32 on: the backward of the last pooling is read before it is scattered into, so that every layer in front
 # of it gets a gradient of zero. With TORCHINDUCTOR_LAYOUT_OPTIMIZATION=0 it is right.

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import Case
-from bench.git import said
-from bench.record import Status
+from paritygate import Case
+from paritygate.core.record import Status
+from paritygate.host.git import said
 from tests.slow.zoo_operators import OPERATORS
 from tests.slow.zoo_transformers import ARCHITECTURES
 

@@ -1,0 +1,301 @@
+"""compile: ``torch.compile`` in its modes, a graph per shape; recompiles and undeclared breaks are failures.
+
+So is every answer that would come from eager under the name of compile: see ``Evidence``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from paritygate.backends import Misbehaved, Unavailable
+from paritygate.core.reasons import listed
+
+if TYPE_CHECKING:
+    from paritygate.backends import Prepared
+    from paritygate.core.case import Target
+    from paritygate.runtime.facts import CompileCounters, GraphBreak
+    from paritygate.runtime.modes import Mode
+    from paritygate.runtime.subject import Subject
+
+MODES = {
+    "compile": "default",
+    "compile_reduce_overhead": "reduce-overhead",
+    "compile_max_autotune": "max-autotune",
+}
+
+
+def available(target: Target) -> str | None:
+    """A C++ compiler is needed on CPUs; CUDA graphs exist on CUDA only."""
+    if target.device == "cpu":
+        if target.backend == "compile_reduce_overhead":
+            return "reduce-overhead means CUDA graphs; on a CPU it is the same as compile"
+        if not has_compiler("CXX", "g++", "clang++"):
+            return "torch.compile needs a C++ compiler on a CPU; install g++"
+    elif not has_compiler("CC", "gcc", "clang"):
+        return "torch.compile needs a C compiler on a GPU, for what Triton makes of its driver; install gcc"
+    return None
+
+
+def has_compiler(variable: str, usual: str, other: str) -> bool:
+    """Whether inductor would find a compiler: the variable's or the usual one, else the other."""
+    return any(shutil.which(name) for name in (os.environ.get(variable) or usual, other))
+
+
+def preload() -> None:
+    """Import dynamo and inductor with what they import late, and do once what every worker would otherwise repeat.
+
+    Asking for the vector instructions starts a Python of its own, 1.1 s; a hash of torch's sources is part of every
+    key of the cache, 0.2 s, and so is one of triton's, 0.25 s, where it is installed: with every torch for CUDA; the
+    header of the C++ kernels is preprocessed to see whether it has changed, 0.15 s. None of it asks CUDA anything.
+    """
+    importlib.import_module("torch._dynamo")
+    importlib.import_module("torch._inductor.compile_fx")
+    with suppress(ImportError):  # a torch without distributed training
+        importlib.import_module("torch.distributed.tensor.experimental")
+    from torch._inductor.codecache import CppPythonBindingsCodeCache, torch_key
+    from torch._inductor.cpu_vec_isa import pick_vec_isa
+    from torch._inductor.runtime.triton_compat import HAS_TRITON, triton_key
+
+    torch_key()
+    if HAS_TRITON:
+        triton_key()
+    pick_vec_isa()
+    with suppress(Exception):  # no C++ compiler, say: a worker that needs one will meet and report it
+        CppPythonBindingsCodeCache.load_pybinding_async([], 'extern "C" void kernel() {}')  # prepares, compiles nothing
+
+
+def prepare(subject: Subject) -> Prepared:
+    """Return the compiled model: static shapes, counted from zero."""
+    import torch
+
+    from paritygate.runtime.facts import CompileCounters, sdpa_kernels
+    from paritygate.runtime.modes import mode_of, prepared
+
+    module = subject.module()
+    if (reason := unsuitable(module)) is not None:
+        raise Unavailable(reason)
+    raise_instead_of_eager()
+    counters = CompileCounters(module)
+    compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
+    graphs = subject.device == "cuda" and subject.backend != "compile"  # CUDA graphs, which own their outputs
+    evidence = Evidence(counters, subject.case["graph_breaks"], graphs and subject.backend == "compile_reduce_overhead")
+
+    def stepping(*args: Any, **kwargs: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()  # the outputs of the call before may be written over
+        return compiled(*args, **kwargs)
+
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        with evidence.limit():
+            return forward(*args, **kwargs)
+
+    forward = stepping if graphs else compiled
+    training = subject.case["mode"] == "training"  # which is called for its curve, too, not under the guard
+    mode = mode_of(subject, module, lambda _: limited if training else forward)
+    return evidence.of(
+        prepared(
+            mode,
+            model=compiled,
+            facts=evidence.facts,
+            steady=steady,
+            # a graph is replayed past the dispatcher, which is what a profile sees
+            kernels=lambda inputs: None if graphs else sdpa_kernels(lambda: mode(inputs)),
+            resizable=False,
+        ),
+        mode,
+    )
+
+
+def unsuitable(module: Any) -> str | None:
+    """Return why a model is not for torch.compile, or None."""
+    import torch
+
+    kind = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+        return (
+            f"the model is a TorchScript module ({kind}); torch.compile takes Python modules: "
+            "give the module that was scripted or traced"
+        )
+    if (
+        isinstance(module, torch._dynamo.OptimizedModule)
+        or hasattr(module, "_torchdynamo_orig_callable")
+        or getattr(module, "_compiled_call_impl", None) is not None
+    ):
+        return f"the model ({kind}) was compiled by torch.compile already; give it as it was before"
+    return None
+
+
+def raise_instead_of_eager() -> None:
+    """Have torch raise where it would go on in eager without a word, whatever the model's module has set.
+
+    Such places are the recompile limit, an error while compiling, a recompile under the stance "eager_on_recompile".
+    """
+    import torch
+
+    config = torch._dynamo.config
+    config.suppress_errors = False
+    if hasattr(config, "fail_on_recompile_limit_hit"):
+        config.fail_on_recompile_limit_hit = True
+    torch.compiler.set_stance("default")
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """Raise ``Misbehaved`` with the guard where the measured loop would compile anything."""
+    import torch
+
+    from paritygate.runtime.facts import Recompile
+
+    try:
+        with torch.compiler.set_stance("fail_on_recompile"):
+            yield
+    except RuntimeError as error:
+        if "fail_on_recompile" not in str(error):
+            raise
+        again = Recompile.of_stance(str(error))
+        raise Misbehaved(f"recompile in the measured loop: {again}; {KEEP}\n\n{again.reason}") from error
+
+
+KEEP = "keep what changes from call to call in a tensor, or out of forward"
+SKIP = 'skip the cell: skips={"compile*": "why"}'
+RNN = "torch._dynamo.config.allow_rnn = True in the model's module has torch compile nn.RNN, nn.GRU and nn.LSTM"
+
+
+class Evidence:
+    """Check that the answers came from compiled graphs.
+
+    ``facts`` is asked after the checked calls; the first time it makes two calls of its own. ``declared``: how many
+    graph breaks there must be. ``replayed``: no CUDA graph may be skipped.
+    """
+
+    def __init__(self, counters: CompileCounters, declared: int, replayed: bool) -> None:
+        self._counters, self._declared, self._replayed = counters, declared, replayed
+        self._compiled: int | None = None  # frames, by the first call
+        self._inputs: Any = None  # of the first call, until facts() has called with them again
+
+    def of(self, ready: Prepared, mode: Mode) -> Prepared:
+        """Return the same, its first call watched, and the recompile limit told in every call under its guard."""
+        self._mode, self._ready = mode, ready
+        ready.call, ready.guard = self._first, self._guard
+        return ready
+
+    def facts(self) -> dict[str, Any]:
+        """Return the facts of the compilation; raise ``Misbehaved`` or ``Unavailable`` where eager answered instead."""
+        self._call_twice()
+        found = self._counters.facts()
+        breaks = self._counters.breaks()
+        if not found["graphs"]:
+            raise _nothing_captured(breaks)
+        if (place := self._counters.overlooked()) is not None:
+            raise Misbehaved(
+                f"fallback: torch.compile captured functions that the model calls, its own ran in eager: {place}; "
+                f"is it decorated with torch.compiler.disable? If it must be, {SKIP}"
+            )
+        if len(breaks) != self._declared:
+            raise _undeclared(breaks, self._declared)
+        if self._replayed and found["cudagraph_skips"]:
+            reasons = "; ".join(found["cudagraph_skip_reasons"]) or "no reason given"
+            raise Misbehaved(f"fallback: CUDA graphs were skipped {found['cudagraph_skips']} times ({reasons})")
+        # All calls are of one layout. In the first one, layers that break their graph may share a function.
+        again = self._counters.recompiles(since=self._counters.compiled() if self._compiled is None else self._compiled)
+        if again:
+            more = f" ({len(again)} in all)" if len(again) > 1 else ""
+            raise Misbehaved(f"recompile between calls of one layout: {again[0]}{more}; {KEEP}\n\n{again[0].reason}")
+        return found | {"recompiles": 0, "cold": self._counters.cold()}
+
+    @contextmanager
+    def limit(self) -> Iterator[None]:
+        """Raise torch's error at the recompile limit as ``Misbehaved``, with the guard that failed."""
+        from torch._dynamo.exc import FailOnRecompileLimitHit
+
+        try:
+            yield
+        except FailOnRecompileLimitHit as error:
+            count = len(self._counters.recompiles())
+            last = self._counters.recompiles()[-1]
+            raise Misbehaved(
+                f"recompile limit: after {count} recompiles torch.compile would go on in eager: {last}; {KEEP}, or "
+                "set torch._dynamo.config.recompile_limit in the model's module if so many graphs are meant"
+                f"\n\n{last.reason}"
+            ) from error
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        with self._mode.guard(), self.limit():
+            yield
+
+    def _first(self, inputs: Any) -> Any:
+        """Make the first call; those after it, which are timed, go to the mode itself."""
+        if self._compiled is not None:  # held by what was wrapped around it
+            return self._mode(inputs)
+        if self._ready.call == self._first:
+            self._ready.call = self._mode
+        self._inputs = _copied(inputs)  # as they are before a call, which may write to them
+        answer = self._mode(inputs)
+        self._compiled = self._counters.compiled()
+        return answer
+
+    def _call_twice(self) -> None:
+        """Call twice in a row, the first time facts are asked for; a recompile is found among the frames.
+
+        Checked calls may begin with the initial state put back, timed ones follow each other. A training resets itself.
+        """
+        inputs, self._inputs = self._inputs, None
+        if inputs is None or self._ready.training is not None:
+            return
+        with self._guard():
+            for _ in range(2):
+                self._mode(_copied(inputs))
+        if self._ready.reset is not None:
+            self._ready.reset()
+
+
+def _copied(inputs: Any) -> Any:
+    """Return a copy of inputs, in case a call writes to them.
+
+    Inference tensors stay: preprocessing makes them for one call, and a copy made here would be a normal tensor, for
+    which torch compiles anew.
+    """
+    from paritygate.runtime.nest import fresh, tensor_leaves
+
+    return inputs if any(leaf.is_inference() for leaf in tensor_leaves(inputs)) else fresh(inputs)
+
+
+def _nothing_captured(breaks: list[GraphBreak]) -> Exception:
+    """Return the exception for a model that ran in eager as a whole."""
+    import torch
+
+    places = _listed(breaks)
+    if any(_of_rnn(broken) for broken in breaks):
+        return Unavailable(
+            f"torch.compile takes no RNN by default, the model would run in eager: {places}; {RNN}, experimentally"
+        )
+    if torch._dynamo.config.disable:
+        places = "torch._dynamo.config.disable is set, or TORCH_COMPILE_DISABLE"
+    return Misbehaved(f"fallback: torch.compile captured no graph, the model ran in eager: {places}{_whole(breaks)}")
+
+
+def _undeclared(breaks: list[GraphBreak], declared: int) -> Misbehaved:
+    """Return the exception for a number of graph breaks that is not the declared one."""
+    advice = f"rewrite the line, or declare graph_breaks={len(breaks)}" if breaks else "declare none"
+    if any(_of_rnn(broken) for broken in breaks):
+        advice = f"{RNN}, experimentally; or declare graph_breaks={len(breaks)}"
+    found = f"graph break: {len(breaks)} found, {declared} declared"
+    return Misbehaved(f"{found} ({_listed(breaks)}); {advice}{_whole(breaks)}")
+
+
+def _of_rnn(broken: GraphBreak) -> bool:
+    return re.search(r"\b(RNN|GRU|LSTM)\b", broken.kind) is not None
+
+
+def _listed(breaks: list[GraphBreak]) -> str:
+    return listed([str(broken) for broken in breaks], "; ") or "torch gives no reason"
+
+
+def _whole(breaks: list[GraphBreak]) -> str:
+    return "".join(f"\n\n{broken.place}: {broken.reason}" for broken in breaks)

@@ -1,0 +1,34 @@
+"""eager: the model called as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paritygate.backends import Prepared
+    from paritygate.core.case import Target
+    from paritygate.runtime.subject import Subject
+
+
+def available(_target: Target) -> str | None:
+    """Eager runs wherever the device is."""
+    return None
+
+
+def preload() -> None:
+    """The fork server has imported torch already."""
+
+
+def prepare(subject: Subject) -> Prepared:
+    """The model with its weights."""
+    from paritygate.runtime.facts import sdpa_kernels
+    from paritygate.runtime.modes import mode_of, prepared
+
+    module = subject.module()
+    mode = mode_of(subject, module)
+    return prepared(
+        mode,
+        model=module,
+        facts=getattr(module, "facts", dict),
+        kernels=lambda inputs: sdpa_kernels(lambda: mode(inputs)),
+    )

@@ -1,0 +1,55 @@
+"""Flat: a model with tensors in and tensors out, as exporters want it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from paritygate.backends import Unavailable
+from paritygate.runtime.nest import DENSE, as_tensors, flatten, form_of, named_leaves, rebuild
+from paritygate.runtime.subject import call
+
+if TYPE_CHECKING:
+    from paritygate.runtime.subject import Subject
+
+
+def exportable(subject: Subject) -> torch.nn.Module:
+    """The model for an exporter. Raises ``Unavailable`` for one that no exporter takes."""
+    module = subject.module()
+    kind = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise Unavailable(
+            f"the model is a TorchScript module ({kind}), which torch.export does not take: give the module that was "
+            "scripted or traced"
+        )
+    return module
+
+
+def example(subject: Subject) -> Any:
+    """Inputs for an exporter. Raises ``Unavailable`` for some of a kind that no exporter takes."""
+    made = subject.encode(subject.make_inputs(0))
+    for path, leaf in named_leaves(made):
+        if torch.is_tensor(leaf) and (form := form_of(leaf)) != DENSE:
+            raise Unavailable(
+                f"input {path!r} is a {form} tensor, which torch.export does not take: give a dense one, and make it "
+                f"{form} in the model, or leave this backend out"
+            )
+    return made
+
+
+class Flat(torch.nn.Module):
+    """A model by position: names of in- and outputs cannot clash then. Inputs that are no tensors become part of it."""
+
+    def __init__(self, module: torch.nn.Module, example: Any) -> None:
+        super().__init__()
+        leaves = flatten(example)
+        self.module, self.given = module, [torch.is_tensor(leaf) for leaf in leaves]
+        self.plain = [torch.empty(0) if torch.is_tensor(leaf) else leaf for leaf in leaves]  # a cache is one by these
+        self.nest = rebuild(example, list(self.plain))
+
+    def forward(self, *flat: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The model's output tensors for the tensors of its inputs, both in the order of ``flatten``."""
+        tensors = iter(flat)
+        every = [next(tensors) if given else leaf for given, leaf in zip(self.given, self.plain, strict=True)]
+        return tuple(as_tensors(call(self.module, rebuild(self.nest, every))))

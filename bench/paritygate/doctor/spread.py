@@ -1,0 +1,234 @@
+"""How far do fresh processes differ? The same cells, again and again, under two sets of conditions at once.
+
+Iterations inside one process say little about the next process. Here every launch execs one fork server for
+each side, and each cell is timed in one worker of either side, their blocks interleaved; so what a launch
+says of one side, it says of the other side in the same seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from paritygate.backends import BACKENDS
+from paritygate.core.budgets import BUDGETS
+from paritygate.core.case import Case, Cell, Target
+from paritygate.core.record import Status
+from paritygate.host import machine
+from paritygate.host.lock import timing_lock
+from paritygate.process import environment
+from paritygate.process.client import ForkServer, Worker
+from paritygate.process.timed_worker import Contestant
+from paritygate.runtime.devices import DEVICES
+from paritygate.session.group import GroupRun, Laboratory
+from paritygate.timing import schedule
+
+# name of a side -> whether it is in laboratory conditions; two processes of each, so that what the machine does in
+# those seconds can be told from what the process is
+SIDES = {"laboratory": True, "laboratory 2": True, "default": False, "default 2": False}
+CONDITIONS = ("laboratory", "default")
+SLOWER = 0.03  # a cell's median under laboratory conditions may be this much above the default's
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One cell in one fresh process: medians in seconds per call."""
+
+    launch: int
+    cell: str
+    side: str
+    block_median: float
+    p50: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One cell over launches, by condition (laboratory, default).
+
+    ``median``: over launches, seconds per call. ``variation``: the coefficient of variation between launches,
+    which the machine's drift is part of. ``deviation``: how much two processes differ that ran in the same
+    seconds, as the standard deviation of one process (that of the log ratio over the root of two).
+    ``slower`` is laboratory over default, less 1, paired within launches.
+    """
+
+    cell: str
+    launches: int
+    median: dict[str, float]
+    variation: dict[str, float]
+    deviation: dict[str, float]
+    slower: float
+
+    def breaks(self) -> list[str]:
+        """Which parts of the rule of the laboratory this cell breaks."""
+        broken = []
+        if self.slower > SLOWER:
+            broken.append(f"{self.slower:.1%} slower than in the default environment")
+        if self.deviation["laboratory"] > self.deviation["default"]:
+            broken.append(
+                f"processes differ more ({self.deviation['laboratory']:.1%}) than in the default environment "
+                f"({self.deviation['default']:.1%})"
+            )
+        return broken
+
+
+def launches(
+    cells: Sequence[Cell],
+    count: int,
+    home: Path,
+    *,
+    seconds: float,
+    say: Callable[[str], object],
+    first: int = 0,
+) -> Iterator[Launch]:
+    """The cells in ``count`` fresh processes a side, as they are measured; ``seconds`` of blocks each.
+
+    ``first``: the number of the first launch.
+    """
+    laboratories = {side: conditions_of(home, side, controlled, cells) for side, controlled in SIDES.items()}
+    referenced: set[str] = set()
+    try:
+        for launch in range(first, first + count):
+            for side in random.sample(list(SIDES), len(SIDES)):
+                laboratories[side].server(launch)  # all import at once
+            for number, cell in enumerate(random.sample(list(cells), len(cells))):
+                say(f"launch {launch + 1 - first} of {count}, cell {number + 1} of {len(cells)}: {cell.id}")
+                yield from _launch(cell, launch, laboratories, referenced, seconds)
+            for lab in laboratories.values():
+                lab.close()
+    finally:
+        for lab in laboratories.values():
+            lab.close()
+        for lab in laboratories.values():
+            shutil.rmtree(lab.scratch, ignore_errors=True)
+
+
+def _launch(
+    cell: Cell, launch: int, laboratories: dict[str, Laboratory], referenced: set[str], seconds: float
+) -> Iterator[Launch]:
+    with _opened(cell, launch, laboratories, referenced) as workers:
+        contestants = {side: Contestant(worker) for side, worker in workers.items()}
+        with timing_lock(str):
+            measured = schedule.measure(
+                contestants,
+                seconds=seconds,
+                precision=0.0,
+                rng=random.Random(),
+                clock=time.monotonic,
+                busy=DEVICES[cell.target.device].warm_seconds,
+            )
+        for side, result in measured.items():
+            if result.dropped is not None:
+                raise RuntimeError(f"{cell.id} under {side}: {result.dropped.args[0]}")
+            yield Launch(
+                launch, cell.id, side, statistics.median(result.blocks), schedule.quantile(result.samples, 0.5)
+            )
+
+
+@contextmanager
+def two_processes(cell: Cell, home: Path) -> Iterator[tuple[Worker, Worker]]:
+    """Two laboratory processes that run the same cell, parked."""
+    laboratories = {side: conditions_of(home, side, True, [cell]) for side in ("one", "two")}
+    try:
+        with _opened(cell, 0, laboratories, set()) as workers:
+            yield workers["one"], workers["two"]
+    finally:
+        for lab in laboratories.values():
+            lab.close()
+        for lab in laboratories.values():
+            shutil.rmtree(lab.scratch, ignore_errors=True)
+
+
+@contextmanager
+def _opened(
+    cell: Cell, launch: int, laboratories: dict[str, Laboratory], referenced: set[str]
+) -> Iterator[dict[str, Worker]]:
+    """A worker of the cell in each laboratory; ``referenced`` holds the cells whose reference is there already."""
+    runs = {side: GroupRun(lab, cell.group, [cell], [cell]) for side, lab in laboratories.items()}
+    for run in runs.values():
+        run.cells = [cell]  # alone: no unreported eager beside it
+    if cell.id not in referenced:
+        referenced.add(cell.id)
+        next(iter(runs.values())).make_reference(launch)
+    try:
+        for side in random.sample(list(runs), len(runs)):
+            runs[side].open_cells(launch)
+            record = runs[side].records[cell.id]
+            if record.status is not Status.OK:
+                raise RuntimeError(f"{cell.id} under {side}: {record.status}: {record.reason}")
+        yield {side: run.workers[cell.id] for side, run in runs.items()}
+    finally:
+        for run in runs.values():
+            run.close()
+
+
+def summarise(rows: Sequence[Launch], value: str = "block_median") -> list[Spread]:
+    """The spread of every cell, in order of appearance."""
+    found = []
+    for cell in dict.fromkeys(row.cell for row in rows):
+        values = {
+            side: [getattr(row, value) for row in rows if row.cell == cell and row.side == side] for side in SIDES
+        }
+        both = {condition: values[condition] + values[f"{condition} 2"] for condition in CONDITIONS}
+        ratios = {condition: _log_ratios(values[condition], values[f"{condition} 2"]) for condition in CONDITIONS}
+        found.append(
+            Spread(
+                cell=cell,
+                launches=len(values["laboratory"]),
+                median={condition: statistics.median(v) for condition, v in both.items()},
+                variation={condition: statistics.stdev(v) / statistics.fmean(v) for condition, v in both.items()},
+                deviation={condition: _root_mean_square(v) / math.sqrt(2) for condition, v in ratios.items()},
+                slower=math.exp(statistics.median(_log_ratios(both["laboratory"], both["default"]))) - 1,
+            )
+        )
+    return found
+
+
+def gain(spreads: Sequence[Spread], of: str) -> float:
+    """The geometric mean over cells of ``variation`` or ``deviation`` in the laboratory over that without."""
+    ratios = [getattr(s, of)["laboratory"] / getattr(s, of)["default"] for s in spreads]
+    return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
+
+
+def _log_ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [math.log(one / other) for one, other in zip(ones, others, strict=True)]
+
+
+def _root_mean_square(values: Sequence[float]) -> float:
+    """Spread about zero: two processes of one condition have no difference to expect."""
+    return math.sqrt(statistics.fmean(value * value for value in values))
+
+
+def cells_of(cases: Sequence[Case], backends: Sequence[str], device: str = "cpu") -> list[Cell]:
+    """The first shape of each case on the device in fp32, with each of the backends."""
+    return [Cell(case, case.all_shapes()[0], Target(device, backend, "fp32")) for case in cases for backend in backends]
+
+
+def conditions_of(home: Path, side: str, controlled: bool, cells: Sequence[Cell]) -> Laboratory:
+    """What the groups of one side share: with a fork server for each launch."""
+    cache, scratch = home / "cache", home / "scratch" / f"{os.getpid()}-spread"
+    cache.mkdir(parents=True, exist_ok=True)
+    threads = machine.threads()
+
+    def new_server(launch: int) -> ForkServer:
+        server = ForkServer(
+            environment.environment(os.environ, threads=threads, cache=cache, laboratory=controlled),
+            scratch / f"{side}-{launch}",
+            modules=list(dict.fromkeys(name for cell in cells for name in cell.case.preload)),
+            backends=list(dict.fromkeys(BACKENDS[cell.target.backend].module for cell in cells)),
+            memory=None,
+        )
+        server.start()
+        return server
+
+    return Laboratory(
+        cache=cache, scratch=scratch, budget=BUDGETS["quick"], backends=BACKENDS, threads=threads, seed=0,
+        controlled=controlled, new_server=new_server, say=str,
+    )  # fmt: skip

@@ -1,0 +1,84 @@
+"""What changed between two revisions for certain: facts without noise, compared exactly, a line each. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paritygate.core.record import Record
+
+EXACT = ("graphs", "graph_breaks", "recompiles", "captured_calls", "fused_attention", "nodes", "optimised_nodes",
+         "fusions", "providers", "nodes_by_provider", "sdpa_kernels", "graph_hash")  # fmt: skip
+OPERATORS = 5
+CLOCK_SHARE = 0.005  # a step of an NVIDIA clock is 15 MHz of some 2,000
+PEAK_SHARE, PEAK_BYTES = 0.02, 1 << 20  # of one cell's peak memory in two workers; reports/evidence/overhead.json
+
+
+def changed_facts(base: Record, head: Record) -> list[str]:
+    """The facts of a cell that differ, as "name: base -> head"."""
+    found = [
+        _line(name, base.facts[name], head.facts[name])
+        for name in EXACT
+        if name in base.facts and name in head.facts and base.facts[name] != head.facts[name]
+    ]
+    for name in ("parameters", "flops"):
+        before, after = getattr(base, name), getattr(head, name)
+        if before is not None and after is not None and before != after:
+            found.append(_line(name, before, after))
+    return found
+
+
+def changed_peak(peaks: Sequence[tuple[int, int]]) -> str | None:
+    """What to say of peak memory, from (base, head) in bytes of every launch; None unless each of them tells the same.
+
+    In one launch unchanged code differs by some MiB now and then: when threads first ask for memory is chance.
+    """
+    margins = [max(PEAK_BYTES, PEAK_SHARE * base) for base, _ in peaks]
+    for sign in (1, -1):
+        if peaks and all(sign * (head - base) > margin for (base, head), margin in zip(peaks, margins, strict=True)):
+            base, head = (statistics.median(side) / 2**20 for side in zip(*peaks, strict=True))
+            return f"peak memory: {base:.1f} -> {head:.1f} MiB"
+    return None
+
+
+def changed_clock(clocks: Sequence[float], cycles: Sequence[float]) -> str | None:
+    """What to say of a device whose clock differed between the sides, from ln(head/base) of clock and cycles a launch.
+
+    A head that works harder may be given a lower clock: then it takes longer, and no more cycles.
+    """
+    clock = statistics.fmean(clocks) if clocks else 0.0
+    if abs(clock) <= CLOCK_SHARE:
+        return None
+    more = math.expm1(statistics.fmean(cycles))
+    return f"device clock: {math.expm1(clock):+.1%} after head's blocks; counted in cycles head takes {more:+.1%}"
+
+
+def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> list[str]:
+    """The operators that take the most longer on head, at most five, as "name: before -> after"; seconds a call."""
+    more = {name: head.get(name, 0.0) - base.get(name, 0.0) for name in {*base, *head}}
+    worst = sorted((name for name in more if more[name] > 0), key=lambda name: -more[name])[:OPERATORS]
+    return [
+        f"operator {name}: {base.get(name, 0.0) * 1e6:.0f} -> {head.get(name, 0.0) * 1e6:.0f} µs a call"
+        for name in worst
+    ]
+
+
+def changed_answers(compared: dict[str, Any]) -> str | None:
+    """What to say of head's answers against base's, on the same inputs and weights; None for the same bits."""
+    if compared["identical"]:
+        return None
+    error, allowed = compared["error"], compared["allowed"]
+    if compared["reason"] and error == float("inf"):
+        return f"answers: {compared['reason']}"
+    size = "rounding" if error <= allowed else f"more than the {allowed:.1g} that backends may differ by"
+    return f"answers: differ from base's by {error:.2g} on the same inputs and weights ({size})"
+
+
+def _line(name: str, before: Any, after: Any) -> str:
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [key for key in before | after if before.get(key) != after.get(key)]
+        changes = ", ".join(f"{key} {before.get(key, 0)} -> {after.get(key, 0)}" for key in keys)
+        return f"{name}: {changes}"
+    return f"{name}: {before} -> {after}"

@@ -1,0 +1,92 @@
+"""The code of another revision, as a git worktree that goes away again."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from paritygate.host import paths
+from paritygate.host.git import git
+
+
+class RevisionError(Exception):
+    """A revision cannot be had; the message says why and what to do."""
+
+
+class Worktree:
+    """A detached checkout of a revision below ``parent``; ``close`` removes it, also from git's list."""
+
+    def __init__(self, root: Path, revision: str, parent: Path) -> None:
+        self.repository = Path(_git(root, "rev-parse", "--show-toplevel", why="--bench-against needs a git repository"))
+        self.commit = resolve(root, revision)
+        self.head = resolve(root, "HEAD")
+        parent.mkdir(parents=True, exist_ok=True)
+        sweep(self.repository, parent)
+        self.path = parent / paths.own_name()
+        _git(self.repository, "worktree", "add", "--detach", "--force", str(self.path), self.commit,
+             why=f"cannot check {revision} out")  # fmt: skip
+        self.root = self.path / root.resolve().relative_to(self.repository.resolve())
+
+    def close(self) -> None:
+        """Remove the checkout."""
+        remove(self.repository, self.path)
+
+
+def resolve(root: Path, revision: str) -> str:
+    """The commit that a branch, tag or abbreviation names. Raises ``RevisionError`` with what to do where none does."""
+    done = _run(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if done.returncode == 0:
+        return done.stdout.strip()
+    if _run(root, "rev-parse", "--git-dir").returncode != 0:
+        raise RevisionError(f"--bench-against needs a git repository; {root} is in none")
+    if _run(root, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
+        raise RevisionError(
+            f"--bench-against: {revision!r} is not in this shallow clone; fetch it (`git fetch --unshallow`, or "
+            "`fetch-depth: 0` in actions/checkout)"
+        )
+    raise RevisionError(f"--bench-against: {revision!r} is no branch, tag or commit here; is it fetched (`git fetch`)?")
+
+
+def trailers(root: Path, base: str, key: str) -> list[str]:
+    """The values of a trailer in the commits from base to HEAD."""
+    log = _run(root, "log", f"--format=%(trailers:key={key},valueonly,unfold)", f"{base}..HEAD").stdout
+    return [line for line in log.splitlines() if line.strip()]
+
+
+def submodules(root: Path, commit: str) -> list[str]:
+    """The paths of a commit's submodules: a worktree has them empty."""
+    lines = _run(root, "ls-tree", "-r", "--full-tree", commit).stdout.splitlines()
+    return [line.partition("\t")[2] for line in lines if line.startswith("160000 ")]
+
+
+def changed(root: Path, paths: list[str]) -> bool:
+    """Whether these paths differ from HEAD in the working tree, untracked files included."""
+    return bool(_run(root, "status", "--porcelain", "--", *paths).stdout.strip())
+
+
+def sweep(repository: Path, parent: Path) -> None:
+    """Remove the checkouts of runs that were killed."""
+    for old in filter(paths.abandoned, list(parent.iterdir())):
+        remove(repository, old)
+
+
+def remove(repository: Path, path: Path) -> None:
+    """Remove a checkout, whatever state it is in."""
+    _run(repository, "worktree", "remove", "--force", "--force", str(path))
+    shutil.rmtree(path, ignore_errors=True)
+    _run(repository, "worktree", "prune")
+
+
+def _git(root: Path, *command: str, why: str) -> str:
+    done = _run(root, *command)
+    if done.returncode:
+        raise RevisionError(f"{why}: {done.stderr.strip() or f'git {command[0]} failed'}")
+    return done.stdout.strip()
+
+
+def _run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return git(root, *command)
+    except FileNotFoundError:
+        raise RevisionError("--bench-against needs git, which is not installed") from None

@@ -1,0 +1,357 @@
+"""One run of the gate: base and head side by side, launch pair after launch pair, until every cell is decided.
+
+A launch has a fresh fork server for either side, and a third, the twin of base, where control cells are in it. Cells
+come in random order; the two workers of a cell run their quads in turn and are gone before the next opens.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from statistics import fmean
+
+from paritygate.core.case import Cell, Group
+from paritygate.core.record import Status, Verdict
+from paritygate.gate import findings, launch_pair, source_links, validity
+from paritygate.gate.disturbance import Disturbances
+from paritygate.gate.margins import Margins
+from paritygate.gate.quads import ORDERS
+from paritygate.gate.sides import Broken, Invalid, Result, Side
+from paritygate.gate.stages import Course, Pair
+from paritygate.host import nvml
+from paritygate.host.lock import timing_lock
+from paritygate.host.monitor import Watch
+from paritygate.process.client import Ended
+from paritygate.process.parallel import together
+from paritygate.process.timed_worker import Contestant
+from paritygate.runtime.devices import DEVICES
+from paritygate.session import records
+from paritygate.session.group import GroupRun
+from paritygate.timing import diagnostics
+from paritygate.timing.schedule import Dropped
+
+KEEP_DEADLINE = 60.0  # seconds to read or write some answers
+PROFILED = 50  # times the seconds of a call that a profile of five may take
+
+
+class GateRun:
+    """Ties sides, slots and courses together. ``limit``: seconds after which no further launch begins.
+
+    ``planted``: cell -> share by which head is made slower on purpose.
+    """
+
+    def __init__(
+        self,
+        base: Side,
+        head: Side,
+        twin: Side | None,
+        *,
+        places: source_links.Slots,
+        cells: Sequence[Cell],
+        margins: Margins,
+        limit: float,
+        seed: int,
+        planted: Mapping[str, float],
+        say: Callable[[str], object] = str,
+        tell: Callable[[str], object] = str,
+    ) -> None:
+        self.base, self.head, self.twin, self.places = base, head, twin, places
+        self.cells = {cell.id: cell for cell in cells}
+        self.rng, self.planted = random.Random(seed), planted
+        self.margins, self.limit, self.say, self.tell = margins, limit, say, tell
+        self.course = Course(list(self.cells), margins)
+        chosen = self.rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells))) if twin else []
+        self.controls = Course(chosen, margins)
+        self.disturbances = Disturbances()
+        self.result = Result()
+        self._peaks: dict[str, list[tuple[int, int]]] = {}  # (base, head) of each launch, in bytes
+        self._said: dict[str, None] = {}  # warnings of the launches
+        self._number = 0
+        self._kept: set[tuple[str, str]] = set()  # (revision, cell) whose answers are in its folder
+        self._started = time.monotonic()
+
+    def run(self) -> Result:
+        """Everything: references, launches, verdicts."""
+        try:
+            self._clocked("references", self._prepare)
+            self._pay(list(self.cells.values()), self.result.seconds["references"])
+            while self._wanted() and not self._late():
+                self._clocked("launches", self._launch)
+            self._conclude()
+            self._clocked("profiles", self._explain)
+        finally:
+            self.close()
+        return self.result
+
+    def close(self) -> None:
+        """End every process of every side."""
+        for side in self._sides():
+            for run in side.groups.values():
+                run.close()
+            side.laboratory.close()
+
+    # -- before the first launch
+
+    def _prepare(self) -> None:
+        groups: dict[Group, list[Cell]] = {}
+        for cell in self.cells.values():
+            groups.setdefault(cell.group, []).append(cell)
+        self._start(self.cells.values(), self._sides())  # the first launch goes on with these servers
+        for number, (group, cells) in enumerate(groups.items(), 1):
+            self.say(f"references, group {number} of {len(groups)}: {group}")
+            for side in self._sides():
+                side.groups[group] = GroupRun(side.laboratory, group, cells, ())
+            self._reference(group, cells)
+
+    def _reference(self, group: Group, cells: list[Cell]) -> None:
+        head, base = self.head.groups[group], self.base.groups[group]
+        head.make_reference(self._number)
+        if head.sources:
+            base.make_reference(self._number, given=head.folder)
+        for side, run in ((self.head, head), (self.base, base)):
+            if strangers := source_links.strangers(run.sources, self.places.names, side.slot):
+                raise Invalid(
+                    f"head and base ran the same installed code: {', '.join(strangers[:3])}; uninstall it, or name "
+                    "what is under test in the ini option bench_source"
+                )
+            for cell in cells:
+                self._drop_if_broken(side, cell)
+        if self.twin is not None:
+            self.twin.groups[group].folder = base.folder
+        if head.sources and not self._under_test(head.sources):
+            for cell in cells:
+                reason = f"its code is not in bench_source ({', '.join(self.places.sources)}): both sides run the same"
+                self._drop(cell, Broken("", Status.UNCHECKED, reason))
+
+    def _under_test(self, sources: Mapping[str, str]) -> bool:
+        return any(module.partition(".")[0] in self.places.names for module in sources)
+
+    def _drop_if_broken(self, side: Side, cell: Cell) -> None:
+        record = side.run_of(cell).records[cell.id]
+        if record.status is not Status.OK and cell.id not in self.course.broken:
+            self._drop(cell, Broken(self._revision(side), record.status, record.reason))
+
+    def _revision(self, side: Side) -> str:
+        """Whose code a side runs: the twin's is base's."""
+        return "head" if side is self.head else "base"
+
+    def _drop(self, cell: Cell, why: Broken) -> None:
+        if cell.id not in self.course.broken:
+            self.result.broken[cell.id] = why
+            self.course.drop(cell.id, why.reason)
+        if cell.id in self.controls.screened and cell.id not in self.controls.broken:
+            self.controls.drop(cell.id, why.reason)
+
+    # -- launches
+
+    def _wanted(self) -> list[tuple[Course, Cell]]:
+        return [(course, self.cells[name]) for course in (self.course, self.controls) for name in course.wanted()]
+
+    def _late(self) -> bool:
+        each = self.result.seconds.get("launches", 0.0) / max(1, self._number)
+        if time.monotonic() - self._started + each <= self.limit:
+            return False
+        self.tell(f"gate: the time is up ({self.limit:.0f} s); what is undecided stays inconclusive")
+        return True
+
+    def _launch(self) -> None:
+        """One launch of every wanted cell; a pair that was disturbed gets a second one, and the calmer counts."""
+        wanted = self._wanted()
+        started = time.monotonic()
+        if self._number not in self.base.laboratory.servers:  # else those that the references were made with
+            sides = [self.base, self.head, *([self.twin] if self.twin and self._has_controls(wanted) else [])]
+            self._start((cell for _, cell in wanted), sides)
+        found: dict[Course, dict[str, launch_pair.Measured]] = {self.course: {}, self.controls: {}}
+        queue = self.rng.sample(wanted, len(wanted))
+        for place, (course, cell) in enumerate(queue, 1):  # grows by those that were disturbed
+            stage = "screen" if course.stage == 1 else "confirm"
+            self.say(f"{stage}, launch {self._number}, cell {place} of {len(queue)}: {cell.id}")
+            other = self.head if course is self.course else self.twin
+            assert other is not None
+            opened, watch = time.monotonic(), Watch([], _gpus(cell.target.device))
+            measured = self._measure(cell, other)
+            self._pay([cell], time.monotonic() - opened)
+            started += time.monotonic() - opened
+            if measured is None:
+                continue
+            conditions = watch.conditions().with_throttling(measured.held)
+            self._said |= dict.fromkeys(diagnostics.of_gpu(conditions))
+            before = found[course].get(cell.id)
+            if before is None and self._disturbed(course, cell, measured, conditions):
+                queue.append((course, cell))
+            calmer = before is not None and before.level < measured.level
+            found[course][cell.id] = before if before is not None and calmer else measured
+        for side in self._sides():
+            side.laboratory.close()
+        self._pay([cell for _, cell in wanted], time.monotonic() - started)  # imports, above all
+        for course, measurements in found.items():
+            open_cells = course.wanted()
+            if open_cells and not set(open_cells) - set(measurements):
+                course.note({name: Pair(measurements[name].d, measurements[name].within) for name in open_cells})
+        self.result.launches.append(list(found[self.course].items()))
+
+    def _disturbed(
+        self, course: Course, cell: Cell, measured: launch_pair.Measured, conditions: diagnostics.Conditions
+    ) -> bool:
+        return self.disturbances.again((course, cell.id), measured.level, conditions, measured.clock)
+
+    def _start(self, cells: Iterable[Cell], sides: Sequence[Side]) -> None:
+        """Exec the fork servers of the next launch; they import at once."""
+        self._number += 1
+        self._fill_slots(cells)
+        seed = self.rng.randrange(10**9, 2**32)
+        for side in self.rng.sample(sides, len(sides)):
+            side.laboratory.hash_seed = seed
+            side.laboratory.server(self._number)
+
+    def _pay(self, cells: Sequence[Cell], seconds: float) -> None:
+        for cell in cells:
+            self.result.cost[cell.id] = self.result.cost.get(cell.id, 0.0) + seconds / len(cells)
+
+    def _has_controls(self, wanted: Iterable[tuple[Course, Cell]]) -> bool:
+        return any(course is self.controls for course, _ in wanted)
+
+    def _measure(self, cell: Cell, other: Side) -> launch_pair.Measured | None:
+        """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
+        order = self.rng.sample([self.base, other], 2)
+        # Teams of threads that compute at once wait for each other's processors; what gains is loading compiled graphs,
+        # which one thread does. The first time there are many answers to compute, too.
+        # On a GPU not even then: each would count the other's memory as its own.
+        loads = cell.target.backend.startswith("compile") and (self._revision(self.base), cell.id) in self._kept
+        at_once = 2 if loads and cell.target.device == "cpu" else 1
+        together([partial(self._open, side, cell) for side in order], end=self.close, at_once=at_once)
+        base, head = (side.run_of(cell).workers.get(cell.id) for side in (self.base, other))
+        try:
+            for side in (other, self.base):
+                self._drop_if_broken(side, cell)
+            if base is None or head is None:
+                return None
+            if other is self.head:
+                self._note_peaks(cell)
+                if cell.id not in self.result.findings:
+                    self._compare(cell)
+            with timing_lock(self.tell):
+                planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
+                sides = Contestant(base), Contestant(head, planted)
+                busy = DEVICES[cell.target.device].warm_seconds
+                return launch_pair.measure(*sides, self.rng, time.monotonic, busy)
+        except (Dropped, Ended) as error:
+            end: Ended = error if isinstance(error, Ended) else error.args[0]
+            broken = self.base if base is not None and base.ended else other
+            self._drop(cell, Broken(self._revision(broken), end.status, end.reason))
+            return None
+        finally:
+            for side in order:
+                side.run_of(cell).close()
+
+    def _open(self, side: Side, cell: Cell) -> None:
+        run = side.run_of(cell)
+        kept = (self._revision(side), cell.id)  # the twin runs base's code in base's folder
+        again = kept in self._kept
+        run.open_cell(cell, self._number, keep=True, again=again)
+        worker = run.workers.get(cell.id)
+        if again or worker is None or side is self.twin:  # base may be reading what it would write
+            return
+        try:
+            worker.ask({"op": "keep"}, KEEP_DEADLINE)
+        except Ended as end:
+            records.ended(run.records[cell.id], end)
+            run.close()
+        else:
+            worker.park()
+            self._kept.add(kept)
+
+    def _note_peaks(self, cell: Cell) -> None:
+        base, head = (side.run_of(cell).peaks[cell.id] for side in (self.base, self.head))
+        if base is not None and head is not None:
+            self._peaks.setdefault(cell.id, []).append((base, head))
+
+    def _compare(self, cell: Cell) -> None:
+        """What changed for certain, once a cell: facts, and answers where the weights are the same."""
+        base, head = self.base.run_of(cell), self.head.run_of(cell)
+        found = findings.changed_facts(base.records[cell.id], head.records[cell.id])
+        if base.foreign_weights:
+            found.append(f"answers: not comparable, base cannot load head's weights ({base.foreign_weights})")
+        else:
+            compared = head.workers[cell.id].ask({"op": "against", "folder": str(base.folder)}, KEEP_DEADLINE)
+            head.workers[cell.id].park()
+            if (line := findings.changed_answers(compared)) is not None:
+                found.append(line)
+        self.result.findings[cell.id] = found
+
+    def _explain(self) -> None:
+        """Where the time went in cells that have regressed: a profiled call on either side."""
+        regressed = [name for name, decided in self.result.decided.items() if decided.verdict is Verdict.REGRESSED]
+        if not regressed or self.result.invalid:
+            return
+        self._number += 1
+        self._fill_slots(self.cells[name] for name in regressed)
+        for name in regressed:
+            cell = self.cells[name]
+            self.say(f"profile: {name}")
+            for side in (self.base, self.head):
+                self._open(side, cell)
+            workers = [side.run_of(cell).workers.get(name) for side in (self.base, self.head)]
+            with suppress(Ended):  # the verdict stands without
+                found = [
+                    worker.ask({"op": "profile"}, KEEP_DEADLINE + PROFILED * (worker.seconds_per_call or 0.0))
+                    for worker in workers
+                    if worker is not None
+                ]
+                found = [answer["operators"] for answer in found]
+                if len(found) == 2 and (lines := findings.changed_operators(*found)):
+                    self.result.findings.setdefault(name, []).extend(lines)
+            for side in (self.base, self.head):
+                side.run_of(cell).close()
+
+    def _fill_slots(self, cells: Iterable[Cell]) -> None:
+        """Draw the slots of a launch that holds these cells."""
+        sides, cells = self._sides(), list(dict.fromkeys(cells))
+        order = self.rng.sample(range(len(sides)), len(sides))
+        for side, slot in zip(sides, self.places.fill(order, [side.tree for side in sides]), strict=True):
+            side.slot, side.cells = slot, cells
+
+    def _sides(self) -> list[Side]:
+        return [self.base, self.head, *([self.twin] if self.twin else [])]
+
+    def _clocked(self, what: str, step: Callable[[], object]) -> None:
+        started = time.monotonic()
+        try:
+            step()
+        finally:
+            self.result.seconds[what] = self.result.seconds.get(what, 0.0) + time.monotonic() - started
+
+    # -- after the last launch
+
+    def _conclude(self) -> None:
+        result = self.result
+        result.replaced = self.disturbances.repeated
+        measured = {name for name, pairs in self.course.screened.items() if pairs}
+        result.decided = self.course.verdicts()
+        result.d = {name: self.course.evidence(name) for name in result.decided}
+        for name in result.decided:
+            if (line := findings.changed_peak(self._peaks.get(name, ()))) is not None:
+                result.findings[name].append(line)
+            mine = [launch[name] for launch in map(dict, result.launches) if name in launch]
+            if (line := findings.changed_clock([m.clock for m in mine], [m.cycles for m in mine])) is not None:
+                result.findings[name].append(line)
+        result.controls = self.controls.verdicts()
+        d = {name: [p.d for p in self.controls.screened[name]] for name in result.controls}
+        result.invalid += validity.problems(result.controls, d)
+        quads: dict[tuple[str, str], list[float]] = {}
+        for name, found in (entry for launch in result.launches for entry in launch):
+            for order, value in zip(found.orders, found.quads, strict=True):
+                quads.setdefault((name, order), []).append(value)
+        both = [name for name in measured if all((name, order) in quads for order in ORDERS)]
+        abba, baab = ([fmean(quads[name, order]) for name in both] for order in ORDERS)
+        series = [[p.d for p in pairs] for pairs in self.course.screened.values() if len(pairs) > 1]
+        result.warnings += [*validity.warnings(abba, baab, series), *self._said]
+
+
+def _gpus(device: str) -> list[nvml.Gpu]:
+    """The GPU that cells of this device run on, the first that CUDA shows; none for a processor."""
+    return nvml.visible(os.environ)[:1] if device == "cuda" else []

@@ -1,0 +1,215 @@
+"""The gate of one pytest session: the other revision's checkout, both sides' laboratories, and a verdict for each cell.
+
+Imported only with ``--bench-against``: the statistics need numpy and scipy, which collection does without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from paritygate.core.case import Cell
+from paritygate.core.record import Record, Status, Verdict
+from paritygate.gate import acceptance, revisions
+from paritygate.gate.acceptance import Accepted
+from paritygate.gate.margins import PROFILES, Margins
+from paritygate.gate.request import Against
+from paritygate.gate.revisions import RevisionError, Worktree
+from paritygate.gate.runner import GateRun
+from paritygate.gate.sides import Invalid, NewServer, Result, Side, serve
+from paritygate.gate.source_links import Slots
+from paritygate.process.client import ServerFailed
+from paritygate.session import records
+from paritygate.session.group import Laboratory
+
+DECIDING = ("gate", "timing", "process", "worker")  # the folders whose code verdicts come from
+LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
+
+
+class Gate:
+    """Base and head of one session. Raises ``RevisionError`` when made, ``Invalid`` when run, where they cannot be."""
+
+    def __init__(self, root: Path, against: Against, folder: Path) -> None:
+        self.against, self.root = against, root
+        self.running: GateRun | None = None
+        self.records: dict[str, Record] = {}  # head's, by cell
+        for source in against.sources:
+            self._check_place(source)
+        self.worktree = Worktree(root, against.revision, folder)
+        # with another interpreter base is the working tree, too: only what it runs in differs
+        self.base = self.worktree.root if against.python is None else root
+        try:
+            self._check_sources()
+            trailers = revisions.trailers(root, self.worktree.commit, "Bench-Accept")
+            changed = revisions.changed(root, against.sources)
+        except BaseException:
+            self.close()
+            raise
+        self.accepted, self.unread = acceptance.parse(trailers)
+        unchanged = self.worktree.commit == self.worktree.head and not changed
+        self.same = unchanged and against.python is None
+
+    def close(self) -> None:
+        """Remove the checkout."""
+        self.worktree.close()
+
+    def kill(self) -> None:
+        """End every process of a run that was interrupted."""
+        if self.running is not None:
+            self.running.close()
+
+    def run(
+        self,
+        cells: Sequence[Cell],
+        laboratory: Laboratory,
+        new_server: NewServer,
+    ) -> Result:
+        """The whole schedule for these cells; everything it started is gone afterwards."""
+        trees = {"base": self.base, "head": self.root, "twin": self.base}
+        places = Slots(laboratory.scratch / "slots", self.root, self.against.sources)
+        names = ["base", "head"] if self.same else ["base", "head", "twin"]  # an A/A run is all controls
+        sides = {}
+        for name in names:
+            side = Side(name, trees[name], replace(laboratory, scratch=laboratory.scratch / name, servers={}))
+            side.laboratory.new_server = serve(
+                new_server, side, places, None if name == "head" else self.against.python
+            )
+            sides[name] = side
+        limit = self.against.limit or LIMITS[laboratory.budget.name]
+        gate = GateRun(
+            sides["base"], sides["head"], sides.get("twin"),
+            places=places, cells=cells, margins=PROFILES[self.against.profile], limit=limit,
+            seed=random.SystemRandom().randrange(2**32), planted=self.against.planted,
+            say=laboratory.say, tell=laboratory.tell,
+        )  # fmt: skip
+        self.running = gate
+        try:
+            return gate.run()
+        except (Invalid, ServerFailed) as error:
+            gate.result.invalid.append(str(error))
+            return gate.result
+        finally:
+            self.records = {
+                cell.id: sides["head"].groups[cell.group].records[cell.id]
+                for cell in cells
+                if cell.group in sides["head"].groups
+            }
+
+    def cells_of_base(self, arguments: Sequence[str] | None) -> tuple[list[str] | None, str]:
+        """(the ids that base collects, or None where they are not known; why they could not be asked for, or "").
+
+        ``arguments`` select in base's checkout what was selected here; None where single items were named.
+        """
+        if arguments is None or self.against.python is not None:
+            return None, ""
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider",
+                   "--bench-against", "HEAD", *arguments]  # fmt: skip  # gated as here: -k finds the same items
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GIT_"))}
+        path = os.pathsep.join([str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])])
+        try:
+            done = subprocess.run(command, cwd=self.worktree.root, env=environment | {"PYTHONPATH": path},
+                                  capture_output=True, text=True, check=False, timeout=300)  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return None, "collecting base's cells took over 300 s"
+        if done.returncode not in (0, 5):
+            last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
+            return None, f"base's cells could not be collected, so that none is known to be new or missing: {last}"
+        found = [line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "::" in line]
+        return [cell for cell in dict.fromkeys(found) if cell.count("-") == 4], ""
+
+    def judged(self, cell: Cell, result: Result) -> Record:
+        """The cell's record with its verdict, what was accepted included."""
+        accepted = acceptance.of(cell, self.accepted)
+        return gated(cell, self.records.get(cell.id), result, accepted, PROFILES[self.against.profile])
+
+    def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
+        """The cells of base that head lacks and has not given up."""
+        known = {*head, *self.against.removed}
+        return [cell for cell in base if cell not in known]
+
+    def _check_place(self, source: str) -> None:
+        """Refuse a source that is not there, and one whose link in a slot would lie outside of it, or inside another's:
+        in somebody's files.
+        """
+        path = Path(source)
+        if not (self.root / path).exists():
+            raise RevisionError(
+                f"bench_source: {source!r} is not in {self.root}; it names the code under test, a path a line"
+            )
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            raise RevisionError(f"bench_source: {source!r} must be a path below {self.root}, without ..")
+        for other in map(Path, self.against.sources):
+            if other in path.parents:
+                raise RevisionError(f"bench_source: {source!r} is in {str(other)!r}, which is named, too; leave it out")
+
+    def _check_sources(self) -> None:
+        inside = revisions.submodules(self.worktree.path, self.worktree.commit)
+        prefix = self.root.resolve().relative_to(self.worktree.repository.resolve())
+        for source in self.against.sources:
+            place = str(prefix / source)
+            for module in inside:
+                if (place + "/").startswith(module + "/") or (module + "/").startswith(place + "/"):
+                    raise RevisionError(
+                        f"bench_source: {source!r} touches the submodule {module!r}, which a worktree has empty; run "
+                        "the gate in the submodule's own repository"
+                    )
+            if not (self.worktree.root / source).exists():
+                raise RevisionError(
+                    f"--bench-against: {source!r} (ini bench_source) does not exist in {self.against.revision}"
+                )
+
+
+def gated(cell: Cell, record: Record | None, result: Result, accepted: Accepted | None, margins: Margins) -> Record:
+    """The cell's record with head's times of all launches, and with its verdict."""
+    record = records.blank(cell) if record is None else record
+    pairs = [measured for launch in result.launches for name, measured in launch if name == cell.id]
+    if pairs and record.status is Status.OK:
+        records.paired(record, cell.units, [measured.head for measured in pairs], pairs[0].calls)
+    record.findings = result.findings.get(cell.id, [])
+    if (broken := result.broken.get(cell.id)) is not None:
+        record.verdict = str(Verdict.BROKEN if broken.side else Verdict.NOT_COMPARABLE)
+        record.verdict_reason = f"{broken.side}: {broken.reason}" if broken.side else broken.reason
+        if broken.side == "head" and record.status is Status.OK:
+            record.status, record.reason = broken.status, broken.reason
+        return record
+    decided = result.decided.get(cell.id)
+    if decided is None:
+        record.verdict = str(Verdict.INCONCLUSIVE)
+        record.verdict_reason = result.invalid[0] if result.invalid else "the time was up before its first launch"
+        return record
+    decided = acceptance.judge(decided, result.d[cell.id], accepted, margins)
+    record.verdict, record.verdict_reason = str(decided.verdict), decided.reason
+    if result.invalid and decided.verdict is not Verdict.SAME:  # in an invalid run nothing is red, nothing better
+        record.verdict, record.verdict_reason = str(Verdict.INCONCLUSIVE), f"the run is invalid: {result.invalid[0]}"
+    estimate = decided.estimate
+    record.effect, record.effect_low, record.effect_high = estimate.effect, estimate.low, estimate.high
+    record.effect_sd, record.detectable, record.launches = estimate.sd, decided.detectable, estimate.launches
+    return record
+
+
+def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> dict[str, Any]:
+    """What is known of the gate's run as a whole, for the run's environment."""
+    return {
+        "against": gate.against.name, "commit": gate.worktree.commit, "profile": gate.against.profile,
+        "invalid": result.invalid, "missing": list(missing),
+        "warnings": [*result.warnings, *gate.unread, *filter(None, [note])],
+        "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},
+        "replaced": result.replaced, "launches": len(result.launches), "planted": gate.against.planted,
+        "code": code_digest(),
+        "seconds": {what: round(seconds, 1) for what, seconds in result.seconds.items()},
+        "cost": {cell: round(seconds, 2) for cell, seconds in result.cost.items()},
+    }  # fmt: skip
+
+
+def code_digest() -> str:
+    """A digest of the code that verdicts come from: evidence made with other code is stale."""
+    harness = Path(__file__).parents[1]
+    files = sorted(path for folder in DECIDING for path in (harness / folder).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

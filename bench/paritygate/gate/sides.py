@@ -1,0 +1,76 @@
+"""The sides of a comparison, and what a run of the gate says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paritygate.core.case import Cell, Group
+from paritygate.core.record import Status
+from paritygate.gate import launch_pair
+from paritygate.gate.source_links import Slots
+from paritygate.gate.verdict import Decided
+from paritygate.process.client import ForkServer
+from paritygate.session.group import GroupRun, Laboratory
+
+
+class Invalid(Exception):
+    """The run cannot give verdicts; the message says why."""
+
+
+@dataclass
+class Side:
+    """The code under test in one revision: where it lies, its laboratory, and its groups."""
+
+    name: str
+    tree: Path
+    laboratory: Laboratory
+    slot: Path = Path()
+    groups: dict[Group, GroupRun] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)  # of the next launch: its fork server imports what these name
+
+    def run_of(self, cell: Cell) -> GroupRun:
+        """The group that a cell is in."""
+        return self.groups[cell.group]
+
+
+@dataclass
+class Broken:
+    """Why a cell got no verdict from measuring: which side, what status, what reason."""
+
+    side: str  # "base", "head", or "" where the two cannot be compared
+    status: Status
+    reason: str
+
+
+@dataclass
+class Result:
+    """What a run of the gate found."""
+
+    decided: dict[str, Decided] = field(default_factory=dict)
+    d: dict[str, list[float]] = field(default_factory=dict)  # the launch pairs that each verdict stands on
+    broken: dict[str, Broken] = field(default_factory=dict)
+    findings: dict[str, list[str]] = field(default_factory=dict)
+    controls: dict[str, Decided] = field(default_factory=dict)
+    invalid: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    launches: list[list[tuple[str, launch_pair.Measured]]] = field(default_factory=list)  # by launch: cell, its blocks
+    replaced: int = 0  # launch pairs that were measured twice, because the machine was disturbed
+    seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
+    cost: dict[str, float] = field(default_factory=dict)  # seconds of each cell, its share of what cells share included
+
+
+NewServer = Callable[[Sequence[Cell], Path, list[str], int, str | None], ForkServer]
+
+
+def serve(new: NewServer, side: Side, places: Slots, python: str | None) -> Callable[[int], ForkServer]:
+    """How a side's laboratory starts its fork servers: with the side's slot first on the path, and its interpreter."""
+
+    def start(launch: int) -> ForkServer:
+        folder = side.laboratory.scratch / f"launch-{launch}"
+        server = new(side.cells, folder, places.path(side.slot), side.laboratory.hash_seed or 0, python)
+        server.start()
+        return server
+
+    return start

@@ -1,0 +1,1 @@
+"""The machine: processors, GPUs, locks, git, files. No torch."""

@@ -1,0 +1,1 @@
+"""When do two answers agree? Pure, on numpy arrays."""

@@ -1,0 +1,95 @@
+"""The pytest half of the gate: its items, and the checkout of the other revision. Measures nothing."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Generator, Sequence
+
+import pytest
+
+from paritygate.host import paths
+from paritygate.plugin import options
+from paritygate.plugin.cell_fixture import CellHandle
+from paritygate.plugin.items import MATRIX, REGRESSION, is_throughput
+
+Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
+
+# Options that leave out items of this checkout by name, by path or by what failed here: base's cannot repeat that.
+NARROWING = ("lf", "stepwise", "deselect", "ignore", "ignore_glob")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> Generator[None, Made, Made]:
+    """With ``--bench-against`` the harness's own test_regression stands in for each test that times cells.
+
+    Made here, beside the other items of the file, so that node ids, ``-k`` and ``--lf`` find them.
+    """
+    made = yield
+    if not options.gates(collector.config) or not isinstance(made, list):
+        return made
+    timed = [item for item in made if isinstance(item, pytest.Function) and is_throughput(item)]
+    if not timed or timed[0].get_closest_marker("cells") is None:
+        return made
+    own = name.replace("throughput", "regression") if "throughput" in name else f"{name}_regression"
+    test = _regression_test(own, getattr(obj, "pytestmark", []))
+    setattr(collector.obj, own, test)  # an item looks its function up there, by name
+    regressions: Made = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=own, obj=test)
+    return regressions
+
+
+def _regression_test(name: str, marks: Sequence[pytest.Mark]) -> Callable[[CellHandle], None]:
+    """The harness's own test function of that name, with the marks of the one it stands in for."""
+
+    def test_regression(cell: CellHandle) -> None:
+        cell.assert_not_slower()
+
+    test_regression.__name__ = name
+    vars(test_regression).update({REGRESSION: True, "pytestmark": list(marks)})
+    return test_regression
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Check the other revision out, before anything is measured."""
+    config = session.config
+    if not config.stash[MATRIX].gated or config.option.collectonly:
+        return
+    asked = options.against(config)
+    for cell in asked.planted:
+        if cell not in config.stash[MATRIX].gated:
+            raise pytest.UsageError(f"--bench-plant: {cell!r} is no cell that this run compares; see --collect-only")
+    from paritygate.gate.revisions import RevisionError
+    from paritygate.gate.session import Gate
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt  # SIGTERM ends a run like Ctrl-C: no process and no checkout stays behind
+
+    before = signal.signal(signal.SIGTERM, stop)
+
+    def restore() -> None:
+        signal.signal(signal.SIGTERM, before)
+
+    config.add_cleanup(restore)
+    try:
+        gate = Gate(config.rootpath, asked, paths.home(config.rootpath) / "worktrees")
+    except (RevisionError, OSError) as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[MATRIX].compare_with(gate, _same_selection(config))
+
+
+def _same_selection(config: pytest.Config) -> list[str] | None:
+    """Arguments with which base's checkout collects what was selected here; None where it could not."""
+    if any(config.getoption(name, None) for name in NARROWING):
+        return None
+    found = []
+    for argument in config.args:
+        path = (config.invocation_params.dir / argument).resolve()
+        if "::" in argument or not path.is_relative_to(config.rootpath):
+            return None
+        found.append(str(path.relative_to(config.rootpath)))
+    for option, given in (("-k", config.option.keyword), ("-m", config.option.markexpr)):
+        found += [option, given] if given else []
+    for option in ("bench_targets", "bench_budget"):
+        found += [f"--{option.replace('_', '-')}", options.value(config, option)]
+    return found

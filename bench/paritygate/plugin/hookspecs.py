@@ -1,0 +1,40 @@
+"""The two hooks of paritygate; implement them in a conftest.py like any pytest hook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from paritygate.core.record import Run
+
+if TYPE_CHECKING:
+    from paritygate.backends import Backend
+    from paritygate.core.record import Record
+
+RUN = pytest.StashKey[Run]()
+"""``config.stash[RUN]``: the run of this session, once the first cell is known; xdist's controller has it too."""
+
+
+def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str | Backend] | None:
+    """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``, or a ``Backend``.
+
+    ``paritygate.backends`` says what these three do. A name is of small letters, digits and ``_``. The module is
+    imported before collection and must not import torch or a runtime at its top. One that makes artefacts or runs a
+    backward says so as a ``Backend``. Example::
+
+        from paritygate.backends import Backend
+
+        def pytest_paritygate_backends(config):
+            return {
+                "openvino": Backend("openvino", "my_project.openvino_backend", artefact=True),
+                "lazy": "my_project.lazy_backend",
+            }
+    """
+
+
+def pytest_paritygate_record(config: pytest.Config, run: Run, record: Record) -> None:
+    """Called for each cell as soon as all of it is known; ``paritygate_reports.plugin`` stores it.
+
+    Once; with a gate a second time for a cell that had failed its check, now with a verdict.
+    """

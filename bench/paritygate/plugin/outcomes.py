@@ -1,0 +1,27 @@
+"""What the exit status of a session is made of, gathered from its reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from paritygate.core.exitstatus import Outcome
+from paritygate.core.record import Status
+
+TALLY = pytest.StashKey["Tally"]()
+
+
+class Tally:
+    """A plugin of its own: gathers from reports what the exit status is made of, also from xdist's workers."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.foreign_failures = 0
+        self.cell_functions = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note our outcome, or that something failed that is not ours."""
+        found = getattr(report, "paritygate", None)
+        if found is not None:
+            self.outcomes.append(Outcome(**found | {"status": Status(found["status"])}))
+        if report.failed and not (found is not None and found["judged"]):
+            self.foreign_failures += 1

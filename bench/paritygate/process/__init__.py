@@ -1,0 +1,1 @@
+"""Measuring processes as the pytest process sees them: start, talk to, end."""

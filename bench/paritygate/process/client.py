@@ -1,0 +1,382 @@
+"""ForkServer and Worker: starts measuring processes, talks to them, and says how they ended.
+
+Linux in full. Elsewhere fork is not safe once torch is imported: there every worker is a fork server of its
+own that never forks (``exec``), memory is not limited, and stopping is not verified.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paritygate.core import reasons
+from paritygate.core.record import Status
+from paritygate.host import machine
+from paritygate.host.lookup import Lookup, Suites
+from paritygate.process.channel import Channel, Closed
+
+ROOT = Path(__file__).resolve().parents[2]
+TAIL = 2000  # characters of a worker's last words that are kept
+RAW = 50 * TAIL  # of those looked at: progress bars and colours are many characters that nobody sees
+MORE_MEMORY = "; smaller shapes need less, a larger --bench-memory or fewer programs beside it leave more"
+START_DEADLINE = 300.0  # seconds for the imports of a fork server on a busy machine
+END_DEADLINE = 60.0  # for a worker that was killed; one stuck in a driver does not end
+
+
+class ServerFailed(Exception):
+    """The fork server did not come up; the message says why and shows its last words."""
+
+
+@dataclass
+class Ended(Exception):
+    """A worker did not answer, or answered that it failed: what its cell gets."""
+
+    status: Status
+    reason: str
+    stage: str = ""
+    trace: str = ""
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Worker:
+    """The pytest side of one worker process: ask, park, resume, end."""
+
+    def __init__(self, server: ForkServer, pid: int, channel: Channel, log: Path) -> None:
+        self.server, self.pid, self.channel, self.log = server, pid, channel, log
+        self.stage = ""
+        self.calls = 0  # of the model since the last request, as far as it has told
+        self.seconds_per_call: float | None = None  # of one that is slow; who opened it knows
+        self.parked = False
+        self.ended = False
+        self._oom_kills = machine.oom_kills()
+
+    def ask(
+        self,
+        request: dict[str, Any],
+        seconds: float,
+        on_stage: Callable[[str], object] = str,
+        declared: bool | None = None,
+    ) -> dict[str, Any]:
+        """The worker's answer. Raises ``Ended`` when it fails, dies, or takes longer than it may; see ``answer``."""
+        self.send(request)
+        return self.answer(seconds, on_stage, declared)
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Send a request whose ``answer`` is fetched later."""
+        self.resume()
+        self.stage, self.calls = "timing" if request["op"] == "block" else "", 0
+        with suppress(Closed):  # a dead worker is noticed, and explained, when its answer is asked for
+            self.channel.send(request)
+
+    def answer(
+        self, seconds: float, on_stage: Callable[[str], object] = str, declared: bool | None = None
+    ) -> dict[str, Any]:
+        """The answer to the last request; ``on_stage`` hears what the worker says it is doing meanwhile.
+
+        A worker that has measured how long a call takes may say how many seconds it needs from then on: the deadline
+        moves, unless it is ``declared``, the Case's own ``deadline=``. None: a ``deadline=`` would not change it.
+        """
+        began = time.monotonic()
+        deadline = began + seconds
+        try:
+            while True:
+                message = self.channel.receive(deadline)
+                if "stage" not in message:
+                    break
+                self.stage, self.calls = message["stage"], message.get("calls") or self.calls
+                if not declared:
+                    deadline = max(deadline, time.monotonic() + (message.get("seconds") or 0.0))
+                on_stage(self.stage + (f", {_calls(self.calls)}" if message.get("calls") else ""))
+        except TimeoutError:
+            self.kill()
+            if declared:
+                reason = f"no answer within the {seconds:g} s of deadline={self._where()}"
+            else:
+                waited = deadline - began
+                reason = f"no answer within {waited:{'.0f' if waited >= 1 else '.2g'}} s{self._where()}"
+            if declared is False:
+                reason += "; a larger deadline= of the Case gives it more time"
+            raise Ended(Status.TIMED_OUT, reason, self.stage, self.tail()) from None
+        except Closed:
+            raise self._death() from None
+        if error := message.get("failure"):
+            raise Ended(Status(error["status"]), error["reason"], self.stage, error["trace"])
+        return message
+
+    def park(self) -> None:
+        """Stop the process with all of its threads, so that none of them spins beside a measurement."""
+        if self.parked or self.ended:
+            return
+        with suppress(ProcessLookupError):  # a death is noticed, and explained, when it is asked for an answer
+            os.kill(self.pid, signal.SIGSTOP)
+        while not self._stopped():
+            time.sleep(0.0002)
+        self.parked = True
+
+    def resume(self) -> None:
+        """Let a parked process go on."""
+        if self.parked and not self.ended:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)
+        self.parked = False
+
+    def kill(self) -> None:
+        """End the process and its children at once."""
+        if not self.ended:
+            self.ended = True
+            with suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+            with suppress(OSError):
+                os.kill(self.pid, signal.SIGKILL)  # before its setpgid
+            self.server.wait(self.pid)
+            self.channel.close()
+
+    def close(self) -> None:
+        """End the process; it has nothing to save."""
+        self.kill()
+
+    def tail(self) -> str:
+        """The last words it printed; of a fatal error the innermost calls, which faulthandler puts first."""
+        try:
+            text = self.log.read_text(errors="replace")
+        except OSError:
+            return ""
+        words, fatal, stack = text.rpartition("Fatal Python error")
+        if not fatal:
+            return last_words(text)
+        return f"{last_words(words)}\n{fatal}{reasons.clean(stack[:RAW])[:TAIL]}".strip()
+
+    def _stopped(self) -> bool:
+        """Whether the kernel reports state T; a process that is gone counts, its death is noticed later."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        return state in "TtZX"
+
+    def _death(self) -> Ended:
+        status = None if self.ended else self.server.wait(self.pid)  # ended: with its fork server
+        self.ended = True
+        with suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)  # what it may have started
+        self.channel.close()
+        tail = self.tail()
+        killed_for_memory = machine.oom_kills() > self._oom_kills
+        if status is None:
+            return Ended(Status.CRASHED, f"the fork server died{self._where()}", self.stage, tail)
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            name = signal.Signals(number).name
+            if (number == signal.SIGKILL and killed_for_memory) or "std::bad_alloc" in tail:
+                return Ended(Status.OUT_OF_MEMORY, f"killed for memory{self._where()}{MORE_MEMORY}", self.stage, tail)
+            reason = f"killed by {name} (signal {number}){self._where()}"
+            return Ended(Status.CRASHED, reason, self.stage, tail)
+        reason = f"exited with status {os.waitstatus_to_exitcode(status)}{self._where()}"
+        return Ended(Status.CRASHED, reason, self.stage, tail)
+
+    def _where(self) -> str:
+        made = f" ({_calls(self.calls)})" if self.calls else ""
+        return f" while: {self.stage}{made}" if self.stage else made
+
+
+def last_words(text: str) -> str:
+    """The end of what a process has printed, without terminal codes."""
+    return reasons.clean(text[-RAW:])[-TAIL:].strip()
+
+
+def _calls(number: int) -> str:
+    return f"{number} call{'' if number == 1 else 's'} made"
+
+
+class ForkServer:
+    """One launch: a freshly exec'd process and the workers it forks.
+
+    ``modules`` and ``backends`` are what it imports before its first fork. ``memory``: bytes a worker may
+    allocate (RLIMIT_DATA), or None for no limit. ``python``: its interpreter; another one than ours brings its own
+    packages, of our path it gets what is no package of ours. ``suites``: of the session, among which every task has its
+    own; ``homes`` are those of all tasks to come. ``places``: entry of the path -> the folder that it stands for.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        folder: Path,
+        *,
+        modules: list[str],
+        backends: list[str],
+        memory: int | None,
+        path: list[str] | None = None,
+        python: str = sys.executable,
+        exec_workers: bool = sys.platform != "linux",
+        suites: Suites | None = None,
+        homes: Sequence[str] = (),
+        places: Mapping[str, Path] | None = None,
+    ) -> None:
+        self.environ, self.folder, self.memory = dict(environ), folder, memory
+        self.modules, self.backends = modules, backends
+        self.path, self.python = path or sys.path, python
+        self.exec_workers = exec_workers
+        self.suites, self.homes, self.places = suites or Suites(), list(dict.fromkeys(homes)), places
+        self.process: subprocess.Popen[bytes] | None = None
+        self.workers: list[Worker] = []
+        self._count = 0
+        self._asking = threading.RLock()  # one question at a time: several threads may wait for workers of one server
+
+    def start(self) -> None:
+        """Exec it; returns at once, the imports go on. Raises nothing: ``fork`` waits for it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log = self.folder / "forkserver.log"
+        self.channel, theirs = Channel.pair()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.python, "-m", "paritygate.worker.forkserver", str(theirs.fileno()), str(os.getpid())],
+                cwd=ROOT,  # with -m, the working folder is where `paritygate` is found
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        theirs.close()
+        self._ready = False
+        own, path = self.python != sys.executable, self._path()
+        self.lookup = Lookup(self.suites, path, self.places)
+        init = {
+            "path": path,
+            "own": own,
+            "cwd": os.getcwd(),
+            "modules": self.modules,
+            "backends": self.backends,
+            "lookup": self._order(self.homes[0]) if len(self.homes) == 1 else None,
+            "apart": self.lookup.apart(self.homes) if len(self.homes) > 1 else [],
+        }
+        with suppress(Closed):
+            self.channel.send(init)
+
+    def _order(self, suite: str) -> dict[str, Any] | None:
+        order = self.lookup.order(suite)
+        return None if order is None else order.as_dict()
+
+    def _path(self) -> list[str]:
+        entries = [entry or os.getcwd() for entry in self.path if entry != str(ROOT)]
+        if self.python != sys.executable:
+            entries = [entry for entry in entries if not entry.startswith((sys.prefix, sys.base_prefix))]
+        return [*entries, str(ROOT)]
+
+    def _with_last_words(self, what: str) -> str:
+        words = last_words(self.log.read_text(errors="replace"))
+        return reasons.whole(f"{what}; its last words:\n{words or 'none'}")
+
+    def _await_ready(self) -> None:
+        if not self.alive():
+            self.close()  # what a dead one has left: its workers, its socket
+            self.start()
+        if self._ready:
+            return
+        try:
+            answer = self.channel.receive(time.monotonic() + START_DEADLINE)
+        except (Closed, TimeoutError) as error:
+            self.close()
+            late = f"took over {START_DEADLINE:.0f} s to import"
+            ended = "ended while importing" if isinstance(error, Closed) else late
+            what = ", ".join(["torch", *self.backends, *self.modules])
+            raise ServerFailed(self._with_last_words(f"the fork server {ended} one of {what}")) from None
+        if answer["problem"]:
+            self.close()
+            raise ServerFailed(answer["problem"])
+        self._ready = True
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def fork(self, task: dict[str, Any]) -> Worker:
+        """A fresh worker for a task. Raises ``ServerFailed`` when no fork server comes up."""
+        with self._asking:
+            try:
+                worker = self._exec(task) if self.exec_workers else self._ask_for("fork", task)
+            except (Closed, TimeoutError):  # it died since the last worker: begin again, once
+                self.close()
+                try:
+                    worker = self._ask_for("fork", task)
+                except (Closed, TimeoutError):
+                    raise ServerFailed(
+                        self._with_last_words("the fork server died twice while forking a worker")
+                    ) from None
+            self.workers.append(worker)
+            return worker
+
+    def _exec(self, task: dict[str, Any]) -> Worker:
+        """A worker that is a fork server of its own, which turns into it."""
+        alone = ForkServer(
+            self.environ, self.folder, modules=self.modules, backends=self.backends, memory=None, path=self.path,
+            python=self.python, suites=self.suites, homes=self.homes, places=self.places,
+        )  # fmt: skip
+        return alone._ask_for("become", task)
+
+    def _ask_for(self, op: str, task: dict[str, Any]) -> Worker:
+        self._await_ready()
+        assert self.process is not None
+        self._count += 1
+        log = self.folder / f"worker-{self.process.pid}-{self._count}.log"
+        parent = self.process.pid if op == "fork" else os.getpid()
+        ours, theirs = Channel.pair()
+        try:
+            with log.open("wb") as file:
+                lookup = self._order(task.get("suite", ""))
+                more = {"parent": parent, "memory": self.memory, "lookup": lookup}
+                self.channel.send({"op": op, "task": task | more}, theirs.fileno(), file.fileno())
+            pid = self.channel.receive(time.monotonic() + START_DEADLINE)["pid"]
+        except (Closed, TimeoutError):
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Worker(self, pid, ours, log)
+
+    def wait(self, pid: int) -> int | None:
+        """The wait status of a worker that has ended or is about to; None when the fork server is gone."""
+        if self.process is not None and pid == self.process.pid:  # exec'd: it is our own child
+            code = self.process.wait()
+            return -code if code < 0 else code << 8
+        try:
+            with self._asking:
+                self.channel.send({"op": "wait", "pid": pid})
+                status: int | None = self.channel.receive(time.monotonic() + END_DEADLINE)["status"]
+                return status
+        except TimeoutError:  # stuck in the driver, say: its server's next words would answer this question
+            self.close()
+            return None
+        except Closed:
+            return None
+
+    def close(self) -> None:
+        """End the fork server and every worker of it."""
+        for worker in self.workers:
+            if not worker.ended:
+                worker.ended = True
+                with suppress(OSError):
+                    os.killpg(worker.pid, signal.SIGKILL)
+                worker.channel.close()
+            if worker.server is not self:
+                worker.server.close()
+        self.workers.clear()
+        if self.process is not None:
+            with suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL)  # workers that had no group yet
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+            self.channel.close()

@@ -1,0 +1,76 @@
+"""A parked worker as timing sees it: one block at a time, awake only for it, and again where the device was cut."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from paritygate.process.client import Ended, Worker
+from paritygate.timing import schedule
+
+BLOCK_DEADLINE = 30.0  # beyond ten times what is expected: a machine that others use can stall a team of threads
+SLOW_CALL = 1.0  # seconds of a first call; a faster one says nothing about deadlines, it loads and allocates
+BESIDE = 3  # calls of a block beside those that count: it settles, and an answer of a training comes from the start
+FINISHING = 20  # calls after the last block, at most: the device's own seconds, and joules
+REPLACED = 3  # times that a block is measured again
+
+
+class Contestant:
+    """A parked worker as timing sees it. ``planted``: by what share its calls are made slower, on purpose.
+
+    A block at whose end the device's clock was held down is measured again, and ``replaced`` counts the reasons. One
+    that is held down each time counts, its reasons in ``held``; as long as that lasts blocks are not measured again:
+    it is how the device is then, not a disturbance. ``mhz`` is the clock at the end of each block that counts, where
+    the device tells it. A warm-up leaves nothing in either. Deadlines follow the last block, the first one's follows
+    the worker's first call.
+    """
+
+    def __init__(self, worker: Worker, planted: float = 0.0) -> None:
+        self.worker, self.planted = worker, planted
+        self.replaced: Counter[str] = Counter()
+        self.held: Counter[str] = Counter()
+        self._capped = False
+        self.mhz: list[int] = []
+        first = worker.seconds_per_call or 0.0
+        self.seconds_per_call = first if first >= SLOW_CALL else 0.0
+        self.rng = random.Random()  # which timed answer is checked must not be foreseeable
+
+    def block(self, calls: int, samples: int) -> Sequence[float]:
+        """One block in the worker, which is awake only for it."""
+        found = self._block(calls, samples)
+        for _ in range(0 if self._capped else REPLACED):
+            if not found.get("throttled"):
+                break
+            self.replaced.update(found["throttled"])
+            found = self._block(calls, samples)
+        self._capped = bool(found.get("throttled"))
+        self.held.update(found.get("throttled", ()))
+        if found.get("mhz") is not None:
+            self.mhz.append(found["mhz"])
+        times: list[float] = found["times"]
+        return times
+
+    def finish(self, energy_seconds: float) -> dict[str, Any]:
+        """The facts that the worker collects after its last block. Raises ``Ended``."""
+        request = {"op": "finish", "energy_seconds": energy_seconds}
+        facts: dict[str, Any] = self.worker.ask(request, self._patience(FINISHING) + 2 * energy_seconds)["facts"]
+        return facts
+
+    def _block(self, calls: int, samples: int) -> dict[str, Any]:
+        request = {"op": "block", "calls": calls, "samples": samples, "keep": self.rng.randrange(samples),
+                   "planted": self.planted}  # fmt: skip
+        try:
+            found = self.worker.ask(request, self._patience(calls * samples + BESIDE))
+        except Ended as end:
+            self.worker.close()
+            raise schedule.Dropped(end) from end
+        self.worker.park()
+        self.seconds_per_call = statistics.median(found["times"])
+        return found
+
+    def _patience(self, calls: int) -> float:
+        """How many seconds so many calls may take."""
+        return BLOCK_DEADLINE + 10 * self.seconds_per_call * calls

@@ -1,0 +1,1 @@
+"""One case on one device as torch objects. Imported in measuring processes only."""

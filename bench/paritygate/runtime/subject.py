@@ -1,0 +1,369 @@
+"""Subject: one case at one shape for one target, as a worker sees it; builds the model and its inputs.
+
+Lives in the worker. The case comes as plain data, its strings are resolved here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import random
+import sys
+import sysconfig
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parameter import is_lazy
+
+from paritygate.host.lookup import INSTALLED
+from paritygate.parity.tolerance import Tolerance, tolerances
+from paritygate.runtime.nest import comparable, fresh, mapped, named_leaves, tensor_leaves, value_of
+from paritygate.runtime.scratch import Scratch
+
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16,
+          "amp_fp16": torch.float32, "amp_bf16": torch.float32}  # of weights and inputs  # fmt: skip
+Inputs = tuple[Any, ...] | dict[str, Any]
+
+FOREIGN = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), Path(__file__).parents[1])
+
+CHECKED_SETS = 4  # input sets that are checked and that timing rotates over
+TRAINED_SETS = 2  # batches of a training, whose answers are as large as the model
+CHECKED_ROWS = 32  # rows checked in sum: with fewer, two logits of one row fail by chance
+
+
+class WrongDeclaration(Exception):
+    """Model or inputs are not what the case promises: says which string, what was found, what would be right."""
+
+
+def resolve(location: str) -> Any:
+    """The object that ``"module:attribute"`` names. Raises ``WrongDeclaration`` where there is none.
+
+    An error of the module's own is raised as it is, with a note that names the location.
+    """
+    module_name, _, attribute = location.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            error.add_note(f'raised while importing "{location}"')
+            raise  # found, but one of its own imports is missing: that error says more
+        raise WrongDeclaration(f'"{location}": there is no module {error.name!r} on {sys.path[:4]} ...') from None
+    except Exception as error:
+        error.add_note(f'raised while importing "{location}"')
+        raise
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise WrongDeclaration(
+            f'"{location}": {module_name} has no {attribute!r}; it has {", ".join(public)}'
+        ) from None
+
+
+def call(function: Callable[..., Any], inputs: Inputs) -> Any:
+    """Call with positional or keyword arguments, whichever the inputs are."""
+    return function(**inputs) if isinstance(inputs, dict) else function(*inputs)
+
+
+def arrays(outputs: list[torch.Tensor]) -> list[np.ndarray[Any, Any]]:
+    """Output tensors as numpy arrays; bf16, which numpy lacks, as float32."""
+    return [t.float().numpy() if t.dtype == torch.bfloat16 else t.resolve_conj().resolve_neg().numpy() for t in outputs]
+
+
+@contextmanager
+def told_of(what: str, location: str) -> Iterator[None]:
+    """Add to an error of the user's callable which string of the case names it."""
+    try:
+        yield
+    except WrongDeclaration:
+        raise
+    except Exception as error:
+        error.add_note(f'raised by {what} "{location}"')
+        raise
+
+
+def _arguments(made: Any, what: str, location: str) -> Inputs:
+    """What was made, if a model can be called with it."""
+    if not isinstance(made, tuple | dict):
+        raise WrongDeclaration(
+            f'{what} "{location}" gave a {type(made).__name__}; it must give a tuple of positional or a dict of '
+            "keyword arguments"
+        )
+    return made
+
+
+def _foreign(module: ModuleType) -> bool:
+    """Whether a top-level module is the interpreter's own, an installed one or this harness: not the user's."""
+    file = getattr(module, "__file__", None)
+    places = [file] if file else list(getattr(module, "__path__", ()))
+    return all(  # a built-in module has no place
+        not INSTALLED.isdisjoint(Path(place).parts) or any(Path(place).is_relative_to(home) for home in FOREIGN)
+        for place in places
+    )
+
+
+def _differing(here: list[torch.Tensor], others: list[list[torch.Tensor]], number: int) -> dict[int, str]:
+    """The dimensions in which input ``number`` differs from the same of other shapes, with a name for each."""
+    return {
+        dim: f"in_{number}_{dim}"
+        for dim in range(here[number].ndim)
+        if any(other[number].shape[dim] != here[number].shape[dim] for other in others)
+    }
+
+
+def lazy(module: Any) -> bool:
+    """Whether a model has weights whose size the first call decides."""
+    if not isinstance(module, torch.nn.Module):
+        return False
+    return any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers()))
+
+
+def built(module: torch.nn.Module) -> dict[str, str]:
+    """A digest of every tensor and array of a model that its ``state_dict`` lacks, by name."""
+    kept = set(module.state_dict())
+    found = {f"buffer {name}": value for name, value in module.named_buffers() if name not in kept}
+    for prefix, part in module.named_modules():
+        for name, value in vars(part).items():
+            if not name.startswith("_"):
+                where = ".".join(filter(None, (prefix, name)))
+                found |= {
+                    f"attribute {where}" + (f".{path}" if path != "0" else ""): leaf
+                    for path, leaf in named_leaves(value)
+                    if torch.is_tensor(leaf) or isinstance(leaf, np.ndarray)
+                }
+    return {name: _digest(value) for name, value in found.items() if not is_lazy(value)}
+
+
+def _digest(value: Any) -> str:
+    return " ".join(map(value_of, arrays(comparable(value)) if torch.is_tensor(value) else [value]))
+
+
+@dataclass
+class Subject:
+    """One case at one shape for one target. ``backend`` is empty in the reference worker."""
+
+    case: dict[str, Any]
+    shape: str
+    device: str
+    dtype_name: str
+    backend: str
+    folder: str
+    cache: str
+    seed: int
+    threads: int
+    stream: int | None = field(default=None, init=False)  # what the device's work is queued on, as a pointer
+    _kept_meta: dict[str, Any] = field(default_factory=dict, init=False)
+
+    @classmethod
+    def of(cls, task: dict[str, Any]) -> Subject:
+        """The subject of a worker's task."""
+        return cls(**{given.name: task[given.name] for given in fields(cls) if given.init})
+
+    @cached_property
+    def scratch(self) -> Scratch:
+        """The files of this subject's group."""
+        return Scratch(Path(self.folder))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The target's dtype."""
+        return DTYPES[self.dtype_name]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The named sizes of the shape."""
+        sizes: dict[str, int] = self.case["shapes"][self.shape]
+        return sizes
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How far answers may be off: the case's own row of the table, or that of the dtype and mode."""
+        of_mode = self.dtype_name if self.case["mode"] == "inference" else f"{self.dtype_name}_gradients"
+        return tolerances()[self.case["tolerance"] or of_mode]
+
+    @property
+    def common(self) -> int | None:
+        """From which output on all are parts of one whole: a training's gradients, after its loss."""
+        return 1 if self.case["mode"] == "training" else None
+
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """The state on which the model's answers depend besides its inputs, as the reference worker has found."""
+        return tuple(self._meta.get("state", ()))
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The inputs that the model writes to."""
+        return tuple(self._meta.get("written", ()))
+
+    @property
+    def consumed(self) -> tuple[str, ...]:
+        """The raw inputs that ``preprocess`` writes to."""
+        return tuple(self._meta.get("consumed", ()))
+
+    @property
+    def _meta(self) -> dict[str, Any]:
+        """What the reference worker has kept, read once: ``encode`` asks for it in every timed call."""
+        if not self._kept_meta and self.scratch.has("meta"):
+            self._kept_meta = self.scratch.load("meta")
+        return self._kept_meta
+
+    def build(self) -> Any:
+        """The model, freshly built from the seed: a module in the target's dtype and its mode, or another callable."""
+        factory = resolve(self.case["model"])
+        torch.manual_seed(self._seed("model"))
+        random.seed(self._seed("model"))
+        np.random.seed(self._seed("model") % 2**32)
+        with told_of("model", self.case["model"]):
+            made = factory()
+        if not isinstance(made, torch.nn.Module):
+            if not callable(made) or isinstance(made, type):
+                raise WrongDeclaration(
+                    f'model "{self.case["model"]}" gave a {type(made).__name__}; it must give an nn.Module, or '
+                    "another callable, when called without arguments"
+                )
+            return made
+        return made.to(self.device, self.dtype).train(self.case["mode"] == "training")
+
+    def materialise(self, module: Any, inputs: Inputs) -> None:
+        """Run lazy modules once, so that their weights have a size; others are left as they are."""
+        if lazy(module):
+            torch.manual_seed(self._seed("model"))
+            training = self.case["mode"] == "training"  # inputs are pairs with labels there
+            with torch.no_grad():
+                call(module, fresh(inputs[0] if isinstance(inputs, tuple) and training else inputs))
+
+    def module(self) -> Any:
+        """The model with the weights that the reference worker kept."""
+        module = self.build()
+        if isinstance(module, torch.nn.Module):
+            if lazy(module):
+                self.materialise(module, self.inputs()[0])
+            self.scratch.load_weights(module)
+            self._require_the_same_build(module)
+        return module
+
+    def _require_the_same_build(self, module: torch.nn.Module) -> None:
+        """Raise ``WrongDeclaration`` where the model was built with other tensors than in the reference worker.
+
+        Weights are kept and loaded; what else a model draws when it is built must come from the seed.
+        """
+        kept = self.scratch.load("built") if self.scratch.has("built") else {}
+        for name, digest in built(module).items():
+            if kept.get(name, digest) != digest:
+                raise WrongDeclaration(
+                    f'model "{self.case["model"]}" differs from build to build: {name} is not what it was in another '
+                    "process; draw it from torch's, numpy's or random's global generator, which are seeded, or make it "
+                    "a persistent buffer, which is kept"
+                )
+
+    def make_inputs(self, number: int, shape: str | None = None, changed: dict[str, int] | None = None) -> Inputs:
+        """Input set ``number`` for a shape (this one's by default), cast to the target's dtype.
+
+        ``changed``: sizes that replace those of the shape.
+        """
+        make = resolve(self.case["inputs"])
+        generator = torch.Generator().manual_seed(self._seed(f"inputs {number}"))
+        sizes = dict(self.case["shapes"][shape or self.shape]) | (changed or {})
+        with told_of("inputs", self.case["inputs"]):
+            made = make(sizes, generator)
+        return self.cast(_arguments(made, "inputs", self.case["inputs"]))
+
+    def encode(self, raw: Inputs) -> Inputs:
+        """The model's arguments for raw inputs: what ``preprocess`` makes of them."""
+        if not (location := self.case["preprocess"]):
+            return raw
+        with told_of("preprocess", location):
+            made = call(resolve(location), fresh(raw) if self.consumed else raw)
+        return self.cast(_arguments(made, "preprocess", location))
+
+    def cast(self, inputs: Inputs) -> Inputs:
+        """Inputs with floating tensors in the target's dtype, on its device; integers and masks as they are."""
+
+        def moved(leaf: torch.Tensor) -> torch.Tensor:
+            return leaf.to(self.device, self.dtype if leaf.is_floating_point() else leaf.dtype)
+
+        same: Inputs = mapped(inputs, moved)
+        return same
+
+    def inputs(self) -> list[Inputs]:
+        """The input sets that the reference worker kept, as the model takes them."""
+        return [self.encode(raw) for raw in self.raw_inputs()]
+
+    def raw_inputs(self) -> list[Inputs]:
+        """The input sets that the reference worker kept, as ``inputs`` gave them."""
+        sets: list[Inputs] = self.scratch.load("inputs")
+        return sets
+
+    def dynamic(self) -> list[dict[int, str]]:
+        """For every input tensor its dynamic dimensions: those in which two sizes of the case differ.
+
+        With one shape the sizes of ``Case.dynamic`` ("batch") are changed, to see which dimensions follow: a table that
+        is as long as the batch by chance does not. One that inputs cannot be made for is static.
+        """
+        here = tensor_leaves(self.encode(self.make_inputs(0)))
+        named = [name for name in self.case["shapes"] if name != self.shape] if self.case["dynamic"] is None else []
+        if named:
+            others = [tensor_leaves(self.encode(self.make_inputs(0, name))) for name in named]
+            return [_differing(here, others, number) for number in range(len(here))]
+        found: list[dict[int, str]] = [{} for _ in here]
+        for size in ("batch",) if self.case["dynamic"] is None else self.case["dynamic"]:
+            for number, dims in enumerate(self._following(size, here)):
+                found[number] |= dict.fromkeys(dims, size)
+        return found
+
+    def _following(self, size: str, here: list[torch.Tensor]) -> list[list[int]]:
+        """For every input tensor the dimensions that follow a named size."""
+        nothing: list[list[int]] = [[] for _ in here]
+        if size not in self.sizes:
+            return nothing
+        try:
+            other = tensor_leaves(self.encode(self.make_inputs(0, changed={size: self.sizes[size] + 1})))
+        except Exception:  # inputs that exist in one size only are no fault
+            return nothing
+        if len(other) != len(here) or any(a.ndim != b.ndim for a, b in zip(here, other, strict=True)):
+            return nothing
+        return [
+            [dim for dim in range(a.ndim) if not a.is_nested and b.shape[dim] == a.shape[dim] + 1]
+            for a, b in zip(here, other, strict=True)
+        ]
+
+    def source_digest(self) -> str:
+        """The SHA-256 of every file of ``sources``.
+
+        Content, not time: an artefact made from other source is another artefact.
+        """
+        files = [Path(file) for file in set(self.sources().values())]
+        content = sorted((file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files)
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def sources(self) -> dict[str, str]:
+        """The loaded modules that the model's numbers can depend on, and their files.
+
+        All that are neither the interpreter's, nor installed, nor this harness's: a model's layers may lie beside it.
+        And all under the top-level packages of model, inputs and ways, wherever they come from.
+        """
+        located = [self.case["model"], self.case["inputs"], *self.case["ways"].values()]
+        tops = {location.partition(":")[0].partition(".")[0] for location in located}
+        modules = dict(sys.modules)  # another thread may be importing
+        tops |= {name for name in modules if "." not in name and not _foreign(modules[name])}
+        return {
+            name: file
+            for name, module in modules.items()
+            if name.partition(".")[0] in tops and os.path.isfile(file := getattr(module, "__file__", None) or "")
+        }
+
+    def _seed(self, purpose: str) -> int:
+        """A seed for one purpose of this case: stable over processes and Python versions, unlike ``hash``."""
+        key = json.dumps([self.seed, self.case["name"], purpose]).encode()
+        return zlib.crc32(key)

@@ -1,0 +1,1 @@
+"""One run: from declared cells to records. No pytest, no torch."""

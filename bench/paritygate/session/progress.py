@@ -1,0 +1,143 @@
+"""Progress: what is being prepared or measured, how far, how long still. One line a group; on a terminal also a
+live line that is wiped before anything else is written.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from paritygate.core.record import Record, Status
+
+GUESS_SECONDS = 5.0  # for a group of which no time is stored, each launch
+WIPE = "\r\x1b[2K"
+
+
+class Times:
+    """How long each group took last, kept in a small file, so that runs can be estimated without any import."""
+
+    def __init__(self, path: Path, budget: str, launches: int) -> None:
+        self.path, self.budget, self.guess = path, budget, GUESS_SECONDS * launches
+        try:
+            self.known: dict[str, float] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self.known = {}
+
+    def estimate(self, groups: Sequence[str]) -> tuple[float, int]:
+        """(seconds, number of groups of which a time is known)."""
+        known = [self.known.get(f"{self.budget} {group}") for group in groups]
+        return sum(self.guess if seconds is None else seconds for seconds in known), sum(
+            seconds is not None for seconds in known
+        )
+
+    def note(self, group: str, seconds: float) -> None:
+        """Remember a group's time; written at once."""
+        self.known[f"{self.budget} {group}"] = round(seconds, 2)
+        with suppress(OSError):
+            self.path.write_text(json.dumps(self.known, indent=0, sort_keys=True))
+
+
+class Progress:
+    """Tells about one run. ``line`` writes a line of its own, ``live`` (None: no terminal) to the raw terminal."""
+
+    def __init__(
+        self,
+        line: Callable[[str], object],
+        live: Callable[[str], object] | None,
+        width: int,
+        times: Times,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.line, self.live, self.width, self.times, self.clock = line, live, width, times, clock
+        self.waiting: list[str] = []
+        self.total, self.done = 0, 0
+        self.began = self.started = clock()
+        self._shown = False
+
+    def plan(self, groups: Sequence[str]) -> None:
+        """The groups to come."""
+        self.waiting, self.total = list(groups), len(groups)
+
+    def start(self, group: str) -> None:
+        """A group is opened."""
+        self.started = self.clock()
+        if group in self.waiting:
+            self.waiting.remove(group)
+        self.current = group
+
+    def say(self, what: str) -> None:
+        """What is being done right now; shown on a terminal only."""
+        if self.live is not None:
+            text = f"[{self.done + 1}/{self.total}, {self._left()}] {what}"
+            self.live(f"{WIPE}{text[: self.width - 1]}")
+            self._shown = True
+
+    def tell(self, what: str) -> None:
+        """What must be known also where no terminal is: a line of its own."""
+        self.wipe()
+        self.line(what)
+
+    def wipe(self) -> None:
+        """Take the live line away."""
+        if self._shown and self.live is not None:
+            self.live(WIPE)
+            self._shown = False
+
+    def finish(self, group: str, records: Sequence[Record]) -> None:
+        """A group is closed: its line, and its time for the next estimate."""
+        self.done += 1
+        self.wipe()
+        if records:  # none: it was interrupted before anything was known of it
+            self.times.note(group, self.clock() - self.started)
+            self.line(f"[{self.done:>{len(str(self.total))}}/{self.total}, {self._left()}] {summary(records)}")
+
+    def _left(self) -> str:
+        seconds, _ = self.times.estimate([self.current, *self.waiting] if self.done < self.total else self.waiting)
+        if self.done < self.total:
+            seconds -= min(self.clock() - self.started, self.times.estimate([self.current])[0])
+        return f"{duration(seconds)} left" if self.waiting or self.done < self.total else "done"
+
+
+def summary(records: Sequence[Record]) -> str:
+    """A group in one line: ``cnn_digits b32  eager 20.1k image/s  compile ~1.3x  onnxruntime ~3.1x``."""
+    first = records[0]
+    if verdicts := Counter(record.verdict for record in records if record.verdict):
+        return "gate  " + ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdicts.most_common())
+    return f"{first.case} {first.shape}  " + "  ".join(_short(record) for record in records)
+
+
+def _short(record: Record) -> str:
+    if record.status is not Status.OK:
+        return f"{record.backend} {str(record.status).upper()}"
+    if not record.measured:
+        return f"{record.backend} ok"
+    if record.backend == "eager" or record.speedup is None:
+        return f"{record.backend} {rate(record.throughput or 0)} {record.unit}/s"
+    mark = "~" if record.speedup_low is None else ""
+    return f"{record.backend} {mark}{record.speedup:.2f}x"
+
+
+def rate(per_second: float) -> str:
+    """Three digits and a letter: ``692k``, ``20.1k``, ``431``."""
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if per_second >= limit:
+            return f"{per_second / limit:.3g}{letter}"
+    return f"{per_second:.3g}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 cell``, ``2 cells``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``2:05``, ``1:10:00``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

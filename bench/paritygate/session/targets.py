@@ -1,0 +1,149 @@
+"""Which targets a run has: devices present x backends x dtypes, as ``--bench-targets`` narrows them.
+
+Grammar: a comma list of terms, united. A term with a dash is a glob over ``device-backend-dtype``; one
+without names a device, a backend or a dtype, the other two fields take their defaults. ``present`` stands
+for the default: every device that is here, the default backends, fp32. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from paritygate.backends import Backend
+from paritygate.core.case import Target
+from paritygate.host import nvml
+
+DRIVER = Path("/proc/driver/nvidia/gpus")  # the kernel's part of it
+DEVICE_DTYPES = {
+    "cpu": ("fp32", "bf16", "fp16", "amp_bf16"),
+    "cuda": ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"),
+}
+
+
+class TargetError(ValueError):
+    """A term of ``--bench-targets`` that matches nothing; the message lists what there is."""
+
+
+def absent(device: str) -> str | None:
+    """Why a device cannot be measured here, or None. Asks the driver, not torch: torch is never imported here."""
+    if device == "cpu":
+        return None
+    present = nvml.gpus()
+    if present is None and DRIVER.is_dir():
+        return "no device (an NVIDIA driver without libnvidia-ml; NVIDIA_DRIVER_CAPABILITIES=compute,utility brings it)"
+    if present is None:
+        return "no device (no NVIDIA driver)"
+    if not present:
+        return "no device (the NVIDIA driver reports none)"
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not (devices := nvml.visible(os.environ)):
+        if shown is None:
+            return f"no device (MIG divides all {len(present)} into no instance)"
+        return f"no device (CUDA_VISIBLE_DEVICES={shown} hides all {len(present)})"
+    version, cuda = torch_build()
+    if cuda is None:
+        return f"{len(devices)} present, but torch here is a CPU build ({version}); install the CUDA build"
+    with suppress(nvml.GpuLost):
+        driver = devices[0].cuda_driver()
+        if driver is not None and _major(driver) < _major(cuda):  # within a major version older drivers do
+            return (
+                f"{len(devices)} present, but the driver runs CUDA {driver} and torch here ({version}) is built for "
+                f"{cuda}; update the driver, or install the torch for CUDA {_major(driver)}"
+            )
+    return None
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])
+
+
+def gpu() -> dict[str, Any]:
+    """The GPU that is measured on, the first that CUDA shows, as facts of the machine; none where cuda is absent."""
+    cards = nvml.visible(os.environ) if absent("cuda") is None else []
+    with suppress(nvml.GpuLost):
+        return {"gpu": cards[0].name, "gpu_driver": cards[0].facts()["driver"], "gpus": len(cards)} if cards else {}
+    return {}
+
+
+def torch_build() -> tuple[str, str | None]:
+    """(version, CUDA's version or None) of the torch that is installed, from the text of its version.py."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return "not installed", None
+    text = Path(spec.origin).with_name("version.py").read_text()
+    said = {
+        name: ast.literal_eval(value)
+        for name, value in re.findall(r"^(__version__|cuda)\b[^=\n]*=\s*(None|'[^']*'|\"[^\"]*\")", text, re.MULTILINE)
+    }
+    return said.get("__version__", "unknown"), said.get("cuda")
+
+
+def universe(backends: Iterable[Backend]) -> list[Target]:
+    """Every target there could be, in the order of the tables: device, dtype, backend."""
+    names = [backend.name for backend in backends]
+    return [
+        Target(device, backend, dtype)
+        for device, dtypes in DEVICE_DTYPES.items()
+        for dtype in dtypes
+        for backend in names
+    ]
+
+
+def select(terms: str, backends: Mapping[str, Backend]) -> list[Target]:
+    """The targets that ``--bench-targets`` names, in the order of ``universe``.
+
+    Raises ``TargetError`` for a term that names nothing. A device that is absent is included only where a
+    term names it; its cells are then skipped with the reason.
+    """
+    every = universe(backends.values())
+    present = [device for device in DEVICE_DTYPES if absent(device) is None]
+    chosen: set[Target] = set()
+    for term in (term.strip() for term in terms.split(",")):
+        found = _matching(term, every, present, backends)
+        if not found:
+            raise TargetError(
+                f"--bench-targets: {term!r} names no target; devices: {', '.join(DEVICE_DTYPES)}; backends: "
+                f"{', '.join(backends)}; dtypes: {', '.join(dict.fromkeys(t.dtype for t in every))}; or a glob "
+                'such as "cpu-compile*-fp32"'
+            )
+        chosen.update(found)
+    return [target for target in every if target in chosen]
+
+
+def _matching(term: str, every: list[Target], present: list[str], backends: Mapping[str, Backend]) -> list[Target]:
+    if "-" in term:
+        return [target for target in every if target.matches(term)]
+
+    def wanted(target: Target) -> bool:
+        """The field that the term names is free, the two others stay with their defaults."""
+        here, usual, plain = (
+            target.device in present,
+            backends[target.backend].default,
+            target.dtype == "fp32",
+        )
+        return (
+            (term == "present" and here and usual and plain)
+            or (fnmatchcase(target.device, term) and usual and plain)
+            or (fnmatchcase(target.backend, term) and here and plain)
+            or (fnmatchcase(target.dtype, term) and here and usual)
+        )
+
+    return [target for target in every if wanted(target)]
+
+
+def unavailable(target: Target, backends: Mapping[str, Backend]) -> str | None:
+    """Why the target cannot work here, as far as can be told without torch; None if it may."""
+    reason = absent(target.device)
+    if reason is not None:
+        return f"{target.device}: {reason}"
+    module = importlib.import_module(backends[target.backend].module)
+    found: str | None = module.available(target)
+    return found

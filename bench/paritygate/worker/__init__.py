@@ -1,0 +1,1 @@
+"""The process of one cell. Imported in measuring processes only."""

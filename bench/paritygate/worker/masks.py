@@ -1,0 +1,117 @@
+"""Masks: which elements of an output are compared, where a case declares padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from paritygate.runtime import nest
+from paritygate.runtime.subject import Inputs, Subject, WrongDeclaration, call, resolve, told_of
+
+Array = np.ndarray[Any, Any]
+Masks = list[list[Array | None]]
+
+
+def masks(
+    subject: Subject, sets: Sequence[Inputs], outputs: Sequence[torch.Tensor], answer: Callable[[Inputs], Any]
+) -> Masks | None:
+    """For every input set and output which positions of its first axes are compared; None: all of every output.
+
+    With ``output_mask=`` what that gives, with ``mask=`` the input of that name, for the outputs that have its
+    dimensions. An output with no dimension more may have them by chance (classes, as many as there are tokens): it has
+    them if it gets shorter when the inputs do, for which ``answer`` is asked.
+    """
+    if location := subject.case["output_mask"]:
+        return [_declared(location, inputs, outputs) for inputs in sets]
+    name = subject.case["mask"]
+    if name is None:
+        return None
+    shape = tuple(_named(subject, sets[0], name).shape)
+    if len(shape) < 2:
+        return None
+    follows = [_has(tuple(output.shape), shape) for output in outputs]
+    if any(follows[n] and output.ndim == len(shape) for n, output in enumerate(outputs)):
+        shorter = _shorter(sets[0], shape, answer)
+        follows = [
+            yes and (output.ndim > len(shape) or (shorter is not None and shorter[n] == shape[1] - 1))
+            for n, (yes, output) in enumerate(zip(follows, outputs, strict=True))
+        ]
+    if not any(follows):
+        return None
+    kept = [_named(subject, inputs, name).bool().cpu().numpy() for inputs in sets]
+    return [[mask if yes else None for yes in follows] for mask in kept]
+
+
+def padding(inputs: Inputs, shape: tuple[int, ...]) -> dict[str, Array]:
+    """The inputs that look like masks of an output of this shape, by path: zeros and ones in its first dimensions."""
+    found = {}
+    for path, leaf in nest.named_leaves(inputs):
+        if torch.is_tensor(leaf) and leaf.ndim >= 2 and _has(shape, tuple(leaf.shape)):
+            values = leaf.cpu().numpy() if leaf.dtype != torch.bfloat16 else leaf.float().cpu().numpy()
+            if set(np.unique(values).tolist()) == {0, 1}:
+                found[path] = values.astype(bool)
+    return found
+
+
+def _has(shape: tuple[int, ...], mask: tuple[int, ...]) -> bool:
+    return len(shape) >= len(mask) and shape[: len(mask)] == mask
+
+
+def _named(subject: Subject, inputs: Inputs, name: str | int) -> torch.Tensor:
+    given: dict[Any, Any] = dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
+    if name not in given or not torch.is_tensor(given[name]):
+        raise WrongDeclaration(
+            f"case {subject.case['name']}: mask={name!r} is no input that is a tensor; inputs: {list(given)}"
+        )
+    mask: torch.Tensor = given[name]
+    return mask
+
+
+def _shorter(inputs: Inputs, shape: tuple[int, ...], answer: Callable[[Inputs], Any]) -> list[int] | None:
+    """How long the second dimension of every output is when that of the inputs is shorter by one; None: it fails."""
+
+    def cut(leaf: torch.Tensor) -> torch.Tensor:
+        return leaf[:, : shape[1] - 1] if _has(tuple(leaf.shape), shape[:2]) else leaf
+
+    if shape[1] < 2:
+        return None
+    try:
+        found = answer(nest.mapped(inputs, cut))
+    except Exception:  # a length that the model does not take
+        return None
+    return [output.shape[1] if output.ndim > 1 else -1 for output in found]
+
+
+def _declared(location: str, inputs: Inputs, outputs: Sequence[torch.Tensor]) -> list[Array | None]:
+    with told_of("output_mask", location):
+        made = call(resolve(location), inputs)
+    own = isinstance(made, tuple | list)  # one for each output
+    given = list(made) if own else [made] * len(outputs)
+    if len(given) != len(outputs):
+        raise WrongDeclaration(
+            f'output_mask "{location}" gave {len(given)} masks, the model gives {len(outputs)} outputs; give None for '
+            "those of which all is compared"
+        )
+    found: list[Array | None] = []
+    for number, (mask, output) in enumerate(zip(given, outputs, strict=True)):
+        if mask is not None and not isinstance(mask, torch.Tensor | np.ndarray):
+            raise WrongDeclaration(
+                f'output_mask "{location}" gave a {type(mask).__name__} for output {number}; it must give a boolean '
+                "tensor, or a tuple of such and None, one for each output"
+            )
+        if mask is not None and not _has(tuple(output.shape), tuple(mask.shape)):
+            if own:
+                raise WrongDeclaration(
+                    f'output_mask "{location}" gave a mask of {tuple(mask.shape)} for output {number}, which is '
+                    f"{tuple(output.shape)}: a mask has the first dimensions of its output"
+                )
+            mask = None  # one mask for all that have its dimensions
+        found.append(None if mask is None else torch.as_tensor(mask).bool().cpu().numpy())
+    if all(mask is None for mask in found):
+        nothing = own or made is None
+        what = "no mask" if nothing else f"a mask of {tuple(made.shape)}, which has the first dimensions of no output"
+        raise WrongDeclaration(f'output_mask "{location}" gave {what}')
+    return found

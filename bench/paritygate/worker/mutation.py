@@ -1,0 +1,148 @@
+"""Mutation: which of a model's weights the check would notice if they were wrong.
+
+Each parameter in turn is rounded to bfloat16, or moved by 1e-3 where that is another change, in float64; and the rule
+of parity is asked about the answers as if they were a backend's. With tame random weights whole layers may not reach
+the answer: keys and queries above all, since their attention is nearly uniform. Then *ok* says nothing about them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from paritygate.parity import rule
+from paritygate.runtime.modes import Mode, answers, mode_of
+from paritygate.runtime.nest import doubled
+from paritygate.runtime.promoted import Promoted
+from paritygate.runtime.subject import Inputs, Subject, arrays
+from paritygate.worker import check
+from paritygate.worker.exact import double_of
+
+MOVED = 1e-3  # relative, of the largest element, where rounding to bfloat16 changes nothing
+LEAST = 1e-10  # relative, of an answer in float64: what moves it less has no effect
+NOTICED, UNNOTICED, INERT = "noticed", "unnoticed", "without effect"
+DECIDING = ("model", "inputs", "preprocess", "tolerance", "mask", "output_mask", "nonfinite")  # what a case declares
+NAMED = 10  # of the weights that go unnoticed
+
+
+def measurable(subject: Subject, module: Any) -> bool:
+    """Whether the score is of this group: of a case's first shape, in float32, of a model that only answers.
+
+    In shorter dtypes nobody could notice that a weight is rounded.
+    """
+    return (
+        isinstance(module, torch.nn.Module)
+        and subject.case["mode"] == "inference"
+        and subject.case["reference"] == "float64"
+        and subject.dtype_name == "fp32"
+        and subject.shape == next(iter(subject.case["shapes"]))
+        and bool(subject.tolerance.parts)
+    )
+
+
+def score(
+    subject: Subject, module: torch.nn.Module, sets: Sequence[Inputs], done: Callable[[], object]
+) -> dict[str, Any]:
+    """How many parameters can change the answer, which share of them was noticed, and the names of those that were not.
+
+    Kept in the cache by content, since it costs a float64 call for each parameter.
+    """
+    kept = Path(subject.cache) / "mutation" / f"{_key(subject)}.json"
+    if kept.exists():
+        found: dict[str, Any] = json.loads(kept.read_text())
+        return found
+    unnoticed, inert = list[str](), list[str]()
+    twin = double_of(subject, module)
+    eager = subject.scratch.load_answers("eager")
+    assert eager is not None
+    dtypes = [array.dtype for array in eager[0]]
+    mode = mode_of(subject, twin, exact=True)
+    names = [name for name, value in twin.named_parameters() if value.is_floating_point() and value.numel()]
+    for name in names:
+        outcome = _outcome(subject, twin, name, mode, sets, dtypes)
+        if outcome != NOTICED:
+            (inert if outcome == INERT else unnoticed).append(name)
+        done()
+    able = len(names) - len(inert)
+    found = {
+        "weights": able,
+        "noticed": 1 - len(unnoticed) / able if able else 1.0,
+        "unnoticed": unnoticed[:NAMED],
+        "without_effect": inert[:NAMED],
+    }
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(found))
+    return found
+
+
+def _outcome(
+    subject: Subject, twin: torch.nn.Module, name: str, mode: Mode, sets: Sequence[Inputs], dtypes: list[np.dtype[Any]]
+) -> str:
+    """What the rule makes of the answers with one parameter changed: those to the first input set, or those to all.
+
+    Without effect is one that the answer does not depend on at all, as a key's bias in attention.
+    """
+    weight = twin.get_parameter(name)
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight.copy_(_perturbed(before))
+    try:
+        with Promoted():
+            changed: list[list[torch.Tensor]] = []
+            for inputs in sets:
+                changed += answers(mode, [doubled(inputs)])
+                if not _agrees(subject, changed, dtypes):
+                    return NOTICED
+        return UNNOTICED if _moved(subject, changed) > LEAST else INERT
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
+
+
+def _moved(subject: Subject, changed: list[list[torch.Tensor]]) -> float:
+    """How far the answers are from those of the model as it is, in the output that moved most."""
+    exact = subject.scratch.load_answers("reference")
+    assert exact is not None
+    found = rule.distances([arrays(outputs) for outputs in changed], exact, subject.tolerance, None)
+    return max((far for far in found if far == far), default=0.0)
+
+
+def _perturbed(weight: torch.Tensor) -> torch.Tensor:
+    rounded = weight.to(torch.bfloat16).to(weight.dtype)
+    if not torch.equal(rounded, weight):
+        return rounded
+    moved = weight.clone(memory_format=torch.contiguous_format)
+    flat = moved.view(-1)
+    flat[flat.abs().argmax()] += MOVED * max(float(flat.abs().max()), 1.0)
+    return moved
+
+
+def _agrees(subject: Subject, changed: list[list[torch.Tensor]], dtypes: list[np.dtype[Any]]) -> bool:
+    """Whether the rule takes float64's answers of a changed model for those of a backend, which has eager's dtypes."""
+    ours = [
+        [array.astype(dtype) if dtype.kind == "f" else array for array, dtype in zip(arrays(one), dtypes, strict=True)]
+        for one in changed
+    ]
+    return check.compare(subject, ours, slice(len(ours))).agrees
+
+
+def _key(subject: Subject) -> str:
+    content = {
+        "case": [subject.case[name] for name in DECIDING], "source": subject.source_digest(),
+        "weights": subject.scratch.load("meta")["weights"], "sizes": subject.sizes, "dtype": subject.dtype_name,
+        "seed": subject.seed, "torch": torch.__version__, "rule": _rule(),
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _rule() -> str:
+    """A digest of the code that decides: the rule of parity, its table, and this file."""
+    folder = Path(rule.__file__).parent
+    files = sorted([*folder.glob("*.py"), *folder.glob("*.csv"), Path(__file__)])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -1,0 +1,360 @@
+"""The reference worker: makes inputs, weights, eager and float64 answers, and missing artefacts of one group.
+
+One for each case, shape, device and dtype; forked first, gone before anything is timed. Whatever it leaves is
+in the group's scratch folder; a stage that fails is named, and later stages that can do without it still run.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from paritygate.backends import Unavailable
+from paritygate.core.reasons import listed
+from paritygate.parity import rule
+from paritygate.runtime import facts
+from paritygate.runtime.modes import CURVE, Backward, Inference, Mode, Training, answers, mode_of, reordered
+from paritygate.runtime.nest import DENSE, changed, flatten, form_of, fresh, named_leaves, value_of
+from paritygate.runtime.scratch import Scratch
+from paritygate.runtime.subject import (
+    CHECKED_ROWS,
+    CHECKED_SETS,
+    TRAINED_SETS,
+    Inputs,
+    Subject,
+    WrongDeclaration,
+    arrays,
+    built,
+    resolve,
+    told_of,
+)
+from paritygate.worker import check, exact, mutation
+from paritygate.worker.calls import Calls, Say
+from paritygate.worker.errors import failure_of
+from paritygate.worker.first_look import Look, look
+from paritygate.worker.masks import masks
+
+SENSITIVE = 3.0  # times what is allowed is an answer off with the mask ignored, or the check could not tell
+CHECK_SECONDS = 8.0  # of eager's calls: slow models are checked on fewer input sets, on four at least
+
+
+def make(
+    subject: Subject, backends: dict[str, str], say: Say, given: Scratch | None = None, mutate: bool = False
+) -> dict[str, Any]:
+    """Everything the group's cell workers load. ``backends``: name -> module of those that have an ``artefact``.
+
+    ``given``: the folder of another revision's reference, whose inputs and weights are taken over, so that both
+    revisions work on the same. Weights that do not fit are left, and ``weights`` says why. ``mutate``: measure which
+    weights the check would notice, once a case.
+
+    Returns plain data: ``facts``, ``unchecked`` (why there is no reference, or ""), ``artefacts`` (backend ->
+    facts, or the error that its cells get), ``sources`` (module -> file, all that are the user's). Raises what
+    the model raises when built or run in eager: then there is nothing that any backend could be compared with.
+    """
+    say("importing and building the model")
+    module = subject.build()
+    say("making inputs")
+    first = subject.make_inputs(0) if given is None else given.load("inputs")[0]
+    given_first = fresh(first)
+    encoded = subject.encode(given_first)
+    consumed = changed(first, given_first)
+    subject.materialise(module, encoded)
+    foreign = "" if given is None else _take_weights(given, module)
+    say("keeping inputs and weights")
+    weights = subject.scratch.save_weights(_tensors_of(module))  # as they are before the first call
+    subject.scratch.save("built", built(module) if isinstance(module, torch.nn.Module) else {})
+    calls = Calls(say)
+    calls.begin("running eager", 2)
+    mode = mode_of(subject, module)
+    seen = look(mode, module, encoded, lambda: subject.encode(subject.make_inputs(1)))
+    calls.made, calls.seconds = 2, seen.seconds
+    if not seen.answer:
+        raise WrongDeclaration(f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare')
+    say("making inputs")
+    count = _enough(mode, seen)
+    raw = [first, *(subject.make_inputs(n) for n in range(1, count))] if given is None else given.load("inputs")
+    sets = [subject.encode(fresh(inputs) if subject.case["preprocess"] else inputs) for inputs in raw]
+    if isinstance(module, torch.nn.Module):
+        _require_one_layout(subject, sets)
+    subject.scratch.save("inputs", raw)
+    subject.scratch.save("meta", {
+        "weights": weights, "dtypes": [str(t.dtype) for t in seen.answer], "seconds": seen.seconds,
+        "state": seen.remembered, "written": seen.written, "consumed": consumed,
+    })  # fmt: skip
+    calls.begin("running eager", 2 * len(sets) - 2)
+    eager = [seen.answer, *answers(mode, sets[1:], calls.done)]
+    again = [seen.again, *answers(mode, sets[1:CHECKED_SETS], calls.done)]
+    kept = [arrays(outputs) for outputs in eager]
+    subject.scratch.save_answers("eager", kept)
+    compared = masks(subject, sets, eager[0], partial(_answer, mode))
+    if compared is not None:
+        subject.scratch.save("masks", compared)
+    # On a GPU atomic sums come in any order; anywhere else the same call gives the same bits.
+    slack = subject.tolerance.floor if subject.device != "cpu" else 0.0
+    off = _self_error(eager, again)
+    unchecked = _disagrees_with_itself(off, slack, seen) or _not_finite(subject, kept, "eager")
+    unchecked = unchecked or _nothing(eager)
+    found: dict[str, Any] = seen.facts() | ({"writes_inputs": consumed} if consumed else {})
+    if subject.case["evaluate"]:
+        say("answering labelled samples in eager")
+        _evaluate(subject, mode)
+    if subject.case["reference"] == "float64" and not unchecked:
+        calls.begin("computing the float64 reference", len(sets), times=4.0)
+        unchecked, promoted = exact.float64(subject, module, sets, calls.done)
+        found |= promoted
+        exactly = subject.scratch.load_answers("reference") or []
+        unchecked = unchecked or _not_finite(subject, exactly, "float64", kept) or _too_coarse(subject, kept, seen)
+    if isinstance(mode, Training) and not unchecked:
+        calls.begin("training eager's twin", 2 * CURVE)
+        unchecked = _curves(subject, mode, sets, calls.done)
+    if subject.case["mask"] is not None and not unchecked:
+        calls.begin("ignoring the mask on purpose", len(sets))
+        found |= _mask_sensitivity(subject, mode, sets)
+        unchecked = found.pop("insensitive", "")
+    if mutate and not unchecked and mutation.measurable(subject, module):
+        calls.begin("perturbing each weight", sum(1 for _ in module.parameters()), times=4.0)
+        found["mutation"] = mutation.score(subject, module, sets, calls.done)
+    if off[0]:
+        found["eager_varies"] = off[0]
+    # last: watching operators can spoil dynamo's caches, which eager flex uses
+    found |= _facts(subject, module, mode, sets, eager[0])
+    del module, mode, eager, again
+    artefacts = {}
+    for name, location in backends.items() if not unchecked else ():
+        calls.begin(f"making what {name} needs", 10)
+        artefacts[name] = _artefact(subject, name, location)
+    return {"facts": found, "unchecked": unchecked, "artefacts": artefacts, "weights": foreign,
+            "sources": subject.sources()}  # fmt: skip
+
+
+def _answer(mode: Mode, inputs: Inputs) -> list[torch.Tensor]:
+    return answers(mode, [inputs])[0]
+
+
+def _take_weights(given: Scratch, module: torch.nn.Module) -> str:
+    """Load another revision's weights; why they do not fit, or ""."""
+    own = copy.deepcopy(module.state_dict())
+    try:
+        given.load_weights(module)
+    except ValueError as error:
+        module.load_state_dict(own)  # whole, not half of either
+        return str(error)
+    return ""
+
+
+def _tensors_of(module: Any) -> dict[str, torch.Tensor]:
+    if not isinstance(module, torch.nn.Module):
+        return {}
+    return {name: value for name, value in module.state_dict().items() if torch.is_tensor(value)}
+
+
+def _rows(outputs: list[torch.Tensor]) -> int:
+    """How many vectors the smallest output of one call holds, those without an element left out."""
+    return max(1, min((t.numel() // t.shape[-1] if t.ndim else 1 for t in outputs if t.numel()), default=1))
+
+
+def _enough(mode: Mode, seen: Look) -> int:
+    """How many input sets are checked: of a model's answers at least 32 rows in sum, of a slow model's fewer."""
+    if isinstance(mode, Training):
+        return TRAINED_SETS
+    rows = _rows(seen.answer) if isinstance(mode, Inference | Backward) else CHECKED_ROWS
+    wanted = max(CHECKED_SETS, math.ceil(CHECKED_ROWS / rows))
+    return max(CHECKED_SETS, min(wanted, int(CHECK_SECONDS / max(seen.seconds, 1e-9))))
+
+
+def _require_one_layout(subject: Subject, sets: list[Inputs]) -> None:
+    layout = _layout(sets[0])
+    for number, inputs in enumerate(sets):
+        if (other := _layout(inputs)) != layout:
+            raise WrongDeclaration(
+                f'inputs "{subject.case["inputs"]}" must agree in dtype, shape, stride and plain values from one '
+                f"input set to the next, or every call recompiles: set 0 has {layout}, set {number} has {other}"
+            )
+
+
+def _layout(inputs: Inputs) -> list[Any]:
+    names = list(inputs) if isinstance(inputs, dict) else []
+    return names + [
+        [path, *(_of_tensor(leaf) if torch.is_tensor(leaf) else [_of_other(leaf)])]
+        for path, leaf in named_leaves(inputs)
+    ]
+
+
+def _of_tensor(leaf: torch.Tensor) -> list[Any]:
+    if leaf.is_nested:  # lengths of its parts differ from set to set
+        return [str(leaf.dtype), f"{leaf.dim()} dimensions, nested", leaf.size(0)]
+    form = form_of(leaf)
+    return [str(leaf.dtype), list(leaf.shape), list(leaf.stride()) if form == DENSE else form]
+
+
+def _of_other(leaf: Any) -> str:
+    return f"{leaf.dtype} array {leaf.shape}" if isinstance(leaf, np.ndarray) else value_of(leaf)
+
+
+def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer: list[torch.Tensor]) -> dict[str, Any]:
+    """What is known of a call before anything is timed; the case's own ``flops`` go before those that are counted."""
+    found: dict[str, Any] = {"checked_sets": len(sets)}
+    if isinstance(module, torch.nn.Module):
+        fed = mode.feed(sets[0])
+        with mode.guard():
+            found |= {
+                **facts.other_mode(module, training=isinstance(mode, Training)),
+                "parameters": facts.parameters(module),
+                "flops": facts.flops(lambda: mode(fed)),
+                "bytes": facts.traffic(module, flatten(sets[0]), answer),
+                "graph_hash": facts.graph_hash(lambda: mode(fed)),
+            }
+    if location := subject.case["flops"]:
+        if (counted := found.get("flops")) is not None:
+            found["flops_counted"] = counted
+        with told_of("flops", location):
+            found["flops"] = int(resolve(location)(subject.sizes))
+    return found
+
+
+def _curves(subject: Subject, mode: Training, sets: list[Inputs], done: Callable[[], object]) -> str:
+    """Keep the losses of a short training in eager; why they are too far from float64 to judge others by, or "".
+
+    Eager's are those of the twin, the same batches with their rows reversed, where that is farther from float64: how
+    far rounding alone can lead a training is not to be told from one of them.
+    """
+    batch = subject.sizes.get("batch", 0)
+    own, twin = (arrays(mode.curve(those, done)) for those in (sets, [reordered(inputs, batch) for inputs in sets]))
+    exact = subject.scratch.load_answers("curve-reference")
+    if exact is not None:
+        far = [float(np.linalg.norm(curve[0] - exact[0][0])) for curve in (own, twin)]
+        own = own if far[0] >= far[1] else twin
+    subject.scratch.save_answers("curve-eager", [own])
+    losses = None if exact is None else [exact[0][:1]]
+    outcome = rule.compare([own[:1]], [own[:1]], losses, subject.tolerance)
+    usable = outcome.agrees and not outcome.coarse
+    return "" if usable else f"eager's own loss curve is too far from float64: {outcome.explain()}"
+
+
+def _self_error(eager: list[list[torch.Tensor]], again: list[list[torch.Tensor]]) -> tuple[float, str]:
+    """How far eager's two answers are apart, as a norm over the answer's own, and where that is most."""
+    worst = (0.0, "")
+    for number, (one, two) in enumerate(zip(eager, again, strict=False)):
+        for output, (a, b) in enumerate(zip(one, two, strict=True)):
+            place = f"input set {number}, output {output}"
+            if a.shape != b.shape:
+                return math.inf, place
+            finite = torch.nan_to_num(a), torch.nan_to_num(b)
+            if not torch.equal(*finite):
+                ours, theirs = (t.double() for t in finite)
+                worst = max(worst, ((ours - theirs).norm().item() / max(ours.norm().item(), rule.TINY), place))
+    return worst
+
+
+def _disagrees_with_itself(off: tuple[float, str], slack: float, seen: Look) -> str:
+    """Why eager's two answers differ, or "". A model that does not agree with itself agrees with nothing."""
+    if off[0] <= slack:
+        return ""
+    why = "nothing that could be seen has changed in between"
+    if seen.drew:
+        why = (
+            f"forward draws random numbers ({seen.drew} generator has moved): is dropout left on, or a random operator "
+            "used? Pass random numbers as inputs, or switch them off in eval()"
+        )
+    elif seen.changed:
+        why = f"the model keeps state ({listed(seen.changed)}), and putting it back does not help"
+    return f"eager does not agree with itself: {off[1]} differs by {off[0]:.3g} of its size between two calls; {why}"
+
+
+def _nothing(eager: list[list[torch.Tensor]]) -> str:
+    """Why there is nothing to compare, or ""."""
+    if any(output.numel() for outputs in eager for output in outputs):
+        return ""
+    shapes = ", ".join(str(tuple(output.shape)) for output in eager[0])
+    return f"nothing to compare: the outputs hold no element (shapes {shapes})"
+
+
+def _not_finite(subject: Subject, answers: check.Sets, name: str, eager: check.Sets | None = None) -> str:
+    """Why answers are no reference, or "": NaN or infinities that the case does not declare.
+
+    ``eager``: beside whose answers they stand. Where those are as large as can be, a fill of float64's own lowest
+    number may overflow, and is a fill still.
+    """
+    if subject.case["nonfinite"]:
+        return ""
+    for number, outputs in enumerate(answers):
+        for output, array in enumerate(outputs):
+            if array.dtype.kind not in "fc":
+                continue
+            bad = ~np.isfinite(array)
+            if eager is not None:
+                base = eager[number][output]
+                bad &= ~(np.isinf(array) & (np.abs(base) > rule.FILL * np.finfo(base.dtype).max))
+            if bad.any():
+                return (
+                    f"reference not finite: {int(bad.sum())} of {bad.size} elements of output {output} are NaN or "
+                    f"infinite in {name} (input set {number}); if that is right, declare Case(nonfinite=True)"
+                )
+    return ""
+
+
+def _too_coarse(subject: Subject, eager: check.Sets, seen: Look) -> str:
+    """Why eager itself would fail the check of all outputs, or "": then nothing can be said about others."""
+    outcome = check.compare(subject, eager)
+    subject.scratch.save(check.OF_EAGER, outcome)
+    if outcome.agrees and not outcome.nothing:
+        return ""
+    if outcome.agrees and not outcome.coarse:
+        return f"nothing to compare: {outcome.uncompared or 'no element'} of every output"
+    why = f"; forward draws random numbers ({seen.drew} generator has moved), which are others in float64"
+    return f"eager itself is too far from float64: {outcome.explain()}{why if seen.drew else ''}"
+
+
+def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
+    """How far off the answer is with the mask ignored; "insensitive" where the check could not see that."""
+    mask = subject.case["mask"]
+    ignoring: list[Inputs] = []
+    for inputs in sets:
+        changed: dict[Any, Any] = dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
+        if mask not in changed:
+            raise WrongDeclaration(f"case {subject.case['name']}: mask={mask!r} is no input; inputs: {list(changed)}")
+        changed[mask] = torch.ones_like(changed[mask])
+        ignoring.append(changed if isinstance(inputs, dict) else tuple(changed.values()))
+    ignorant = [arrays(outputs) for outputs in answers(mode, ignoring)]
+    outcome = check.compare(subject, ignorant, parts=False)
+    if outcome.share <= SENSITIVE:
+        outcome = check.compare(subject, ignorant)
+    found: dict[str, Any] = {"mask_sensitivity": outcome.error}
+    if outcome.share <= SENSITIVE:
+        found["insensitive"] = (
+            f"insensitive: with the mask ignored the error is {outcome.error:.2g}, too close to the allowed "
+            f"{outcome.allowed:.2g} to be noticed; use weights of a larger spread"
+        )
+    return found
+
+
+def _evaluate(subject: Subject, mode: Mode) -> None:
+    with told_of("evaluate", subject.case["evaluate"]):
+        inputs, labels = resolve(subject.case["evaluate"])()
+    inputs = subject.cast(inputs)
+    subject.scratch.save("evaluate", {"inputs": inputs, "labels": torch.as_tensor(labels)})
+    if not isinstance(mode, Training):  # which answers with a loss; what it has learnt answers samples
+        subject.scratch.save_answers("evaluate", [arrays(outputs) for outputs in answers(mode, [inputs])])
+
+
+def _artefact(subject: Subject, name: str, location: str) -> dict[str, Any]:
+    try:
+        made = importlib.import_module(location).artefact(subject)
+    except Exception as error:
+        failure = failure_of(error)
+        if not isinstance(error, Unavailable):
+            first: BaseException = error
+            while first.__cause__ is not None:  # exporters wrap what went wrong into what to do about it
+                first = first.__cause__
+            cause = failure_of(first)
+            failure |= {"reason": f"{name} export: {cause['reason']}", "status": cause["status"]}
+        return {"failure": failure}
+    subject.scratch.save_artefact(name, made)
+    return {"cold": made.get("cold", False), "seconds": made.get("seconds")}

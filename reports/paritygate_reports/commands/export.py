@@ -1,0 +1,43 @@
+"""Writes runs with all their samples as JSON or Parquet files."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from tqdm import tqdm
+
+from paritygate_reports.commands import NAMES, opened
+from paritygate_reports.view import text
+
+EXAMPLES = (
+    "python -m paritygate_reports export runs/",
+    "python -m paritygate_reports export runs/ latest 3711b502",
+    "python -m paritygate_reports export runs/ --format parquet",
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what the command takes."""
+    from paritygate_reports.files.runfiles import FORMATS
+
+    parser.add_argument("folder", type=Path, help="a file for each run is written here")
+    parser.add_argument("names", nargs="*", metavar="RUN", help=f"{NAMES} (default: every run)")
+    parser.add_argument("--format", choices=FORMATS, default="json", help="what is written (default: json)")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Writes a file a run; each appears whole or not at all."""
+    from paritygate_reports.files import runfiles, writers
+
+    store = opened(parsed)
+    runs = [store.find(name) for name in parsed.names] if parsed.names else store.runs()
+    for run in tqdm(runs, "exporting", disable=None):
+        name = quote(f"{run.started[:10]}-{run.id}", safe="")  # an id from elsewhere may look like a path
+        records = store.records(run.id, samples=True)
+        write = partial(runfiles.FORMATS[parsed.format], run=run, records=records)
+        writers.replace_whole(parsed.folder / f"{name}.{parsed.format}", write)
+    print(f"{text.counted(len(runs), 'run')} written to {parsed.folder}")
+    return 0

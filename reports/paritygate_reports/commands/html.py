@@ -1,0 +1,39 @@
+"""Writes a run with its history as one HTML file, which opens without network.
+
+Verdicts, speed, latency, parity, memory, trends with their change points, the comparison with runs of
+other days, the environment, and a table to sort, filter and copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from paritygate.host.paths import find
+from paritygate_reports.commands import NAMES, opened
+
+EXAMPLES = (
+    "python -m paritygate_reports html",
+    "python -m paritygate_reports html 3711b502 --against main -o report.html",
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what the command takes."""
+    parser.add_argument("name", nargs="?", default="latest", metavar="RUN", help=f"{NAMES} (default: latest)")
+    parser.add_argument("--against", metavar="BASE", help="compare with a branch or a run (default: as --branch)")
+    parser.add_argument("--branch", help="draw the trends of this branch (default: the one with the most runs)")
+    parser.add_argument("-o", dest="output", type=Path, default=find(Path.cwd()) / "report.html", metavar="FILE",
+                        help="the file (default .paritygate/report.html)")  # fmt: skip
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Writes the file; it appears whole or not at all."""
+    from paritygate_reports.files.writers import replace_whole
+    from paritygate_reports.renderers.html import render
+    from paritygate_reports.view.page import of_store
+
+    page = render(of_store(opened(parsed), parsed.name, parsed.against, parsed.branch))
+    replace_whole(parsed.output, lambda path: path.write_text(page, "utf-8", "backslashreplace"))
+    print(f"{parsed.output}")
+    return 0

@@ -1,0 +1,1 @@
+"""Files: what a run writes, and what is read back."""

@@ -1,0 +1,126 @@
+"""Files of pytest-benchmark (``--benchmark-json``, autosave) as runs.
+
+A benchmark of one of our cells has the cell's id among its extra_info and becomes that cell's record again, with the
+parity numbers and facts that stand there. Any other becomes a cell ``FUNCTION_DIGEST-PARAMETERS-cpu-python-none``: the
+digest is of file, class and function, so that two functions of one name stay two; ``foreign`` stands for no parameters,
+``none`` for a dtype that nobody knows. All that the file says beyond is in the record's facts and in the run's
+environment. The id of the run is made of the file's content: the same file again is the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from paritygate.core.record import Record, Run, Status
+from paritygate.timing.schedule import KEPT_SAMPLES, quantile
+from paritygate_reports.files.jsontext import FileError, dumps
+from paritygate_reports.store.fields import RECORD_SCALARS, misfits
+
+NAMESPACE = uuid.UUID("7f1b0b9e-5d0c-4b8e-9a55-0d6f0c8f3a11")
+CELL = re.compile(r"[a-z0-9_]+(?:-[a-z0-9_]+){4}")
+NO_COMMIT = ("unversioned", "unknown")  # its words for what is not known
+NO_BRANCH = ("(unknown)", "(detached head)")
+
+
+def wrote(found: Any) -> bool:
+    """Whether what a JSON file holds comes from pytest-benchmark."""
+    return isinstance(found, dict) and "benchmarks" in found and "paritygate" not in found
+
+
+def run_of(path: Path, found: Mapping[str, Any]) -> tuple[Run, list[Record]]:
+    """The run and a record for each benchmark of a file; raises ``FileError`` where there is none to be found."""
+    try:
+        run = _run(found)
+        records = [_record(benchmark) for benchmark in found["benchmarks"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileError(f"{path} is not what pytest-benchmark 4 or 5 writes ({error!r}); "
+                        "write it again by --benchmark-json") from error  # fmt: skip
+    if not records:
+        raise FileError(f"{path} holds no benchmark; leave it out, or write it again by --benchmark-json")
+    cells: dict[str, Record] = {}
+    for record in records:
+        if cells.setdefault(record.cell, record) is not record:
+            names = [each.facts["pytest_benchmark"]["fullname"] for each in (cells[record.cell], record)]
+            raise FileError(f"{path} has two benchmarks of the cell {record.cell}, {' and '.join(names)}: "
+                            "which of them counts? Write it again with one of them")  # fmt: skip
+    return run, records
+
+
+def foreign(name: str, fullname: str) -> str:
+    """The id of the cell for a benchmark that is none of ours; the names are ``f[x]`` and ``tests/a.py::f[x]``."""
+    function, _, given = name.partition("[")
+    given = given.removesuffix("]")
+    case = f"{_slug(function)}_{_digest(fullname.removesuffix(f'[{given}]'))}"
+    plain = not given or re.fullmatch(r"[a-z0-9_]{1,40}", given)
+    shape = (given or "foreign") if plain else f"{_slug(given)}_{_digest(given)}"
+    return f"{case}-{shape}-cpu-python-none"
+
+
+def _run(found: Mapping[str, Any]) -> Run:
+    machine, code = found["machine_info"], found["commit_info"]
+    cpu = machine.get("cpu") or {}
+    facts = {
+        "cpu": cpu.get("brand_raw") or cpu.get("brand") or machine.get("processor"),
+        "machine": machine.get("machine"),
+        "cores": cpu.get("count"),
+        "system": machine.get("system"),
+        "kernel": machine.get("release"),
+        "python": machine.get("python_version"),
+        "version_pytest_benchmark": found.get("version"),
+        "pytest_benchmark": {"machine_info": machine, "commit_info": code},
+    }
+    commit = None if code.get("id") in NO_COMMIT else code.get("id")
+    started = datetime.fromisoformat(found["datetime"])
+    started = started.astimezone(UTC) if started.tzinfo else started.replace(tzinfo=UTC)
+    return Run(
+        id=str(uuid.uuid5(NAMESPACE, dumps(found))),
+        started=started.isoformat(timespec="seconds"),
+        budget="foreign",
+        laboratory=False,
+        seed=0,
+        commit=commit,
+        branch=None if code.get("branch") in NO_BRANCH else code.get("branch"),
+        dirty=bool(code["dirty"]) if commit and "dirty" in code else None,
+        environment={name: value for name, value in facts.items() if value},
+    )
+
+
+def _record(benchmark: Mapping[str, Any]) -> Record:
+    stats, extra = dict(benchmark["stats"]), benchmark.get("extra_info") or {}
+    times = [float(seconds) for seconds in stats.pop("data", None) or ()]
+    told = {name: value for name, value in benchmark.items() if name != "stats"} | {"stats": stats}
+    cell = str(extra.get("cell", ""))
+    ours = bool(CELL.fullmatch(cell))
+    cell = cell if ours else foreign(benchmark["name"], benchmark["fullname"])
+    case, shape, device, backend, dtype = cell.split("-")
+    status = Status(extra.get("status", "ok")) if ours else Status.OK
+    facts = (dict(extra.get("facts") or {}) if ours else {}) | {"pytest_benchmark": told}
+    record = Record(cell, case, shape, device, backend, dtype, status, facts=facts)
+    if median := float(stats["median"]):  # 0: a cell of ours that was checked and not timed
+        record.latency_p50, record.throughput, record.unit = median, 1 / median, "call"
+        record.launches, record.calls_per_sample = 1, int(stats["iterations"])
+        record.samples_seen = int(stats["rounds"])
+        step = max(1.0, len(times) / KEPT_SAMPLES)
+        record.samples = [times[int(n * step)] for n in range(min(len(times), KEPT_SAMPLES))]
+        if times:
+            record.latency_p90, record.latency_p99 = quantile(times, 0.9), quantile(times, 0.99)
+    for name in RECORD_SCALARS:
+        if ours and name in extra and name not in ("cell", "status"):
+            setattr(record, name, extra[name])
+    if wrong := misfits(record):
+        raise ValueError(f"{record.cell} has {', '.join(wrong)}")
+    return record
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9_]+", "_", text.lower())[:40]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:6]

@@ -1,0 +1,43 @@
+"""Files that hold a whole run with its samples: FORMATS says what is written, the content of a file what is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from paritygate.core.record import Record, Run
+from paritygate_reports.files import jsontext, pytest_benchmark, writers
+from paritygate_reports.files.jsontext import FileError
+
+SUFFIXES = (".json", ".parquet")
+
+
+def write_json(path: Path, run: Run, records: Sequence[Record]) -> None:
+    """One file a run, one line a record."""
+    writers.write_json(path, run, records, ())
+
+
+def write_parquet(path: Path, run: Run, records: Sequence[Record]) -> None:
+    """One file a run, one row a record."""
+    from paritygate_reports.files import parquet  # pyarrow: only where it is wanted
+
+    parquet.write_run(path, run, records)
+
+
+FORMATS: dict[str, Callable[..., None]] = {"json": write_json, "parquet": write_parquet}
+
+
+def read(path: Path) -> tuple[Run, list[Record]]:
+    """The run in a file of ours, JSON or Parquet, or of pytest-benchmark; raises ``FileError`` where there is none."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from error
+    if start == b"PAR1":
+        from paritygate_reports.files import parquet
+
+        return parquet.read_run(path)
+    found = jsontext.read(path)
+    run_of = pytest_benchmark.run_of if pytest_benchmark.wrote(found) else jsontext.run_of
+    return run_of(path, found)

@@ -1,0 +1,14 @@
+"""RENDERERS: name -> ``render(run, records, places)``, pure, to text; a new one is a file and a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from paritygate.core.record import Record, Run
+from paritygate_reports.renderers import markdown, terminal
+
+RENDERERS: dict[str, Callable[[Run, Sequence[Record], Sequence[str]], str]] = {
+    "terminal": terminal.render,
+    "markdown": markdown.render,
+}
+"""``places`` are lines that say where the records and the files of the run are."""

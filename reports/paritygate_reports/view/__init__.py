@@ -1,0 +1,1 @@
+"""What is shown, as values that every renderer lays out in its own way."""

@@ -1,0 +1,81 @@
+"""A site: a page for the newest run of each branch on each machine, an index of them, Plotly's script once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paritygate.core.record import Run
+from paritygate_reports.files.writers import replace_whole
+from paritygate_reports.renderers.html import TEMPLATES, render, tone
+from paritygate_reports.store.database import StoreError
+from paritygate_reports.store.store import Store
+from paritygate_reports.view.page import of_store
+
+SCRIPT = "plotly.min.js"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The runs of one branch on one machine, the oldest first."""
+
+    machine: str
+    branch: str
+    runs: Sequence[Run]
+
+    @property
+    def file(self) -> str:
+        """The page's name: readable, and another one for every machine and branch."""
+        digest = hashlib.sha256(f"{self.machine}\n{self.branch}".encode()).hexdigest()[:6]
+        words = re.sub(r"[^a-z0-9]+", "-", f"{self.branch} {self.machine}".lower()).strip("-")
+        return f"{words[:60]}-{digest}.html"
+
+
+def parts(store: Store, branches: Sequence[str] | None = None) -> list[Part]:
+    """What the site has pages for, by machine, then by branch; ``branches`` leaves out all others."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in store.runs():
+        branch = run.branch or "no branch"
+        if not branches or branch in branches:
+            found.setdefault((_machine(run), branch), []).append(run)
+    if branches and (strangers := set(branches) - {branch for _, branch in found}):
+        known = ", ".join(sorted({run.branch or "no branch" for run in store.runs()})) or "none"
+        raise StoreError(
+            f"{store.name} has no run of branch {sorted(strangers)[0]!r}, its branches are {known}; nothing was written"
+        )
+    return [Part(machine, branch, runs) for (machine, branch), runs in sorted(found.items())]
+
+
+def write_page(folder: Path, store: Store, part: Part) -> None:
+    """The page of the newest run. Raises ``OSError``."""
+    branch = part.runs[-1].branch
+    page = of_store(store, part.runs[-1].id, branch, branch, {run.id for run in part.runs})
+    html = render(page, plotly=SCRIPT)
+    replace_whole(folder / part.file, lambda path: path.write_text(html, "utf-8", "backslashreplace"))
+
+
+def write_index(folder: Path, store: Store, found: Sequence[Part]) -> None:
+    """The index, and the script that all pages share. Raises ``OSError``."""
+    from plotly.offline import get_plotlyjs
+
+    ended = store.outcomes()
+    rows = [(part, _words(store, part.runs[-1], ended.get(part.runs[-1].id, {}))) for part in found]
+    html = TEMPLATES.get_template("index.html.j2").render(rows=rows, tone=tone, store=store.name)
+    replace_whole(folder / SCRIPT, lambda path: path.write_text(get_plotlyjs(), "utf-8"))
+    replace_whole(folder / "index.html", lambda path: path.write_text(html, "utf-8", "backslashreplace"))
+
+
+def _machine(run: Run) -> str:
+    """What a machine is called by: its processor and how many cores it has."""
+    facts = run.environment
+    return f"{facts.get('cpu') or 'unknown processor'}, {facts.get('cores') or '?'} cores"
+
+
+def _words(store: Store, run: Run, ended: dict[str, int]) -> list[tuple[str, int]]:
+    """How the cells of a run ended, and how they compared where they were."""
+    verdicts = Counter(record.verdict for record in store.records(run.id) if record.verdict)
+    return [*ended.items(), *verdicts.items()]
