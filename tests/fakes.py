@@ -76,7 +76,6 @@ class FakeDevice:
     """
 
     name = "fake"
-    warm_seconds = 0.5
     stream = 4711
 
     def __init__(self, flush_seconds: float = 0.0, watts: float | None = None) -> None:

@@ -19,7 +19,8 @@ from paritygate.core.case import Case, Cell, Target
 from paritygate.core.record import Record
 from paritygate.process import environment
 from paritygate.process.client import ForkServer
-from paritygate.session.group import GroupRun, Laboratory
+from paritygate.session.group import GroupRun
+from paritygate.session.laboratory import Laboratory
 from paritygate.session.matrix import WAYS
 from tests import faulty
 
@@ -34,6 +35,20 @@ def new_server(folder: Path, cache: Path, **changes: Any) -> ForkServer:
     environ = environment.environment(os.environ, threads=THREADS, cache=cache, laboratory=True)
     arguments: dict[str, Any] = {"modules": [], "backends": [], "memory": MEMORY} | changes
     return ForkServer(environ, folder, **arguments)
+
+
+class Always(dict[int, ForkServer]):
+    """The same fork server for every launch, which outlives the laboratories that use it."""
+
+    def __init__(self, server: ForkServer) -> None:
+        super().__init__()
+        self.server = server
+
+    def __contains__(self, launch: object) -> bool:
+        return True
+
+    def __missing__(self, launch: int) -> ForkServer:
+        return self.server
 
 
 @dataclass
@@ -55,7 +70,7 @@ class Rig:
         lab = Laboratory(
             cache=self.cache, scratch=self.folder / str(next(self.numbers)), budget=BUDGET,
             backends=TABLE | {way: Backend(way, WAYS) for way in case.ways},
-            threads=THREADS, seed=seed, controlled=True, new_server=lambda launch: self.server,
+            threads=THREADS, seed=seed, controlled=True, servers=Always(self.server),
         )  # fmt: skip
         where = next(found for found in case.all_shapes() if found.name == (shape or found.name))
         cells = [Cell(case, where, Target(device, backend, dtype)) for backend in backends]

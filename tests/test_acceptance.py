@@ -9,7 +9,7 @@ from paritygate.core.case import Case, Cell, DeclarationError, Target
 from paritygate.core.record import Verdict
 from paritygate.gate import acceptance
 from paritygate.gate.acceptance import Accepted
-from paritygate.gate.margins import PROFILES
+from paritygate.gate.request import PROFILES
 from paritygate.gate.verdict import Decided, estimate
 
 NORMAL = PROFILES["normal"]

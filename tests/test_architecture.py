@@ -14,9 +14,9 @@ import pytest
 
 from paritygate.backends import BACKENDS
 from paritygate.core.case import DTYPES
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.metrics import METRICS
 from paritygate.core.record import Record
-from paritygate.session.targets import DEVICE_DTYPES
 
 ROOT = Path(__file__).parent.parent
 HARNESS = ROOT / "bench" / "paritygate"
@@ -46,7 +46,7 @@ MAY_BE_HEAVY = {
     "backends": HEAVY,
     "worker": HEAVY,
 }
-FROM_HARNESS = ("core.", "timing.", "parity.accuracy", "gate.request", "gate.margins", "plugin.hookspecs", "host.paths")
+FROM_HARNESS = ("core.", "timing.", "parity.accuracy", "gate.request", "plugin.hookspecs", "host.paths")
 FOLDERS_OF_THEM = {"core", "timing", "parity", "gate", "plugin", "host"}  # `from paritygate.host import paths`
 
 
@@ -61,6 +61,18 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def allowed(folder: str, name: str) -> bool:
+    """Whether a file of ``folder`` may import ``name``, a module or something in one."""
+    parts = name.split(".")
+    if parts[0] != "paritygate" or len(parts) == 1 or not (HARNESS / parts[1]).is_dir():
+        return True
+    may = DIRECTIONS[folder].split()
+    if parts[1] == folder or parts[1] in may:
+        return True
+    light = f"{parts[1]}/" in may
+    return light and not (len(parts) > 2 and (HARNESS / parts[1] / f"{parts[2]}.py").exists())
+
+
 def tops(names: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
@@ -73,6 +85,18 @@ def test_models_know_nothing_of_the_harness(path):
 @pytest.mark.parametrize("path", sorted(HARNESS.rglob("*.py")), ids=lambda path: str(path.relative_to(HARNESS)))
 def test_the_harness_imports_neither_models_nor_reports_nor_pandas(path):
     assert not tops(imports(path)) & {"models", "paritygate_reports", "pandas"}
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent.name for path in HARNESS.glob("*/__init__.py")}))
+def test_imports_point_down(folder):
+    wrong = {
+        (str(path.relative_to(HARNESS)), name)
+        for path in (HARNESS / folder).rglob("*.py")
+        for name in imports(path)
+        if not allowed(folder, name)
+    }
+
+    assert wrong == set()
 
 
 @pytest.mark.parametrize("folder", DIRECTIONS)
@@ -123,7 +147,7 @@ def test_metrics_are_fields_of_the_record():
 
 
 def test_dtypes_of_devices_are_dtypes():
-    assert {dtype for dtypes in DEVICE_DTYPES.values() for dtype in dtypes} <= set(DTYPES)
+    assert {dtype for kind in DEVICE_KINDS.values() for dtype in kind.dtypes} <= set(DTYPES)
 
 
 def test_the_readme_names_every_option_and_every_exit_status(pytestconfig):

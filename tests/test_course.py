@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paritygate.core.record import Verdict
-from paritygate.gate.margins import PROFILES
+from paritygate.gate.request import PROFILES
 from paritygate.gate.stages import Course, Pair
 
 NORMAL = PROFILES["normal"]

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.host import nvml
 from paritygate.runtime.devices import DEVICES
 from paritygate.runtime.devices.cpu import Cpu
@@ -145,5 +146,5 @@ def test_the_processor_has_no_gauge():
 
 
 def test_a_gpu_is_warm_after_half_a_second_of_work():
-    assert DEVICES["cuda"].warm_seconds == 0.5
-    assert DEVICES["cpu"].warm_seconds == 0.0
+    assert DEVICE_KINDS["cuda"].warm_seconds == 0.5
+    assert DEVICE_KINDS["cpu"].warm_seconds == 0.0

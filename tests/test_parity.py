@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from paritygate.core.case import DTYPES
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.parity.rule import compare, distances
 from paritygate.parity.tolerance import Tolerance, tolerances
-from paritygate.session.targets import DEVICE_DTYPES
 
 RULE = Tolerance("test", floor=1e-6, ratio=4, cap=1e-2, outlier=8, least=1e-2)
 WHOLE = replace(RULE, parts=0)  # levels alone, whose limits are exact numbers
@@ -199,7 +199,7 @@ def test_empty_and_scalar_outputs_can_be_compared():
 
 def test_the_table_has_a_sane_row_for_every_dtype_that_can_be_measured():
     table = tolerances()
-    wanted = {dtype for dtypes in DEVICE_DTYPES.values() for dtype in dtypes}
+    wanted = {dtype for kind in DEVICE_KINDS.values() for dtype in kind.dtypes}
     assert wanted <= set(table)
     assert wanted <= set(DTYPES)
     for row in (table[name] for name in (*wanted, *(f"{dtype}_gradients" for dtype in wanted), "fp32_folded")):

@@ -10,7 +10,7 @@ import pytest
 
 from paritygate.core.case import Case, Target, cell_of
 from paritygate.gate.launch_pair import Measured
-from paritygate.gate.margins import PROFILES
+from paritygate.gate.request import PROFILES
 from paritygate.gate.runner import GateRun
 from paritygate.gate.sides import Side
 
@@ -35,6 +35,12 @@ class Laboratory:
 class Places:
     def fill(self, order, trees):
         return [Path(str(slot)) for slot in order]
+
+    def path(self, slot):
+        return [str(slot)]
+
+    def stands_for(self, slot):
+        return {}
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 
 from paritygate.core.record import RED, Verdict
 from paritygate.gate import validity
-from paritygate.gate.margins import PROFILES, Margins
 from paritygate.gate.quads import quad
+from paritygate.gate.request import PROFILES, Margins
 from paritygate.gate.stages import Course, Pair
 from paritygate.gate.verdict import estimate
 from tests import noise

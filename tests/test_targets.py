@@ -7,8 +7,9 @@ import torch
 
 from paritygate.backends import BACKENDS, compiled
 from paritygate.core.case import Target
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.session import targets
-from paritygate.session.targets import DEVICE_DTYPES, TargetError, select, unavailable, universe
+from paritygate.session.targets import TargetError, select, unavailable, universe
 from tests import fake_nvml
 from tests.fake_nvml import Card
 
@@ -152,7 +153,7 @@ def test_backends_say_what_they_lack(monkeypatch):
 
 def test_the_universe_has_every_combination_once():
     every = universe(BACKENDS.values())
-    assert len(every) == len(set(every)) == sum(map(len, DEVICE_DTYPES.values())) * len(BACKENDS)
+    assert len(every) == len(set(every)) == sum(len(kind.dtypes) for kind in DEVICE_KINDS.values()) * len(BACKENDS)
 
 
 def test_the_gpu_of_a_run_is_a_fact_of_its_machine(monkeypatch, torch_of):

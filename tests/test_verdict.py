@@ -10,7 +10,7 @@ from scipy import stats
 
 from paritygate.core.record import Verdict
 from paritygate.gate import quads, verdict
-from paritygate.gate.margins import PROFILES, Margins
+from paritygate.gate.request import PROFILES, Margins
 from paritygate.gate.verdict import Screened
 
 NORMAL = PROFILES["normal"]

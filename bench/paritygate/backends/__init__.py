@@ -20,21 +20,11 @@ and may have a fourth::
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from paritygate.runtime.modes import Training
+from paritygate.backends.contract import Misbehaved, Prepared, Unavailable
 
-
-class Unavailable(Exception):
-    """A target cannot run here; the message is the reason its cell is skipped with."""
-
-
-class Misbehaved(Exception):
-    """A backend quietly did something else: fell back, recompiled, broke the graph. The message names it."""
+__all__ = ["BACKENDS", "Backend", "Misbehaved", "Prepared", "Unavailable"]
 
 
 @dataclass(frozen=True)
@@ -49,36 +39,6 @@ class Backend:
     default: bool = True
     artefact: bool = False
     differentiable: bool = False
-
-
-@dataclass
-class Prepared:
-    """A model ready to be called by one backend.
-
-    ``call`` is what is timed: takes one input set as ``feed`` made it, returns raw outputs. ``read`` turns
-    those into tensors (or arrays) of their own memory. ``facts`` is asked after the first calls and after the
-    last; it raises ``Misbehaved`` where something is not as declared. ``guard`` is entered around everything
-    that calls; ``steady`` around what must not change any more (the measured loop). ``kernels`` tells which
-    attention kernels one call runs, None where that cannot be seen. ``resizable``: another batch size costs no
-    compile. ``model`` is what ``call`` calls. ``training``: of a training case. ``reset``: of a model whose answers
-    depend on the calls before; puts back its initial state. ``reads_only``: its calls never write into what ``feed``
-    gave, whatever the model does. ``queued``: its work is queued on the device's stream, so that marks there enclose
-    it.
-    """
-
-    call: Callable[[Any], Any]
-    model: Any = None
-    feed: Callable[[Any], Any] = lambda inputs: inputs
-    read: Callable[[Any], list[Any]] = lambda raw: list(raw)
-    facts: Callable[[], dict[str, Any]] = dict
-    guard: Callable[[], AbstractContextManager[Any]] = nullcontext
-    steady: Callable[[], AbstractContextManager[Any]] = nullcontext
-    kernels: Callable[[Any], dict[str, int] | None] = lambda _: {}
-    resizable: bool = True
-    training: Training | None = None
-    reset: Callable[[], None] | None = None
-    reads_only: bool = False
-    queued: bool = True
 
 
 BACKENDS = {

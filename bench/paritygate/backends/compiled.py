@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from paritygate.backends import Misbehaved, Unavailable
+from paritygate.backends.contract import Misbehaved, Prepared, Unavailable
 from paritygate.core.reasons import listed
 
 if TYPE_CHECKING:
-    from paritygate.backends import Prepared
     from paritygate.core.case import Target
     from paritygate.runtime.facts import CompileCounters, GraphBreak
     from paritygate.runtime.modes import Mode
@@ -75,7 +74,7 @@ def prepare(subject: Subject) -> Prepared:
     import torch
 
     from paritygate.runtime.facts import CompileCounters, sdpa_kernels
-    from paritygate.runtime.modes import mode_of, prepared
+    from paritygate.runtime.modes import mode_of
 
     module = subject.module()
     if (reason := unsuitable(module)) is not None:
@@ -98,7 +97,7 @@ def prepare(subject: Subject) -> Prepared:
     training = subject.case["mode"] == "training"  # which is called for its curve, too, not under the guard
     mode = mode_of(subject, module, lambda _: limited if training else forward)
     return evidence.of(
-        prepared(
+        Prepared.of(
             mode,
             model=compiled,
             facts=evidence.facts,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paritygate.backends.contract import Prepared
+
 if TYPE_CHECKING:
-    from paritygate.backends import Prepared
     from paritygate.core.case import Target
     from paritygate.runtime.subject import Subject
 
@@ -22,11 +23,11 @@ def preload() -> None:
 def prepare(subject: Subject) -> Prepared:
     """The model with its weights."""
     from paritygate.runtime.facts import sdpa_kernels
-    from paritygate.runtime.modes import mode_of, prepared
+    from paritygate.runtime.modes import mode_of
 
     module = subject.module()
     mode = mode_of(subject, module)
-    return prepared(
+    return Prepared.of(
         mode,
         model=module,
         facts=getattr(module, "facts", dict),

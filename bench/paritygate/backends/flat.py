@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from paritygate.backends import Unavailable
+from paritygate.backends.contract import Unavailable
 from paritygate.runtime.nest import DENSE, as_tensors, flatten, form_of, named_leaves, rebuild
 from paritygate.runtime.subject import call
 

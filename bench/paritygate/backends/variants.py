@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from paritygate.backends import Unavailable
+from paritygate.backends.contract import Prepared, Unavailable
 
 if TYPE_CHECKING:
-    from paritygate.backends import Prepared
     from paritygate.core.case import Target
     from paritygate.runtime.subject import Subject
 
@@ -26,7 +25,7 @@ def prepare(subject: Subject) -> Prepared:
     """The way, made from the case's model with its weights."""
     import torch
 
-    from paritygate.runtime.modes import mode_of, prepared
+    from paritygate.runtime.modes import mode_of
     from paritygate.runtime.subject import WrongDeclaration, resolve
 
     location = subject.case["ways"][subject.backend]
@@ -43,7 +42,9 @@ def prepare(subject: Subject) -> Prepared:
     if not callable(way):
         raise WrongDeclaration(f'way "{location}" gave a {type(way).__name__}; it must give something to call')
     told = getattr(way, "facts", dict)
-    return prepared(mode_of(subject, way), model=way, facts=told, resizable=False, queued=False)  # it may be elsewhere
+    return Prepared.of(
+        mode_of(subject, way), model=way, facts=told, resizable=False, queued=False
+    )  # it may be elsewhere
 
 
 def _lacks_a_package(error: ImportError) -> bool:

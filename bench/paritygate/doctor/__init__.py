@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from paritygate.core.case import Cell
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.doctor import reference_cells, spread
 from paritygate.host import machine, nvml
 from paritygate.process.client import Ended, ServerFailed
@@ -107,11 +108,7 @@ def examine(
             if facts["libc"].startswith("glibc")
             else "the laboratory's malloc settings need glibc; spread is larger",
         ),
-        *(
-            Finding(device, reason)
-            for device in targets.DEVICE_DTYPES
-            if (reason := targets.absent(device)) is not None
-        ),
+        *(Finding(device, reason) for device in DEVICE_KINDS if (reason := targets.absent(device)) is not None),
         *(finding for number, card in enumerate(gpus) for finding in examine_gpu(number, card)),
         *([Finding("GPU order", *ambiguous.split("; "))] if ambiguous else []),
     ]

@@ -21,14 +21,14 @@ from pathlib import Path
 from paritygate.backends import BACKENDS
 from paritygate.core.budgets import BUDGETS
 from paritygate.core.case import Case, Cell, Target
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Status
 from paritygate.host import machine
 from paritygate.host.lock import timing_lock
-from paritygate.process import environment
-from paritygate.process.client import ForkServer, Worker
+from paritygate.process.client import Worker
 from paritygate.process.timed_worker import Contestant
-from paritygate.runtime.devices import DEVICES
-from paritygate.session.group import GroupRun, Laboratory
+from paritygate.session.group import GroupRun
+from paritygate.session.laboratory import Laboratory
 from paritygate.timing import schedule
 
 # name of a side -> whether it is in laboratory conditions; two processes of each, so that what the machine does in
@@ -122,7 +122,7 @@ def _launch(
                 precision=0.0,
                 rng=random.Random(),
                 clock=time.monotonic,
-                busy=DEVICES[cell.target.device].warm_seconds,
+                busy=DEVICE_KINDS[cell.target.device].warm_seconds,
             )
         for side, result in measured.items():
             if result.dropped is not None:
@@ -213,22 +213,16 @@ def cells_of(cases: Sequence[Case], backends: Sequence[str], device: str = "cpu"
 
 def conditions_of(home: Path, side: str, controlled: bool, cells: Sequence[Cell]) -> Laboratory:
     """What the groups of one side share: with a fork server for each launch."""
-    cache, scratch = home / "cache", home / "scratch" / f"{os.getpid()}-spread"
+    cache = home / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    threads = machine.threads()
-
-    def new_server(launch: int) -> ForkServer:
-        server = ForkServer(
-            environment.environment(os.environ, threads=threads, cache=cache, laboratory=controlled),
-            scratch / f"{side}-{launch}",
-            modules=list(dict.fromkeys(name for cell in cells for name in cell.case.preload)),
-            backends=list(dict.fromkeys(BACKENDS[cell.target.backend].module for cell in cells)),
-            memory=None,
-        )
-        server.start()
-        return server
-
     return Laboratory(
-        cache=cache, scratch=scratch, budget=BUDGETS["quick"], backends=BACKENDS, threads=threads, seed=0,
-        controlled=controlled, new_server=new_server, say=str,
-    )  # fmt: skip
+        cache=cache,
+        scratch=home / "scratch" / f"{os.getpid()}-spread",
+        name=side,
+        budget=BUDGETS["quick"],
+        backends=BACKENDS,
+        threads=machine.threads(),
+        seed=0,
+        controlled=controlled,
+        cells=lambda: cells,
+    )

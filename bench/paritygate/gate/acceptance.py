@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from paritygate.core.case import Cell
 from paritygate.core.record import Verdict
 from paritygate.gate import verdict
-from paritygate.gate.margins import Margins
+from paritygate.gate.request import Margins
 from paritygate.gate.verdict import Decided
 
 TRAILER = re.compile(r"(?P<pattern>\S+)\s*<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?P<reason>\S.*)")

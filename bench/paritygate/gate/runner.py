@@ -15,11 +15,12 @@ from functools import partial
 from statistics import fmean
 
 from paritygate.core.case import Cell, Group
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Status, Verdict
 from paritygate.gate import findings, launch_pair, source_links, validity
 from paritygate.gate.disturbance import Disturbances
-from paritygate.gate.margins import Margins
 from paritygate.gate.quads import ORDERS
+from paritygate.gate.request import Margins
 from paritygate.gate.sides import Broken, Invalid, Result, Side
 from paritygate.gate.stages import Course, Pair
 from paritygate.host import nvml
@@ -28,7 +29,6 @@ from paritygate.host.monitor import Watch
 from paritygate.process.client import Ended
 from paritygate.process.parallel import together
 from paritygate.process.timed_worker import Contestant
-from paritygate.runtime.devices import DEVICES
 from paritygate.session import records
 from paritygate.session.group import GroupRun
 from paritygate.timing import diagnostics
@@ -220,9 +220,8 @@ class GateRun:
         order = self.rng.sample([self.base, other], 2)
         # Teams of threads that compute at once wait for each other's processors; what gains is loading compiled graphs,
         # which one thread does. The first time there are many answers to compute, too.
-        # On a GPU not even then: each would count the other's memory as its own.
         loads = cell.target.backend.startswith("compile") and (self._revision(self.base), cell.id) in self._kept
-        at_once = 2 if loads and cell.target.device == "cpu" else 1
+        at_once = DEVICE_KINDS[cell.target.device].workers_at_once if loads else 1
         together([partial(self._open, side, cell) for side in order], end=self.close, at_once=at_once)
         base, head = (side.run_of(cell).workers.get(cell.id) for side in (self.base, other))
         try:
@@ -237,7 +236,7 @@ class GateRun:
             with timing_lock(self.tell):
                 planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
                 sides = Contestant(base), Contestant(head, planted)
-                busy = DEVICES[cell.target.device].warm_seconds
+                busy = DEVICE_KINDS[cell.target.device].warm_seconds
                 return launch_pair.measure(*sides, self.rng, time.monotonic, busy)
         except (Dropped, Ended) as error:
             end: Ended = error if isinstance(error, Ended) else error.args[0]
@@ -313,7 +312,8 @@ class GateRun:
         sides, cells = self._sides(), list(dict.fromkeys(cells))
         order = self.rng.sample(range(len(sides)), len(sides))
         for side, slot in zip(sides, self.places.fill(order, [side.tree for side in sides]), strict=True):
-            side.slot, side.cells = slot, cells
+            side.slot, side.laboratory.cells = slot, lambda: cells
+            side.laboratory.path, side.laboratory.places = self.places.path(slot), self.places.stands_for(slot)
 
     def _sides(self) -> list[Side]:
         return [self.base, self.head, *([self.twin] if self.twin else [])]

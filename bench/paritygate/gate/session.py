@@ -19,15 +19,15 @@ from paritygate.core.case import Cell
 from paritygate.core.record import Record, Status, Verdict
 from paritygate.gate import acceptance, revisions
 from paritygate.gate.acceptance import Accepted
-from paritygate.gate.margins import PROFILES, Margins
-from paritygate.gate.request import Against
+from paritygate.gate.request import PROFILES, Against, Margins
 from paritygate.gate.revisions import RevisionError, Worktree
 from paritygate.gate.runner import GateRun
-from paritygate.gate.sides import Invalid, NewServer, Result, Side, serve
+from paritygate.gate.sides import Invalid, Result, Side
 from paritygate.gate.source_links import Slots
 from paritygate.process.client import ServerFailed
 from paritygate.session import records
-from paritygate.session.group import Laboratory
+from paritygate.session.laboratory import Laboratory
+from paritygate.session.matrix import Matrix
 
 DECIDING = ("gate", "timing", "process", "worker")  # the folders whose code verdicts come from
 LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
@@ -65,23 +65,16 @@ class Gate:
         if self.running is not None:
             self.running.close()
 
-    def run(
-        self,
-        cells: Sequence[Cell],
-        laboratory: Laboratory,
-        new_server: NewServer,
-    ) -> Result:
+    def run(self, cells: Sequence[Cell], laboratory: Laboratory) -> Result:
         """The whole schedule for these cells; everything it started is gone afterwards."""
         trees = {"base": self.base, "head": self.root, "twin": self.base}
         places = Slots(laboratory.scratch / "slots", self.root, self.against.sources)
         names = ["base", "head"] if self.same else ["base", "head", "twin"]  # an A/A run is all controls
         sides = {}
         for name in names:
-            side = Side(name, trees[name], replace(laboratory, scratch=laboratory.scratch / name, servers={}))
-            side.laboratory.new_server = serve(
-                new_server, side, places, None if name == "head" else self.against.python
-            )
-            sides[name] = side
+            python = self.against.python if name != "head" and self.against.python else laboratory.python
+            own = replace(laboratory, scratch=laboratory.scratch / name, servers={}, python=python)
+            sides[name] = Side(name, trees[name], own)
         limit = self.against.limit or LIMITS[laboratory.budget.name]
         gate = GateRun(
             sides["base"], sides["head"], sides.get("twin"),
@@ -164,6 +157,65 @@ class Gate:
                 raise RevisionError(
                     f"--bench-against: {source!r} (ini bench_source) does not exist in {self.against.revision}"
                 )
+
+
+class Verdicts:
+    """The verdicts of one session's cells. The first one that is asked for runs the gate for all of them.
+
+    ``arguments`` select in base's checkout the cells that were selected here; None where they cannot.
+    """
+
+    def __init__(self, gate: Gate, matrix: Matrix, arguments: list[str] | None) -> None:
+        self.gate, self._matrix, self._arguments = gate, matrix, arguments
+        self.summary: dict[str, Any] = {}  # of the run as a whole, once it has run
+        self._failed: Exception | None = None
+
+    def of(self, cell: Cell) -> Record:
+        """The record of a cell with its verdict."""
+        if self._failed is not None:
+            raise self._failed
+        records_of = self._matrix.records
+        if not records_of.get(cell.id, records.blank(cell)).verdict:
+            try:
+                self._run()
+            except Exception as error:
+                self._failed = error  # every cell fails by it; the whole is not begun again for each
+                raise
+        return records_of[cell.id]
+
+    def _run(self) -> None:
+        matrix, gate = self._matrix, self.gate
+        matrix.close_group()
+        matrix.laboratory.close()
+        matrix.progress.start("gate")
+        base, note = gate.cells_of_base(self._arguments)
+        waiting = [cell for cell in matrix.gated.values() if self._has_a_speed(cell, base)]
+        result = gate.run(waiting, matrix.laboratory) if waiting else Result()
+        for cell in waiting:
+            matrix.records[cell.id] = gate.judged(cell, result)
+        missing = gate.missing(base or (), (cell.id for cells in matrix.members.values() for cell in cells))
+        self.summary = summary(gate, result, missing, note)
+        for cell in waiting:
+            matrix.emit(cell.id)
+        matrix.progress.finish("gate", [matrix.records[cell.id] for cell in waiting])
+
+    def _has_a_speed(self, cell: Cell, base: Sequence[str] | None) -> bool:
+        """Whether there is a speed to compare; the record says so where there is none."""
+        matrix = self._matrix
+        if (reason := matrix.unavailable(cell)) is not None:
+            matrix.records[cell.id] = records.skipped(cell, reason)
+        record = matrix.records.setdefault(cell.id, records.blank(cell))
+        if record.status is Status.OK and (base is None or cell.id in base):
+            return True
+        if record.status is Status.OK:
+            record.verdict, record.verdict_reason = str(Verdict.NEW), "base has no such cell"
+            matrix.emit(cell.id)
+            return False
+        failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
+        record.verdict = str(Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE)
+        record.verdict_reason = f"head: {record.reason}"
+        matrix.emit(cell.id, again=True)  # its check was told when it failed
+        return False
 
 
 def gated(cell: Cell, record: Record | None, result: Result, accepted: Accepted | None, margins: Margins) -> Record:

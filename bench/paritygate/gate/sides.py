@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from paritygate.core.case import Cell, Group
 from paritygate.core.record import Status
 from paritygate.gate import launch_pair
-from paritygate.gate.source_links import Slots
 from paritygate.gate.verdict import Decided
-from paritygate.process.client import ForkServer
-from paritygate.session.group import GroupRun, Laboratory
+from paritygate.session.group import GroupRun
+from paritygate.session.laboratory import Laboratory
 
 
 class Invalid(Exception):
@@ -28,7 +26,6 @@ class Side:
     laboratory: Laboratory
     slot: Path = Path()
     groups: dict[Group, GroupRun] = field(default_factory=dict)
-    cells: list[Cell] = field(default_factory=list)  # of the next launch: its fork server imports what these name
 
     def run_of(self, cell: Cell) -> GroupRun:
         """The group that a cell is in."""
@@ -59,18 +56,3 @@ class Result:
     replaced: int = 0  # launch pairs that were measured twice, because the machine was disturbed
     seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
     cost: dict[str, float] = field(default_factory=dict)  # seconds of each cell, its share of what cells share included
-
-
-NewServer = Callable[[Sequence[Cell], Path, list[str], int, str | None], ForkServer]
-
-
-def serve(new: NewServer, side: Side, places: Slots, python: str | None) -> Callable[[int], ForkServer]:
-    """How a side's laboratory starts its fork servers: with the side's slot first on the path, and its interpreter."""
-
-    def start(launch: int) -> ForkServer:
-        folder = side.laboratory.scratch / f"launch-{launch}"
-        server = new(side.cells, folder, places.path(side.slot), side.laboratory.hash_seed or 0, python)
-        server.start()
-        return server
-
-    return start

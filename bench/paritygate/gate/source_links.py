@@ -37,6 +37,11 @@ class Slots:
                 inside.append(str(slot / place.relative_to(self.root)))
         return [*dict.fromkeys([*inside, str(slot)]), *existing]
 
+    def stands_for(self, slot: Path, existing: Sequence[str] = sys.path) -> dict[str, Path]:
+        """The entries of a slot on that path -> the folder of the project that each stands for."""
+        entries = [entry for entry in self.path(slot, existing) if entry not in existing]
+        return {entry: self.root / Path(entry).relative_to(slot) for entry in entries}
+
     @property
     def names(self) -> set[str]:
         """The top-level module names under test."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from paritygate.core.record import Verdict
 from paritygate.gate import verdict
-from paritygate.gate.margins import Margins
+from paritygate.gate.request import Margins
 from paritygate.gate.verdict import Confirmation, Decided, Screened
 
 

@@ -25,8 +25,8 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
 from paritygate.core.record import Verdict
-from paritygate.gate.margins import Margins
 from paritygate.gate.quads import Array
+from paritygate.gate.request import Margins
 
 SCREEN_LOOKS = (3, 4, 5, 6)
 SCREEN_MISS = 0.05 / len(SCREEN_LOOKS)  # to miss a slowdown of `caught`: 5 % over all looks

@@ -19,6 +19,7 @@ import pytest
 
 from paritygate.core import exitstatus
 from paritygate.core.case import DeclarationError
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Record, Run
 from paritygate.host import paths
 from paritygate.host.lookup import Suites
@@ -26,7 +27,17 @@ from paritygate.plugin import hookspecs, options
 from paritygate.plugin.benchmark_bridge import FallbackBenchmark, attach_clock
 from paritygate.plugin.cell_fixture import CellHandle
 from paritygate.plugin.hookspecs import RUN
-from paritygate.plugin.items import KINDS, MATRIX, OUTCOME, REGRESSION, cell_of_item, is_regression, is_throughput, kind
+from paritygate.plugin.items import (
+    KINDS,
+    MATRIX,
+    OUTCOME,
+    REGRESSION,
+    VERDICTS,
+    cell_of_item,
+    is_regression,
+    is_throughput,
+    kind,
+)
 from paritygate.plugin.outcomes import TALLY, Tally
 from paritygate.session import targets
 from paritygate.session.matrix import Matrix, new_run
@@ -73,7 +84,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     def emit(record: Record) -> None:
         run, matrix = config.stash[RUN], config.stash[MATRIX]
-        learnt = {"gate": matrix.comparison, "calibration": matrix.calibration}
+        learnt = {"gate": _gate_summary(config), "calibration": matrix.calibration}
         run.environment.update({name: facts for name, facts in learnt.items() if facts})
         config.hook.pytest_paritygate_record(config=config, run=run, record=record)
 
@@ -108,7 +119,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     """One line: under what conditions this run measures, which devices are here and which not, and where results go
     if not into the project.
     """
-    devices = [f"{device}: {why}" for device in targets.DEVICE_DTYPES if (why := targets.absent(device))]
+    devices = [f"{device}: {why}" for device in DEVICE_KINDS if (why := targets.absent(device))]
     conditions = f"budget {options.value(config, 'bench_budget')}, laboratory {options.value(config, 'bench_lab')}"
     if found := targets.gpu():
         devices.append(f"cuda: {found['gpu']}" + (f", the first of {found['gpus']}" if found["gpus"] > 1 else ""))
@@ -271,24 +282,31 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if MATRIX not in config.stash:
         return
     matrix = config.stash[MATRIX]
+    verdicts = config.stash.get(VERDICTS, None)
     if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+        if verdicts is not None:
+            verdicts.gate.kill()
         matrix.kill()
-    matrix.close()
+    try:
+        matrix.close()
+    finally:
+        if verdicts is not None:
+            verdicts.gate.close()
     if RUN in config.stash:
         run = config.stash[RUN]
         run.environment["total_seconds"] = time.time() - run.environment.get("started_at", time.time())
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     tally = config.stash[TALLY]
-    comparison = matrix.comparison
+    summary = _gate_summary(config)
     session.exitstatus = exitstatus.exit_status(
         session.exitstatus,
         tally.outcomes,
         tally.foreign_failures,
         strict=options.strict(config),
         timing=options.timing(config),
-        invalid=bool(comparison.get("invalid")),
-        missing=bool(comparison.get("missing")),
+        invalid=bool(summary.get("invalid")),
+        missing=bool(summary.get("missing")),
     )
     nothing = tally.cell_functions and not tally.outcomes and session.exitstatus == pytest.ExitCode.OK
     if nothing and not tally.foreign_failures:
@@ -323,6 +341,12 @@ def _progress(config: pytest.Config, times: Times) -> Progress:
     shown = writer.hasmarkup and os.isatty(1) and not quiet
     width = min(100, writer.fullwidth)
     return Progress(str if quiet else line, live if shown else None, width, times)
+
+
+def _gate_summary(config: pytest.Config) -> dict[str, Any]:
+    """What the gate's run as a whole has found; nothing before it has run."""
+    verdicts = config.stash.get(VERDICTS, None)
+    return {} if verdicts is None else verdicts.summary
 
 
 def _ensure_run(config: pytest.Config) -> None:

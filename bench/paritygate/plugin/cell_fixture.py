@@ -12,7 +12,7 @@ from paritygate.core.exitstatus import Outcome
 from paritygate.core.record import RED, Record, Status, Verdict
 from paritygate.plugin import options
 from paritygate.plugin.benchmark_bridge import replay
-from paritygate.plugin.items import MATRIX, OUTCOME, cell_of_item, is_regression, is_throughput, kind
+from paritygate.plugin.items import MATRIX, OUTCOME, VERDICTS, cell_of_item, is_regression, is_throughput, kind
 
 XDIST_REASON = "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
 
@@ -60,7 +60,7 @@ class CellHandle:
 
     def assert_not_slower(self) -> None:
         """Fail where head is slower than the revision of ``--bench-against``; skip where that cannot be told."""
-        record = self._matrix.judged(self._cell)
+        record = self._item.config.stash[VERDICTS].of(self._cell)
         self._note(record)
         if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED):
             if self._told_by_parity_item():

@@ -10,7 +10,7 @@ import pytest
 from paritygate.host import paths
 from paritygate.plugin import options
 from paritygate.plugin.cell_fixture import CellHandle
-from paritygate.plugin.items import MATRIX, REGRESSION, is_throughput
+from paritygate.plugin.items import MATRIX, REGRESSION, VERDICTS, is_throughput
 
 Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
 
@@ -60,7 +60,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if cell not in config.stash[MATRIX].gated:
             raise pytest.UsageError(f"--bench-plant: {cell!r} is no cell that this run compares; see --collect-only")
     from paritygate.gate.revisions import RevisionError
-    from paritygate.gate.session import Gate
+    from paritygate.gate.session import Gate, Verdicts
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt  # SIGTERM ends a run like Ctrl-C: no process and no checkout stays behind
@@ -75,7 +75,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         gate = Gate(config.rootpath, asked, paths.home(config.rootpath) / "worktrees")
     except (RevisionError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[MATRIX].compare_with(gate, _same_selection(config))
+    config.stash[VERDICTS] = Verdicts(gate, config.stash[MATRIX], _same_selection(config))
 
 
 def _same_selection(config: pytest.Config) -> list[str] | None:

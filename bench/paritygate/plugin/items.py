@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from paritygate.core.case import Cell
 from paritygate.core.exitstatus import Outcome
 from paritygate.session.matrix import Matrix
 
+if TYPE_CHECKING:
+    from paritygate.gate.session import Verdicts
+
 MATRIX = pytest.StashKey[Matrix]()
 OUTCOME = pytest.StashKey[Outcome]()
+VERDICTS: pytest.StashKey[Verdicts] = pytest.StashKey()  # with --bench-against, once base is checked out
 KINDS = ("parity", "throughput", "regression")
 REGRESSION = "paritygate_regression"  # the attribute that marks our own test function
 

@@ -15,8 +15,7 @@ import pytest
 from paritygate import backends
 from paritygate.core.budgets import BUDGETS, Budget
 from paritygate.core.case import FIELD, Target
-from paritygate.gate.margins import PROFILES
-from paritygate.gate.request import Against
+from paritygate.gate.request import PROFILES, Against
 from paritygate.session import targets
 
 # (option, ini twin, default, what it does)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.nn import functional
 
-from paritygate.backends import Prepared
 from paritygate.runtime.nest import comparable, flatten, fresh, mapped
 from paritygate.runtime.state import State
 from paritygate.runtime.subject import call, resolve
@@ -50,6 +49,14 @@ class Mode(Protocol):
     def reset(self) -> None:
         """Back to the state before the first call."""
 
+    @property
+    def training(self) -> Training | None:
+        """The mode itself where it takes training steps."""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether an answer depends on the calls before, unless ``reset``."""
+
 
 def mode_of(subject: Subject, module: Any, wrap: Wrap = lambda forward: forward, exact: bool = False) -> Mode:
     """The mode of a case over its model; ``exact``: of its float64 copy, for which nothing is cast."""
@@ -65,16 +72,6 @@ def mode_of(subject: Subject, module: Any, wrap: Wrap = lambda forward: forward,
     if subject.remembered:
         made.state = State(module, only=subject.remembered)
     return made
-
-
-def prepared(mode: Mode, **rest: Any) -> Prepared:
-    """The mode as a backend hands it on, with whatever else the backend has to tell."""
-    training = mode if isinstance(mode, Training) else None
-    remembers = training is not None or getattr(mode, "state", None) is not None
-    return Prepared(
-        call=mode, feed=mode.feed, read=mode.read, guard=mode.guard, training=training,
-        reset=mode.reset if remembers else None, **rest,
-    )  # fmt: skip
 
 
 def autocast(subject: Subject) -> Callable[[], AbstractContextManager[Any]]:
@@ -114,6 +111,16 @@ class Plain:
         """The initial state, of a model that remembers."""
         if self.state is not None:
             self.state.restore()
+
+    @property
+    def training(self) -> Training | None:
+        """None: it only answers."""
+        return None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the model has a state that a call changes."""
+        return self.state is not None
 
 
 class Inference(Plain):
@@ -171,6 +178,16 @@ class Training(Plain):
         self._settings = copy.deepcopy(self._optimizer.state_dict())
         self._scaled = subject.dtype_name == "amp_fp16"  # small gradients would vanish in fp16
         self.reset()
+
+    @property
+    def training(self) -> Training:
+        """Itself."""
+        return self
+
+    @property
+    def remembers(self) -> bool:
+        """True: a step follows from those before it."""
+        return True
 
     def reset(self) -> None:
         """The initial weights, statistics and state, and an optimizer that remembers nothing."""

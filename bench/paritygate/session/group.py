@@ -10,61 +10,27 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paritygate.backends import Backend
-from paritygate.core.budgets import Budget
 from paritygate.core.case import Cell, Group, Target
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Status
 from paritygate.host import nvml
 from paritygate.host.lock import timing_lock
 from paritygate.host.monitor import Watch
-from paritygate.process.client import Ended, ForkServer, ServerFailed, Worker
+from paritygate.process.client import Ended, ServerFailed, Worker
 from paritygate.process.parallel import together
 from paritygate.process.timed_worker import Contestant
-from paritygate.runtime.devices import DEVICES
 from paritygate.session import records
+from paritygate.session.laboratory import Laboratory
 from paritygate.timing import diagnostics, schedule
 
 CLOSE_DEADLINE = 10.0  # seconds; what does not end by then is killed
 OWN_STAGES = ("importing", "making inputs", "running eager", "keeping")  # of the reference worker: nothing to compare
-
-
-@dataclass
-class Laboratory:
-    """What all groups of a run share: conditions, folders, fork servers."""
-
-    cache: Path
-    scratch: Path
-    budget: Budget
-    backends: Mapping[str, Backend]
-    threads: int
-    seed: int
-    controlled: bool  # --bench-lab on
-    mutate: bool = field(default=False, kw_only=True)  # measure which weights the check would notice
-    new_server: Callable[[int], ForkServer]
-    say: Callable[[str], object] = str  # what is being done right now
-    tell: Callable[[str], object] = str  # what must be known afterwards, too
-    hash_seed: int | None = None  # of the next fork server; None: drawn
-    suites: Mapping[str, str] = field(default_factory=dict)  # case -> the folder of the suite file that declares it
-    servers: dict[int, ForkServer] = field(default_factory=dict)
-
-    def server(self, launch: int) -> ForkServer:
-        """The fork server of a launch, started when first asked for."""
-        if launch not in self.servers:
-            self.servers[launch] = self.new_server(launch)
-        return self.servers[launch]
-
-    def close(self) -> None:
-        """End every measuring process."""
-        for server in self.servers.values():
-            server.close()
-        self.servers.clear()
 
 
 class GroupRun:
@@ -147,7 +113,7 @@ class GroupRun:
             "dtype_name": self.group.dtype, "backend": backend, "folder": str(self.folder),
             "cache": str(self.laboratory.cache), "seed": self.laboratory.seed,
             "threads": self.laboratory.threads, "laboratory": self.laboratory.controlled,
-            "suite": self.laboratory.suites.get(self.case.name, ""),
+            "suite": self.laboratory.homes.get(self.case.name, ""),
         }  # fmt: skip
 
     def _module(self, cell: Cell) -> str:
@@ -219,8 +185,7 @@ class GroupRun:
         open_now = [cell for cell in self.cells if self.records[cell.id].status is Status.OK]
         if not self.timed:  # nothing of it is timed, the seconds to prepare included
             calls = [partial(self.open_cell, cell, launch, keep=False) for cell in open_now]
-            # A GPU's memory is told for all who use it: there each opens alone.
-            together(calls, end=self.laboratory.close, at_once=2 if self.group.device == "cpu" else 1)
+            together(calls, end=self.laboratory.close, at_once=DEVICE_KINDS[self.group.device].workers_at_once)
             return
         for cell in open_now:
             self.open_cell(cell, launch, keep=cell in self.timed or cell.target.backend == "eager")
@@ -292,7 +257,7 @@ class GroupRun:
                 precision=self.laboratory.budget.precision,
                 rng=rng,
                 clock=time.monotonic,
-                busy=DEVICES[self.group.device].warm_seconds,
+                busy=DEVICE_KINDS[self.group.device].warm_seconds,
                 on_progress=lambda share: self._say(f"measuring {len(contestants)} cells, {share:.0%}"),
             )
             conditions = watch.conditions()

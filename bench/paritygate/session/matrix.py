@@ -6,35 +6,30 @@ come group by group (the plugin orders them), so one group is open at a time.
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from paritygate.backends import Backend
 from paritygate.core.budgets import Budget
 from paritygate.core.case import LOCATIONS, Case, Cell, DeclarationError, Group, Target, cell_of
-from paritygate.core.record import Record, Run, Status, Verdict
+from paritygate.core.devices import DEVICE_KINDS
+from paritygate.core.record import Record, Run, Status
 from paritygate.host import calibration, git, machine, paths
 from paritygate.host.lock import timing_lock
 from paritygate.host.lookup import Lookup, Suites
-from paritygate.process import environment as laboratory
-from paritygate.process.client import ForkServer
 from paritygate.session import records, targets
-from paritygate.session.group import GroupRun, Laboratory
+from paritygate.session.group import GroupRun
+from paritygate.session.laboratory import Laboratory
 from paritygate.session.progress import Progress
 
-if TYPE_CHECKING:
-    from paritygate.gate.session import Gate
-
 WAYS = "paritygate.backends.variants"
-MEMORY_SHARE = 0.9  # of what is available, unless --bench-memory says otherwise
 
 
 class Matrix:
@@ -69,12 +64,8 @@ class Matrix:
         self._measured = False
         self._laboratory: Laboratory | None = None
         self._reasons: dict[Target, str | None] = {}
-        self.gated: dict[str, Cell] = {}
-        self.gate: Gate | None = None
-        self._gate_failed: Exception | None = None
-        self.comparison: dict[str, Any] = {}  # of the gate's run as a whole, once it has run
+        self.gated: dict[str, Cell] = {}  # those that get a verdict beside their check, by the gate
         self.calibration: dict[str, Any] | None = None  # kernel -> seconds, once something is timed
-        self._arguments: list[str] | None = None
 
     def cells(self, cases: Iterable[Case], timed: bool, suite: Path | None = None) -> list[Cell]:
         """The cells of some cases within budget and targets; with ``timed`` only those that have a speed.
@@ -168,62 +159,14 @@ class Matrix:
             self.calibration = self._calibrated() if self.calibration is None else self.calibration
             self._open.time()
             for member in self._open.timed:
-                self._emit_once(member.id)
+                self.emit(member.id)
         return record
 
-    def compare_with(self, gate: Gate, arguments: list[str] | None) -> None:
-        """Have the planned cells compared with another revision; ``arguments`` select the same cells there."""
-        self.gate, self._arguments = gate, arguments
-
-    def judged(self, cell: Cell) -> Record:
-        """The record of a cell with its verdict; the first call runs the gate for all of them."""
-        if self._gate_failed is not None:
-            raise self._gate_failed
-        if not self.records.get(cell.id, records.blank(cell)).verdict:
-            try:
-                self._run_gate()
-            except Exception as error:
-                self._gate_failed = error  # every cell fails by it; the whole is not begun again for each
-                raise
-        return self.records[cell.id]
-
-    def _run_gate(self) -> None:
-        from paritygate.gate import session  # numpy and scipy: only where a gate was asked for
-        from paritygate.gate.sides import Result
-
-        assert self.gate is not None
-        self.close_group()
-        main = self._get_laboratory()
-        main.close()
-        self.progress.start("gate")
-        base, note = self.gate.cells_of_base(self._arguments)
-        waiting = [cell for cell in self.gated.values() if self._may_be_gated(cell, base)]
-        result = self.gate.run(waiting, main, self._server) if waiting else Result()
-        for cell in waiting:
-            self.records[cell.id] = self.gate.judged(cell, result)
-        missing = self.gate.missing(base or (), (cell.id for cells in self.members.values() for cell in cells))
-        self.comparison = session.summary(self.gate, result, missing, note)
-        for cell in waiting:
-            self._emit_once(cell.id)
-        self.progress.finish("gate", [self.records[cell.id] for cell in waiting])
-
-    def _may_be_gated(self, cell: Cell, base: Sequence[str] | None) -> bool:
-        """Whether there is a speed to compare; the record says so where there is none."""
-        if (reason := self.unavailable(cell)) is not None:
-            self.records[cell.id] = records.skipped(cell, reason)
-        record = self.records.setdefault(cell.id, records.blank(cell))
-        if record.status is Status.OK and (base is None or cell.id in base):
-            return True
-        if record.status is Status.OK:
-            record.verdict, record.verdict_reason = str(Verdict.NEW), "base has no such cell"
-            self._emit_once(cell.id)
-            return False
-        failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
-        record.verdict = str(Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE)
-        record.verdict_reason = f"head: {record.reason}"
-        self._emitted.add(cell.id)
-        self._emit(record)  # again: its check was told when it failed
-        return False
+    def emit(self, cell_id: str, again: bool = False) -> None:
+        """Hand the record of a cell on, unless that was done; ``again``: in any case."""
+        if again or cell_id not in self._emitted:
+            self._emitted.add(cell_id)
+            self._emit(self.records[cell_id])
 
     def close_group(self) -> None:
         """End the open group: its workers, its line of progress, and records not yet handed on."""
@@ -235,7 +178,7 @@ class Matrix:
         known = [self.records[cell.id] for cell in self.members[group.group] if _known(self.records[cell.id])]
         for record in known:
             if record.cell not in self.gated:
-                self._emit_once(record.cell)
+                self.emit(record.cell)
         self.progress.finish(str(group.group), known)
 
     def close(self) -> None:
@@ -244,20 +187,16 @@ class Matrix:
             self.close_group()
             for name in self.gated:  # interrupted before their verdict: what was checked is kept
                 if name in self.records and _known(self.records[name]):
-                    self._emit_once(name)
+                    self.emit(name)
         finally:
             if self._laboratory is not None:
                 self._laboratory.close()
                 shutil.rmtree(self._laboratory.scratch, ignore_errors=True)
                 self._laboratory = None
-            if self.gate is not None:
-                self.gate.close()
             self.progress.wipe()
 
     def kill(self) -> None:
         """End every process at once, before anything else is done (Ctrl-C)."""
-        if self.gate is not None:
-            self.gate.kill()
         if self._laboratory is not None:
             self._laboratory.close()
 
@@ -270,26 +209,23 @@ class Matrix:
         for cell in members:
             if reason := self.unavailable(cell):
                 self.records[cell.id] = records.skipped(cell, reason)
-                self._emit_once(cell.id)
+                self.emit(cell.id)
         cells = self._runnable(members)
         if not cells:
             return
         self._measured = False
         self.progress.start(str(group))
-        self._open = GroupRun(self._get_laboratory(), group, cells, [cell for cell in cells if cell.id in self.timed])
+        self._open = GroupRun(self.laboratory, group, cells, [cell for cell in cells if cell.id in self.timed])
         self.records |= {cell.id: self._open.records[cell.id] for cell in cells}
         self._open.open()
         for cell in cells:
             later = cell.id in self.timed or cell.id in self.gated
             if not later or self.records[cell.id].status is not Status.OK:
-                self._emit_once(cell.id)
+                self.emit(cell.id)
 
-    def _emit_once(self, cell_id: str) -> None:
-        if cell_id not in self._emitted:
-            self._emitted.add(cell_id)
-            self._emit(self.records[cell_id])
-
-    def _get_laboratory(self) -> Laboratory:
+    @property
+    def laboratory(self) -> Laboratory:
+        """What all groups share, made when first asked for; its fork servers import for every selected cell."""
         if self._laboratory is None:
             home = self._home()
             cache = home / "cache"
@@ -303,60 +239,19 @@ class Matrix:
                 seed=self.seed,
                 controlled=self.controlled,
                 mutate=self.mutate,
-                new_server=self._new_server,
+                memory=self.memory,
+                cells=lambda: self._runnable(cell for members in self.members.values() for cell in members),
                 say=self.progress.say,
                 tell=self.progress.tell,
-                suites=self.homes,
+                suites=self.suites,
+                homes=self.homes,
             )
         return self._laboratory
-
-    def _new_server(self, launch: int) -> ForkServer:
-        """A fork server that has imported what the selected cells name, and nothing else."""
-        assert self._laboratory is not None
-        cells = self._runnable(cell for members in self.members.values() for cell in members)
-        server = self._server(cells, self._laboratory.scratch / f"launch-{launch}", None, random.randrange(2**32))
-        server.start()
-        return server
-
-    def _environment(self, hash_seed: int) -> dict[str, str]:
-        """The environment of a measuring process."""
-        assert self._laboratory is not None
-        return laboratory.environment(
-            os.environ, threads=self._laboratory.threads, cache=self._laboratory.cache, laboratory=self.controlled,
-            hash_seed=hash_seed,
-        )  # fmt: skip
 
     def _calibrated(self) -> dict[str, Any]:
         """What the machine's own kernels take now."""
         with timing_lock(self.progress.tell):
-            return calibration.measure(self._environment(0), machine.threads())
-
-    def _server(
-        self, cells: Sequence[Cell], folder: Path, path: list[str] | None, hash_seed: int, python: str | None = None
-    ) -> ForkServer:
-        assert self._laboratory is not None
-        available = machine.available_memory()
-        limit = None if available is None else int(MEMORY_SHARE * available)
-        return ForkServer(
-            self._environment(hash_seed),
-            folder,
-            modules=list(dict.fromkeys(name for cell in cells for name in cell.case.preload)),
-            backends=list(dict.fromkeys(self.backends[cell.target.backend].module for cell in cells)),
-            memory=self.memory or limit,
-            path=path,
-            python=python or sys.executable,
-            suites=self.suites,
-            homes=[self.homes[cell.case.name] for cell in cells if cell.case.name in self.homes],
-            places=self._places(path),
-        )
-
-    def _places(self, path: Sequence[str] | None) -> dict[str, Path]:
-        """The entries of a side's slot, which stand first on its path -> the folders of the project for which."""
-        of_slot = [entry for entry in path or () if entry not in sys.path]
-        if self.gate is None or not of_slot:
-            return {}
-        slot = min(of_slot, key=len)  # the others are below it
-        return {entry: self.gate.root.resolve() / Path(entry).relative_to(slot) for entry in of_slot}
+            return calibration.measure(replace(self.laboratory, hash_seed=0).environment(), machine.threads())
 
 
 def _known(record: Record) -> bool:
@@ -377,7 +272,7 @@ def _new_scratch(parent: Path) -> Path:
 def new_run(root: Path, budget: Budget, controlled: bool, seed: int) -> Run:
     """A run that starts now, with the commit it is of and the machine it is on."""
     environment = machine.facts() | targets.gpu() | {"load_at_start": machine.load(), "started_at": time.time()}
-    absent = {device: why for device in targets.DEVICE_DTYPES if (why := targets.absent(device))}
+    absent = {device: why for device in DEVICE_KINDS if (why := targets.absent(device))}
     status = git.said(root, "status", "--porcelain")
     return Run(
         id=str(uuid.uuid4()),

@@ -19,13 +19,10 @@ from typing import Any
 
 from paritygate.backends import Backend
 from paritygate.core.case import Target
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.host import nvml
 
 DRIVER = Path("/proc/driver/nvidia/gpus")  # the kernel's part of it
-DEVICE_DTYPES = {
-    "cpu": ("fp32", "bf16", "fp16", "amp_bf16"),
-    "cuda": ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16"),
-}
 
 
 class TargetError(ValueError):
@@ -91,8 +88,8 @@ def universe(backends: Iterable[Backend]) -> list[Target]:
     names = [backend.name for backend in backends]
     return [
         Target(device, backend, dtype)
-        for device, dtypes in DEVICE_DTYPES.items()
-        for dtype in dtypes
+        for device, kind in DEVICE_KINDS.items()
+        for dtype in kind.dtypes
         for backend in names
     ]
 
@@ -104,13 +101,13 @@ def select(terms: str, backends: Mapping[str, Backend]) -> list[Target]:
     term names it; its cells are then skipped with the reason.
     """
     every = universe(backends.values())
-    present = [device for device in DEVICE_DTYPES if absent(device) is None]
+    present = [device for device in DEVICE_KINDS if absent(device) is None]
     chosen: set[Target] = set()
     for term in (term.strip() for term in terms.split(",")):
         found = _matching(term, every, present, backends)
         if not found:
             raise TargetError(
-                f"--bench-targets: {term!r} names no target; devices: {', '.join(DEVICE_DTYPES)}; backends: "
+                f"--bench-targets: {term!r} names no target; devices: {', '.join(DEVICE_KINDS)}; backends: "
                 f"{', '.join(backends)}; dtypes: {', '.join(dict.fromkeys(t.dtype for t in every))}; or a glob "
                 'such as "cpu-compile*-fp32"'
             )

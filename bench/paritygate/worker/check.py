@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paritygate.backends import Misbehaved
+from paritygate.backends.contract import Misbehaved
 from paritygate.core.record import Status
 from paritygate.parity import rule
 from paritygate.runtime.subject import Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 
-from paritygate.backends import Misbehaved, Unavailable
+from paritygate.backends.contract import Misbehaved, Unavailable
 from paritygate.core import reasons
 from paritygate.core.record import Status
 

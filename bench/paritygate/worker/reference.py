@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paritygate.backends import Unavailable
+from paritygate.backends.contract import Unavailable
 from paritygate.core.reasons import listed
 from paritygate.parity import rule
 from paritygate.runtime import facts

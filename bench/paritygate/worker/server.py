@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paritygate.backends import Misbehaved
+from paritygate.backends.contract import Misbehaved
 from paritygate.core.record import Status
 from paritygate.parity import rule
 from paritygate.process import environment

@@ -15,7 +15,7 @@ from scipy import stats
 
 from paritygate.core.reasons import first_line
 from paritygate.core.record import Status, Verdict
-from paritygate.gate.margins import PROFILES
+from paritygate.gate.request import PROFILES
 from paritygate_reports.analysis import change_point_detection, change_points
 from paritygate_reports.analysis.machines import differing
 

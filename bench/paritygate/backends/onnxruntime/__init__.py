@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paritygate.backends import Misbehaved, Prepared, Unavailable
+from paritygate.backends.contract import Misbehaved, Prepared, Unavailable
 from paritygate.backends.onnxruntime import providers
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paritygate.backends import Misbehaved, Unavailable
+from paritygate.backends.contract import Misbehaved, Unavailable
 
 if TYPE_CHECKING:
     from paritygate.runtime.subject import Subject

@@ -1,7 +1,4 @@
-"""Devices: what a worker must know of the thing it measures on. The only folder that may speak to a device's API.
-
-Imports no torch: the pytest process reads ``warm_seconds`` from here.
-"""
+"""Devices: what a worker must know of the thing it measures on. The only folder that may speak to a device's API."""
 
 from __future__ import annotations
 
@@ -16,7 +13,6 @@ class Device(Protocol):
     """A device as the worker sees it. The device owns the clock; backends never choose one."""
 
     name: str
-    warm_seconds: float  # that it must have been busy before anything is measured: clocks rise under load
     stream: int | None  # what its work is queued on, as a pointer; None where there is no such thing
 
     def guard(self) -> AbstractContextManager[Any]:

@@ -14,7 +14,6 @@ class Cpu:
     """The processor. Memory is the worker's resident peak, of which the kernel keeps account (VmHWM)."""
 
     name = "cpu"
-    warm_seconds = 0.0
     stream: int | None = None
     clock = staticmethod(time.perf_counter)
 

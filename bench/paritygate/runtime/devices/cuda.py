@@ -24,7 +24,6 @@ class Cuda:
     """
 
     name = "cuda"
-    warm_seconds = 0.5
     clock = staticmethod(time.perf_counter)
 
     def __init__(self, api: Any = None) -> None:

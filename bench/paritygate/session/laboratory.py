@@ -1,0 +1,86 @@
+"""Laboratory: what all groups of a run share. Conditions, folders, and the fork servers it starts in them."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paritygate.backends import Backend
+from paritygate.core.budgets import Budget
+from paritygate.core.case import Cell
+from paritygate.host import machine
+from paritygate.host.lookup import Suites
+from paritygate.process import environment
+from paritygate.process.client import ForkServer
+
+MEMORY_SHARE = 0.9  # of what is available, unless --bench-memory says otherwise
+
+
+@dataclass(kw_only=True)
+class Laboratory:
+    """Conditions, folders and fork servers of one run; of one side, where two revisions are compared.
+
+    A fork server imports what the ``cells`` name at the moment it is started, and nothing else.
+    """
+
+    name: str = "launch"  # of the folders that fork servers get in scratch/
+    cache: Path
+    scratch: Path
+    budget: Budget
+    backends: Mapping[str, Backend]
+    threads: int
+    seed: int  # of weights and inputs
+    controlled: bool  # --bench-lab on
+    mutate: bool = False  # measure which weights the check would notice
+    memory: int | None = None  # bytes a worker may allocate; None: a share of what is free
+    cells: Callable[[], Sequence[Cell]] = tuple
+    say: Callable[[str], object] = str  # what is being done right now
+    tell: Callable[[str], object] = str  # what must be known afterwards, too
+    suites: Suites = field(default_factory=Suites)  # of the session
+    homes: Mapping[str, str] = field(default_factory=dict)  # case -> the folder of the suite file that declares it
+    path: list[str] | None = None  # of measuring processes; None: that of this process
+    places: Mapping[str, Path] = field(default_factory=dict)  # entry of the path -> the folder that it stands for
+    python: str = sys.executable  # their interpreter
+    hash_seed: int | None = None  # of the next fork server; None: drawn
+    servers: dict[int, ForkServer] = field(default_factory=dict)
+
+    def server(self, launch: int) -> ForkServer:
+        """The fork server of a launch, started when first asked for."""
+        if launch not in self.servers:
+            self.servers[launch] = self._start(self.scratch / f"{self.name}-{launch}")
+        return self.servers[launch]
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a measuring process."""
+        seed = random.randrange(2**32) if self.hash_seed is None else self.hash_seed
+        return environment.environment(
+            os.environ, threads=self.threads, cache=self.cache, laboratory=self.controlled, hash_seed=seed
+        )
+
+    def close(self) -> None:
+        """End every measuring process."""
+        for server in self.servers.values():
+            server.close()
+        self.servers.clear()
+
+    def _start(self, folder: Path) -> ForkServer:
+        cells = self.cells()
+        available = machine.available_memory()
+        server = ForkServer(
+            self.environment(),
+            folder,
+            modules=list(dict.fromkeys(name for cell in cells for name in cell.case.preload)),
+            backends=list(dict.fromkeys(self.backends[cell.target.backend].module for cell in cells)),
+            memory=self.memory or (None if available is None else int(MEMORY_SHARE * available)),
+            path=self.path,
+            python=self.python,
+            suites=self.suites,
+            homes=[self.homes[cell.case.name] for cell in cells if cell.case.name in self.homes],
+            places=self.places,
+        )
+        server.start()
+        return server
