@@ -16,7 +16,7 @@ def test_rows_survive_the_file(tmp_path):
     aa._write(path, rows, 2, [0.03])
 
     assert aa.read(path) == rows
-    assert path.read_text().startswith(f"# python -m paritygate aa --runs 2 --plant 0.03 --resume {path}\n")
+    assert path.read_text().startswith(f"# paritygate aa --runs 2 --plant 0.03 --resume {path}\n")
     assert aa.read(tmp_path / "none.csv") == []
 
 

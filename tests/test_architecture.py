@@ -33,6 +33,7 @@ DIRECTIONS = {
     "session": "core timing host process backends/",
     "gate": "core timing host process session backends/",
     "doctor": "core timing host process session backends/",
+    "commands": "core host gate doctor",
     "plugin": "core host session gate backends/",
 }
 # what each folder may import of what is slow to import; the pytest process of a run without a gate stays light

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from paritygate.__main__ import main
 from paritygate.core.record import SCHEMA, Record, Run, Status
-from paritygate_reports.__main__ import main
 from paritygate_reports.files import runfiles, writers
 from paritygate_reports.files.jsontext import FileError, dumps, read_run
 from paritygate_reports.store.store import Store

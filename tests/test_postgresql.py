@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from paritygate.__main__ import main
 from paritygate.core.record import Record, Run, Status
-from paritygate_reports.__main__ import main
 from paritygate_reports.frame import load
 from paritygate_reports.store import postgresql as dialect
 from paritygate_reports.store import store as store_module

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from paritygate_reports.__main__ import main
+from paritygate.__main__ import main
 from paritygate_reports.files import runfiles
 from paritygate_reports.files.jsontext import FileError
 from paritygate_reports.files.pytest_benchmark import CELL, foreign

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from paritygate_reports.__main__ import main
+from paritygate.__main__ import main
 from paritygate_reports.analysis.against_history import advise
 from paritygate_reports.commands.compare import FORMATS as NAMES
 from paritygate_reports.renderers.against_history import FORMATS, markdown

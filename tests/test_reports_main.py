@@ -1,4 +1,4 @@
-"""``python -m paritygate_reports``: what it prints, what it ends with, and that a wrong use changes nothing."""
+"""``paritygate``: what it prints, what it ends with, and that a wrong use changes nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from paritygate.__main__ import main
 from paritygate.core.record import Record, Run, Status
-from paritygate_reports.__main__ import main
 from paritygate_reports.store.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -116,7 +116,7 @@ def test_a_store_that_is_not_there_is_named_and_not_made(tmp_path, capsys):
 
 
 def test_a_reader_that_goes_away_is_no_error(store):
-    command = f"{sys.executable} -m paritygate_reports --store {store.name} runs | true"
+    command = f"{sys.executable} -m paritygate --store {store.name} runs | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True,
                           check=False)  # fmt: skip
 
@@ -129,4 +129,4 @@ def test_help_shows_examples(command, capsys):
         main([command, "--help"])
 
     assert end.value.code == 0
-    assert f"python -m paritygate_reports {command}" in capsys.readouterr().out.replace("--store all.sqlite ", "")
+    assert f"paritygate {command}" in capsys.readouterr().out.replace("--store all.sqlite ", "")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from paritygate.__main__ import main
 from paritygate.core.record import Record, Run, Status
-from paritygate_reports.__main__ import main
 from paritygate_reports.files import runfiles
 from paritygate_reports.files.jsontext import FileError
 from paritygate_reports.files.shards import Shard, expected, merged, missing

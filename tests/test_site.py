@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from paritygate_reports.__main__ import main
+from paritygate.__main__ import main
 from paritygate_reports.store.store import Store
 from paritygate_reports.view.site import parts
 from tests import history

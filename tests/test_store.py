@@ -139,9 +139,7 @@ def test_thousands_of_cells_are_written_at_once_in_their_order(url: str):
 def test_what_is_removed_is_gone_with_its_samples_and_what_is_not_there_is_named(url: str):
     store, other = Store(url), replace(RUN, id="b")
     store.write_runs([(RUN, [replace(RECORD, samples=[0.1])]), (other, [RECORD])])
-    with pytest.raises(
-        StoreError, match="has no run 'nope'; nothing was removed; python -m paritygate_reports runs lists"
-    ):
+    with pytest.raises(StoreError, match="has no run 'nope'; nothing was removed; paritygate runs lists"):
         store.remove(["b", "nope"])
     assert len(store.runs()) == 2
     store.remove([RUN.id])
@@ -201,5 +199,5 @@ def test_a_killed_writer_leaves_whole_records_only(url: str):
 
 
 def test_an_unknown_run_is_named(url: str):
-    with pytest.raises(StoreError, match="has no run 'nope'; python -m paritygate_reports runs lists"):
+    with pytest.raises(StoreError, match="has no run 'nope'; paritygate runs lists"):
         Store(url).run("nope")

@@ -1,4 +1,4 @@
-"""``python -m paritygate_reports trend``: drawn in the terminal or into a file, its change points told below."""
+"""``paritygate trend``: drawn in the terminal or into a file, its change points told below."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from paritygate_reports.__main__ import main
+from paritygate.__main__ import main
 from paritygate_reports.store.store import Store
 from tests import history
 

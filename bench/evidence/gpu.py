@@ -75,13 +75,22 @@ class Part:
     run: Callable[[float], dict[str, Any]]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run parts, write a file each, tell; the exit status."""
+def main(given: Sequence[str] | None = None) -> int:
+    """Read the command line, and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments(parser)
+    return run(parser.parse_args(given))
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the check takes."""
     parser.add_argument("part", nargs="*", choices=[[], *PARTS], help="default: those that are not shown yet")
     parser.add_argument("--list", action="store_true", help="the parts, and the most seconds each takes")
     parser.add_argument("--out", type=Path, default=FOLDER)
-    parsed = parser.parse_args(arguments)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Run parts, write a file each, tell; the exit status."""
     if parsed.list:
         for part in PARTS.values():
             print(f"{part.name:<10} {part.seconds:>4} s  {part.what}")

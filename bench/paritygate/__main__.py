@@ -1,93 +1,107 @@
-"""``python -m paritygate``, or the command ``paritygate``: what is not a pytest run."""
+"""The command ``paritygate``, also ``python -m paritygate``: what is not a pytest run.
+
+``COMMANDS`` is the table: name -> the module that does it. Such a module has a docstring (the help), ``EXAMPLES``,
+``arguments(parser)`` and ``run(parsed)``, which returns the exit status. Only the one that is asked for is imported.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 
-from paritygate.host import paths
+from paritygate.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Command:
+    """A row of the table. ``stored``: it reads or writes a store, and takes ``--store``."""
+
+    module: str
+    help: str
+    stored: bool = True
+
+
+HARNESS, REPORTS = "paritygate.commands", "paritygate_reports.commands"
+COMMANDS = {
+    "doctor": Command(f"{HARNESS}.doctor", "is this machine fit to be measured on?", stored=False),
+    "aa": Command(f"{HARNESS}.aa", "how often does the gate cry wolf on this machine?", stored=False),
+    "gpu-check": Command(f"{HARNESS}.gpu_check", "show on this machine's GPU what is claimed of GPUs", stored=False),
+    "runs": Command(f"{REPORTS}.runs", "list the runs, the newest first"),
+    "show": Command(f"{REPORTS}.show", "print a run's table again"),
+    "compare": Command(f"{REPORTS}.compare", "compare a run with runs of other days; the gate decides"),
+    "trend": Command(f"{REPORTS}.trend", "draw how long cells took from run to run"),
+    "html": Command(f"{REPORTS}.html", "write a run with its history as one HTML file"),
+    "site": Command(f"{REPORTS}.site", "write static pages for every machine and branch"),
+    "export": Command(f"{REPORTS}.export", "write runs with their samples as JSON or Parquet files"),
+    "import": Command(f"{REPORTS}.import_", "read runs from files into the store"),
+    "prune": Command(f"{REPORTS}.prune", "remove old runs for good"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m paritygate",
-        description="paritygate: same answers, no slower. The matrix itself runs by `pytest bench`.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    doctor = commands.add_parser(
-        "doctor",
-        help="is this machine fit to be measured on?",
-        description="Shows the conditions that measuring processes get here, times six cells in fresh processes with "
-        "and without the laboratory, and says what to do about each finding. Changes nothing. Exit status 1 when "
-        "there is something to do.",
-        epilog="examples:  python -m paritygate doctor    python -m paritygate doctor --launches 0   (no timing)",
-    )
-    doctor.add_argument("--launches", type=_count, default=5, metavar="N", help="fresh processes a side (default 5)")
-    doctor.set_defaults(run=_doctor)
-    aa = commands.add_parser(
-        "aa",
-        help="how often does the gate cry wolf on this machine?",
-        description="Runs the gate with the same code on both sides and tells false alarms, coverage, spread and cost; "
-        "with --plant also what share of slowdowns is found. Exit status 1 when unchanged code was called slower.",
-        epilog="examples:  paritygate aa --runs 20 --resume aa.csv    paritygate aa --plant 3,5,10%",
-    )
-    aa.add_argument("--runs", type=int, default=5, metavar="N", help="runs in all, those in FILE included (default 5)")
-    aa.add_argument("--resume", type=Path, default=Path(".paritygate/aa.csv"), metavar="FILE",
-                    help="where rows are kept and continued (default .paritygate/aa.csv)")  # fmt: skip
-    aa.add_argument("--plant", type=_shares, default=[], metavar="SIZES",
-                    help="make two cells slower by each of these shares in every run, e.g. 3,5,10%%")  # fmt: skip
-    aa.add_argument("-k", dest="select", metavar="EXPRESSION", help="which cells (default: 15 of five models)")
-    aa.set_defaults(run=_aa)
-    parsed = parser.parse_args(arguments)
+    """Run one command.
+
+    Returns the exit status: 0, 1 where what is shown is not ok, 2 for what cannot be done, 130 after Ctrl-C.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = _parser(given).parse_args(given)
     try:
         return int(parsed.run(parsed))
+    except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough: `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"paritygate: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 
 
-def _doctor(parsed: argparse.Namespace) -> int:
-    from paritygate import doctor
-
-    live = sys.stderr.isatty()
-
-    def say(text: str) -> None:
-        if live:
-            print(f"\r\x1b[2K{text[:100]}", end="", file=sys.stderr, flush=True)
-
-    def tell(text: str) -> None:
-        if live:
-            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
-        print(text, flush=True)
-
-    return doctor.run(parsed.launches, paths.home(Path.cwd()), say, tell)
-
-
-def _aa(parsed: argparse.Namespace) -> int:
-    from paritygate.gate import aa
-
-    def say(text: str) -> None:
-        print(text, flush=True)
-
-    return aa.run(parsed.resume, parsed.runs, parsed.plant, parsed.select or aa.CELLS, say)
-
-
-def _shares(text: str) -> list[float]:
-    """``3,5,10%`` or ``0.03,0.05``."""
-    percent = text.endswith("%")
-    shares = [float(part) / (100 if percent else 1) for part in text.removesuffix("%").split(",")]
-    if not all(0 < share < 1 for share in shares):
-        raise argparse.ArgumentTypeError("shares like 3,5,10% or 0.03,0.05")
-    return shares
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="paritygate",
+        description="Same answers, no slower. The cells themselves run by pytest, e.g. `pytest bench`.",
+    )
+    parser.add_argument("--version", action="version", version=f"paritygate {_version()}")
+    _add_store(parser, None)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        asked = name in given
+        module = import_module(command.module) if asked else None
+        sub = commands.add_parser(
+            name,
+            help=command.help,
+            description=(module.__doc__ or "").strip() if module else None,
+            epilog="\n  ".join(["examples:", *module.EXAMPLES]) if module else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if module is not None:
+            if command.stored:
+                _add_store(sub, argparse.SUPPRESS)  # given here, it replaces the one given before the command
+            module.arguments(sub)
+            sub.set_defaults(run=module.run)
+    return parser
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 0 or count == 1:
-        raise argparse.ArgumentTypeError("0 (no timing), or at least 2: a spread needs two processes")
-    return count
+def _add_store(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--store",
+        metavar="URL_OR_FILE",
+        default=default,
+        help="the store of runs (default: $PARITYGATE_STORE, then .paritygate/store.sqlite)",
+    )
+
+
+def _version() -> str:
+    try:
+        return version("paritygate")
+    except PackageNotFoundError:
+        return "(a checkout that is not installed)"
 
 
 if __name__ == "__main__":

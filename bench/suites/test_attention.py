@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 # onnxruntime's graph is the same whichever kernel of PyTorch is forced: measuring it again says nothing.
 TORCH_ONLY = ("*-eager-*", "*-compile*-*")
@@ -109,12 +107,4 @@ CASES = (
     layer("attn_decoder_step", "decoder_step", "tokens_and_memory"),
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

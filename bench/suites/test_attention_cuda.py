@@ -4,9 +4,7 @@
 and their cells are skipped with the reason that they give.
 """
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 TOKENS, WIDTH = 8192, 2048
 LENGTHS = (1024, 4096, 8192)
@@ -74,12 +72,4 @@ CASES = tuple(
     for variant in variants
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

@@ -1,8 +1,6 @@
 """Attention forward and backward: the gradients of queries, keys, values and parameters, against float64."""
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 
 def operator(name: str, model: str, inputs: str = "qkv") -> Case:
@@ -49,12 +47,4 @@ CASES = (
     layer("attn_decoder_step", "decoder_step", "tokens_and_memory"),
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

@@ -5,9 +5,7 @@ A checkpoint is given by ``PARITYGATE_BERT``: a folder made by ``save_pretrained
 
 import os
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 
 def sequences(budget: str, *sizes: tuple[int, int]) -> dict[str, Shape]:
@@ -54,12 +52,4 @@ CASES: tuple[Case, ...] = (
 if os.environ.get("PARITYGATE_BERT"):
     CASES += (bert("bert_checkpoint", "checkpoint", "checkpoint_sentences", BASE, mask="attention_mask"),)
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

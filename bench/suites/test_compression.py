@@ -1,8 +1,6 @@
 """Compressed models beside the one they stand for: faster or smaller, and about as often right."""
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 CASES = (
     Case(
@@ -38,12 +36,4 @@ CASES = (
     ),
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

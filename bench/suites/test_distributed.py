@@ -1,8 +1,6 @@
 """Data-parallel training: one process, and the same steps shared by the ranks of DistributedDataParallel."""
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 CASES = (
     Case(
@@ -19,12 +17,4 @@ CASES = (
     ),
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

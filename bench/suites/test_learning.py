@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 from suites.test_training import NO_GRADIENT
 
 DEADLINE = 600.0  # seconds; a whole training takes up to one minute on two cores that nobody else uses
@@ -53,12 +51,4 @@ CASES = (
     sentences("seed_sentences", "seed_batch", "b4", {"batch": 4, "epochs": 100}, 1.0, "adamw"),
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

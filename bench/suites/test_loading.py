@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 SAMPLES = 1437  # the digits to learn from
 
@@ -32,12 +30,4 @@ CASES = (
     ),
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

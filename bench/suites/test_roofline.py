@@ -4,9 +4,7 @@ Operations over time are the product's FLOP/s, bytes over time the copy's bytes/
 ``bench/paritygate/timing/roofline.py``.
 """
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 PLAIN = "eager-[!a]*"  # under autocast the product is that of its dtype, with casts on top
 
@@ -49,12 +47,4 @@ CASES = (
     copy("roofline_copy_large", "cuda", 256, "quick"),
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

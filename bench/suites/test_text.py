@@ -1,8 +1,6 @@
 """Text: from sentences to probabilities in one call, and a short training by hand and by Hugging Face's Trainer."""
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 CASES = (
     Case(
@@ -31,12 +29,4 @@ CASES = (
     ),
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

@@ -1,8 +1,6 @@
 """Tokenizers: BERT's in plain Python, and those of transformers and tokenizers, on reviews and on hostile Unicode."""
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 WAYS = {name: f"models.tokenizing:{name}" for name in ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")}
 SKIPS = {"cuda": "texts are tokenised by the host, which the cpu cells measure"} | dict.fromkeys(
@@ -41,12 +39,4 @@ CASES = (
     ),
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

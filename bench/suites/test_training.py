@@ -5,9 +5,7 @@ Checked are every parameter's gradient and the losses of the first steps, agains
 
 from collections.abc import Mapping
 
-import pytest
-
-from paritygate import Case, Shape
+from paritygate import Case, Shape, cell_tests
 
 # From batch 32 on: the backward of the last pooling is read before it is scattered into, so that every layer in front
 # of it gets a gradient of zero. With TORCHINDUCTOR_LAYOUT_OPTIMIZATION=0 it is right.
@@ -62,12 +60,4 @@ CASES = (
     small("mini", "normal", b4={"batch": 4}),  # whose step quick runs check and do not time
 )
 
-
-@pytest.mark.cells(CASES)
-def test_parity(cell):
-    cell.assert_parity()
-
-
-@pytest.mark.cells(CASES)
-def test_throughput(cell, benchmark):
-    cell.measure(benchmark)
+test_parity, test_throughput = cell_tests(CASES)

@@ -1,6 +1,6 @@
 """doctor: is this machine fit to be measured on? What was asked for, what was found, what to do about each.
 
-``examine`` and ``examine_gpu`` are pure: facts in, findings out. ``python -m paritygate doctor`` gathers the facts, and
+``examine`` and ``examine_gpu`` are pure: facts in, findings out. ``paritygate doctor`` gathers the facts, and
 times six cells on each device in fresh processes, in laboratory conditions and in the default environment alike.
 """
 

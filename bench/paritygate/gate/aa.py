@@ -1,6 +1,6 @@
 """The A/A protocol: the gate with the same code on both sides, again and again, and what came of it.
 
-``python -m paritygate aa --runs 20 --resume FILE`` appends each run to FILE, a CSV with a row a cell, and ends with the
+``paritygate aa --runs 20 --resume FILE`` appends each run to FILE, a CSV with a row a cell, and ends with the
 figures: false reds with their Clopper-Pearson bound, coverage, what stayed undecided, spread and cost. With ``--plant``
 each run makes two cells slower by each of these sizes on purpose, and the power is told as well.
 """
@@ -127,7 +127,7 @@ def _write(path: Path, rows: Sequence[Row], runs: int, sizes: Sequence[float]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     plant = f" --plant {','.join(f'{size:g}' for size in sizes)}" if sizes else ""
     with path.open("w", newline="") as file:
-        file.write(f"# python -m paritygate aa --runs {runs}{plant} --resume {path}\n")
+        file.write(f"# paritygate aa --runs {runs}{plant} --resume {path}\n")
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         for row in rows:

@@ -43,7 +43,7 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
     elif (spread := relative_spread(blocks)) > SPREAD:
         found.append(
             f"spread: nine tenths of the blocks lie within {spread:.0%} of each other, over {SPREAD:.0%}; close other "
-            "programs, see `python -m paritygate doctor`"
+            "programs, see `paritygate doctor`"
         )
     if (gap := mode_gap(blocks)) is not None:
         found.append(

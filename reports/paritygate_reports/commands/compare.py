@@ -13,9 +13,9 @@ from pathlib import Path
 from paritygate_reports.commands import NAMES, opened
 
 EXAMPLES = (
-    "python -m paritygate_reports compare main",
-    "python -m paritygate_reports compare main 3711b502 --strict",
-    "python -m paritygate_reports compare main --format md -o comment.md",
+    "paritygate compare main",
+    "paritygate compare main 3711b502 --strict",
+    "paritygate compare main --format md -o comment.md",
 )
 FORMATS = (
     "terminal",

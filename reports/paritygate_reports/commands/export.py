@@ -13,9 +13,9 @@ from paritygate_reports.commands import NAMES, opened
 from paritygate_reports.view import text
 
 EXAMPLES = (
-    "python -m paritygate_reports export runs/",
-    "python -m paritygate_reports export runs/ latest 3711b502",
-    "python -m paritygate_reports export runs/ --format parquet",
+    "paritygate export runs/",
+    "paritygate export runs/ latest 3711b502",
+    "paritygate export runs/ --format parquet",
 )
 
 

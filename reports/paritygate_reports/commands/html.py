@@ -13,8 +13,8 @@ from paritygate.host.paths import find
 from paritygate_reports.commands import NAMES, opened
 
 EXAMPLES = (
-    "python -m paritygate_reports html",
-    "python -m paritygate_reports html 3711b502 --against main -o report.html",
+    "paritygate html",
+    "paritygate html 3711b502 --against main -o report.html",
 )
 
 

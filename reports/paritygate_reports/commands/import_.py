@@ -17,9 +17,9 @@ from paritygate_reports.commands import opened
 from paritygate_reports.view import text
 
 EXAMPLES = (
-    "python -m paritygate_reports import runs/",
-    "python -m paritygate_reports --store all.sqlite import a.json b.parquet .benchmarks/",
-    "python -m paritygate_reports import --as-one shards/ --shards 4 --cells cells.txt",
+    "paritygate import runs/",
+    "paritygate --store all.sqlite import a.json b.parquet .benchmarks/",
+    "paritygate import --as-one shards/ --shards 4 --cells cells.txt",
 )
 
 

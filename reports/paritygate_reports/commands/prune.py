@@ -7,7 +7,7 @@ import argparse
 from paritygate_reports.commands import count, opened, run_line
 from paritygate_reports.view import text
 
-EXAMPLES = ("python -m paritygate_reports prune --keep 100 --dry-run", "python -m paritygate_reports prune --keep 100")
+EXAMPLES = ("paritygate prune --keep 100 --dry-run", "paritygate prune --keep 100")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from paritygate_reports.commands import count, opened, run_line
 
-EXAMPLES = ("python -m paritygate_reports runs", "python -m paritygate_reports runs --branch main -n 5")
+EXAMPLES = ("paritygate runs", "paritygate runs --branch main -n 5")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

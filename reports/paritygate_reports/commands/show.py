@@ -9,9 +9,9 @@ import sys
 from paritygate_reports.commands import NAMES, opened
 
 EXAMPLES = (
-    "python -m paritygate_reports show",
-    "python -m paritygate_reports show 3711b502",
-    "python -m paritygate_reports show main",
+    "paritygate show",
+    "paritygate show 3711b502",
+    "paritygate show main",
 )
 COLOURS = {"good": "32", "bad": "31", "title": "1"}  # ANSI, by the tone of a line
 

@@ -14,8 +14,8 @@ from paritygate_reports.commands import opened
 from paritygate_reports.view import text
 
 EXAMPLES = (
-    "python -m paritygate_reports site public/",
-    "python -m paritygate_reports site public/ --branch main --branch release",
+    "paritygate site public/",
+    "paritygate site public/ --branch main --branch release",
 )
 
 

@@ -10,8 +10,8 @@ from paritygate_reports.commands import opened
 from paritygate_reports.view import text
 
 EXAMPLES = (
-    "python -m paritygate_reports trend bert_mini-b8_s64-cpu-eager-fp32",
-    'python -m paritygate_reports trend "bert_*" --branch main -o trend.svg',
+    "paritygate trend bert_mini-b8_s64-cpu-eager-fp32",
+    'paritygate trend "bert_*" --branch main -o trend.svg',
 )
 MOST = 12  # cells in one drawing
 

@@ -12,13 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from paritygate.core.errors import UserError
 from paritygate.core.record import SCHEMA, Record, Run
 from paritygate_reports.store.fields import misfits
 
 TAG = "__float__"
 
 
-class FileError(ValueError):
+class FileError(UserError, ValueError):
     """A report file that cannot be read: names it and says what to do."""
 
 
@@ -75,7 +76,7 @@ def run_of(path: Path | str, found: Any) -> tuple[Run, list[Record]]:
 
 
 def _no_run(path: Path | str, error: Exception) -> FileError:
-    return FileError(f"{path} is not a run ({error!r}); give a file written by python -m paritygate_reports export, "
+    return FileError(f"{path} is not a run ({error!r}); give a file written by paritygate export, "
                      "--bench-report FILE.json or --benchmark-json, or write it again")  # fmt: skip
 
 

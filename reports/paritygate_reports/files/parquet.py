@@ -43,9 +43,7 @@ def read_run(path: Path) -> tuple[Run, list[Record]]:
     except (pa.ArrowException, OSError) as error:
         raise FileError(f"{path} cannot be read ({error}); write it again") from error
     if about is None:
-        raise FileError(
-            f"{path} is a table and not a run; write it by python -m paritygate_reports export --format parquet"
-        )
+        raise FileError(f"{path} is a table and not a run; write it by paritygate export --format parquet")
     try:
         found = loads(about.decode()) | {"records": [_plain(row) for row in table.to_pylist()]}
     except (ValueError, TypeError) as error:

@@ -38,7 +38,7 @@ def write_markdown(path: Path, run: Run, records: Sequence[Record], places: Sequ
 
 
 def write_html(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
-    """The run as a page of its own, without history; ``python -m paritygate_reports html`` has that as well."""
+    """The run as a page of its own, without history; ``paritygate html`` has that as well."""
     from paritygate_reports.renderers.html import render
     from paritygate_reports.view.page import Page
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from paritygate.core.errors import UserError
+
 WAIT_SECONDS = 30  # how long a writer waits for another one
 
 
-class StoreError(Exception):
+class StoreError(UserError):
     """A store that cannot be opened, read or written: names it and says what to do. Nothing was changed."""
 
 

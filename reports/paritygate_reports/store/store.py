@@ -20,7 +20,7 @@ from paritygate_reports.store.schema import RECORDS, RUNS, SAMPLES
 
 COMMIT_CHARACTERS = 7  # as git abbreviates; fewer may be a branch's name
 PART = 20_000  # rows that are fetched at once
-LISTED = "python -m paritygate_reports runs lists those that are there"
+LISTED = "paritygate runs lists those that are there"
 # by dialect: SQLAlchemy's own knows no ON CONFLICT
 INSERT: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 

@@ -1,0 +1,1 @@
+"""The commands of ``paritygate`` that measure; a module each, see ``paritygate.__main__``."""
