@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from paritygate_reports import plugin
 from paritygate_reports.files import writers
 from paritygate_reports.files.jsontext import read_run
 
@@ -57,3 +58,7 @@ def test_what_fails_half_way_leaves_the_old_file(tmp_path: Path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         writers.write(tmp_path / "r.md", *read_run(GOLDEN / "run.json"))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("r.md", "old")]
+
+
+def test_the_help_of_the_option_names_every_kind_of_file():
+    assert tuple(writers.WRITERS) == plugin.SUFFIXES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,17 +23,11 @@ ROOT = Path(__file__).parents[1]
 # Stands for paritygate.plugin: announces the run and tells a record a test.
 CONFTEST = f"""
 import sys
-sys.path.insert(0, {str(ROOT)!r})
 import pytest
 from paritygate.plugin import hookspecs
 from paritygate_reports.files.jsontext import read_run
 
 RUN, RECORDS = read_run({str(GOLDEN / "run.json")!r})
-
-def pytest_configure(config):
-    import paritygate_reports.plugin
-    if not config.pluginmanager.has_plugin("paritygate_reports.plugin"):
-        config.pluginmanager.register(paritygate_reports.plugin, "paritygate_reports.plugin")
 
 def pytest_sessionstart(session):  # on xdist's controller too
     session.config.stash[hookspecs.RUN] = RUN
@@ -56,7 +51,7 @@ def test_cell(record, request):
 
 @pytest.fixture(name="project")
 def _project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "bench", ROOT / "reports", ROOT))))
     monkeypatch.delenv("PARITYGATE_STORE", raising=False)
     pytester.makeconftest(CONFTEST + SPECS)
     pytester.makepyfile(test_suite=SUITE)
@@ -64,7 +59,7 @@ def _project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
 
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_subprocess("-p", "paritygate_reports.plugin", "-p", "no:cacheprovider", *arguments)
+    return project.runpytest_subprocess("-p", "no:paritygate.plugin", "-p", "no:cacheprovider", *arguments)
 
 
 def store_of(path: Path) -> Store:
@@ -209,7 +204,8 @@ def test_without_a_run_nothing_is_said_or_made(project: pytest.Pytester):
     project.makepyfile(test_suite="def test_other(): pass")
     result = run(project)
     assert result.ret == 0
-    assert "paritygate" not in result.stdout.str().replace(str(project.path), "")
+    ours = [line for line in result.outlines if "paritygate" in line.replace(str(project.path), "")]
+    assert [line for line in ours if not line.startswith("plugins:")] == []  # pytest lists what is installed
     assert not (project.path / ".paritygate").exists()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 import pytest
 
 from paritygate.host import paths
-from paritygate.plugin import options
+from paritygate.plugin import options, settings
 from paritygate.plugin.cell_fixture import CellHandle
 from paritygate.plugin.items import MATRIX, REGRESSION, VERDICTS, is_throughput
 
@@ -55,7 +55,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     if not config.stash[MATRIX].gated or config.option.collectonly:
         return
-    asked = options.against(config)
+    asked = settings.against(config)
     for cell in asked.planted:
         if cell not in config.stash[MATRIX].gated:
             raise pytest.UsageError(f"--bench-plant: {cell!r} is no cell that this run compares; see --collect-only")

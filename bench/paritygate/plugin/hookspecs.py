@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from paritygate.core.record import Run
-
 if TYPE_CHECKING:
     from paritygate.backends import Backend
-    from paritygate.core.record import Record
+    from paritygate.core.record import Record, Run
 
-RUN = pytest.StashKey[Run]()
+RUN: pytest.StashKey[Run] = pytest.StashKey()
 """``config.stash[RUN]``: the run of this session, once the first cell is known; xdist's controller has it too."""
 
 

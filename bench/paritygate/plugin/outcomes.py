@@ -18,6 +18,14 @@ class Tally:
         self.foreign_failures = 0
         self.cell_functions = 0
 
+    @classmethod
+    def of(cls, config: pytest.Config) -> Tally:
+        """The one of this session, registered when first asked for."""
+        if TALLY not in config.stash:
+            config.stash[TALLY] = cls()
+            config.pluginmanager.register(config.stash[TALLY], "paritygate-tally")
+        return config.stash[TALLY]
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note our outcome, or that something failed that is not ours."""
         found = getattr(report, "paritygate", None)

@@ -269,14 +269,14 @@ def _new_scratch(parent: Path) -> Path:
     return folder
 
 
-def new_run(root: Path, budget: Budget, controlled: bool, seed: int) -> Run:
-    """A run that starts now, with the commit it is of and the machine it is on."""
+def new_run(root: Path, budget: Budget, controlled: bool, seed: int, id: str = "", started: str = "") -> Run:
+    """A run with its commit and its machine. It starts now, unless ``id`` and ``started`` are given."""
     environment = machine.facts() | targets.gpu() | {"load_at_start": machine.load(), "started_at": time.time()}
     absent = {device: why for device in DEVICE_KINDS if (why := targets.absent(device))}
     status = git.said(root, "status", "--porcelain")
     return Run(
-        id=str(uuid.uuid4()),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        id=id or str(uuid.uuid4()),
+        started=started or datetime.now(UTC).isoformat(timespec="seconds"),
         budget=budget.name,
         laboratory=controlled,
         seed=seed,

@@ -1,0 +1,366 @@
+"""The pytest half of a session that has cells: collection, the ``cell`` fixture, exit status. Measures nothing.
+
+The pytest process imports no torch: a session is safe from every crash of a native library, and collecting the
+whole matrix costs what an empty collection costs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paritygate.core import exitstatus
+from paritygate.core.case import DeclarationError
+from paritygate.core.devices import DEVICE_KINDS
+from paritygate.core.record import Record
+from paritygate.host import paths
+from paritygate.host.lookup import Suites
+from paritygate.plugin import MODULES, options, settings
+from paritygate.plugin.benchmark_bridge import FallbackBenchmark, attach_clock
+from paritygate.plugin.cell_fixture import CellHandle
+from paritygate.plugin.distributed import IDENTITY, identity
+from paritygate.plugin.hookspecs import RUN
+from paritygate.plugin.items import (
+    KINDS,
+    MATRIX,
+    OUTCOME,
+    REGRESSION,
+    VERDICTS,
+    cell_of_item,
+    is_regression,
+    is_throughput,
+    kind,
+)
+from paritygate.plugin.outcomes import TALLY, Tally
+from paritygate.session import targets
+from paritygate.session.matrix import Matrix, new_run
+from paritygate.session.progress import Progress, Times, counted, duration
+
+CHOICES = ("bench-targets", "bench-budget")  # what decides which cells a case has
+HEADER = pytest.StashKey[str]()
+
+
+# -- configuration
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a system on which nothing works, and gather outcomes."""
+    if os.name != "posix":
+        raise pytest.UsageError("paritygate needs Linux (all of it) or macOS (no gate); on Windows use WSL")
+    Tally.of(config)
+    if not config.pluginmanager.hasplugin("benchmark"):
+        config.pluginmanager.register(FallbackBenchmark(), "paritygate-benchmark")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Begin with the session; here and not at configure, because conftests of suites may add backends."""
+    start(session)
+
+
+def start(session: pytest.Session) -> None:
+    """Read the options and make the matrix. A bad value ends the session before anything is measured."""
+    config = session.config
+    asked = settings.read(config)
+
+    def home() -> Path:
+        return paths.home(config.rootpath)
+
+    def emit(record: Record) -> None:
+        run, matrix = config.stash[RUN], config.stash[MATRIX]
+        learnt = {"gate": _gate_summary(config), "calibration": matrix.calibration}
+        run.environment.update({name: facts for name, facts in learnt.items() if facts})
+        config.hook.pytest_paritygate_record(config=config, run=run, record=record)
+
+    config.stash[MATRIX] = Matrix(
+        home,
+        budget=asked.budget,
+        chosen=asked.targets,
+        backends=asked.backends,
+        controlled=asked.controlled,
+        seed=asked.seed,
+        memory=asked.memory,
+        mutate=asked.mutate,
+        progress=_progress(
+            config, Times(paths.find(config.rootpath) / "times.json", asked.budget.name, asked.budget.launches)
+        ),
+        emit=emit,
+        suites=Suites(_configured_path(config)),
+    )
+    if IDENTITY in config.stash:  # xdist's workers are running already, and one has found cells
+        _ensure_run(config)
+    for path in config.stash[MODULES]:  # those that were collected before the first sign of cells
+        _note_suite(config, path)
+
+
+@pytest.hookimpl(optionalhook=True, trylast=True)
+def pytest_configure_node(node: Any) -> None:
+    """Under xdist: the process that collects nothing itself tells of the run as well."""
+    _ensure_run(node.config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say under what conditions this run measures, on which devices, and where results go if not into the project."""
+    config.stash[HEADER] = _header(config)
+    return config.stash[HEADER]
+
+
+def _header(config: pytest.Config) -> str:
+    devices = [f"{device}: {why}" for device in DEVICE_KINDS if (why := targets.absent(device))]
+    conditions = f"budget {options.value(config, 'bench_budget')}, laboratory {options.value(config, 'bench_lab')}"
+    if found := targets.gpu():
+        devices.append(f"cuda: {found['gpu']}" + (f", the first of {found['gpus']}" if found["gpus"] > 1 else ""))
+    place = paths.find(config.rootpath)
+    elsewhere = [] if place.parent == config.rootpath else [f"{paths.NAME} cannot be written: results go to {place}"]
+    return "paritygate: " + "; ".join([conditions, *devices, *elsewhere])
+
+
+# -- collection
+
+
+@pytest.hookimpl(tryfirst=True)  # the first that makes a module ends the calls
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
+    """Note whose folders pytest puts on the path: every test file's, and those of conftests."""
+    _note_suite(parent.config, module_path)
+
+
+def _note_suite(config: pytest.Config, path: Path) -> None:
+    suites = config.stash[MATRIX].suites
+    suites.add(path)
+    for plugin in config.pluginmanager.get_plugins():
+        file = Path(getattr(plugin, "__file__", None) or "")
+        if file.name == "conftest.py":
+            suites.add(file)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test for every cell of the marked cases."""
+    marker = metafunc.definition.get_closest_marker("cells")
+    if marker is None:
+        return
+    name = metafunc.definition.nodeid
+    if "cell" not in metafunc.fixturenames:
+        raise pytest.Collector.CollectError(f"{name}: a test marked with cells needs the fixture `cell`")
+    if len(marker.args) != 1 or marker.kwargs or not isinstance(marker.args[0], list | tuple):
+        given = ", ".join(type(what).__name__ for what in (*marker.args, *marker.kwargs.values())) or "nothing"
+        comma = "; a tuple of one needs a comma: CASES = (Case(...),)" if given == "Case" else ""
+        raise pytest.Collector.CollectError(
+            f"{name}: write @pytest.mark.cells(CASES) with one tuple of Case, it was given {given}{comma}"
+        )
+    metafunc.config.stash[TALLY].cell_functions += 1
+    try:
+        timed = "benchmark" in metafunc.fixturenames or hasattr(metafunc.function, REGRESSION)
+        cells = metafunc.config.stash[MATRIX].cells(marker.args[0], timed, metafunc.definition.path.parent)
+    except DeclarationError as error:
+        raise pytest.Collector.CollectError(f"{name}: {error}") from None
+    if cells:
+        metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells], indirect=True)
+    else:  # pytest would skip it as well, for "got empty parameter set": true, and of no help
+        asked = ", ".join(f"--{what}={options.value(metafunc.config, what.replace('-', '_'))}" for what in CHOICES)
+        why = f"no cell: no case wants these targets, or has a shape within the budget ({asked}); see their targets="
+        metafunc.parametrize("cell", [pytest.param(None, id="none", marks=pytest.mark.skip(why))], indirect=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order group by group, parity before throughput within each; attach the replaying clocks."""
+    first: dict[object, int] = {}
+
+    def place(numbered: tuple[int, pytest.Item]) -> tuple[int, int, int]:
+        number, item = numbered
+        cell = cell_of_item(item)
+        group = item if cell is None else cell.group
+        if is_regression(item):
+            return len(items), 0, number  # after everything else: the gate runs once for all of them
+        return first.setdefault(group, number), int(is_throughput(item)), number
+
+    items[:] = [item for _, item in sorted(enumerate(items), key=place)]
+    for item in items:
+        if cell_of_item(item) is not None and is_throughput(item):
+            attach_clock(config, item)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the terminal asks for the estimate
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell the matrix what was selected."""
+    config = session.config
+    ours = [(item, cell) for item in session.items if (cell := cell_of_item(item)) is not None]
+    alone = hasattr(config, "workerinput")  # xdist: this worker runs some of these, and none is timed
+    kinds = {what: [cell for item, cell in ours if kind(item) == what] for what in KINDS}
+    gated = () if alone else kinds["regression"]
+    config.stash[MATRIX].plan(kinds["parity"] + kinds["throughput"], () if alone else kinds["throughput"], gated)
+    if ours and not config.option.collectonly:
+        _ensure_run(config)
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if ours and len(ours) == len(session.items) and reporter is not None and reporter.verbosity == 0:
+        reporter.showfspath = False  # our own line per group says more than paths and dots
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Say how long the selected cells will take, before anything runs; and the conditions, unless the header did."""
+    matrix = config.stash[MATRIX]
+    groups = matrix.progress.waiting
+    if not groups:
+        return []
+    header = [] if HEADER in config.stash else [_header(config)]
+    seconds, known = matrix.progress.times.estimate(groups)
+    among = counted(len(groups), "group")
+    basis = "from the last run" if known == len(groups) else f"{len(groups) - known} of {among} guessed"
+    cells = counted(len({cell.id for item in items if (cell := cell_of_item(item)) is not None}), "cell")
+    return [*header, f"paritygate: {cells} in {among}, about {duration(seconds)} ({basis})"]
+
+
+# -- running
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest) -> CellHandle:
+    """A cell of the marked cases: ``cell.assert_parity()``, ``cell.measure(benchmark)``."""
+    if not hasattr(request, "param"):
+        marks = ", ".join(f"@pytest.mark.{mark.name}" for mark in request.node.iter_markers()) or "no mark"
+        pytest.fail(
+            f"{request.node.nodeid}: the fixture `cell` needs @pytest.mark.cells(CASES) on the test, with a tuple of "
+            f"Case; it has {marks}",
+            pytrace=False,
+        )
+    handle = CellHandle(request.param, request.node)
+    handle.skip_if_due()
+    return handle
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Close a group after its last item."""
+    here, there = cell_of_item(item), None if nextitem is None else cell_of_item(nextitem)
+    if here is not None and (there is None or there.group != here.group):
+        item.config.stash[MATRIX].close_group()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the outcome to the report: it then also travels from xdist's workers."""
+    report = yield
+    outcome = item.stash.get(OUTCOME, None)
+    if outcome is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
+        vars(report)["paritygate"] = asdict(outcome) | {"status": str(outcome.status)}  # plain: xdist sends it
+    return report
+
+
+# -- reporting
+
+
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+    """No dots for cells: their group has a line. Words stay for ``-v``."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or reporter.showfspath or reporter.verbosity != 0 or _xdist_controls(config):
+        return None
+    if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
+        return "passed", "", "PASSED"
+    if report.skipped and hasattr(report, "wasxfail"):
+        return "xfailed", "", "XFAIL"
+    if report.skipped:
+        return "skipped", "", "SKIPPED"
+    if report.failed and report.when == "call":
+        return "failed", "", "FAILED"
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End every process, hand on what was measured, settle the exit status.
+
+    Here and no earlier: with a status of our own pytest would not print its summary.
+    """
+    config = session.config
+    if MATRIX not in config.stash:
+        return
+    matrix = config.stash[MATRIX]
+    verdicts = config.stash.get(VERDICTS, None)
+    if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+        if verdicts is not None:
+            verdicts.gate.kill()
+        matrix.kill()
+    try:
+        matrix.close()
+    finally:
+        if verdicts is not None:
+            verdicts.gate.close()
+    if RUN in config.stash:
+        run = config.stash[RUN]
+        run.environment["total_seconds"] = time.time() - run.environment.get("started_at", time.time())
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    tally = config.stash[TALLY]
+    summary = _gate_summary(config)
+    session.exitstatus = exitstatus.exit_status(
+        session.exitstatus,
+        tally.outcomes,
+        tally.foreign_failures,
+        strict=options.strict(config),
+        timing=options.timing(config),
+        invalid=bool(summary.get("invalid")),
+        missing=bool(summary.get("missing")),
+    )
+    nothing = tally.cell_functions and not tally.outcomes and session.exitstatus == pytest.ExitCode.OK
+    if nothing and not tally.foreign_failures:
+        session.exitstatus = exitstatus.Exit.NOTHING
+
+
+# -- helpers
+
+
+def _progress(config: pytest.Config, times: Times) -> Progress:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return Progress(str, None, 100, times)
+    writer = config.get_terminal_writer()
+
+    capture = config.pluginmanager.get_plugin("capturemanager")
+
+    def uncaptured() -> AbstractContextManager[None]:
+        """Inside a test's hooks pytest captures standard output, the terminal's own included."""
+        return nullcontext() if capture is None else capture.global_and_fixture_disabled()
+
+    def line(text: str) -> None:
+        with uncaptured():
+            reporter.ensure_newline()
+            reporter.write_line(text)
+
+    def live(text: str) -> None:
+        with uncaptured():
+            writer.write(text, flush=True)
+
+    quiet = reporter.verbosity < 0
+    shown = writer.hasmarkup and os.isatty(1) and not quiet
+    width = min(100, writer.fullwidth)
+    return Progress(str if quiet else line, live if shown else None, width, times)
+
+
+def _gate_summary(config: pytest.Config) -> dict[str, Any]:
+    """What the gate's run as a whole has found; nothing before it has run."""
+    verdicts = config.stash.get(VERDICTS, None)
+    return {} if verdicts is None else verdicts.summary
+
+
+def _ensure_run(config: pytest.Config) -> None:
+    if RUN not in config.stash:
+        matrix = config.stash[MATRIX]
+        config.stash[RUN] = new_run(config.rootpath, matrix.budget, matrix.controlled, matrix.seed, **identity(config))
+
+
+def _configured_path(config: pytest.Config) -> list[str | Path]:
+    """The entries of the path that are the user's own wish, whichever suites are run."""
+    found: list[str | Path] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    with suppress(ValueError):  # -p no:python_path
+        found += config.getini("pythonpath")
+    return found
+
+
+def _xdist_controls(config: pytest.Config) -> bool:
+    return config.pluginmanager.hasplugin("dsession")
