@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -82,10 +82,55 @@ def exit_status(
 
 def _nothing(outcomes: list[Outcome], timing: bool) -> bool:
     """Whether nothing was compared; or nothing measured of what was to be timed; or no revisions by a gate."""
-    throughput = [outcome for outcome in outcomes if outcome.kind == "throughput"]
     regression = [outcome for outcome in outcomes if outcome.kind == "regression"]
     return (
         all(outcome.status in NOT_COMPARED for outcome in outcomes)
-        or (timing and bool(throughput) and not any(outcome.measured for outcome in throughput))
+        or timing_lost(outcomes, timing)
         or (bool(regression) and not any(outcome.verdict in COMPARED for outcome in regression))
     )
+
+
+def why(status: int, outcomes: Iterable[Outcome], *, timing: bool, missing: int = 0) -> str | None:
+    """One line that says why a session ended with one of our statuses; None for pytest's own.
+
+    ``missing``: how many cells base has that head has not. The cells themselves stand above it.
+    """
+    outcomes = list(outcomes)
+    cells = len({outcome.cell for outcome in outcomes})
+
+    def count(*statuses: Status) -> int:
+        return len({outcome.cell for outcome in outcomes if outcome.judged and outcome.status in statuses})
+
+    if status == Exit.PARITY:
+        wrong = count(Status.PARITY_FAILED)
+        return f"{_cells(wrong)} with a wrong answer" if wrong else "a known gap has closed (--bench-strict)"
+    if status == Exit.REGRESSION:
+        slower = len({outcome.cell for outcome in outcomes if outcome.verdict in RED})
+        return f"{_cells(slower)} slower than the other revision" if slower else "slower than --bench-baseline"
+    if status == Exit.BROKEN:
+        return f"{_cells(count(*BROKEN))} broken: failed, crashed, out of time or out of memory"
+    if status == Exit.INVALID:
+        return "the gate's run cannot be trusted; it says above why"
+    if status == Exit.NOTHING:
+        if missing:
+            return f"base has {_cells(missing)} that head lacks; name those given up on purpose in bench_removed"
+        if not outcomes:
+            return "no cell was selected; see --bench-targets, --bench-budget and -k"
+        if all(outcome.status in NOT_COMPARED for outcome in outcomes):
+            return f"nothing was compared: {_cells(cells)}, each skipped or unchecked"
+        if any(outcome.kind == "regression" for outcome in outcomes) and not timing_lost(outcomes, timing):
+            return "the gate compared no cell with the other revision"
+        return "nothing was timed of what was to be timed"
+    if status == Exit.UNDECIDED:
+        return "something could not be checked or decided (--bench-strict)"
+    return None
+
+
+def timing_lost(outcomes: Sequence[Outcome], timing: bool) -> bool:
+    """Whether cells were to be timed and none was."""
+    throughput = [outcome for outcome in outcomes if outcome.kind == "throughput"]
+    return timing and bool(throughput) and not any(outcome.measured for outcome in throughput)
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell{'' if number == 1 else 's'}"

@@ -22,10 +22,14 @@ def find(rootpath: Path) -> Path:
 def home(rootpath: Path) -> Path:
     """The folder for everything that paritygate writes, made if need be.
 
-    Holds ``store.sqlite``, ``cache/{onnx,inductor,triton,weights}``, ``scratch/`` and ``times.json``.
+    Holds ``store.sqlite``, ``cache/{onnx,inductor,triton,weights}``, ``scratch/`` and ``times.json``. Git ignores it: a
+    run must not make a checkout dirty.
     """
     folder = find(rootpath)
     folder.mkdir(parents=True, exist_ok=True)
+    ignored = folder / ".gitignore"
+    if not ignored.exists():
+        ignored.write_text("# made by paritygate\n*\n")
     return folder
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from paritygate.core import exitstatus
+from paritygate.core import exitstatus as exitstatuses
 from paritygate.core.case import DeclarationError
 from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Record
@@ -298,7 +298,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     tally = config.stash[TALLY]
     summary = _gate_summary(config)
-    session.exitstatus = exitstatus.exit_status(
+    session.exitstatus = exitstatuses.exit_status(
         session.exitstatus,
         tally.outcomes,
         tally.foreign_failures,
@@ -309,7 +309,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     )
     nothing = tally.cell_functions and not tally.outcomes and session.exitstatus == pytest.ExitCode.OK
     if nothing and not tally.foreign_failures:
-        session.exitstatus = exitstatus.Exit.NOTHING
+        session.exitstatus = exitstatuses.Exit.NOTHING
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    """End with one line that says why the session ends with a status of ours."""
+    outcomes = Tally.of(config).outcomes
+    missing = len(_gate_summary(config).get("missing", ()))
+    reason = exitstatuses.why(exitstatus, outcomes, timing=options.timing(config), missing=missing)
+    if reason is not None and not hasattr(config, "workerinput"):
+        terminalreporter.write_line(f"paritygate: exit status {int(exitstatus)}: {reason}", red=True)
 
 
 # -- helpers
