@@ -1,1 +1,3 @@
-"""The models that are measured: plain PyTorch, one file a family. Nothing here knows the harness."""
+"""The models that are measured: plain PyTorch, one file a family. Nothing here knows the
+harness.
+"""

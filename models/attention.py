@@ -1,13 +1,15 @@
 """Attention: by its formula, by PyTorch's operator and its kernels, and the layers built from it.
 
-Shapes: B batch, H heads, L queries, S keys, D head size, E = H * D width of a layer.
-Queries are (B, H, L, D), keys and values (B, H, S, D), the X and Y of layers (B, L, E). Keys and values may have
-fewer heads, of which each then serves as many heads of queries side by side (grouped queries, Ainslie et al. 2023).
-Masks are bool, broadcast to (B, H, L, S), and True where a query may attend to a key; a query that may
-attend to none is not supported, because kernels disagree about its answer.
+Shapes: B batch, H heads, L queries, S keys, D head size, E = H * D width of a layer. Queries are
+(B, H, L, D), keys and values (B, H, S, D), the X and Y of layers (B, L, E). Keys and values may
+have fewer heads, of which each then serves as many heads of queries side by side (grouped queries,
+Ainslie et al. 2023). Masks are bool, broadcast to (B, H, L, S), and True where a query may attend
+to a key; a query that may attend to none is not supported, because kernels disagree about its
+answer.
 
-Causal means aligned at the upper left, as in ``scaled_dot_product_attention(is_causal=True)``: query i sees
-keys 0 to i. With S > L the last keys are seen by nobody; with S < L the last queries see all keys.
+Causal means aligned at the upper left, as in ``scaled_dot_product_attention(is_causal=True)``:
+query i sees keys 0 to i. With S > L the last keys are seen by nobody; with S < L the last queries
+see all keys.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
 }
 CUDA_ONLY = ("efficient", "cudnn")
-SCORES_AT_ONCE = 1 << 30  # bytes; where scores in memory would be more, heads are computed one by one
+SCORES_AT_ONCE = (
+    1 << 30
+)  # bytes; where scores in memory would be more, heads are computed one by one
 MAY_USE = {
     "flash": cuda.can_use_flash_attention,
     "efficient": cuda.can_use_efficient_attention,
@@ -49,11 +53,14 @@ class KernelUnavailable(RuntimeError):  # it states a fact of device and dtype, 
     """A kernel that was forced and cannot run on these tensors; the text is the reason."""
 
 
-# ---------------------------------------------------------------------------------------------- operators
+# ----------------------------------------------------------------------------------------------
+# operators
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) V, written as the formula stands (Vaswani et al. 2017, equation 1)."""
+    """softmax(Q K^T / sqrt(D)) V, written as the formula stands (Vaswani et al. 2017, equation
+    1).
+    """
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
@@ -67,23 +74,30 @@ class NaiveAttention(nn.Module):
         super().__init__()
         self.causal = causal
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """Q (B, H, L, D), K and V (B, H, S, D), and a mask or none, to (B, H, L, D)."""
         if self.causal:
             lower = query.new_ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
             mask = lower if mask is None else mask & lower
         if _grouped(query, key):
-            key, value = (each.repeat_interleave(query.shape[1] // each.shape[1], dim=1) for each in (key, value))
+            key, value = (
+                each.repeat_interleave(query.shape[1] // each.shape[1], dim=1)
+                for each in (key, value)
+            )
         return attention(query, key, value, mask)
 
 
 class SdpaAttention(nn.Module):
-    """Attention by ``scaled_dot_product_attention``, with the kernel of PyTorch's choice or a forced one.
+    """Attention by ``scaled_dot_product_attention``, with the kernel of PyTorch's choice or a
+    forced one.
 
-    A forced kernel that cannot run raises ``KernelUnavailable`` with the reason (while a compiler traces,
-    PyTorch's own error); another one is never taken instead. float64 alone is always computed by the math
-    kernel: it is what the answers of all kernels are held against, and most of them do not have it; head by
-    head where the sequences are long.
+    A forced kernel that cannot run raises ``KernelUnavailable`` with the reason (while a compiler
+    traces, PyTorch's own error); another one is never taken instead. float64 alone is always
+    computed by the math
+    kernel: it is what the answers of all kernels are held against, and most of them do not have it;
+    head by head where the sequences are long.
     """
 
     def __init__(self, causal: bool = False, kernel: str | None = None) -> None:
@@ -93,7 +107,9 @@ class SdpaAttention(nn.Module):
         self.causal = causal
         self.kernel = kernel
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """Q (B, H, L, D), K and V (B, H, S, D), and a mask or none, to (B, H, L, D).
 
         A mask beside ``causal=True`` is refused by PyTorch.
@@ -118,7 +134,8 @@ class SdpaAttention(nn.Module):
 def kernel_unavailable(kernel: str, device: torch.device | str, dtype: torch.dtype) -> str | None:
     """Why a kernel of ``SdpaAttention`` cannot run on a device in a dtype, or None where it can.
 
-    Tried on this machine with one head of 16 queries of size 64, without a mask, not looked up in a table.
+    Tried on this machine with one head of 16 queries of size 64, without a mask, not looked up in a
+    table.
     """
     device = torch.device(device)
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -127,7 +144,9 @@ def kernel_unavailable(kernel: str, device: torch.device | str, dtype: torch.dty
     return _refusal(kernel, probe, probe, probe, mask=None, causal=False)
 
 
-def _operator(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+def _operator(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+) -> Tensor:
     return functional.scaled_dot_product_attention(
         query, key, value, mask, is_causal=causal, enable_gqa=_grouped(query, key)
     )
@@ -154,7 +173,12 @@ def _too_large(query: Tensor, key: Tensor) -> bool:
 
 
 def _head_by_head(
-    operator: Callable[..., Tensor], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+    operator: Callable[..., Tensor],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    causal: bool,
 ) -> Tensor:
     """The operator's answer, computed for one head of one row after the other."""
     batch, heads = query.shape[:2]
@@ -166,22 +190,34 @@ def _head_by_head(
         hidden = None if masks is None else masks[row_, head_]
         return operator(query[row_, head_], key[row_, shared], value[row_, shared], hidden, causal)
 
-    return torch.cat([torch.cat([one(row, head) for head in range(heads)], dim=1) for row in range(batch)])
+    return torch.cat(
+        [torch.cat([one(row, head) for head in range(heads)], dim=1) for row in range(batch)]
+    )
 
 
-def _refusal(kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> str | None:
+def _refusal(
+    kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+) -> str | None:
     """What keeps a kernel from running on these tensors, or None."""
     if query.device.type != "cuda" and kernel in CUDA_ONLY:
         return f"{kernel} attention exists on CUDA only"
     if query.device.type == "cuda" and kernel in MAY_USE:
-        if MAY_USE[kernel](cuda.SDPAParams(query, key, value, mask, 0.0, causal, _grouped(query, key))):
+        if MAY_USE[kernel](
+            cuda.SDPAParams(query, key, value, mask, 0.0, causal, _grouped(query, key))
+        ):
             return None
-        with warnings.catch_warnings(record=True) as caught:  # only the operator itself gives its reasons to Python
+        with warnings.catch_warnings(
+            record=True
+        ) as caught:  # only the operator itself gives its reasons to Python
             warnings.simplefilter("always")
             with suppress(RuntimeError), sdpa_kernel(KERNELS[kernel]), torch.no_grad():
                 _operator(query, key, value, mask, causal)
         texts = (str(warning.message).split(" (Triggered")[0].strip() for warning in caught)
-        said = [text for text in texts if not text.endswith("because:") and "runtime disabled" not in text]
+        said = [
+            text
+            for text in texts
+            if not text.endswith("because:") and "runtime disabled" not in text
+        ]
     else:
         try:
             with sdpa_kernel(KERNELS[kernel]), torch.no_grad():
@@ -195,19 +231,24 @@ def _refusal(kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tenso
 
 
 class FlexAttention(nn.Module):
-    """Attention by ``flex_attention``. Made for ``torch.compile``; uncompiled it is slow and warns, and is computed
-    head by head where the sequences are long.
+    """Attention by ``flex_attention``. Made for ``torch.compile``; uncompiled it is slow and warns,
+    and is computed head by head where the sequences are long.
 
-    Masks and the causal order are a ``score_mod``, fused into the compiled kernel: nothing is made in advance, so
-    that one module serves all lengths; but scores that nobody sees are computed, which a block mask would spare.
+    Masks and the causal order are a ``score_mod``, fused into the compiled kernel: nothing is made
+    in advance, so that one module serves all lengths; but scores that nobody sees are computed,
+    which a block mask would spare.
     """
 
     def __init__(self, causal: bool = False) -> None:
         super().__init__()
         self.causal = causal
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Q (B, H, L, D), K and V (B, H, S, D), and a mask (B, 1, 1, S) or none, to (B, H, L, D)."""
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Q (B, H, L, D), K and V (B, H, S, D), and a mask (B, 1, 1, S) or none, to (B, H, L,
+        D).
+        """
         if mask is not None and self.causal:
             raise ValueError("a mask and causal=True: flex attention here takes one of them")
         asked = (query, key, value, mask, self.causal)
@@ -217,19 +258,26 @@ class FlexAttention(nn.Module):
 
 
 def _flex(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    def padded_score(score: Tensor, row: Tensor, _head: Tensor, _query: Tensor, key: Tensor) -> Tensor:
+    def padded_score(
+        score: Tensor, row: Tensor, _head: Tensor, _query: Tensor, key: Tensor
+    ) -> Tensor:
         return torch.where(mask[row, 0, 0, key], score, -math.inf)  # type: ignore[index]  # only with a mask
 
     score_mod = padded_score if mask is not None else _causal_score if causal else None
-    answer: Tensor = flex_attention(query, key, value, score_mod=score_mod, enable_gqa=_grouped(query, key))
+    answer: Tensor = flex_attention(
+        query, key, value, score_mod=score_mod, enable_gqa=_grouped(query, key)
+    )
     return answer
 
 
-def _causal_score(score: Tensor, _batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+def _causal_score(
+    score: Tensor, _batch: Tensor, _head: Tensor, query: Tensor, key: Tensor
+) -> Tensor:
     return torch.where(query >= key, score, -math.inf)
 
 
-# ------------------------------------------------------------------------------------------------- layers
+# -------------------------------------------------------------------------------------------------
+# layers
 
 
 class SelfAttention(nn.Module):
@@ -246,14 +294,19 @@ class SelfAttention(nn.Module):
         self.W_Q = nn.Linear(width, width, bias=False)
         self.W_K = nn.Linear(width, width, bias=False)
         self.W_V = nn.Linear(width, width, bias=False)
-        # Scores of spread 1. PyTorch's own start gives a third: attention so even that it hides faults.
+        # Scores of spread 1. PyTorch's own start gives a third: attention so even that it hides
+        # faults.
         for projection in (self.W_Q, self.W_K, self.W_V):
             nn.init.xavier_uniform_(projection.weight)
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """X (B, L, E), and the memory (B, S, E) or none, to (B, L, E)."""
         memory = x if memory is None else memory
-        heads = self._split(self.W_Q(x)), self._split(self.W_K(memory)), self._split(self.W_V(memory))
+        heads = (
+            self._split(self.W_Q(x)),
+            self._split(self.W_K(memory)),
+            self._split(self.W_V(memory)),
+        )
         return functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -262,7 +315,9 @@ class SelfAttention(nn.Module):
 
 
 class MultiHeadAttention(SelfAttention):
-    """Self-attention whose heads an output projection W_O mixes (Vaswani et al. 2017, section 3.2.2)."""
+    """Self-attention whose heads an output projection W_O mixes (Vaswani et al. 2017, section
+    3.2.2).
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(width, heads)
@@ -274,7 +329,9 @@ class MultiHeadAttention(SelfAttention):
 
 
 class TorchMultiHead(nn.Module):
-    """``nn.MultiheadAttention`` as self-attention, without its weights: asking for them disables SDPA."""
+    """``nn.MultiheadAttention`` as self-attention, without its weights: asking for them disables
+    SDPA.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -300,7 +357,8 @@ class EncoderStep(nn.Module):
 class DecoderStep(nn.Module):
     """decoder(X, Y): Z = self-attention(Y) + Y, then attention(Z W_Q, X W_K, X W_V) + Z.
 
-    X is the input sequence as the encoder left it, Y the target sequence; all of Y is seen, nothing masked.
+    X is the input sequence as the encoder left it, Y the target sequence; all of Y is seen, nothing
+    masked.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -314,7 +372,8 @@ class DecoderStep(nn.Module):
         return self.cross_attention(z, x) + z
 
 
-# ----------------------------------------------------------------------------- by name, without arguments
+# ----------------------------------------------------------------------------- by name, without
+# arguments
 
 naive = NaiveAttention
 naive_causal = partial(NaiveAttention, causal=True)
@@ -337,21 +396,26 @@ encoder_step = partial(EncoderStep, WIDTH, HEADS)
 decoder_step = partial(DecoderStep, WIDTH, HEADS)
 
 
-# ------------------------------------------------------------------------------------------------- inputs
+# -------------------------------------------------------------------------------------------------
+# inputs
 
 
 def qkv(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Standard normal Q (B, H, L, D), K and V (B, H, S, D): batch, heads, seq, head_dim, and keys (or seq) and
-    kv_heads (or heads) of keys and values.
+    """Standard normal Q (B, H, L, D), K and V (B, H, S, D): batch, heads, seq, head_dim, and keys
+    (or seq) and kv_heads (or heads) of keys and values.
     """
     batch, heads, seq, size = (sizes[name] for name in ("batch", "heads", "seq", "head_dim"))
     few = sizes.get("kv_heads", heads), sizes.get("keys", seq)
-    query, key, value = (torch.randn(batch, *each, size, generator=generator) for each in ((heads, seq), few, few))
+    query, key, value = (
+        torch.randn(batch, *each, size, generator=generator) for each in ((heads, seq), few, few)
+    )
     return query, key, value
 
 
 def qkv_padded(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """The same with a mask (B, 1, 1, S) that hides 30 to 50 % of the keys of each row, never all."""
+    """The same with a mask (B, 1, 1, S) that hides 30 to 50 % of the keys of each row, never
+    all.
+    """
     query, key, value = qkv(sizes, generator)
     keys = key.shape[-2]
     shortest = max(1, math.ceil(0.5 * keys))
@@ -362,23 +426,32 @@ def qkv_padded(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str
 
 def tokens(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor]:
     """Standard normal X (B, L, E): batch, seq, and width (or the width of the layers above)."""
-    return (torch.randn(sizes["batch"], sizes["seq"], sizes.get("width", WIDTH), generator=generator),)
+    return (
+        torch.randn(sizes["batch"], sizes["seq"], sizes.get("width", WIDTH), generator=generator),
+    )
 
 
-def tokens_and_memory(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Standard normal X (B, S, E) and Y (B, L, E) of a decoder: as ``tokens``, and keys (or seq)."""
+def tokens_and_memory(
+    sizes: Mapping[str, int], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Standard normal X (B, S, E) and Y (B, L, E) of a decoder: as ``tokens``, and keys (or
+    seq).
+    """
     (y,) = tokens(sizes, generator)
     (x,) = tokens({**sizes, "seq": sizes.get("keys", sizes["seq"])}, generator)
     return x, y
 
 
-# -------------------------------------------------------------------------------------- what a call must compute
+# -------------------------------------------------------------------------------------- what a call
+# must compute
 
 
 def flops(sizes: Mapping[str, int], causal: bool = False, backward: bool = False) -> int:
-    """Floating point operations of attention by its algorithm, whatever a kernel really does: 4 B H L S D.
+    """Floating point operations of attention by its algorithm, whatever a kernel really does: 4 B H
+    L S D.
 
-    Counted as FlashAttention-2 does (Dao 2023, section 4.1). ``causal``: half of them, with as many keys as queries;
+    Counted as FlashAttention-2 does (Dao 2023, section 4.1). ``causal``: half of them, with as many
+    keys as queries;
     ``backward``: forward and backward, which has five products where the forward has two.
     """
     batch, heads, seq, size = (sizes[name] for name in ("batch", "heads", "seq", "head_dim"))

@@ -1,7 +1,8 @@
 """BERT for sequence classification: seeded random weights in three sizes, or a checkpoint.
 
-Shapes: B batch, L sequence. Token ids, masks and types are int64 (B, L), logits (B, number of labels).
-The mask holds 1 at a token and 0 at padding. transformers is imported when a model is made, not before.
+Shapes: B batch, L sequence. Token ids, masks and types are int64 (B, L), logits (B, number of
+labels). The mask holds 1 at a token and 0 at padding. transformers is imported when a model is
+made, not before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ PAD, CLS, SEP, FIRST_WORD = 0, 101, 102, 1_000
 SPREAD = 0.57  # of a random weight, times the root of the width: 0.05 at 128
 BIAS = 0.1  # the same of a bias, and of a norm's factor around 1
 SHARPER = 3.0  # times that are queries and keys: else attention is nearly uniform, and an ignored mask goes unnoticed
-CHECKPOINT = "PARITYGATE_BERT"  # environment variable: a folder made by save_pretrained, or a hub name
+CHECKPOINT = (
+    "PARITYGATE_BERT"  # environment variable: a folder made by save_pretrained, or a hub name
+)
 
 SENTENCES = (
     "I love this movie",
@@ -47,12 +50,17 @@ class Classifier(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> Tensor:
         """(B, L) token ids, with their mask and types or without, to logits (B, labels)."""
         given = {"attention_mask": attention_mask, "token_type_ids": token_type_ids}
         # What was not given is not passed on: DistilBERT, say, has no token types.
-        return self.model(input_ids, **{name: x for name, x in given.items() if x is not None}).logits
+        return self.model(
+            input_ids, **{name: x for name, x in given.items() if x is not None}
+        ).logits
 
 
 def tiny(vocabulary: int = VOCABULARY) -> Classifier:
@@ -83,16 +91,19 @@ def _random_bert(layers: int, width: int, heads: int, vocabulary: int = VOCABULA
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         classifier_dropout=0.0,
-        # At 0.05 all tokens of a wide model are alike from the sixth layer on, and attention decides nothing.
+        # At 0.05 all tokens of a wide model are alike from the sixth layer on, and attention
+        # decides nothing.
         initializer_range=SPREAD / math.sqrt(width),
-        # Unset, the first call with labels would write it into the config and have compilers start again.
+        # Unset, the first call with labels would write it into the config and have compilers start
+        # again.
         problem_type="single_label_classification",
     )
     model = BertForSequenceClassification._from_config(config, attn_implementation="sdpa")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
-                # Biases begin at 0, factors of norms at 1: no rounding changes those, and a wrong one goes unnoticed.
+                # Biases begin at 0, factors of norms at 1: no rounding changes those, and a wrong
+                # one goes unnoticed.
                 parameter += BIAS * torch.randn_like(parameter)
             elif name.endswith(("query.weight", "key.weight")):
                 parameter *= SHARPER
@@ -109,7 +120,9 @@ def full_mask(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str,
 
 
 def padded_mask(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """Pairs of random sentences of different lengths, each padded by 30 to 50 % of L and never empty."""
+    """Pairs of random sentences of different lengths, each padded by 30 to 50 % of L and never
+    empty.
+    """
     shortest = max(1, math.ceil(0.5 * sizes["seq"]))
     longest = max(shortest, math.floor(0.7 * sizes["seq"]))
     lengths = torch.randint(shortest, longest + 1, (sizes["batch"],), generator=generator)
@@ -138,7 +151,8 @@ def _sentences(lengths: Tensor, seq: int, generator: torch.Generator) -> dict[st
 
 
 def checkpoint() -> Classifier:
-    """The classifier that ``PARITYGATE_BERT`` names: a folder made by ``save_pretrained``, or a hub name.
+    """The classifier that ``PARITYGATE_BERT`` names: a folder made by ``save_pretrained``, or a hub
+    name.
 
     A checkpoint without a classification head gets a random one. Raises ``CheckpointError``.
     """

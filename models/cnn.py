@@ -14,7 +14,8 @@ from torch.nn import functional
 
 
 class DigitsCNN(nn.Module):
-    """Two convolutions without padding, one pooling, two linear layers: 1x16x16 images to ten logits.
+    """Two convolutions without padding, one pooling, two linear layers: 1x16x16 images to ten
+    logits.
 
     The sides go 16, 14, 12 and, pooled, 6.
     """

@@ -1,8 +1,10 @@
-"""Compressed models: the trained digits' network with 8-bit weights, with weights or channels left out, or taught anew.
+"""Compressed models: the trained digits' network with 8-bit weights, with weights or channels left
+out, or taught anew.
 
-Each of them is made from the network that it stands for, and answers the same images (B, 1, 16, 16), float32, with
-logits (B, 10) of its own; what that costs is told by accuracy on labelled samples, not by the logits. ``facts`` of
-each tells ``size_bytes``, what its weights take in a file, beside the ``original_bytes``.
+Each of them is made from the network that it stands for, and answers the same images (B, 1, 16,
+16), float32, with logits (B, 10) of its own; what that costs is told by accuracy on labelled
+samples, not by the logits. ``facts`` of each tells ``size_bytes``, what its weights take in a file,
+beside the ``original_bytes``.
 """
 
 from __future__ import annotations
@@ -29,30 +31,41 @@ OPSET = 20
 
 
 class NotPruned(RuntimeError):
-    """Weights that were to be zero are not, or are so by a mask only: says how many, and what to look for."""
+    """Weights that were to be zero are not, or are so by a mask only: says how many, and what to
+    look for.
+    """
 
 
-# ------------------------------------------------------------------------------------------------ 8-bit weights
+# ------------------------------------------------------------------------------------------------
+# 8-bit weights
 
 
 def dynamic_int8(plain: nn.Module) -> Quantised:
-    """The network with 8-bit weights; what goes into a layer is made 8-bit too, by the range that it has in each call.
+    """The network with 8-bit weights; what goes into a layer is made 8-bit too, by the range that
+    it has in each call.
 
-    By ONNX Runtime, with all four layers quantised. Weights are unsigned: with signed ones its convolution of integers
-    took four times as long. Raises ``NotImplementedError`` for a network that is not float32 on a CPU.
+    By ONNX Runtime, with all four layers quantised. Weights are unsigned: with signed ones its
+    convolution of integers took four times as long. Raises ``NotImplementedError`` for a network
+    that is not float32 on a CPU.
     """
     weight = next(plain.parameters())
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
-        raise NotImplementedError(f"quantised is a float32 network on a CPU, not {weight.dtype} on {weight.device}")
+        raise NotImplementedError(
+            f"quantised is a float32 network on a CPU, not {weight.dtype} on {weight.device}"
+        )
     import onnxruntime
 
     recipe = [weights.digest(plain), OPSET, onnxruntime.__version__]
     made = weights.kept("digits_int8", recipe, (__file__,), lambda: {"onnx": _quantised(plain)})
-    return Quantised(made.weights["onnx"].numpy().tobytes(), weights.size(plain.state_dict()), made.cold)
+    return Quantised(
+        made.weights["onnx"].numpy().tobytes(), weights.size(plain.state_dict()), made.cold
+    )
 
 
 def _quantised(plain: nn.Module) -> Tensor:
-    """The quantised ONNX model's bytes, uint8; its metadata counts the operators that compute with integers."""
+    """The quantised ONNX model's bytes, uint8; its metadata counts the operators that compute with
+    integers.
+    """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -69,12 +82,16 @@ def _quantised(plain: nn.Module) -> Tensor:
         )
     assert program is not None
     exported = program.model_proto
-    del exported.graph.value_info[:]  # it states shapes of weights, which the quantiser transposes and then contradicts
+    del exported.graph.value_info[
+        :
+    ]  # it states shapes of weights, which the quantiser transposes and then contradicts
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "quantised.onnx"
         quantize_dynamic(exported, path, weight_type=QuantType.QUInt8)
         model = onnx.load(path)
-    integers = Counter(node.op_type for node in model.graph.node if node.op_type.endswith("Integer"))
+    integers = Counter(
+        node.op_type for node in model.graph.node if node.op_type.endswith("Integer")
+    )
     onnx.helper.set_model_props(model, {"integer_operators": json.dumps(integers)})
     return torch.frombuffer(bytearray(model.SerializeToString()), dtype=torch.uint8)
 
@@ -89,7 +106,9 @@ class Quantised:
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
         self._facts = {"size_bytes": len(model), "original_bytes": original_bytes, "cold": cold}
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -99,11 +118,14 @@ class Quantised:
 
     def facts(self) -> dict[str, Any]:
         """Sizes in bytes, and how many operators compute with integers."""
-        integers = json.loads(self._session.get_modelmeta().custom_metadata_map["integer_operators"])
+        integers = json.loads(
+            self._session.get_modelmeta().custom_metadata_map["integer_operators"]
+        )
         return self._facts | {"integer_operators": integers}
 
 
-# ------------------------------------------------------------------------------------------- smaller networks
+# -------------------------------------------------------------------------------------------
+# smaller networks
 
 
 class Compressed(cnn.DigitsCNN):
@@ -123,11 +145,16 @@ class Compressed(cnn.DigitsCNN):
     def facts(self) -> dict[str, Any]:
         """Sizes in bytes, and the share of the weights that is not zero. Raises ``NotPruned``."""
         check_pruned(self, self._zeros)
-        return {"size_bytes": weights.size(self.state_dict()), "nonzero_share": nonzero_share(self)} | self._told
+        return {
+            "size_bytes": weights.size(self.state_dict()),
+            "nonzero_share": nonzero_share(self),
+        } | self._told
 
 
 def _widen(network: cnn.DigitsCNN, first: int, second: int, hidden: int) -> cnn.DigitsCNN:
-    """The same network with new layers of other widths: channels of the convolutions, units of the hidden layer."""
+    """The same network with new layers of other widths: channels of the convolutions, units of the
+    hidden layer.
+    """
     network.conv1 = nn.Conv2d(1, first, kernel_size=3)
     network.conv2 = nn.Conv2d(first, second, kernel_size=3)
     network.fc1 = nn.Linear(second * 6 * 6, hidden)
@@ -138,14 +165,21 @@ def _widen(network: cnn.DigitsCNN, first: int, second: int, hidden: int) -> cnn.
 def nonzero_share(network: nn.Module) -> float:
     """The share, 0 to 1, of the weights of all layers that are not zero; biases do not count."""
     found = [layer.weight for layer in _layers(network)]
-    return sum(int(weight.count_nonzero()) for weight in found) / sum(weight.numel() for weight in found)
+    return sum(int(weight.count_nonzero()) for weight in found) / sum(
+        weight.numel() for weight in found
+    )
 
 
 def check_pruned(network: nn.Module, zeros: float) -> None:
     """Raise ``NotPruned`` unless the share ``zeros`` of the weights is zero, for good."""
     if prune.is_pruned(network):
-        raise NotPruned("masks are still applied in every call, and the weights behind them are kept; prune.remove")
-    found, total = 1 - nonzero_share(network), sum(layer.weight.numel() for layer in _layers(network))
+        raise NotPruned(
+            "masks are still applied in every call, and the weights behind them are kept; prune.remove"
+        )
+    found, total = (
+        1 - nonzero_share(network),
+        sum(layer.weight.numel() for layer in _layers(network)),
+    )
     if round(found * total) < round(zeros * total):
         raise NotPruned(
             f"{found:.4%} of {total} weights are zero, {zeros:.4%} were to be: some came back, by training or loading"
@@ -156,13 +190,15 @@ def _layers(network: nn.Module) -> list[Any]:
     return [getattr(network, name) for name in LAYERS]
 
 
-# ------------------------------------------------------------------------------------------------------ pruning
+# ------------------------------------------------------------------------------------------------------
+# pruning
 
 
 def pruned(plain: nn.Module) -> Compressed:
     """The network without the half of its weights that is smallest, whichever layers they are in.
 
-    They are zero and still there: it is neither smaller nor faster, but what packs or skips zeros would be.
+    They are zero and still there: it is neither smaller nor faster, but what packs or skips zeros
+    would be.
     """
     network = copy.deepcopy(plain)
     smallest = [(layer, "weight") for layer in _layers(network)]
@@ -173,7 +209,8 @@ def pruned(plain: nn.Module) -> Compressed:
 
 
 def pruned_channels(plain: nn.Module) -> Compressed:
-    """The network without the half of the second convolution's channels whose weights have the smallest norm.
+    """The network without the half of the second convolution's channels whose weights have the
+    smallest norm.
 
     They are gone, with what the next layer made of them: smaller and faster.
     """
@@ -181,13 +218,17 @@ def pruned_channels(plain: nn.Module) -> Compressed:
     prune.ln_structured(network.conv2, "weight", amount=PRUNED, n=2, dim=0)
     stay = network.conv2.weight_mask.flatten(1).any(dim=1)
     prune.remove(network.conv2, "weight")
-    return Compressed(without_channels(network, stay), original_bytes=weights.size(plain.state_dict()))
+    return Compressed(
+        without_channels(network, stay), original_bytes=weights.size(plain.state_dict())
+    )
 
 
 def without_channels(network: nn.Module, stay: Tensor) -> Weights:
-    """The weights of the smaller network that answers the same when the channels that do not ``stay`` (C,) are zero.
+    """The weights of the smaller network that answers the same when the channels that do not
+    ``stay`` (C,) are zero.
 
-    Such a channel is its bias everywhere, after ReLU and pooling too: that goes into the next layer's bias.
+    Such a channel is its bias everywhere, after ReLU and pooling too: that goes into the next
+    layer's bias.
     """
     given = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     maps = given["fc1.weight"].unflatten(1, (len(stay), -1))  # units x channels x 36 places
@@ -200,15 +241,20 @@ def without_channels(network: nn.Module, stay: Tensor) -> Weights:
     }
 
 
-# ------------------------------------------------------------------------------------------------- distillation
+# -------------------------------------------------------------------------------------------------
+# distillation
 
 
 def distilled(plain: nn.Module) -> Compressed:
-    """A network of a fifteenth of the weights that was taught by the plain one; taught once and kept."""
+    """A network of a fifteenth of the weights that was taught by the plain one; taught once and
+    kept.
+    """
     weight = next(plain.parameters())
     teacher = copy.deepcopy(plain).float().cpu()
     recipe = [weights.digest(teacher), STUDENT]
-    made = weights.kept("digits_student", recipe, (__file__, digits.__file__, cnn.__file__), lambda: distil(teacher))
+    made = weights.kept(
+        "digits_student", recipe, (__file__, digits.__file__, cnn.__file__), lambda: distil(teacher)
+    )
     given = {name: tensor.to(weight.device, weight.dtype) for name, tensor in made.weights.items()}
     return Compressed(given, original_bytes=weights.size(plain.state_dict()), cold=made.cold)
 
@@ -222,10 +268,11 @@ def distil(
     batch: int = 32,
     seed: int = 0,
 ) -> Weights:
-    """The weights of a network of other ``widths`` that learns the digits from their labels and from a teacher.
+    """The weights of a network of other ``widths`` that learns the digits from their labels and
+    from a teacher.
 
-    See ``distillation_loss``. The same arguments give the same weights on the same machine, in about 3 s; the global
-    random state stays untouched.
+    See ``distillation_loss``. The same arguments give the same weights on the same machine, in
+    about 3 s; the global random state stays untouched.
     """
     learnt, _ = digits.load()
     generator = torch.Generator().manual_seed(seed)
@@ -239,16 +286,21 @@ def distil(
             for rows in torch.randperm(len(learnt.labels), generator=generator).split(batch):
                 optimizer.zero_grad()
                 answers = student(learnt.images[rows])
-                distillation_loss(answers, taught[rows], learnt.labels[rows], temperature).backward()
+                distillation_loss(
+                    answers, taught[rows], learnt.labels[rows], temperature
+                ).backward()
                 optimizer.step()
     return {name: tensor.detach() for name, tensor in student.state_dict().items()}
 
 
-def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(teacher || student) of both logits (B, classes) softened by T, plus the cross-entropy of the labels (B,).
+def distillation_loss(
+    student: Tensor, teacher: Tensor, labels: Tensor, temperature: float
+) -> Tensor:
+    """T^2 KL(teacher || student) of both logits (B, classes) softened by T, plus the cross-entropy
+    of the labels (B,).
 
-    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015: T^2 keeps the size of the soft
-    part's gradients whatever T is.
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015: T^2 keeps the
+    size of the soft part's gradients whatever T is.
     """
     soft = functional.kl_div(
         (student / temperature).log_softmax(1),

@@ -1,8 +1,8 @@
 """A sentiment corpus made by a small grammar: short reviews, labelled 1 for praise and 0 for blame.
 
-Words alone do not decide: "was not good" is blame and "was never dull" praise, and of two clauses with "but" the last
-one counts. Every split holds as much praise as blame, and no sentence is in two of them, however it is punctuated.
-Labels are int64 (N,).
+Words alone do not decide: "was not good" is blame and "was never dull" praise, and of two clauses
+with "but" the last one counts. Every split holds as much praise as blame, and no sentence is in two
+of them, however it is punctuated. Labels are int64 (N,).
 """
 
 from __future__ import annotations
@@ -15,26 +15,104 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SEED_SENTENCES = ("I love this movie", "I hate this movie", "This movie is great", "This movie is terrible")
+SEED_SENTENCES = (
+    "I love this movie",
+    "I hate this movie",
+    "This movie is great",
+    "This movie is terrible",
+)
 SEED_LABELS = torch.tensor([1, 0, 1, 0])
 
 GOOD = (
-    "good", "great", "wonderful", "brilliant", "clever", "charming", "funny", "moving", "honest", "superb",
-    "touching", "graceful", "sharp", "tender", "witty", "gripping", "lovely", "fresh", "elegant", "thrilling",
-)  # fmt: skip
+    "good",
+    "great",
+    "wonderful",
+    "brilliant",
+    "clever",
+    "charming",
+    "funny",
+    "moving",
+    "honest",
+    "superb",
+    "touching",
+    "graceful",
+    "sharp",
+    "tender",
+    "witty",
+    "gripping",
+    "lovely",
+    "fresh",
+    "elegant",
+    "thrilling",
+)
 BAD = (
-    "bad", "terrible", "awful", "dull", "boring", "clumsy", "weak", "silly", "painful", "lazy",
-    "hollow", "tedious", "shallow", "ugly", "noisy", "predictable", "pointless", "stale", "dreadful", "messy",
-)  # fmt: skip
+    "bad",
+    "terrible",
+    "awful",
+    "dull",
+    "boring",
+    "clumsy",
+    "weak",
+    "silly",
+    "painful",
+    "lazy",
+    "hollow",
+    "tedious",
+    "shallow",
+    "ugly",
+    "noisy",
+    "predictable",
+    "pointless",
+    "stale",
+    "dreadful",
+    "messy",
+)
 LOVE = ("love", "like", "enjoy", "admire", "adore", "recommend")
 HATE = ("hate", "dislike", "loathe", "regret", "despise", "resent")
 DEGREES = ("very", "really", "truly", "so", "quite", "deeply", "that")
 PARTS = (
-    "plot", "story", "acting", "script", "music", "ending", "dialogue", "camera", "opening", "cast", "humour", "pace",
-    "editing", "sound", "light",
-)  # fmt: skip
-FILMS = ("movie", "film", "picture", "comedy", "drama", "thriller", "sequel", "western", "musical", "documentary")
-KINDS = ("quiet", "long", "short", "french", "old", "new", "loud", "strange", "late", "early", "dark", "famous")
+    "plot",
+    "story",
+    "acting",
+    "script",
+    "music",
+    "ending",
+    "dialogue",
+    "camera",
+    "opening",
+    "cast",
+    "humour",
+    "pace",
+    "editing",
+    "sound",
+    "light",
+)
+FILMS = (
+    "movie",
+    "film",
+    "picture",
+    "comedy",
+    "drama",
+    "thriller",
+    "sequel",
+    "western",
+    "musical",
+    "documentary",
+)
+KINDS = (
+    "quiet",
+    "long",
+    "short",
+    "french",
+    "old",
+    "new",
+    "loud",
+    "strange",
+    "late",
+    "early",
+    "dark",
+    "famous",
+)
 PEOPLE = ("I", "we", "they", "my friends", "the critics", "most people")
 NAMES = (  # a film maker's name is one of each: enough of them that some come in one split only
     ("Mar", "Bel", "Kor", "Lin", "Tas", "Ven", "Dor", "Hal", "Nor", "Sel", "Ruf", "Gad"),
@@ -62,7 +140,8 @@ class Corpus(NamedTuple):
 def load(seed: int = 0) -> Corpus:
     """4,000 / 500 / 1,000 sentences; the same ones in every process and on every Python.
 
-    The four seed sentences are in none of them, their words are in all. What is given is shared: write nothing to it.
+    The four seed sentences are in none of them, their words are in all. What is given is shared:
+    write nothing to it.
     """
     grammar = _Grammar(seed)
     told = {_bare(sentence) for sentence in SEED_SENTENCES}
@@ -85,7 +164,9 @@ def _bare(sentence: str) -> str:
 
 
 class _Grammar:
-    """Draws sentences. Uses ``random()`` alone: of the generator's methods the only one that no Python will change."""
+    """Draws sentences. Uses ``random()`` alone: of the generator's methods the only one that no
+    Python will change.
+    """
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed).random
@@ -103,8 +184,9 @@ class _Grammar:
         positive = praise != negated
         if self._chance(0.3):
             person, film = self._one(PEOPLE), self._film()
-            return f"{person} {self._one(('do not ', 'never ')) if negated else self._perhaps('really', 0.3)}" + (
-                f"{self._one(LOVE if positive else HATE)} {film}"
+            return (
+                f"{person} {self._one(('do not ', 'never ')) if negated else self._perhaps('really', 0.3)}"
+                + (f"{self._one(LOVE if positive else HATE)} {film}")
             )
         verb = self._one(("is", "was"))
         not_ = self._one(("not ", "never ", "hardly ")) if negated else ""

@@ -1,7 +1,7 @@
 """Real handwritten digits, and the CNN trained on them.
 
-The 1,797 8x8 digits that scikit-learn ships, each pixel doubled to 16x16: what ``DigitsCNN`` takes, with no
-network needed. Shapes: N samples; images float32 (N, 1, 16, 16), labels int64 (N,).
+The 1,797 8x8 digits that scikit-learn ships, each pixel doubled to 16x16: what ``DigitsCNN`` takes,
+with no network needed. Shapes: N samples; images float32 (N, 1, 16, 16), labels int64 (N,).
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ def load(standardised: bool = True) -> tuple[Digits, Digits]:
 
     Pixels have mean 0 and spread 1 over the digits to learn from, or lie in 0 to 1.
     """
-    from sklearn.datasets import load_digits  # brings scipy: half a second that only this function needs
+    from sklearn.datasets import (
+        load_digits,
+    )  # brings scipy: half a second that only this function needs
 
     pixels, labels = load_digits(return_X_y=True)
     images = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) / 16
     images = images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    # Every fifth of each digit: the classes keep their shares, and so do the writers, who come one by one.
+    # Every fifth of each digit: the classes keep their shares, and so do the writers, who come one
+    # by one.
     order = torch.from_numpy(labels).argsort(stable=True)
     held = torch.zeros(len(order), dtype=torch.bool)
     held[order[::5]] = True
@@ -45,10 +48,14 @@ def load(standardised: bool = True) -> tuple[Digits, Digits]:
     return Digits(images[~held], targets[~held]), Digits(images[held], targets[held])
 
 
-def train(epochs: int = 12, lr: float = 0.01, momentum: float = 0.9, batch: int = 32, seed: int = 0) -> Weights:
-    """The weights of a ``DigitsCNN`` trained by SGD on the digits to learn from: 98 % right in about 4 s.
+def train(
+    epochs: int = 12, lr: float = 0.01, momentum: float = 0.9, batch: int = 32, seed: int = 0
+) -> Weights:
+    """The weights of a ``DigitsCNN`` trained by SGD on the digits to learn from: 98 % right in
+    about 4 s.
 
-    The same arguments give the same weights on the same machine; the global random state stays untouched.
+    The same arguments give the same weights on the same machine; the global random state stays
+    untouched.
     """
     digits, _ = load()
     generator = torch.Generator().manual_seed(seed)
@@ -73,7 +80,9 @@ def trained() -> cnn.DigitsCNN:
 
 
 def weights(**changes: float) -> Weights:
-    """The weights that ``train(**changes)`` gives, from the cache where they are; see ``models.weights``."""
+    """The weights that ``train(**changes)`` gives, from the cache where they are; see
+    ``models.weights``.
+    """
     called = inspect.signature(train).bind(**changes)
     called.apply_defaults()
     recipe = dict(called.arguments)
@@ -81,7 +90,9 @@ def weights(**changes: float) -> Weights:
 
 
 def held_out() -> tuple[tuple[Tensor], Tensor]:
-    """The held-out digits as ``((images,), labels)``: what a model is called with, and what is right."""
+    """The held-out digits as ``((images,), labels)``: what a model is called with, and what is
+    right.
+    """
     _, digits = load()
     return (digits.images,), digits.labels
 
@@ -89,4 +100,6 @@ def held_out() -> tuple[tuple[Tensor], Tensor]:
 def digit_images(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor]:
     """Held-out digits (B, 1, 16, 16) drawn at random, with repetition."""
     _, digits = load()
-    return (digits.images[torch.randint(len(digits.labels), (sizes["batch"],), generator=generator)],)
+    return (
+        digits.images[torch.randint(len(digits.labels), (sizes["batch"],), generator=generator)],
+    )

@@ -1,11 +1,14 @@
-"""Data-parallel training on real digits: one process, and ranks of ``DistributedDataParallel`` under ``torchrun``.
+"""Data-parallel training on real digits: one process, and ranks of ``DistributedDataParallel``
+under ``torchrun``.
 
-A call trains ``DigitsCNN`` from its initial weights on some global batches in turn, by SGD with momentum. Its answer is
-the loss of every step and how far each weight has moved: the weights themselves hardly differ after some steps,
-whatever was done. Each rank takes an equal share of every global batch, so the mean of the ranks' losses is the loss of
-the global batch, and the mean of their gradients its gradient.
+A call trains ``DigitsCNN`` from its initial weights on some global batches in turn, by SGD with
+momentum. Its answer is the loss of every step and how far each weight has moved: the weights
+themselves hardly differ after some steps, whatever was done. Each rank takes an equal share of
+every global batch, so the mean of the ranks' losses is the loss of the global batch, and the mean
+of their gradients its gradient.
 
-Shapes: k steps, B samples of a global batch; images float32 (k, B, 1, 16, 16), labels int64 (k, B), losses (k,).
+Shapes: k steps, B samples of a global batch; images float32 (k, B, 1, 16, 16), labels int64 (k, B),
+losses (k,).
 
 ``python -m models.distributed SOCKET`` is a rank; ``Ranks`` has torchrun start it.
 """
@@ -43,7 +46,9 @@ TIMEOUT = 60.0  # seconds that a rank waits for the others in a collective opera
 GRACE = 10.0  # seconds beyond that for whoever waits for a rank to hear of it
 TAIL = 3000  # characters of the ranks' last words that an error shows
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
-FAILURE = re.compile(r"rank +: (\d+) .*\n *exitcode +: (-?\d+)")  # in torchrun's report of why it ended
+FAILURE = re.compile(
+    r"rank +: (\d+) .*\n *exitcode +: (-?\d+)"
+)  # in torchrun's report of why it ended
 
 
 class Unavailable(RuntimeError):  # it states a fact of the machine, not an error of ours
@@ -51,7 +56,9 @@ class Unavailable(RuntimeError):  # it states a fact of the machine, not an erro
 
 
 def train(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """The losses (k,) of a step on each of k batches; the model is trained from the weights that it has."""
+    """The losses (k,) of a step on each of k batches; the model is trained from the weights that it
+    has.
+    """
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     losses = []
     for batch, targets in zip(images, labels, strict=True):
@@ -65,7 +72,9 @@ def train(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 def moves(model: nn.Module, initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """How far each of the model's weights is from its initial value, by name."""
-    return {name: value - initial[name].to(value.device) for name, value in model.state_dict().items()}
+    return {
+        name: value - initial[name].to(value.device) for name, value in model.state_dict().items()
+    }
 
 
 class OneProcess:
@@ -86,23 +95,31 @@ def share(batches: Tensor, rank: int, ranks: int) -> Tensor:
 
 
 class Ranks:
-    """Trains by ranks of ``DistributedDataParallel``: gloo between CPUs, nccl between GPUs, one a rank.
+    """Trains by ranks of ``DistributedDataParallel``: gloo between CPUs, nccl between GPUs, one a
+    rank.
 
-    torchrun starts the ranks once; they keep their processes and wait for calls. A call hands out the shares and
-    collects the answer. This process's threads are divided among the ranks, so that one process and its ranks
-    compute with equally many. Nothing speaks to any network but loopback. The ranks end when their channel to this
-    process closes, hence with ``close`` and also when this process dies.
+    torchrun starts the ranks once; they keep their processes and wait for calls. A call hands out
+    the shares and collects the answer. This process's threads are divided among the ranks, so that
+    one process and its ranks compute with equally many. Nothing speaks to any network but loopback.
+    The ranks end when their channel to this process closes, hence with ``close`` and also when this
+    process dies.
 
-    Raises ``RuntimeError`` when a rank dies or does not answer: in the call that notices, and in every later one.
+    Raises ``RuntimeError`` when a rank dies or does not answer: in the call that notices, and in
+    every later one.
     """
 
     def __init__(self, model: nn.Module, ranks: int) -> None:
         self.ranks, self.threads, self.backend = ranks, 0, "gloo"
-        self.gradient_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+        self.gradient_bytes = sum(
+            p.numel() * p.element_size() for p in model.parameters() if p.requires_grad
+        )
         self._channels: list[Connection] = []
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  as long as the ranks write
         # Only who may enter the folder can connect. It is gone as soon as all have.
-        with tempfile.TemporaryDirectory(prefix="ddp-") as folder, socket.socket(socket.AF_UNIX) as server:
+        with (
+            tempfile.TemporaryDirectory(prefix="ddp-") as folder,
+            socket.socket(socket.AF_UNIX) as server,
+        ):
             server.bind(f"{folder}/socket")
             server.listen()
             self._torchrun = self._start(folder)
@@ -118,20 +135,33 @@ class Ranks:
         """As ``OneProcess``; raises ``ValueError`` where a batch cannot be shared equally."""
         device = images.device.type
         if images.shape[1] % self.ranks:
-            raise ValueError(f"{images.shape[1]} samples cannot be shared equally by {self.ranks} ranks")
+            raise ValueError(
+                f"{images.shape[1]} samples cannot be shared equally by {self.ranks} ranks"
+            )
         if device == "cuda" and torch.cuda.device_count() < self.ranks:
-            raise Unavailable(f"{self.ranks} ranks need a GPU each, here are {torch.cuda.device_count()}")
+            raise Unavailable(
+                f"{self.ranks} ranks need a GPU each, here are {torch.cuda.device_count()}"
+            )
         self.backend = "nccl" if device == "cuda" else "gloo"
         self._send(
-            [(device, *(share(whole, rank, self.ranks).cpu().numpy() for whole in (images, labels)))
-             for rank in range(self.ranks)]
-        )  # fmt: skip
+            [
+                (
+                    device,
+                    *(share(whole, rank, self.ranks).cpu().numpy() for whole in (images, labels)),
+                )
+                for rank in range(self.ranks)
+            ]
+        )
         losses, moved = zip(*(self._receive(rank) for rank in range(self.ranks)), strict=True)
         curve = torch.stack([torch.from_numpy(own) for own in losses]).mean(0)
-        return {"losses": curve} | {name: torch.from_numpy(value) for name, value in moved[0].items()}
+        return {"losses": curve} | {
+            name: torch.from_numpy(value) for name, value in moved[0].items()
+        }
 
     def facts(self) -> dict[str, Any]:
-        """Ranks, the threads that each really has, the backend of the last call, bytes of gradients a step averages."""
+        """Ranks, the threads that each really has, the backend of the last call, bytes of gradients
+        a step averages.
+        """
         return {
             "ranks": self.ranks,
             "threads_per_rank": self.threads,
@@ -156,20 +186,36 @@ class Ranks:
         threads = str(max(1, torch.get_num_threads() // self.ranks))
         return subprocess.Popen(
             [
-                sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={self.ranks}",
-                # As --standalone, but that it looks up no host name, which fails or takes seconds in some containers.
-                "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1",
-                # It only looks whether ranks live, beside measurements of others: not ten times a second.
-                "--monitor-interval=1", f"--shutdown-timeout={GRACE:.0f}", f"--log-dir={folder}",
-                "--module", __name__, f"{folder}/socket",
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                f"--nproc-per-node={self.ranks}",
+                # As --standalone, but that it looks up no host name, which fails or takes seconds
+                # in some containers.
+                "--rdzv-backend=c10d",
+                "--rdzv-endpoint=127.0.0.1:0",
+                "--local-addr=127.0.0.1",
+                # It only looks whether ranks live, beside measurements of others: not ten times a
+                # second.
+                "--monitor-interval=1",
+                f"--shutdown-timeout={GRACE:.0f}",
+                f"--log-dir={folder}",
+                "--module",
+                __name__,
+                f"{folder}/socket",
             ],
             cwd=ROOT,  # with -m, the working folder is where `models` is found
-            env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
-                              "GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK},
+            env=os.environ
+            | {
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "GLOO_SOCKET_IFNAME": LOOPBACK,
+                "NCCL_SOCKET_IFNAME": LOOPBACK,
+            },
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-        )  # fmt: skip
+        )
 
     def _meet(self, server: socket.socket) -> None:
         """Wait for every rank to connect and to say which one it is."""
@@ -178,9 +224,13 @@ class Ranks:
         joined: dict[int, Connection] = {}
         while len(joined) < self.ranks:
             if self._torchrun.poll() is not None:
-                raise RuntimeError(f"{self._death()} while starting; last words:\n{self._last_words()}")
+                raise RuntimeError(
+                    f"{self._death()} while starting; last words:\n{self._last_words()}"
+                )
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.ranks} ranks did not start within {START:.0f} s:\n{self._last_words()}")
+                raise RuntimeError(
+                    f"{self.ranks} ranks did not start within {START:.0f} s:\n{self._last_words()}"
+                )
             with suppress(TimeoutError, EOFError):  # one that dies here takes torchrun with it
                 accepted, _ = server.accept()
                 channel = Connection(accepted.detach())
@@ -198,14 +248,18 @@ class Ranks:
             raise self._ended() from error
 
     def _receive(self, rank: int) -> Any:
-        """A rank's answer. A dead rank takes the others with it (torchrun ends them), so any of them may be asked."""
+        """A rank's answer. A dead rank takes the others with it (torchrun ends them), so any of
+        them may be asked.
+        """
         try:
             if self._channels[rank].poll(TIMEOUT + GRACE):
                 return self._channels[rank].recv()
         except (EOFError, OSError) as error:
             raise self._ended() from error
         self.close()
-        raise RuntimeError(f"rank {rank} of {self.ranks} gave no answer within {TIMEOUT + GRACE:.0f} s")
+        raise RuntimeError(
+            f"rank {rank} of {self.ranks} gave no answer within {TIMEOUT + GRACE:.0f} s"
+        )
 
     def _ended(self) -> RuntimeError:
         """The error of ranks that have ended by themselves, once torchrun has told why."""
@@ -216,15 +270,21 @@ class Ranks:
         return error
 
     def _death(self) -> str:
-        """Which rank ended and how. One that was killed comes first: the others fail because it is gone.
+        """Which rank ended and how. One that was killed comes first: the others fail because it is
+        gone.
 
         torchrun's own "root cause" is whichever it looked at first.
         """
         codes = {int(rank): int(code) for rank, code in FAILURE.findall(self._last_words(1 << 20))}
-        by_themselves = {rank: code for rank, code in codes.items() if code != -signal.SIGTERM}  # torchrun's own doing
+        by_themselves = {
+            rank: code for rank, code in codes.items() if code != -signal.SIGTERM
+        }  # torchrun's own doing
         told = [
-            f"rank {rank} of {self.ranks} " + (f"was killed by {_signal(-code)}" if code < 0 else f"exited with {code}")
-            for rank, code in sorted((by_themselves or codes).items(), key=lambda item: (item[1] >= 0, item[0]))
+            f"rank {rank} of {self.ranks} "
+            + (f"was killed by {_signal(-code)}" if code < 0 else f"exited with {code}")
+            for rank, code in sorted(
+                (by_themselves or codes).items(), key=lambda item: (item[1] >= 0, item[0])
+            )
         ]
         return ", ".join(told) or f"torchrun ended with status {self._torchrun.poll()}"
 
@@ -241,7 +301,9 @@ def _signal(number: int) -> str:
 
 
 def serve(address: str) -> None:
-    """Be a rank: meet the others, then train what the owner sends. Ends the process when the channel closes."""
+    """Be a rank: meet the others, then train what the owner sends. Ends the process when the
+    channel closes.
+    """
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
 
@@ -263,13 +325,19 @@ def serve(address: str) -> None:
             replicas[kind] = DistributedDataParallel(DigitsCNN().to(device))
         replica = replicas[kind]
         replica.module.load_state_dict(initial)
-        losses = train(replica, torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
+        losses = train(
+            replica, torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+        )
         moved = moves(replica.module, initial) if rank == 0 else {}
-        channel.send((losses.cpu().numpy(), {name: value.cpu().numpy() for name, value in moved.items()}))
+        channel.send(
+            (losses.cpu().numpy(), {name: value.cpu().numpy() for name, value in moved.items()})
+        )
 
 
 def _listen(channel: Connection, received: SimpleQueue[Any]) -> None:
-    """Take what the owner sends. Without an owner end at once, whatever the rank is doing or waiting for."""
+    """Take what the owner sends. Without an owner end at once, whatever the rank is doing or
+    waiting for.
+    """
     try:
         while True:
             received.put(channel.recv())
@@ -289,7 +357,9 @@ def ddp_2(plain: OneProcess) -> Ranks:
 
 def _ranks(plain: OneProcess, count: int) -> Ranks:
     if not torch.distributed.is_available() or not hasattr(socket, "AF_UNIX"):
-        raise NotImplementedError("ranks need a torch built with torch.distributed, and Unix sockets")
+        raise NotImplementedError(
+            "ranks need a torch built with torch.distributed, and Unix sockets"
+        )
     return Ranks(plain.model, count)
 
 

@@ -1,7 +1,7 @@
 """Whole trainings: every batch of some epochs, in the order in which a model learns from them.
 
-A batch is ``(inputs, labels)``; all are of the size asked for, and what is left over in one epoch comes in another,
-since each goes through the data in an order of its own.
+A batch is ``(inputs, labels)``; all are of the size asked for, and what is left over in one epoch
+comes in another, since each goes through the data in an order of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def digit_epochs(sizes: Mapping[str, int]) -> Iterator[tuple[tuple[Tensor], Tens
         yield (learnt.images[rows],), learnt.labels[rows]
 
 
-def digit_batch(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[tuple[Tensor], Tensor]:
+def digit_batch(
+    sizes: Mapping[str, int], generator: torch.Generator
+) -> tuple[tuple[Tensor], Tensor]:
     """A batch of the digits to learn from, drawn at random."""
     learnt, _ = digits.load()
     rows = torch.randint(len(learnt.labels), (sizes["batch"],), generator=generator)
@@ -56,12 +58,16 @@ def seed_sentences() -> tuple[dict[str, Tensor], Tensor]:
     return text.encode(corpus.SEED_SENTENCES, LENGTH), corpus.SEED_LABELS
 
 
-def seed_batch(_sizes: Mapping[str, int], _generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+def seed_batch(
+    _sizes: Mapping[str, int], _generator: torch.Generator
+) -> tuple[dict[str, Tensor], Tensor]:
     """The four seed sentences with their labels; there are no others to draw."""
     return seed_sentences()
 
 
-def sentence_batch(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+def sentence_batch(
+    sizes: Mapping[str, int], generator: torch.Generator
+) -> tuple[dict[str, Tensor], Tensor]:
     """A batch of the corpus, drawn at random."""
     split = corpus.load().train
     rows = torch.randint(len(split.labels), (sizes["batch"],), generator=generator)

@@ -1,8 +1,10 @@
-"""Loading real digits by ``torch.utils.data.DataLoader``: in this process, by worker processes, into pinned memory.
+"""Loading real digits by ``torch.utils.data.DataLoader``: in this process, by worker processes,
+into pinned memory.
 
-A call loads one epoch: every digit to learn from, once, in an order that follows from a seed. Its answer tells which
-samples came and what was in them, and depends neither on that order nor on who loaded them.
-Shapes: N samples (1,437), B batch; images float32 (B, 1, 16, 16), indices and labels int64 (B,).
+A call loads one epoch: every digit to learn from, once, in an order that follows from a seed. Its
+answer tells which samples came and what was in them, and depends neither on that order nor on who
+loaded them. Shapes: N samples (1,437), B batch; images float32 (B, 1, 16, 16), indices and labels
+int64 (B,).
 """
 
 from __future__ import annotations
@@ -21,15 +23,18 @@ from torch.utils.data import DataLoader, Dataset
 from models import digits
 from models.cnn import DigitsCNN
 
-# A fork shares what is imported and starts at once; spawned workers import torch anew, seconds and 200 MB each. It is
-# safe although OpenMP's threads may run here, which a fork does not inherit: DataLoader sets its workers to one thread,
-# and so none of them ever waits for a team. macOS' own libraries do not survive a fork, hence its default there.
+# A fork shares what is imported and starts at once; spawned workers import torch anew, seconds and
+# 200 MB each. It is safe although OpenMP's threads may run here, which a fork does not inherit:
+# DataLoader sets its workers to one thread, and so none of them ever waits for a team. macOS' own
+# libraries do not survive a fork, hence its default there.
 CONTEXT = "fork" if sys.platform == "linux" else None
 STEPS, SECONDS = 64, 1.0  # of the training that is watched for waiting, whichever is over first
 
 
 class Zoomed(Dataset[tuple[int, Tensor, Tensor]]):
-    """The N digits to learn from as (index, image (1, 16, 16), label); an image is zoomed when it is asked for."""
+    """The N digits to learn from as (index, image (1, 16, 16), label); an image is zoomed when it
+    is asked for.
+    """
 
     def __init__(self) -> None:
         self.digits, _ = digits.load(standardised=False)
@@ -42,12 +47,16 @@ class Zoomed(Dataset[tuple[int, Tensor, Tensor]]):
 
 
 def zoom(image: Tensor) -> Tensor:
-    """The middle (1, 16, 16) of a 16x16 image enlarged to 20x20, standardised to mean 0 and spread 1.
+    """The middle (1, 16, 16) of a 16x16 image enlarged to 20x20, standardised to mean 0 and spread
+    1.
 
-    By way of 64x64, so that edges stay smooth: some 0.1 ms, as an image of a usual size costs many times more.
+    By way of 64x64, so that edges stay smooth: some 0.1 ms, as an image of a usual size costs many
+    times more.
     """
     smooth = functional.interpolate(image[None], size=64, mode="bicubic", align_corners=False)
-    (large,) = functional.interpolate(smooth, size=20, mode="bicubic", align_corners=False, antialias=True)
+    (large,) = functional.interpolate(
+        smooth, size=20, mode="bicubic", align_corners=False, antialias=True
+    )
     middle = large[:, 2:-2, 2:-2]
     return (middle - middle.mean()) / middle.std()
 
@@ -64,12 +73,16 @@ def checksum(images: Tensor) -> Tensor:
 class Loader:
     """An epoch of batches, loaded by this process (``workers=0``) or by worker processes.
 
-    Workers start with the first epoch and stay for the next ones, so that a later call measures a steady epoch and no
-    starting of processes. They end with ``close``, and by themselves some 5 s after this process died.
-    ``pinned``: batches come in page-locked memory, from where an accelerator copies them while it computes.
+    Workers start with the first epoch and stay for the next ones, so that a later call measures a
+    steady epoch and no starting of processes. They end with ``close``, and by themselves some 5 s
+    after this process died.
+    ``pinned``: batches come in page-locked memory, from where an accelerator copies them while it
+    computes.
     """
 
-    def __init__(self, workers: int = 0, pinned: bool = False, samples: Dataset[Any] | None = None) -> None:
+    def __init__(
+        self, workers: int = 0, pinned: bool = False, samples: Dataset[Any] | None = None
+    ) -> None:
         self.samples = Zoomed() if samples is None else samples
         self._workers, self._pinned = workers, pinned
         self._order = torch.Generator()
@@ -78,12 +91,13 @@ class Loader:
     def __call__(self, batch: int, seed: int) -> dict[str, Tensor]:
         """One epoch in the order of ``seed``: what came, sorted by index.
 
-        ``indices``: of the samples that came (N,). ``counts``: how often each did (N,). ``checksums`` and ``labels``:
-        what was in them (N,). ``batches``: how many there were.
+        ``indices``: of the samples that came (N,). ``counts``: how often each did (N,).
+        ``checksums`` and ``labels``: what was in them (N,). ``batches``: how many there were.
         """
         indices, checksums, labels = [], [], []
         for index, images, targets in self.batches(batch, seed):
-            # Copies: what workers send lies in shared memory, of which every tensor holds a file descriptor.
+            # Copies: what workers send lies in shared memory, of which every tensor holds a file
+            # descriptor.
             indices.append(index.clone())
             checksums.append(checksum(images))
             labels.append(targets.clone())
@@ -98,7 +112,9 @@ class Loader:
         }
 
     def batches(self, batch: int, seed: int) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
-        """An epoch of (indices, images, labels) in the order of ``seed``; the last batch is as small as is left."""
+        """An epoch of (indices, images, labels) in the order of ``seed``; the last batch is as
+        small as is left.
+        """
         if batch not in self._loaders:
             self._loaders[batch] = DataLoader(
                 self.samples,
@@ -114,13 +130,17 @@ class Loader:
         return self._loaders[batch]
 
     def facts(self) -> dict[str, Any]:
-        """Samples of an epoch, worker processes, and the share of a training that goes by waiting for them.
+        """Samples of an epoch, worker processes, and the share of a training that goes by waiting
+        for them.
 
-        The share is measured now, with batches of the size that was asked for first; None before any was.
+        The share is measured now, with batches of the size that was asked for first; None before
+        any was.
         """
         waited = None
         if self._loaders:
-            device = torch.accelerator.current_accelerator() if self._pinned else torch.device("cpu")
+            device = (
+                torch.accelerator.current_accelerator() if self._pinned else torch.device("cpu")
+            )
             waited = wait_share(self.batches(next(iter(self._loaders)), seed=0), device)
         return {
             "samples_per_epoch": len(self.samples),
@@ -136,8 +156,9 @@ class Loader:
 def wait_share(batches: Iterable[tuple[Tensor, Tensor, Tensor]], device: torch.device) -> float:
     """The share, 0 to 1, of a training's time that goes by until the next batch is there.
 
-    Of ``DigitsCNN`` by SGD, for at most an epoch, ``STEPS`` or ``SECONDS``: with more busy workers and threads than
-    cores, a step can take a hundred times longer. The global random state stays untouched.
+    Of ``DigitsCNN`` by SGD, for at most an epoch, ``STEPS`` or ``SECONDS``: with more busy workers
+    and threads than cores, a step can take a hundred times longer. The global random state stays
+    untouched.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -150,7 +171,9 @@ def wait_share(batches: Iterable[tuple[Tensor, Tensor, Tensor]], device: torch.d
         functional.cross_entropy(logits, labels.to(device, non_blocking=True)).backward()
         optimizer.step()
 
-    step(torch.zeros(1, 1, 16, 16), torch.zeros(1, dtype=torch.int64))  # a first step sets up a device's libraries
+    step(
+        torch.zeros(1, 1, 16, 16), torch.zeros(1, dtype=torch.int64)
+    )  # a first step sets up a device's libraries
     waited = 0.0
     started = asked = time.perf_counter()
     for _, images, labels in islice(batches, STEPS):
@@ -177,7 +200,8 @@ def workers_2(plain: Loader) -> Loader:
 def pinned(plain: Loader) -> Loader:
     """Loaded by two worker processes, and copied into page-locked memory by a thread of this one.
 
-    Raises ``NotImplementedError`` without an accelerator, where torch would pin nothing and only warn.
+    Raises ``NotImplementedError`` without an accelerator, where torch would pin nothing and only
+    warn.
     """
     if not torch.accelerator.is_available():
         raise NotImplementedError(

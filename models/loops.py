@@ -1,6 +1,8 @@
-"""A short training of a text classifier, by a hand-written loop and by Hugging Face's Trainer, with equal settings.
+"""A short training of a text classifier, by a hand-written loop and by Hugging Face's Trainer, with
+equal settings.
 
-Shapes: K steps, B batch, L sequence. Token ids and masks are int64 (K, B, L), labels (K, B), losses (K,).
+Shapes: K steps, B batch, L sequence. Token ids and masks are int64 (K, B, L), labels (K, B), losses
+(K,).
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class Loop:
         self._initial = copy.deepcopy(self.model.state_dict())
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
-        """(K, B, L) batches with their labels to the loss of every step (K,), on the device where the batches are."""
+        """(K, B, L) batches with their labels to the loss of every step (K,), on the device where
+        the batches are.
+        """
         self.model.to(input_ids.device)
         self.reset()
         optimizer, losses = self.optimizer(), []
@@ -52,13 +56,17 @@ class Loop:
     def double(self) -> Loop:
         """The same loop in float64."""
         self.model.double()
-        self._initial = {name: value.double() if value.is_floating_point() else value
-                         for name, value in self._initial.items()}  # fmt: skip
+        self._initial = {
+            name: value.double() if value.is_floating_point() else value
+            for name, value in self._initial.items()
+        }
         return self
 
 
 def hf_trainer(loop: Loop) -> Callable[..., Tensor]:
-    """The same training by ``transformers.Trainer``. Raises ``ImportError`` where accelerate is missing."""
+    """The same training by ``transformers.Trainer``. Raises ``ImportError`` where accelerate is
+    missing.
+    """
     from transformers import Trainer, TrainingArguments
     from transformers.utils import is_accelerate_available
 
@@ -75,7 +83,9 @@ def hf_trainer(loop: Loop) -> Callable[..., Tensor]:
             return loss
 
         arguments = TrainingArguments(
-            output_dir=str(Path(tempfile.gettempdir()) / "paritygate-trainer"),  # it stays empty: nothing is saved
+            output_dir=str(
+                Path(tempfile.gettempdir()) / "paritygate-trainer"
+            ),  # it stays empty: nothing is saved
             per_device_train_batch_size=input_ids.shape[1],
             max_steps=len(input_ids),
             train_sampling_strategy="sequential",
@@ -96,7 +106,11 @@ def hf_trainer(loop: Loop) -> Callable[..., Tensor]:
             )
         ]
         trainer = Trainer(
-            loop.model, arguments, train_dataset=samples, compute_loss_func=loss_of, optimizers=(loop.optimizer(), None)
+            loop.model,
+            arguments,
+            train_dataset=samples,
+            compute_loss_func=loss_of,
+            optimizers=(loop.optimizer(), None),
         )
         trainer.train()
         return torch.stack(losses)
@@ -105,9 +119,13 @@ def hf_trainer(loop: Loop) -> Callable[..., Tensor]:
 
 
 def corpus_batches(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """Sentences of the corpus with their labels, drawn at random: K batches of B, padded and cut to L."""
+    """Sentences of the corpus with their labels, drawn at random: K batches of B, padded and cut to
+    L.
+    """
     split = corpus.load().train
-    rows = torch.randint(len(split.sentences), (sizes["steps"] * sizes["batch"],), generator=generator)
+    rows = torch.randint(
+        len(split.sentences), (sizes["steps"] * sizes["batch"],), generator=generator
+    )
     encoded = text.encode([split.sentences[row] for row in rows.tolist()], sizes["seq"])
     shape = (sizes["steps"], sizes["batch"], sizes["seq"])
     return {

@@ -28,8 +28,8 @@ class MLP(nn.Module):
 class SoftmaxMLP(MLP):
     """The MLP that answers with probabilities.
 
-    A loss wants ``logits(images)``: ``CrossEntropyLoss`` takes the softmax itself, and one of probabilities
-    learns slowly and to the wrong confidence.
+    A loss wants ``logits(images)``: ``CrossEntropyLoss`` takes the softmax itself, and one of
+    probabilities learns slowly and to the wrong confidence.
     """
 
     def logits(self, images: Tensor) -> Tensor:

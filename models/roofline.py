@@ -1,4 +1,6 @@
-"""What a machine attains: the largest work of one kind, for the roofline that all cells are held against."""
+"""What a machine attains: the largest work of one kind, for the roofline that all cells are held
+against.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,17 @@ class Gemm(nn.Module):
     """A matrix product, as fast as the device computes in the inputs' dtype."""
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """(n, n) and (n, n) to the first 64 rows of (n, n): all is computed, a part is enough to be checked."""
+        """(n, n) and (n, n) to the first 64 rows of (n, n): all is computed, a part is enough to be
+        checked.
+        """
         return (one @ other)[:64]
 
 
 class Copy(nn.Module):
     """A copy into memory of its own, as fast as the device moves bytes.
 
-    Not a ``clone``: on a CPU fresh memory comes page by page from the kernel, which takes longer than the copy.
+    Not a ``clone``: on a CPU fresh memory comes page by page from the kernel, which takes longer
+    than the copy.
     """
 
     def __init__(self) -> None:
@@ -36,9 +41,13 @@ class Copy(nn.Module):
 def squares(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Two standard normal matrices (n, n)."""
     size = sizes["n"]
-    return torch.randn(size, size, generator=generator), torch.randn(size, size, generator=generator)
+    return torch.randn(size, size, generator=generator), torch.randn(
+        size, size, generator=generator
+    )
 
 
 def integers(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor]:
-    """Random int64, a row for each MiB: no cast changes their size, and a copy of them is right or wrong."""
+    """Random int64, a row for each MiB: no cast changes their size, and a copy of them is right or
+    wrong.
+    """
     return (torch.randint(1 << 62, (sizes["mib"], 1 << 17), generator=generator),)

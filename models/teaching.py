@@ -1,9 +1,11 @@
-"""Knowledge distillation of sentences: a BERT mini that has learnt the sentiment corpus teaches a BERT tiny.
+"""Knowledge distillation of sentences: a BERT mini that has learnt the sentiment corpus teaches a
+BERT tiny.
 
-Both learn every batch of ``lessons.sentence_epochs`` in the same order, by AdamW, whose rate rises over the first tenth
-of the steps and falls to 0 by the last. At a constant rate it was a matter of rounding whether they had learnt after
-these five epochs: 89 to 98 % of the held-out sentences were right in four trainings, now 98 to 99.8 % in eight that
-differ in ``seed``. Each is made once and kept (``models.weights``): some two minutes on two cores.
+Both learn every batch of ``lessons.sentence_epochs`` in the same order, by AdamW, whose rate rises
+over the first tenth of the steps and falls to 0 by the last. At a constant rate it was a matter of
+rounding whether they had learnt after these five epochs: 89 to 98 % of the held-out sentences were
+right in four trainings, now 98 to 99.8 % in eight that differ in ``seed``. Each is made once and
+kept (``models.weights``): some two minutes on two cores.
 
 Shapes: token ids, masks and types int64 (B, L), logits (B, 2).
 """
@@ -22,18 +24,28 @@ from models import bert, compression, corpus, lessons, text, tokenizing, weights
 from models.weights import Weights
 
 SIZES = {"batch": 32}
-TEACHER_RATE, STUDENT_RATE = 2e-4, 5e-4  # the highest; at the student's the teacher stays at a coin's 50 %
+TEACHER_RATE, STUDENT_RATE = (
+    2e-4,
+    5e-4,
+)  # the highest; at the student's the teacher stays at a coin's 50 %
 WARMUP = 0.1  # of all steps
 TEMPERATURE = 2.0  # of two classes; higher ones make them alike
-SOURCES = tuple(str(source.__file__) for source in (bert, compression, corpus, lessons, text, tokenizing))
+SOURCES = tuple(
+    str(source.__file__) for source in (bert, compression, corpus, lessons, text, tokenizing)
+)
 
-Loss = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]  # (logits, inputs, labels) to a scalar
+Loss = Callable[
+    [Tensor, Mapping[str, Tensor], Tensor], Tensor
+]  # (logits, inputs, labels) to a scalar
 
 
 def teacher() -> bert.Classifier:
     """BERT mini that has learnt the corpus from its labels."""
     made = weights.kept(
-        "corpus_teacher", [SIZES, 0], (__file__, *SOURCES), lambda: learnt(text.mini, by_labels, TEACHER_RATE)
+        "corpus_teacher",
+        [SIZES, 0],
+        (__file__, *SOURCES),
+        lambda: learnt(text.mini, by_labels, TEACHER_RATE),
     )
     return _with(text.mini, made.weights)
 
@@ -43,7 +55,10 @@ def student(plain: nn.Module) -> Student:
     weight = next(plain.parameters())
     recipe = [SIZES, TEMPERATURE, weights.digest(plain)]
     made = weights.kept(
-        "corpus_student", recipe, (__file__, *SOURCES), lambda: learnt(text.tiny, taught_by(plain), STUDENT_RATE)
+        "corpus_student",
+        recipe,
+        (__file__, *SOURCES),
+        lambda: learnt(text.tiny, taught_by(plain), STUDENT_RATE),
     )
     model = _with(text.tiny, made.weights).to(weight.device, weight.dtype)
     return Student(model, weights.size(made.weights), weights.size(plain.state_dict()), made.cold)
@@ -74,9 +89,15 @@ def sentences(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str,
 
 
 def learnt(
-    make: Callable[[], nn.Module], loss: Loss, rate: float, steps: Iterable[Any] | None = None, seed: int = 0
+    make: Callable[[], nn.Module],
+    loss: Loss,
+    rate: float,
+    steps: Iterable[Any] | None = None,
+    seed: int = 0,
 ) -> Weights:
-    """The weights of a model after some steps (of all epochs unless given); the global random state stays untouched."""
+    """The weights of a model after some steps (of all epochs unless given); the global random state
+    stays untouched.
+    """
     from transformers import get_linear_schedule_with_warmup
 
     every = list(lessons.sentence_epochs(SIZES) if steps is None else steps)
@@ -84,7 +105,9 @@ def learnt(
         torch.manual_seed(seed)
         model = make().train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
-        schedule = get_linear_schedule_with_warmup(optimizer, round(WARMUP * len(every)), len(every))
+        schedule = get_linear_schedule_with_warmup(
+            optimizer, round(WARMUP * len(every)), len(every)
+        )
         for inputs, labels in every:
             optimizer.zero_grad()
             loss(model(**inputs), inputs, labels).backward()

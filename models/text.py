@@ -22,7 +22,9 @@ class Probabilities(nn.Module):
         self.classifier = classifier
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """(B, L) token ids with their mask and types to probabilities (B, 2); every row sums to 1."""
+        """(B, L) token ids with their mask and types to probabilities (B, 2); every row sums to
+        1.
+        """
         logits: Tensor = self.classifier(input_ids, attention_mask, token_type_ids)
         return logits.softmax(dim=1)
 

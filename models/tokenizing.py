@@ -1,23 +1,29 @@
-"""BERT's tokenizer in plain Python, and the libraries that must agree with it, on a vocabulary learnt from the corpus.
+"""BERT's tokenizer in plain Python, and the libraries that must agree with it, on a vocabulary
+learnt from the corpus.
 
-Every tokenizer here is called with a list of B sentences and a length L, and gives ``input_ids``, ``token_type_ids``
-and ``attention_mask``, int64 (B, L): [CLS], the pieces of the words, [SEP], and [PAD] up to L; what does not fit is
-cut before [SEP]. The mask holds 1 at a token and 0 at padding. All types are 0.
+Every tokenizer here is called with a list of B sentences and a length L, and gives ``input_ids``,
+``token_type_ids`` and ``attention_mask``, int64 (B, L): [CLS], the pieces of the words, [SEP], and
+[PAD] up to L; what does not fit is cut before [SEP]. The mask holds 1 at a token and 0 at padding.
+All types are 0.
 
-``Plain`` follows https://github.com/google-research/bert/blob/master/tokenization.py but for three things, in which all
-of Hugging Face's tokenizers are of one mind: a special token written in the text, in exactly these letters, is that
-token; characters for private use are dropped; and a word of over 100 characters, not 200, is unknown. Where those
-disagree among each other, it keeps to Google's:
+``Plain`` follows https://github.com/google-research/bert/blob/master/tokenization.py but for three
+things, in which all of Hugging Face's tokenizers are of one mind: a special token written in the
+text, in exactly these letters, is that token; characters for private use are dropped; and a word of
+over 100 characters, not 200, is unknown. Where those disagree among each other, it keeps to
+Google's:
 
 - Greek: a capital sigma that ends a word becomes "ς", in Rust "σ".
-- Unicode: Rust's categories are those of Unicode 8, so marks and punctuation that came later, or that changed their
+- Unicode: Rust's categories are those of Unicode 8, so marks and punctuation that came later, or
+  that changed their
   category, are letters to it or the other way round; format characters that came later are kept.
-- Ideographs: Rust's range of extension E begins at U+2B920 instead of U+2B820; the first 256 are not set apart.
+- Ideographs: Rust's range of extension E begins at U+2B920 instead of U+2B820; the first 256 are
+  not set apart.
 - Unassigned characters are letters to Google and to Rust; transformers' Python drops them.
-- A special token that dropped characters interrupt, "[MA" U+200B "SK]": transformers' Python takes it for the token.
+- A special token that dropped characters interrupt, "[MA" U+200B "SK]": transformers' Python takes
+  it for the token.
 
-``hostile`` draws none of these; tests/test_tokenizing.py holds each of them, and every other character, to this list.
-transformers and tokenizers are imported when they are used, not before.
+``hostile`` draws none of these; tests/test_tokenizing.py holds each of them, and every other
+character, to this list. transformers and tokenizers are imported when they are used, not before.
 """
 
 from __future__ import annotations
@@ -45,27 +51,45 @@ from models import corpus, whole
 Answer = dict[str, Tensor]
 Item = TypeVar("Item")
 
-SPECIAL = PAD, UNK, CLS, SEP, MASK = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # their ids are 0 to 4
+SPECIAL = PAD, UNK, CLS, SEP, MASK = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+)  # their ids are 0 to 4
 LONGEST = 100  # characters of a word that is looked up
 OUTPUTS = ("input_ids", "token_type_ids", "attention_mask")
 CHINESE = tuple(
     range(first, last + 1)
     for first, last in (
-        (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
-        (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
+        (0x4E00, 0x9FFF),
+        (0x3400, 0x4DBF),
+        (0x20000, 0x2A6DF),
+        (0x2A700, 0x2B73F),
+        (0x2B740, 0x2B81F),
+        (0x2B820, 0x2CEAF),
+        (0xF900, 0xFAFF),
+        (0x2F800, 0x2FA1F),
     )
-)  # fmt: skip
+)
 
 
 class Tokenizer:
-    """An implementation: ``encode`` gives the answer, and what the last calls gave is counted afterwards."""
+    """An implementation: ``encode`` gives the answer, and what the last calls gave is counted
+    afterwards.
+    """
 
-    def __init__(self, name: str, vocabulary: Mapping[str, int], encode: Callable[[list[str], int], Answer]) -> None:
+    def __init__(
+        self, name: str, vocabulary: Mapping[str, int], encode: Callable[[list[str], int], Answer]
+    ) -> None:
         self.name, self.vocabulary, self._encode = name, vocabulary, encode
         self._masks: deque[Tensor] = deque(maxlen=32)
 
     def __call__(self, sentences: list[str], length: int) -> Answer:
-        """The ids, types and mask (B, length). Raises ``ValueError`` where [CLS] and [SEP] alone do not fit."""
+        """The ids, types and mask (B, length). Raises ``ValueError`` where [CLS] and [SEP] alone do
+        not fit.
+        """
         if length < 2:
             raise ValueError(f"length={length} leaves no room for {CLS} and {SEP}: give 2 or more")
         answer = self._encode(sentences, length)
@@ -73,7 +97,9 @@ class Tokenizer:
         return answer
 
     def facts(self) -> dict[str, Any]:
-        """Who answers, how many tokens there are to choose from, and how many a call gives, padding not counted."""
+        """Who answers, how many tokens there are to choose from, and how many a call gives, padding
+        not counted.
+        """
         tokens = sum(int(mask.sum()) for mask in self._masks)
         return {
             "tokenizer": self.name,
@@ -86,24 +112,38 @@ class Plain(Tokenizer):
     """BERT's uncased tokenizer in plain Python: the reference."""
 
     def __init__(self, tokens: Iterable[str]) -> None:
-        super().__init__("plain Python", {token: number for number, token in enumerate(tokens)}, self._rows)
+        super().__init__(
+            "plain Python", {token: number for number, token in enumerate(tokens)}, self._rows
+        )
 
     def _rows(self, sentences: list[str], length: int) -> Answer:
         rows = [[CLS, *self.tokenize(sentence)[: length - 2], SEP] for sentence in sentences]
-        padded = [[self.vocabulary[token] for token in row] + [0] * (length - len(row)) for row in rows]
+        padded = [
+            [self.vocabulary[token] for token in row] + [0] * (length - len(row)) for row in rows
+        ]
         ids = torch.tensor(padded, dtype=torch.int64).view(len(rows), length)
-        mask = torch.tensor([len(row) for row in rows], dtype=torch.int64)[:, None] > torch.arange(length)
+        mask = torch.tensor([len(row) for row in rows], dtype=torch.int64)[:, None] > torch.arange(
+            length
+        )
         return dict(zip(OUTPUTS, (ids, torch.zeros_like(ids), mask.long()), strict=True))
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text, without [CLS] and [SEP]."""
         tokens: list[str] = []
-        for number, part in enumerate(_SPECIAL.split(text)):  # what stands between special tokens, and they, in turn
-            tokens += [part] if number % 2 else [piece for word in words(part) for piece in self.pieces(word)]
+        for number, part in enumerate(
+            _SPECIAL.split(text)
+        ):  # what stands between special tokens, and they, in turn
+            tokens += (
+                [part]
+                if number % 2
+                else [piece for word in words(part) for piece in self.pieces(word)]
+            )
         return tokens
 
     def pieces(self, word: str) -> list[str]:
-        """The longest piece that begins the word, then the longest that goes on from there, marked by "##"..."""
+        """The longest piece that begins the word, then the longest that goes on from there, marked
+        by "##"...
+        """
         found: list[str] = []
         start = 0
         while start < len(word) <= LONGEST:
@@ -121,7 +161,9 @@ _SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL)) + ")")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text: in small letters without accents, ideographs and punctuation each for itself."""
+    """The words of a text: in small letters without accents, ideographs and punctuation each for
+    itself.
+    """
     lowered = text.translate(_CLEANED).lower()
     return unicodedata.normalize("NFD", lowered).translate(_PARTED).split()
 
@@ -151,17 +193,49 @@ def _parted(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Mn":
         return ""
-    return f" {character} " if character in string.punctuation or category.startswith("P") else character
+    return (
+        f" {character} "
+        if character in string.punctuation or category.startswith("P")
+        else character
+    )
 
 
 _CLEANED, _PARTED = _Each(_cleaned), _Each(_parted)
 
-# -------------------------------------------------------------------------------------------------- vocabulary
+# --------------------------------------------------------------------------------------------------
+# vocabulary
 
 SCRIPTS = (  # first and last: without foreign letters every hostile word would be [UNK] and mistakes go unseen
-    "!~", "ßÿ", "ıı", "łł", "αω", "ая", "את", "ءي", "कह", "กฮ", "あん", "アン", "ᄀᄒ", "ᅡᅵ", "ᆨᇂ",
-    "ⅰⅻ", "ａｚ", "ﬀﬆ", "一丁", "中中", "你你", "好好", "影影", "電電", "、。", "‘”", "……", "😀😏", "👩👩",
-)  # fmt: skip
+    "!~",
+    "ßÿ",
+    "ıı",
+    "łł",
+    "αω",
+    "ая",
+    "את",
+    "ءي",
+    "कह",
+    "กฮ",
+    "あん",
+    "アン",
+    "ᄀᄒ",
+    "ᅡᅵ",
+    "ᆨᇂ",
+    "ⅰⅻ",
+    "ａｚ",
+    "ﬀﬆ",
+    "一丁",
+    "中中",
+    "你你",
+    "好好",
+    "影影",
+    "電電",
+    "、。",
+    "‘”",
+    "……",
+    "😀😏",
+    "👩👩",
+)
 
 
 def plain() -> Plain:
@@ -170,13 +244,16 @@ def plain() -> Plain:
 
 
 def alphabet() -> list[str]:
-    """The characters that the vocabulary knows at least: those of ``SCRIPTS`` that are words as they are."""
+    """The characters that the vocabulary knows at least: those of ``SCRIPTS`` that are words as
+    they are.
+    """
     characters = (chr(code) for ends in SCRIPTS for code in range(ord(ends[0]), ord(ends[1]) + 1))
     return [character for character in characters if words(character) == [character]]
 
 
 def train(size: int = 2000, least: int = 2) -> tuple[str, ...]:
-    """At most ``size`` tokens in the order of their ids, learnt from the corpus's sentences to learn from.
+    """At most ``size`` tokens in the order of their ids, learnt from the corpus's sentences to
+    learn from.
 
     ``least``: how often two pieces must meet to become one. Always the same tokens.
     """
@@ -191,9 +268,10 @@ def train(size: int = 2000, least: int = 2) -> tuple[str, ...]:
         min_frequency=least,
         show_progress=False,
         initial_alphabet=letters,
-        # The trainer numbers pieces such as "##a" as a hash map happens to bring them, and of two merges that are
-        # equally frequent it takes that of lower numbers: https://github.com/huggingface/tokenizers/issues/1794.
-        # As special tokens they have their numbers before that.
+        # The trainer numbers pieces such as "##a" as a hash map happens to bring them, and of two
+        # merges that are equally frequent it takes that of lower numbers:
+        # https://github.com/huggingface/tokenizers/issues/1794. As special tokens they have their
+        # numbers before that.
         special_tokens=[*SPECIAL, *("##" + letter for letter in letters)],
     )
     tokenizer.train_from_iterator(corpus.load().train.sentences, trainer)
@@ -205,7 +283,8 @@ def vocabulary() -> tuple[str, ...]:
     """The tokens that ``train()`` gives, from the cache where they are.
 
     The cache is ``$PARITYGATE_CACHE/tokenizer``, or ``.paritygate/cache/tokenizer`` here, and holds
-    ``<digest of all that they follow from>-<digest of the file>/vocab.txt``: a damaged one is made anew.
+    ``<digest of all that they follow from>-<digest of the file>/vocab.txt``: a damaged one is made
+    anew.
     """
     cache = Path(os.environ.get("PARITYGATE_CACHE") or ".paritygate/cache") / "tokenizer"
     recipe = _recipe()
@@ -235,7 +314,8 @@ def _lines(tokens: Iterable[str]) -> bytes:
     return "".join(f"{token}\n" for token in tokens).encode()
 
 
-# -------------------------------------------------------------------------------------------------- ways
+# --------------------------------------------------------------------------------------------------
+# ways
 
 
 def hf_fast(plain: Plain) -> Tokenizer:
@@ -250,7 +330,9 @@ def hf_fast(plain: Plain) -> Tokenizer:
 
 
 def hf_bert(plain: Plain) -> Tokenizer:
-    """The ``BertTokenizer`` of transformers, from a vocab.txt; since transformers 5 it is in Rust, too."""
+    """The ``BertTokenizer`` of transformers, from a vocab.txt; since transformers 5 it is in Rust,
+    too.
+    """
     from transformers import BertTokenizer
 
     return _of_transformers(plain, lambda path: BertTokenizer(vocab=str(path)))
@@ -293,26 +375,37 @@ def tokenizers_lib(plain: Plain) -> Tokenizer:
     )
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing((SEP, plain.vocabulary[SEP]), (CLS, plain.vocabulary[CLS]))
+    tokenizer.post_processor = processors.BertProcessing(
+        (SEP, plain.vocabulary[SEP]), (CLS, plain.vocabulary[CLS])
+    )
     tokenizer.add_special_tokens(list(SPECIAL))
 
     def encode(sentences: list[str], length: int) -> Answer:
         tokenizer.enable_truncation(length)
         tokenizer.enable_padding(length=length)
         rows = tokenizer.encode_batch(sentences)
-        columns = ([row.ids for row in rows], [row.type_ids for row in rows], [row.attention_mask for row in rows])
+        columns = (
+            [row.ids for row in rows],
+            [row.type_ids for row in rows],
+            [row.attention_mask for row in rows],
+        )
         return {name: torch.tensor(column) for name, column in zip(OUTPUTS, columns, strict=True)}
 
     return Tokenizer("tokenizers", plain.vocabulary, encode)
 
 
-# -------------------------------------------------------------------------------------------------- inputs
+# --------------------------------------------------------------------------------------------------
+# inputs
 
 
 def sentences(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[list[str], int]:
-    """B texts of sentences of the corpus's test split, of 1 to 1.5 x L words: some are padded and some are cut."""
+    """B texts of sentences of the corpus's test split, of 1 to 1.5 x L words: some are padded and
+    some are cut.
+    """
     known = corpus.load().test.sentences
-    return [_joined(known, 3 * sizes["seq"] // 2, generator) for _ in range(sizes["batch"])], sizes["seq"]
+    return [_joined(known, 3 * sizes["seq"] // 2, generator) for _ in range(sizes["batch"])], sizes[
+        "seq"
+    ]
 
 
 def _joined(known: Sequence[str], most: int, generator: torch.Generator) -> str:
@@ -325,33 +418,50 @@ def _joined(known: Sequence[str], most: int, generator: torch.Generator) -> str:
 
 
 def hostile(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[list[str], int]:
-    """B texts of up to L / 3 scraps each: those of ``HOSTILE``, and runs of characters drawn at random."""
+    """B texts of up to L / 3 scraps each: those of ``HOSTILE``, and runs of characters drawn at
+    random.
+    """
     scraps = tuple(HOSTILE.values())
     texts = []
     for _ in range(sizes["batch"]):
         count = int(torch.randint(max(2, sizes["seq"] // 3), (), generator=generator))
         runs = ["".join(_drawn(characters(), 8, generator)) for _ in range(count // 4)]
         chosen = _drawn((*scraps, *runs), count, generator)
-        texts.append("".join(scrap + gap for scrap, gap in zip(chosen, _drawn(GAPS, count, generator), strict=True)))
+        texts.append(
+            "".join(
+                scrap + gap
+                for scrap, gap in zip(chosen, _drawn(GAPS, count, generator), strict=True)
+            )
+        )
     return texts, sizes["seq"]
 
 
 def _drawn(items: Sequence[Item], count: int, generator: torch.Generator) -> list[Item]:
-    return [items[number] for number in torch.randint(len(items), (count,), generator=generator).tolist()]
+    return [
+        items[number]
+        for number in torch.randint(len(items), (count,), generator=generator).tolist()
+    ]
 
 
 def undisputed(character: str) -> bool:
     """Whether every implementation knows the character as the same kind.
 
-    So it is with those that Unicode 3.2, which Python keeps, had in today's category; but for the capital sigma.
+    So it is with those that Unicode 3.2, which Python keeps, had in today's category; but for the
+    capital sigma.
     """
     category = unicodedata.category(character)
-    return category not in ("Cn", "Cs") and category == unicodedata.ucd_3_2_0.category(character) and character != "Σ"
+    return (
+        category not in ("Cn", "Cs")
+        and category == unicodedata.ucd_3_2_0.category(character)
+        and character != "Σ"
+    )
 
 
 @functools.cache
 def characters() -> tuple[str, ...]:
-    """Undisputed characters of all scripts and symbols of the first plane; few ideographs, no syllables of Hangul."""
+    """Undisputed characters of all scripts and symbols of the first plane; few ideographs, no
+    syllables of Hangul.
+    """
     blocks = (range(0x3500), range(0x4E00, 0x4E80), range(0xD780, 0xD7B0), range(0xF8E0, 0x10000))
     return tuple(chr(code) for block in blocks for code in block if undisputed(chr(code)))
 

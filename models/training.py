@@ -1,7 +1,7 @@
 """What a training needs beside its model: optimizers, and batches with labels.
 
-Shapes: B batch, labels int64 (B,). A batch is ``(inputs, labels)``, where the model is called with the inputs: a tuple
-of positional or a dict of keyword arguments.
+Shapes: B batch, labels int64 (B,). A batch is ``(inputs, labels)``, where the model is called with
+the inputs: a tuple of positional or a dict of keyword arguments.
 """
 
 from __future__ import annotations

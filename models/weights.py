@@ -1,7 +1,8 @@
 """Weights made once: what takes seconds to make is kept in a file and read ever after.
 
-The cache is ``$PARITYGATE_CACHE/weights``, or ``.paritygate/cache/weights`` here. A file's name holds a digest of all
-that its content follows from, so a stale one is never read; a damaged one is made anew.
+The cache is ``$PARITYGATE_CACHE/weights``, or ``.paritygate/cache/weights`` here. A file's name
+holds a digest of all that its content follows from, so a stale one is never read; a damaged one is
+made anew.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def digest(model: nn.Module) -> str:
     found = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        found.update(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
     return found.hexdigest()
 
 
@@ -81,7 +84,8 @@ def _saved(weights: Weights) -> bytes:
 def _read(path: Path) -> Weights:
     content = path.read_bytes()
     digest, saved = content[:32], content[32:]
-    # torch.load checks no sums: a flipped byte would give a network that is slightly wrong, and no error.
+    # torch.load checks no sums: a flipped byte would give a network that is slightly wrong, and no
+    # error.
     if hashlib.sha256(saved).digest() != digest:
         raise ValueError("its content does not match its digest")
     found: Weights = torch.load(io.BytesIO(saved), weights_only=True)

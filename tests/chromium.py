@@ -1,4 +1,6 @@
-"""Chromium without a screen, for tests that look at pages as users do; what it complains of is kept."""
+"""Chromium without a screen, for tests that look at pages as users do; what it complains of is
+kept.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ import pytest
 
 def executable() -> str:
     """Chromium's path; skips the test where there is none, fails it in CI, which installs it."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if found is None:
         say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         say("no Chromium on this machine: apt-get install chromium")
@@ -71,6 +77,9 @@ def browser() -> Iterator[Any]:
 
 def look(started: Any, width: int = 1280, dark: bool = False) -> Look:
     """A new window."""
-    context = started.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light",
-                                  permissions=["clipboard-read", "clipboard-write"])  # fmt: skip
+    context = started.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if dark else "light",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
     return Look(context.new_page())

@@ -1,4 +1,6 @@
-"""What the tests share: a user's own project in another folder, run by a real pytest with real workers."""
+"""What the tests share: a user's own project in another folder, run by a real pytest with real
+workers.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,8 @@ SUITE = """
         cell.measure(benchmark)
 """
 IMPORTS = "import pytest\nfrom paritygate import Case, Shape\n"
-# A backend of the user's own that runs the model in eager mode and spoils its answers as the file says.
+# A backend of the user's own that runs the model in eager mode and spoils its answers as the file
+# says.
 BACKEND = """
     from paritygate.backends import eager
     from paritygate.backends.eager import available, preload
@@ -77,7 +80,9 @@ HOOK = """
 
 
 class Project:
-    """A user's project: conftest.py, my_model.py and test_my_model.py in a folder that is not this repository."""
+    """A user's project: conftest.py, my_model.py and test_my_model.py in a folder that is not this
+    repository.
+    """
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester, self.path = pytester, pytester.path
@@ -96,9 +101,16 @@ class Project:
         self.write("test_my_model.py", IMPORTS + "".join(map(textwrap.dedent, (cases, tests))))
 
     def backend(self, name: str, spoil: str) -> None:
-        """Add a backend by the hook; ``spoil`` is an expression that makes a wrong answer of ``tensor``."""
-        self.write(f"{name}_backend.py", textwrap.dedent(BACKEND) + f"\ndef spoil(tensor):\n    return {spoil}\n")
-        self.write("conftest.py", CONFTEST + textwrap.dedent(HOOK).format(names={name: f"{name}_backend"}))
+        """Add a backend by the hook; ``spoil`` is an expression that makes a wrong answer of
+        ``tensor``.
+        """
+        self.write(
+            f"{name}_backend.py",
+            textwrap.dedent(BACKEND) + f"\ndef spoil(tensor):\n    return {spoil}\n",
+        )
+        self.write(
+            "conftest.py", CONFTEST + textwrap.dedent(HOOK).format(names={name: f"{name}_backend"})
+        )
 
     def run(self, *arguments: str, targets: str | None = EAGER) -> pytest.RunResult:
         """Run pytest to its end in the project."""
@@ -107,12 +119,18 @@ class Project:
 
     def start(self, *arguments: str, targets: str = EAGER) -> Running:
         """Start pytest in the project, to be disturbed while it runs."""
-        return Running(self, [sys.executable, "-m", "pytest", "--bench-targets", targets, *arguments])
+        return Running(
+            self, [sys.executable, "-m", "pytest", "--bench-targets", targets, *arguments]
+        )
 
     def records(self, samples: bool = False) -> dict[str, Any]:
         """The records of the latest run, by cell."""
         store = Store(self.path / ".paritygate" / "store.sqlite", make=False)
-        return {record.cell: record for run in store.runs()[-1:] for record in store.records(run.id, samples)}
+        return {
+            record.cell: record
+            for run in store.runs()[-1:]
+            for record in store.records(run.id, samples)
+        }
 
     def statuses(self) -> dict[str, str]:
         """How the cells of the latest run ended: cell -> status."""
@@ -135,7 +153,12 @@ class Running:
         self.project, self.log = project, project.path / "output.txt"
         with self.log.open("wb") as file:
             self.process = subprocess.Popen(
-                command, cwd=project.path, stdout=file, stderr=file, start_new_session=True, preexec_fn=_hear_ctrl_c
+                command,
+                cwd=project.path,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                preexec_fn=_hear_ctrl_c,
             )
 
     @property
@@ -144,11 +167,15 @@ class Running:
 
     def wait_for(self, pattern: str) -> None:
         """Wait until the output matches; fails when pytest ends before."""
-        eventually(lambda: re.search(pattern, self.output) or self.process.poll() is not None, seconds=120)
+        eventually(
+            lambda: re.search(pattern, self.output) or self.process.poll() is not None, seconds=120
+        )
         assert re.search(pattern, self.output), self.output
 
     def wait_for_worker(self, stage: str) -> None:
-        """Wait until one of the project's workers has written ``stage`` (a line its model prints) into its log."""
+        """Wait until one of the project's workers has written ``stage`` (a line its model prints)
+        into its log.
+        """
         logs = self.project.path / ".paritygate" / "scratch"
 
         def written() -> bool:
@@ -171,7 +198,9 @@ class Running:
 
 
 def _hear_ctrl_c() -> None:
-    """In the new process: a shell that started us in the background has SIGINT ignored, and that is inherited."""
+    """In the new process: a shell that started us in the background has SIGINT ignored, and that is
+    inherited.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -195,8 +224,16 @@ def _running_below(folder: Path) -> list[psutil.Process]:
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """A user's project in a folder of its own; nothing of it may still run when the test ends."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "bench", ROOT / "reports", ROOT))))
-    for name in ("PARITYGATE_STORE", "XDG_CACHE_HOME", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(map(str, (ROOT / "bench", ROOT / "reports", ROOT)))
+    )
+    for name in (
+        "PARITYGATE_STORE",
+        "XDG_CACHE_HOME",
+        "PYTEST_ADDOPTS",
+        "GITHUB_ACTIONS",
+        "GITHUB_STEP_SUMMARY",
+    ):
         monkeypatch.delenv(name, raising=False)
     made = Project(pytester)
     yield made

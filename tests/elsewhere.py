@@ -1,8 +1,10 @@
-"""A device that is not the processor, on a machine that has no other: what lies there keeps apart from what lies here.
+"""A device that is not the processor, on a machine that has no other: what lies there keeps apart
+from what lies here.
 
-``torch.device("elsewhere")`` is torch's PrivateUse1 with kernels in Python: each runs the processor's own on what its
-tensors hold. As on a GPU an operator refuses tensors of both places, copies, numbers and indices excepted, and numpy
-sees none of them. Workers reach it by the code of a GPU, over a stand-in for ``torch.cuda``.
+``torch.device("elsewhere")`` is torch's PrivateUse1 with kernels in Python: each runs the
+processor's own on what its tensors hold. As on a GPU an operator refuses tensors of both places,
+copies, numbers and indices excepted, and numpy sees none of them. Workers reach it by the code of a
+GPU, over a stand-in for ``torch.cuda``.
 
 To import this changes the process for good, so only a fork server does.
 """
@@ -24,7 +26,12 @@ from tests.fakes import FakeTorchCuda
 NAME = "elsewhere"
 aten = torch.ops.aten
 MOVES = {aten._to_copy.default, aten.copy_.default}
-INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
+INDEXED = {
+    aten.index.Tensor,
+    aten.index_put.default,
+    aten.index_put_.default,
+    aten._index_put_impl_.default,
+}
 
 
 class Elsewhere(torch.Tensor):
@@ -35,7 +42,12 @@ class Elsewhere(torch.Tensor):
     @staticmethod
     def __new__(cls, here: torch.Tensor) -> Elsewhere:
         made = torch.Tensor._make_wrapper_subclass(
-            cls, here.size(), here.stride(), here.storage_offset(), dtype=here.dtype, device=torch.device(NAME, 0)
+            cls,
+            here.size(),
+            here.stride(),
+            here.storage_offset(),
+            dtype=here.dtype,
+            device=torch.device(NAME, 0),
         )
         made.here = here
         return made
@@ -59,14 +71,22 @@ class Elsewhere(torch.Tensor):
 
 
 def run(func: Any, *args: Any, **kwargs: Any) -> Any:
-    """Run an operator on what its tensors hold. Raises ``RuntimeError`` where they are in two places."""
+    """Run an operator on what its tensors hold. Raises ``RuntimeError`` where they are in two
+    places.
+    """
     leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     together = leaves[:1] if func in INDEXED else [] if func in MOVES else leaves
     places = {str(leaf.device) for leaf in together if leaf.ndim or isinstance(leaf, Elsewhere)}
     if len(places) > 1:
-        raise RuntimeError(f"{func}: Expected all tensors to be on the same device, but found {sorted(places)}")
+        raise RuntimeError(
+            f"{func}: Expected all tensors to be on the same device, but found {sorted(places)}"
+        )
     asked = kwargs.get("device")
-    away = any(isinstance(leaf, Elsewhere) for leaf in leaves) if asked is None else torch.device(asked).type == NAME
+    away = (
+        any(isinstance(leaf, Elsewhere) for leaf in leaves)
+        if asked is None
+        else torch.device(asked).type == NAME
+    )
     if asked is not None:
         kwargs["device"] = "cpu"
     ours, named = pytree.tree_map_only(Elsewhere, lambda leaf: leaf.here, (args, kwargs))
@@ -74,12 +94,16 @@ def run(func: Any, *args: Any, **kwargs: Any) -> Any:
     if not away:
         return given
     with torch.inference_mode(False):  # torch refuses views of a subclass that was made in it
-        return return_and_correct_aliasing(func, args, kwargs, pytree.tree_map_only(torch.Tensor, Elsewhere, given))
+        return return_and_correct_aliasing(
+            func, args, kwargs, pytree.tree_map_only(torch.Tensor, Elsewhere, given)
+        )
 
 
 def copied(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
     """``_copy_from``, to which ``torch.tensor(..., device=...)`` comes below all subclasses."""
-    given, taken = (tensor.here if isinstance(tensor, Elsewhere) else tensor for tensor in (source, target))
+    given, taken = (
+        tensor.here if isinstance(tensor, Elsewhere) else tensor for tensor in (source, target)
+    )
     taken.copy_(given)
     return target
 
@@ -111,7 +135,9 @@ class There(Cuda):
 
 
 DEVICES[NAME] = There
-torch.__future__.set_swap_module_params_on_conversion(True)  # its tensors cannot take the place of others' data
+torch.__future__.set_swap_module_params_on_conversion(
+    True
+)  # its tensors cannot take the place of others' data
 torch.serialization.add_safe_globals([Elsewhere])
 _setup_privateuseone_for_python_backend(NAME)
 _every = torch.library.Library("_", "IMPL")

@@ -1,6 +1,8 @@
-"""A management library of a table: GPUs with what they tell, what they do not support, and one that gets lost.
+"""A management library of a table: GPUs with what they tell, what they do not support, and one that
+gets lost.
 
-``fake_nvml.install(monkeypatch, [Card(...), ...])`` puts it in the place of pynvml. Errors are pynvml's own classes.
+``fake_nvml.install(monkeypatch, [Card(...), ...])`` puts it in the place of pynvml. Errors are
+pynvml's own classes.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Card:
 
 
 def install(monkeypatch: Any, cards: Sequence[Card] | None) -> list[str]:
-    """Put the cards in pynvml's place; None: a machine without a driver. The list gets the name of every call."""
+    """Put the cards in pynvml's place; None: a machine without a driver. The list gets the name of
+    every call.
+    """
     called: list[str] = []
     monkeypatch.setitem(sys.modules, "pynvml", _Library(cards, called))
     return called
@@ -60,7 +64,9 @@ class _Library(ModuleType):
         if name.startswith(("NVMLError", "NVMLLibraryMismatchError")):
             return getattr(pynvml, name)
         if name not in _ANSWERS or not hasattr(pynvml, name):
-            raise AttributeError(f"{name}: {'the fake' if hasattr(pynvml, name) else 'the real library'} has no such")
+            raise AttributeError(
+                f"{name}: {'the fake' if hasattr(pynvml, name) else 'the real library'} has no such"
+            )
 
         def call(*arguments: Any) -> Any:
             self._called.append(name)
@@ -69,7 +75,11 @@ class _Library(ModuleType):
             card = arguments[0] if arguments and isinstance(arguments[0], Card) else None
             if card is not None and (card.lost or card.lost_at == name):
                 raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
-            if card is not None and card.mismatched and name == "nvmlDeviceGetComputeRunningProcesses":
+            if (
+                card is not None
+                and card.mismatched
+                and name == "nvmlDeviceGetComputeRunningProcesses"
+            ):
                 raise pynvml.NVMLLibraryMismatchError(
                     "Unversioned function called and the pyNVML version does not match"
                 )
@@ -117,7 +127,9 @@ _ANSWERS: dict[str, Any] = {
     "nvmlDeviceGetTemperature": lambda card, sensor: card.celsius,
     "nvmlDeviceGetCurrentClocksEventReasons": lambda card: card.bits,
     "nvmlDeviceGetCurrentClocksThrottleReasons": lambda card: card.bits,
-    "nvmlDeviceGetComputeRunningProcesses": lambda card: [SimpleNamespace(pid=pid) for pid in card.pids],
+    "nvmlDeviceGetComputeRunningProcesses": lambda card: [
+        SimpleNamespace(pid=pid) for pid in card.pids
+    ],
     "nvmlDeviceGetMemoryInfo": lambda card: SimpleNamespace(used=card.used, total=card.total),
     "nvmlDeviceGetPersistenceMode": lambda card: card.persistence,
     "nvmlDeviceGetComputeMode": lambda card: card.compute_mode,

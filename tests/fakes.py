@@ -1,4 +1,6 @@
-"""Stand-ins without torch and processes: a clock that is told the time, a contestant that knows its times."""
+"""Stand-ins without torch and processes: a clock that is told the time, a contestant that knows its
+times.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,11 @@ class FakeClock:
 
 
 class FakeContestant:
-    """Takes ``seconds(block number)`` a call, lets the clock run, notes in ``log`` when it had its turn.
+    """Takes ``seconds(block number)`` a call, lets the clock run, notes in ``log`` when it had its
+    turn.
 
-    ``gone``: the number of the block in which it drops out. ``clocks``: block number -> MHz of its device after it.
+    ``gone``: the number of the block in which it drops out. ``clocks``: block number -> MHz of its
+    device after it.
     ``cut``: block number -> what holds that clock down.
     """
 
@@ -72,7 +76,8 @@ def cycle(*values: float) -> Callable[[int], float]:
 class FakeDevice:
     """A device that works asynchronously, like a GPU: time passes only for who waits for it.
 
-    What is launched is queued and runs one after the other; a mark is the moment at which all before it will be done.
+    What is launched is queued and runs one after the other; a mark is the moment at which all
+    before it will be done.
     """
 
     name = "fake"
@@ -130,7 +135,9 @@ class FakeDevice:
 
 
 class FakeTorchCuda:
-    """``torch.cuda`` with one GPU of 80 GB: what is queued on its stream takes time, memory is a number."""
+    """``torch.cuda`` with one GPU of 80 GB: what is queued on its stream takes time, memory is a
+    number.
+    """
 
     def __init__(self):
         self.log, self.used, self.allocated, self.milliseconds = [], 1000 * MIB, 0, 0.0
@@ -173,7 +180,12 @@ class FakeTorchCuda:
     def get_device_properties(self, number):
         assert number == 0, "CUDA_VISIBLE_DEVICES has chosen"
         return SimpleNamespace(
-            name="NVIDIA H200", uuid="1234-abcd", major=9, minor=0, total_memory=80_000 * MIB, multi_processor_count=132
+            name="NVIDIA H200",
+            uuid="1234-abcd",
+            major=9,
+            minor=0,
+            total_memory=80_000 * MIB,
+            multi_processor_count=132,
         )
 
 
@@ -193,4 +205,6 @@ class FakeEvent:
 
 def subject(name="onnxruntime", device="cpu", dtype="fp32", stream=4711, shape="b5"):
     """What a backend asks of a subject before it has a model."""
-    return SimpleNamespace(backend=name, device=device, dtype_name=dtype, stream=stream, shape=shape)
+    return SimpleNamespace(
+        backend=name, device=device, dtype_name=dtype, stream=stream, shape=shape
+    )

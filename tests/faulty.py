@@ -1,4 +1,6 @@
-"""A backend for tests: eager with one fault, planted by the name that the backend goes by. See ``FAULTS``."""
+"""A backend for tests: eager with one fault, planted by the name that the backend goes by. See
+``FAULTS``.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def other_side(module: nn.Module) -> None:
 
 
 def query_weight(module: nn.Module) -> None:
-    next(part for name, part in module.named_modules() if name.endswith("query")).weight[0, 0] += 1e-3
+    next(part for name, part in module.named_modules() if name.endswith("query")).weight[0, 0] += (
+        1e-3
+    )
 
 
 def swapped_classes(module: nn.Module) -> None:
@@ -80,7 +84,11 @@ def layer_norm_eps(module: nn.Module) -> None:
 
 
 def fp16_inside(module: nn.Module) -> None:
-    middle = next(part for name, part in module.named_modules() if name.endswith(("layer.0.output", "hidden", "conv2")))
+    middle = next(
+        part
+        for name, part in module.named_modules()
+        if name.endswith(("layer.0.output", "hidden", "conv2"))
+    )
     middle.register_forward_hook(lambda *args: args[2].half().float())
 
 
@@ -89,7 +97,9 @@ def dropout_on(module: nn.Module) -> None:
     import torch
 
     *_, last = (part for part in module.modules() if getattr(part, "weight", None) is not None)
-    last.register_forward_pre_hook(lambda _, args: torch.nn.functional.dropout(args[0], 0.1, training=True))
+    last.register_forward_pre_hook(
+        lambda _, args: torch.nn.functional.dropout(args[0], 0.1, training=True)
+    )
 
 
 # -- faults of inputs and answers
@@ -99,11 +109,15 @@ def mask_ignored(subject: Subject) -> Prepared:
     import torch
 
     prepared = eager.prepare(subject)
-    prepared.feed = lambda inputs: inputs | {"attention_mask": torch.ones_like(inputs["attention_mask"])}
+    prepared.feed = lambda inputs: (
+        inputs | {"attention_mask": torch.ones_like(inputs["attention_mask"])}
+    )
     return prepared
 
 
-def in_answer(spoil: Callable[[Tensor, Any], object], output: int = 0) -> Callable[[Subject], Prepared]:
+def in_answer(
+    spoil: Callable[[Tensor, Any], object], output: int = 0
+) -> Callable[[Subject], Prepared]:
     """Eager with one output changed in place; ``spoil`` sees the inputs of the call, too."""
 
     def planted(subject: Subject) -> Prepared:
@@ -149,7 +163,9 @@ def nan(output: Tensor, _: Any) -> None:
 
 
 def one_element(output: Tensor, _: Any) -> None:
-    """Hidden by the norm: one among a million, off by little in fp32 and by 0.2 in the short dtypes."""
+    """Hidden by the norm: one among a million, off by little in fp32 and by 0.2 in the short
+    dtypes.
+    """
     flat = output.view(-1)
     flat[1234] += 5e-5 if flat.dtype.itemsize == 4 else 0.2
 
@@ -169,7 +185,9 @@ def another_count(subject: Subject) -> Prepared:
 
 
 def stale(subject: Subject) -> Prepared:
-    """Once it was checked it answers with what it answered last: a graph replayed without new inputs."""
+    """Once it was checked it answers with what it answered last: a graph replayed without new
+    inputs.
+    """
     prepared = eager.prepare(subject)
     call = prepared.call
     answers: list[Any] = []
@@ -233,7 +251,9 @@ def leaking(subject: Subject) -> Prepared:
 
 
 def forgetful_optimizer(subject: Subject) -> Prepared:
-    """Right in every single step, but its optimizer begins anew with each: only a curve shows that."""
+    """Right in every single step, but its optimizer begins anew with each: only a curve shows
+    that.
+    """
     prepared = eager.prepare(subject)
     training = prepared.training
     assert training is not None
@@ -344,7 +364,9 @@ def recompiling(subject: Subject) -> Prepared:
 
 
 def session_that(**answers: Any) -> Callable[[Subject], Prepared]:
-    """Onnxruntime whose session answers otherwise; needs an onnxruntime cell in the group for its file."""
+    """Onnxruntime whose session answers otherwise; needs an onnxruntime cell in the group for its
+    file.
+    """
 
     def planted(subject: Subject) -> Prepared:
         import onnxruntime
@@ -374,7 +396,9 @@ FAULTS: dict[str, Callable[[Any], Prepared]] = {
     "nan": in_answer(nan),
     "one_element": in_answer(one_element),
     "scribbling": scribbling,
-    "wrong_padding": in_answer(lambda tags, fed: tags.masked_fill_(fed["mask"][..., None] == 0, 7.0)),
+    "wrong_padding": in_answer(
+        lambda tags, fed: tags.masked_fill_(fed["mask"][..., None] == 0, 7.0)
+    ),
     "wrong_token": in_answer(lambda tags, _: tags[0, -1].add_(0.01)),
     "wrong_first": in_answer(off_in_one),
     "wrong_second": in_answer(off_in_one, output=1),

@@ -1,7 +1,9 @@
-"""Noise at the level of blocks, for simulations of the gate: what machines do to unchanged code, and more.
+"""Noise at the level of blocks, for simulations of the gate: what machines do to unchanged code,
+and more.
 
-A generator gives ln-times of ``launches`` launch pairs as three arrays: what the machine does in each slot of time
-(... x quads x 4 blocks), and what each side's process adds to all of its blocks (... x launches). Slots are 50 ms.
+A generator gives ln-times of ``launches`` launch pairs as three arrays: what the machine does in
+each slot of time (... x quads x 4 blocks), and what each side's process adds to all of its blocks
+(... x launches). Slots are 50 ms.
 """
 
 from __future__ import annotations
@@ -43,13 +45,17 @@ def process(sd_of_pairs):
     """Processes that differ, as launch pairs do with that sd."""
 
     def noise(rng, shape):
-        return rng.normal(0, BLOCK / 2, _slots(shape)), rng.normal(0, sd_of_pairs / np.sqrt(2), (2, *shape))
+        return rng.normal(0, BLOCK / 2, _slots(shape)), rng.normal(
+            0, sd_of_pairs / np.sqrt(2), (2, *shape)
+        )
 
     return noise
 
 
 def two_modes(rng, shape):
-    return rng.normal(0, BLOCK, _slots(shape)), _calm(rng, shape) + 0.06 * (rng.random((2, *shape)) < 0.2)
+    return rng.normal(0, BLOCK, _slots(shape)), _calm(rng, shape) + 0.06 * (
+        rng.random((2, *shape)) < 0.2
+    )
 
 
 def heavy_tails(rng, shape):
@@ -60,8 +66,12 @@ def heavy_tails(rng, shape):
 
 def clock_steps(rng, shape):
     """x1.0 and x1.25, staying 0.5 to 30 s: from slot to slot it changes with 0.2 to 10 %."""
-    changes = rng.random(_slots(shape)) < np.exp(rng.uniform(np.log(1 / 600), np.log(1 / 10), (*shape, 1)))
-    return np.log(1.25) * (changes.cumsum(-1) % 2) + rng.normal(0, BLOCK, _slots(shape)), _calm(rng, shape)
+    changes = rng.random(_slots(shape)) < np.exp(
+        rng.uniform(np.log(1 / 600), np.log(1 / 10), (*shape, 1))
+    )
+    return np.log(1.25) * (changes.cumsum(-1) % 2) + rng.normal(0, BLOCK, _slots(shape)), _calm(
+        rng, shape
+    )
 
 
 def periodic(rng, shape):
@@ -72,15 +82,21 @@ def periodic(rng, shape):
 
 
 def order_penalty(rng, shape):
-    """The side that is prepared first is 1 % slower; which one that is, a coin decides for every launch."""
+    """The side that is prepared first is 1 % slower; which one that is, a coin decides for every
+    launch.
+    """
     first = rng.integers(0, 2, shape)
-    return rng.normal(0, BLOCK, _slots(shape)), _calm(rng, shape) + 0.01 * np.stack([first == 0, first == 1])
+    return rng.normal(0, BLOCK, _slots(shape)), _calm(rng, shape) + 0.01 * np.stack(
+        [first == 0, first == 1]
+    )
 
 
 def common_shocks(rng, shape):
     """One process in each launch is slower in all of its cells."""
     runs, _, launches = shape
-    return rng.normal(0, BLOCK, _slots(shape)), _calm(rng, shape) + rng.normal(0, 0.005, (2, runs, 1, launches))
+    return rng.normal(0, BLOCK, _slots(shape)), _calm(rng, shape) + rng.normal(
+        0, 0.005, (2, runs, 1, launches)
+    )
 
 
 def quantised(rng, shape):
@@ -94,14 +110,26 @@ def no_noise(_rng, shape):
 
 AA = {
     f.__name__: f
-    for f in (white, drift, ar, two_modes, heavy_tails, clock_steps, periodic, order_penalty, common_shocks)
+    for f in (
+        white,
+        drift,
+        ar,
+        two_modes,
+        heavy_tails,
+        clock_steps,
+        periodic,
+        order_penalty,
+        common_shocks,
+    )
 } | {"process": process(0.01)}
 
 
 def launch_values(
     noise: Noise, rng: np.random.Generator, shape: tuple[int, ...], effect: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """D of launch pairs, by the gate's own arithmetic, and the spread within each. ``effect`` is ln(head/base)."""
+    """D of launch pairs, by the gate's own arithmetic, and the spread within each. ``effect`` is
+    ln(head/base).
+    """
     slots, processes = noise(rng, shape)
     base_first = rng.integers(0, 2, (*shape, MOST, 1)).astype(bool)  # ABBA or BAAB
     blocks = slots.reshape(*shape, MOST, 4)
@@ -113,6 +141,9 @@ def launch_values(
     waiting = np.ones(shape, bool)
     for n in range(FEWEST, MOST + 1):
         stop = waiting & enough(y[..., :n])
-        d[stop], within[stop] = trimmed_mean(y[stop][:, :n]), y[stop][:, :n].std(-1, ddof=1) / np.sqrt(n)
+        d[stop], within[stop] = (
+            trimmed_mean(y[stop][:, :n]),
+            y[stop][:, :n].std(-1, ddof=1) / np.sqrt(n),
+        )
         waiting &= ~stop
     return d, within

@@ -1,4 +1,6 @@
-"""A PostgreSQL server of the tests' own in a temporary folder, started at first use, with a fresh database for each."""
+"""A PostgreSQL server of the tests' own in a temporary folder, started at first use, with a fresh
+database for each.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from typing import Any
 
 import pytest
 
-if find_spec("psycopg") is not None:  # here: pytester forgets what a test imports, which C extensions do not survive
+if (
+    find_spec("psycopg") is not None
+):  # here: pytester forgets what a test imports, which C extensions do not survive
     import psycopg
 
     import_module("sqlalchemy.dialects.postgresql.psycopg")
@@ -29,10 +33,12 @@ if find_spec("psycopg") is not None:  # here: pytester forgets what a test impor
 USER, PASSWORD = "tester", "hunter2/ü@"  # with what a URL must encode
 ENCODED = "hunter2%2F%C3%BC%40"
 SETTINGS = {
-    "fsync": "off", "full_page_writes": "off",  # nothing here is to survive a power cut; what a killed client leaves
+    "fsync": "off",
+    "full_page_writes": "off",  # nothing here is to survive a power cut; what a killed client leaves
     "synchronous_commit": "off",  # does not depend on them
-    "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
-}  # fmt: skip
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+}
 
 
 def binaries() -> Path | None:
@@ -57,15 +63,28 @@ class Server:
             self._as = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
             for path in (folder, secret):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
-        made = [str(binary / "initdb"), "-D", str(self._data), "-U", USER, "--pwfile", str(secret),
-                "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]  # fmt: skip
+        made = [
+            str(binary / "initdb"),
+            "-D",
+            str(self._data),
+            "-U",
+            USER,
+            "--pwfile",
+            str(secret),
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
         subprocess.run(made, cwd=folder, check=True, capture_output=True, **self._as)
         self.port = _free_port()
         options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         command = [str(binary / "postgres"), "-D", str(self._data), "-p", str(self.port), *options]
         self.log = folder / "log"
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **self._as)
+            self._process = subprocess.Popen(
+                command, cwd=folder, stdout=log, stderr=log, **self._as
+            )
         self._wait()
 
     def url(self, database: str = "postgres") -> str:
@@ -74,8 +93,14 @@ class Server:
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         """The rows that a statement gives, past all of our own code."""
-        with psycopg.connect(host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database,
-                             autocommit=True) as connection:  # fmt: skip
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=USER,
+            password=PASSWORD,
+            dbname=database,
+            autocommit=True,
+        ) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
@@ -100,7 +125,9 @@ class Server:
                 return
             except psycopg.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > end:
-                    raise RuntimeError(f"PostgreSQL did not start: {self.log.read_text()}") from None
+                    raise RuntimeError(
+                        f"PostgreSQL did not start: {self.log.read_text()}"
+                    ) from None
                 time.sleep(0.05)
 
 
@@ -112,7 +139,9 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """The session's server. Without PostgreSQL on the machine its tests are skipped, in CI (``CI=true``) they fail."""
+    """The session's server. Without PostgreSQL on the machine its tests are skipped, in CI
+    (``CI=true``) they fail.
+    """
     binary = binaries()
     lacking = "psycopg: pip install -e '.[dev]'" if find_spec("psycopg") is None else ""
     if binary is None:
@@ -120,7 +149,9 @@ def postgresql() -> Iterator[Server]:
     if binary is None or lacking:
         say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         say(f"this test needs {lacking}; it starts a server of its own")
-    folder = Path(tempfile.mkdtemp(prefix="paritygate-postgresql-"))  # pytest's own is closed to other users
+    folder = Path(
+        tempfile.mkdtemp(prefix="paritygate-postgresql-")
+    )  # pytest's own is closed to other users
     try:
         server = Server(folder, binary)
         yield server

@@ -1,4 +1,6 @@
-"""Fixtures that put groups of cells through real fork servers and workers; one server is shared by all tests."""
+"""Fixtures that put groups of cells through real fork servers and workers; one server is shared by
+all tests.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from tests import faulty
 
 THREADS = 2
 MEMORY = 3 << 30  # bytes a worker may have
-BUDGET = Budget("test", seconds=0.1, precision=0.2, launches=1, open_deadline=120.0, cold_deadline=300.0)
+BUDGET = Budget(
+    "test", seconds=0.1, precision=0.2, launches=1, open_deadline=120.0, cold_deadline=300.0
+)
 TABLE = BACKENDS | faulty.BACKENDS
 
 
@@ -63,22 +67,35 @@ class Rig:
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def group(
-        self, case: Case, *backends: str, device: str = "cpu", dtype: str = "fp32", timed: bool = False, seed: int = 0,
+        self,
+        case: Case,
+        *backends: str,
+        device: str = "cpu",
+        dtype: str = "fp32",
+        timed: bool = False,
+        seed: int = 0,
         shape: str = "",
-    ) -> GroupRun:  # fmt: skip
+    ) -> GroupRun:
         """A group of the case's first shape, in a scratch folder of its own."""
         lab = Laboratory(
-            cache=self.cache, scratch=self.folder / str(next(self.numbers)), budget=BUDGET,
+            cache=self.cache,
+            scratch=self.folder / str(next(self.numbers)),
+            budget=BUDGET,
             backends=TABLE | {way: Backend(way, WAYS) for way in case.ways},
-            threads=THREADS, seed=seed, controlled=True, servers=Always(self.server),
-        )  # fmt: skip
+            threads=THREADS,
+            seed=seed,
+            controlled=True,
+            servers=Always(self.server),
+        )
         where = next(found for found in case.all_shapes() if found.name == (shape or found.name))
         cells = [Cell(case, where, Target(device, backend, dtype)) for backend in backends]
         run = GroupRun(lab, cells[0].group, cells, cells if timed else [])
         self.made.append(run)
         return run
 
-    def run(self, case: Case, *backends: str, timed: bool = False, **options: Any) -> dict[str, Record]:
+    def run(
+        self, case: Case, *backends: str, timed: bool = False, **options: Any
+    ) -> dict[str, Record]:
         """Open, check, time if asked for, close: backend -> record."""
         group = self.group(case, *backends, timed=timed, **options)
         group.open()
@@ -96,10 +113,14 @@ class Rig:
         (self.modules / f"{name}.py").write_text(source)
 
 
-def specimen(model: str = "Net", inputs: str = "rows", *, name: str = "specimen", **options: Any) -> Case:
+def specimen(
+    model: str = "Net", inputs: str = "rows", *, name: str = "specimen", **options: Any
+) -> Case:
     """A case of ``tests.specimens``, with a batch of 8."""
     options.setdefault("shapes", {"b8": {"batch": 8}})
-    return Case(name, model=f"tests.specimens:{model}", inputs=f"tests.specimens:{inputs}", **options)
+    return Case(
+        name, model=f"tests.specimens:{model}", inputs=f"tests.specimens:{inputs}", **options
+    )
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +144,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 @pytest.fixture
 def rig(shared: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    """A rig with scratch folders of the test's own; its workers end with the test. It waits for no other run."""
+    """A rig with scratch folders of the test's own; its workers end with the test. It waits for no
+    other run.
+    """
     monkeypatch.setattr("paritygate.session.group.timing_lock", lambda _: nullcontext())
     made = Rig(tmp_path / "scratch", shared.cache, shared.server, shared.modules)
     yield made

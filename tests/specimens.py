@@ -1,4 +1,6 @@
-"""Models and inputs for tests of the harness: small, and each of them odd in one way. Imported by workers only."""
+"""Models and inputs for tests of the harness: small, and each of them odd in one way. Imported by
+workers only.
+"""
 
 from __future__ import annotations
 
@@ -168,13 +170,17 @@ class Unrolled(Net):
 
 
 class Nested(nn.Module):
-    """Dicts, tuples, None, numbers: in and out. One answer is an input, one comes twice, one bears an input's name."""
+    """Dicts, tuples, None, numbers: in and out. One answer is an input, one comes twice, one bears
+    an input's name.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.net = Net()
 
-    def forward(self, *, x: Tensor, pair: tuple[Tensor, Tensor], factor: int, double: bool) -> dict[str, Any]:
+    def forward(
+        self, *, x: Tensor, pair: tuple[Tensor, Tensor], factor: int, double: bool
+    ) -> dict[str, Any]:
         y = self.net(x) * factor
         y = y * 2 if double else y
         return {"x": y, "twice": (y, None), "given": pair[0], "deep": {"sum": pair[0] + pair[1]}}
@@ -246,7 +252,9 @@ def tied_rows(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor
 
 
 class Tied(nn.Module):
-    """Through a relu of what is exactly zero: there its gradient is 0 or 1, and rounding may decide."""
+    """Through a relu of what is exactly zero: there its gradient is 0 or 1, and rounding may
+    decide.
+    """
 
     def __init__(self) -> None:
         super().__init__()

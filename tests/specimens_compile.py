@@ -1,6 +1,8 @@
-"""Models that torch.compile breaks, compiles again and again, or does not take. Imported by workers, too.
+"""Models that torch.compile breaks, compiles again and again, or does not take. Imported by
+workers, too.
 
-The line that is to be named ends with a mark, ``# here``; there is one in every class that needs it.
+The line that is to be named ends with a mark, ``# here``; there is one in every class that needs
+it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ TIMES = 0  # of ``GlobalCounter``
 def marked(model: type | Callable[..., Any]) -> str:
     """The place in this file that is to be named, as file:line."""
     lines, first = inspect.getsourcelines(model)
-    (line,) = (number for number, text in enumerate(lines, first) if text.rstrip().endswith("# here"))
+    (line,) = (
+        number for number, text in enumerate(lines, first) if text.rstrip().endswith("# here")
+    )
     return f"tests/specimens_compile.py:{line}"
 
 
@@ -166,7 +170,9 @@ class Block(nn.Module):
 
 
 class Layers(nn.Module):
-    """Blocks of several widths that share their function and its break: compiled once for each, in every call."""
+    """Blocks of several widths that share their function and its break: compiled once for each, in
+    every call.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +183,9 @@ class Layers(nn.Module):
 
 
 class Looped(Layers):
-    """The break is in a loop of the model, whose function then runs in eager as a whole; the blocks are compiled."""
+    """The break is in a loop of the model, whose function then runs in eager as a whole; the blocks
+    are compiled.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
@@ -270,7 +278,9 @@ class GlobalCounter(Plain):
 
 
 class Taken(Plain):
-    """A number out of a tensor is a constant of the graph after it: another one with every input."""
+    """A number out of a tensor is a constant of the graph after it: another one with every
+    input.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.hidden(x)
@@ -386,7 +396,11 @@ def sequential() -> nn.Module:
 class Recurrent(nn.Module):
     def __init__(self, kind: type[nn.RNNBase] = nn.GRU, **options: Any) -> None:
         super().__init__()
-        self.before, self.cell, self.out = nn.Linear(16, 16), kind(16, 8, **options), nn.Linear(8, 4)
+        self.before, self.cell, self.out = (
+            nn.Linear(16, 16),
+            kind(16, 8, **options),
+            nn.Linear(8, 4),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.cell(self.before(x))[0])  # here

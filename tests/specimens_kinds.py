@@ -1,6 +1,7 @@
 """Models of kinds that the harness must take as they are. Imported by workers only.
 
-Each is odd in one way: it writes to its inputs, remembers, draws, answers with something else than tensors, ...
+Each is odd in one way: it writes to its inputs, remembers, draws, answers with something else than
+tensors, ...
 """
 
 from __future__ import annotations
@@ -131,7 +132,9 @@ class Peaking(Net):
 
 
 class Cached(nn.Module):
-    """Attention of one token to those of the calls before, in a cache of fixed size: (batch, 8) to (batch, 8)."""
+    """Attention of one token to those of the calls before, in a cache of fixed size: (batch, 8) to
+    (batch, 8).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -276,7 +279,9 @@ class Packed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.packed = nn.Parameter(torch.randint(-8, 8, (8, 8), dtype=torch.int8), requires_grad=False)
+        self.packed = nn.Parameter(
+            torch.randint(-8, 8, (8, 8), dtype=torch.int8), requires_grad=False
+        )
         self.out = nn.Linear(8, 8)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -350,7 +355,9 @@ def spectral() -> nn.Module:
 class Lazy(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.Tanh(), nn.LazyLinear(8))
+        self.layers = nn.Sequential(
+            nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.Tanh(), nn.LazyLinear(8)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
@@ -460,7 +467,15 @@ class OfAllKinds(Net):
 
     def forward(self, x: Tensor) -> Answers:
         y = super().forward(x)
-        rest = {"again": y, "count": 3, "scale": 0.5, "flag": True, "word": "ok", "none": None, "empty": y[:, :0]}
+        rest = {
+            "again": y,
+            "count": 3,
+            "scale": 0.5,
+            "flag": True,
+            "word": "ok",
+            "none": None,
+            "empty": y[:, :0],
+        }
         return Answers(y, rest)
 
 
@@ -547,7 +562,10 @@ class Taking(Net):
 
 def held(sizes: dict[str, int], generator: torch.Generator) -> dict[str, Any]:
     (x,), (bias,) = rows(sizes, generator), rows(sizes, generator)
-    return {"batch": Batch(x, {"bias": bias}), "options": Options(torch.randn(8, generator=generator), 0.5, "plain")}
+    return {
+        "batch": Batch(x, {"bias": bias}),
+        "options": Options(torch.randn(8, generator=generator), 0.5, "plain"),
+    }
 
 
 def words_with_a_cache(sizes: dict[str, int], generator: torch.Generator) -> dict[str, Any]:
@@ -556,7 +574,9 @@ def words_with_a_cache(sizes: dict[str, int], generator: torch.Generator) -> dic
 
     cache, shape = DynamicCache(), (sizes["batch"], 2, 4, 16)
     for layer in range(2):
-        cache.update(torch.randn(shape, generator=generator), torch.randn(shape, generator=generator), layer)
+        cache.update(
+            torch.randn(shape, generator=generator), torch.randn(shape, generator=generator), layer
+        )
     ids = torch.randint(0, 64, (sizes["batch"], 1), generator=generator)
     return {"input_ids": ids, "past_key_values": cache}
 
@@ -591,7 +611,9 @@ def views(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor, ..
 
 
 def arrays(sizes: dict[str, int], generator: torch.Generator) -> tuple[list[Any]]:
-    made = torch.randint(0, 256, (sizes["batch"], 4, 4, 3), generator=generator, dtype=torch.uint8).numpy()
+    made = torch.randint(
+        0, 256, (sizes["batch"], 4, 4, 3), generator=generator, dtype=torch.uint8
+    ).numpy()
     return ([np.ascontiguousarray(one) for one in made],)
 
 
@@ -636,16 +658,24 @@ def traced() -> Any:
 
 
 class Tagging(nn.Module):
-    """A tag for every token, and one answer for each text: attention to those that are not padding."""
+    """A tag for every token, and one answer for each text: attention to those that are not
+    padding.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.table, self.heads, self.tags = nn.Embedding(64, 16), nn.Linear(16, 48), nn.Linear(16, 5)
+        self.table, self.heads, self.tags = (
+            nn.Embedding(64, 16),
+            nn.Linear(16, 48),
+            nn.Linear(16, 5),
+        )
         nn.init.normal_(self.table.weight, std=2.0)
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         q, k, v = self.heads(self.table(ids))[:, None].chunk(3, -1)
-        hidden = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :].bool())[:, 0]
+        hidden = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask[:, None, None, :].bool()
+        )[:, 0]
         tags = self.tags(hidden)
         return tags, (tags * mask[..., None]).sum(1)
 
@@ -677,7 +707,9 @@ class Anchored(Net):
 
 def rows_and_as_many(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """A table that is as long as the batch by chance."""
-    return torch.randn(sizes["batch"], 8, generator=generator), torch.randn(4, 8, generator=generator)
+    return torch.randn(sizes["batch"], 8, generator=generator), torch.randn(
+        4, 8, generator=generator
+    )
 
 
 class Pooled(Net):
@@ -719,7 +751,9 @@ def edges_and_rows(sizes: dict[str, int], generator: torch.Generator) -> tuple[T
 
 def of_all_lengths(sizes: dict[str, int], generator: torch.Generator) -> tuple[Tensor]:
     """Sequences of one to batch vectors in one tensor."""
-    sequences = [torch.randn(length + 1, 8, generator=generator) for length in range(sizes["batch"])]
+    sequences = [
+        torch.randn(length + 1, 8, generator=generator) for length in range(sizes["batch"])
+    ]
     return (torch.nested.nested_tensor(sequences, layout=torch.jagged),)
 
 

@@ -1,4 +1,6 @@
-"""The A/A protocol's figures, from rows whose truth is known; its runs are real and take minutes, see the evidence."""
+"""The A/A protocol's figures, from rows whose truth is known; its runs are real and take minutes,
+see the evidence.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,22 @@ from dataclasses import replace
 from paritygate.gate import aa
 from paritygate.gate.aa import Row
 
-ROW = Row(0, "a-b8-cpu-eager-fp32", 0.0, "same", 0.001, -0.002, 0.004, 0.004, 3, 0.015, False, 7.5, 100.0, "abc")
+ROW = Row(
+    0,
+    "a-b8-cpu-eager-fp32",
+    0.0,
+    "same",
+    0.001,
+    -0.002,
+    0.004,
+    0.004,
+    3,
+    0.015,
+    False,
+    7.5,
+    100.0,
+    "abc",
+)
 
 
 def test_rows_survive_the_file(tmp_path):
@@ -32,12 +49,25 @@ def test_false_reds_come_with_their_bound_and_cells_with_their_spread():
 
 
 def test_a_planted_slowdown_is_power_and_no_false_red():
-    rows = [ROW, replace(ROW, cell="b-b8-cpu-eager-fp32", planted=0.03, verdict="regressed", effect=0.031, low=0.028,
-                         high=0.034)]  # fmt: skip
+    rows = [
+        ROW,
+        replace(
+            ROW,
+            cell="b-b8-cpu-eager-fp32",
+            planted=0.03,
+            verdict="regressed",
+            effect=0.031,
+            low=0.028,
+            high=0.034,
+        ),
+    ]
     text = aa.report(rows)
 
     assert "false reds: 0 of 1" in text
-    assert "planted 3%: 1 of 1 found (1 of 1 where launch pairs spread by at most 1%), bias +0.10%, inter" in text
+    assert (
+        "planted 3%: 1 of 1 found (1 of 1 where launch pairs spread by at most 1%), bias +0.10%, inter"
+        in text
+    )
     assert "a cell that ends regressed: median 7.5 s" in text
 
 
@@ -59,7 +89,11 @@ def test_every_run_plants_two_cells_of_each_size(tmp_path, monkeypatch):
     cells = [f"{letter}-b8-cpu-eager-fp32" for letter in "abcdef"]
     planted = []
     monkeypatch.setattr(aa, "_cells", lambda select: cells)
-    monkeypatch.setattr(aa, "_gate", lambda number, select, plant: planted.append(plant) or [replace(ROW, run=number)])
+    monkeypatch.setattr(
+        aa,
+        "_gate",
+        lambda number, select, plant: planted.append(plant) or [replace(ROW, run=number)],
+    )
     aa.run(tmp_path / "aa.csv", 2, [0.03, 0.1], "a", str)
 
     assert [sorted(plant.values()) for plant in planted] == [[0.03, 0.03, 0.1, 0.1]] * 2

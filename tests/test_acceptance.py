@@ -26,17 +26,24 @@ def regressed(size):
 
 
 def test_trailers_are_read_and_those_that_cannot_be_are_named():
-    found, problems = acceptance.parse(["bert-*-cpu-* <= 10 % a security fix", "bert slower, sorry", "x<=2.5% y"])
+    found, problems = acceptance.parse(
+        ["bert-*-cpu-* <= 10 % a security fix", "bert slower, sorry", "x<=2.5% y"]
+    )
 
     assert found == [Accepted("bert-*-cpu-*", 0.1, "a security fix"), Accepted("x", 0.025, "y")]
-    assert problems == ["Bench-Accept: 'bert slower, sorry' is not read; write `PATTERN <= 10 % reason`"]
+    assert problems == [
+        "Bench-Accept: 'bert slower, sorry' is not read; write `PATTERN <= 10 % reason`"
+    ]
 
 
-@pytest.mark.parametrize(("size", "verdict", "said"), [
-    (0.08, Verdict.SAME, "accepted up to 10%: a fix"),
-    (0.10, Verdict.SAME, "accepted up to 10%: a fix"),
-    (0.15, Verdict.REGRESSED, "and by more than the accepted 10%"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "verdict", "said"),
+    [
+        (0.08, Verdict.SAME, "accepted up to 10%: a fix"),
+        (0.10, Verdict.SAME, "accepted up to 10%: a fix"),
+        (0.15, Verdict.REGRESSED, "and by more than the accepted 10%"),
+    ],
+)
 def test_up_to_what_is_accepted_it_is_the_same(size, verdict, said):
     found = acceptance.judge(*regressed(size), Accepted("*", 0.1, "a fix"), NORMAL)
 

@@ -1,4 +1,6 @@
-"""The action played through: a bare origin, a shallow clone of a pull request, its shell as GitHub runs it."""
+"""The action played through: a bare origin, a shallow clone of a pull request, its shell as GitHub
+runs it.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,16 @@ GATE = Path(__file__).parents[1] / ".github" / "actions" / "paritygate" / "gate.
 
 
 class PullRequest:
-    """A branch of the project, pushed to a bare repository and cloned one commit deep, as actions/checkout does."""
+    """A branch of the project, pushed to a bare repository and cloned one commit deep, as
+    actions/checkout does.
+    """
 
     def __init__(self, repository: Repository, folder: Path):
-        self.repository, self.origin, self.clone = repository, folder / "origin.git", folder / "clone"
+        self.repository, self.origin, self.clone = (
+            repository,
+            folder / "origin.git",
+            folder / "clone",
+        )
         repository.git("clone", "-q", "--bare", ".", str(self.origin))
         repository.git("remote", "add", "origin", str(self.origin))
         for number in range(3):  # base goes on meanwhile: what is compared with is the merge base
@@ -34,17 +42,43 @@ class PullRequest:
         self.repository.git("push", "-q", "--force", "origin", "change")
         for name in ("clone", "summary.md", "output.txt"):
             subprocess.run(["rm", "-rf", str(self.clone.with_name(name))], check=True)
-        subprocess.run(["git", "clone", "-q", "--depth", "1", "--branch", "change", f"file://{self.origin}",
-                        str(self.clone)], check=True)  # fmt: skip
+        subprocess.run(
+            [
+                "git",
+                "clone",
+                "-q",
+                "--depth",
+                "1",
+                "--branch",
+                "change",
+                f"file://{self.origin}",
+                str(self.clone),
+            ],
+            check=True,
+        )
 
     def gate(self, *, targets="cpu-eager-fp32", **more):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")
+        }
         environment |= {
-            "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(self.clone.with_name("summary.md")),
-            "GITHUB_OUTPUT": str(self.clone.with_name("output.txt")), "BASE": self.base, "PYTHON": sys.executable,
-            "COLLECTED": ".", "PULL_REQUEST": "7", "ARGUMENTS": f"--bench-targets {targets}",
-        } | more  # fmt: skip
-        done = subprocess.run([str(GATE)], cwd=self.clone, env=environment, capture_output=True, text=True, check=False)
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_STEP_SUMMARY": str(self.clone.with_name("summary.md")),
+            "GITHUB_OUTPUT": str(self.clone.with_name("output.txt")),
+            "BASE": self.base,
+            "PYTHON": sys.executable,
+            "COLLECTED": ".",
+            "PULL_REQUEST": "7",
+            "ARGUMENTS": f"--bench-targets {targets}",
+        } | more
+        done = subprocess.run(
+            [str(GATE)],
+            cwd=self.clone,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return done.returncode, done.stdout + done.stderr
 
     def said(self, name):
@@ -77,9 +111,9 @@ def test_a_harmless_change_is_green_and_a_slow_one_is_red(pull_request):
     status, log = pull_request.gate()
 
     assert status == 11, log
-    assert [line.partition("::regressed")[0] for line in log.splitlines() if line.startswith("::error")] == [
-        f"::error title=regressed%3A {ONE}"
-    ]
+    assert [
+        line.partition("::regressed")[0] for line in log.splitlines() if line.startswith("::error")
+    ] == [f"::error title=regressed%3A {ONE}"]
     assert pull_request.said("summary.md").startswith("## paritygate: not ok")
     assert ONE in pull_request.report()
     assert (pull_request.clone / "paritygate-report" / "pull_request").read_text() == "7\n"

@@ -1,10 +1,18 @@
-"""Warnings: each comes for its own reason, says its number and what to do, and does not come otherwise."""
+"""Warnings: each comes for its own reason, says its number and what to do, and does not come
+otherwise.
+"""
 
 import random
 
 import pytest
 
-from paritygate.timing.diagnostics import Conditions, advise, launch_bound, mode_gap, relative_spread
+from paritygate.timing.diagnostics import (
+    Conditions,
+    advise,
+    launch_bound,
+    mode_gap,
+    relative_spread,
+)
 
 QUIET = Conditions()
 STEADY = [1.0 + 0.001 * i for i in range(20)]
@@ -26,7 +34,13 @@ def test_a_good_measurement_is_warned_of_nothing():
         (STEADY, True, Conditions(steal=0.03), "steal: ", "3%"),
         (STEADY, True, Conditions(foreign=0.2), "load: ", "20%"),
         (STEADY, True, Conditions(throttled=3), "throttled: ", "3 times"),
-        (STEADY, True, Conditions(gpu_throttled=("SwPowerCap", "HwSlowdown")), "GPU throttled: ", "Cap, HwSlow"),
+        (
+            STEADY,
+            True,
+            Conditions(gpu_throttled=("SwPowerCap", "HwSlowdown")),
+            "GPU throttled: ",
+            "Cap, HwSlow",
+        ),
         (STEADY, True, Conditions(gpu_foreign=2), "GPU shared: ", "2 processes"),
         (STEADY, True, Conditions(gpu_lost="GPU-1 is lost"), "GPU lost: ", "GPU-1 is lost"),
     ],

@@ -1,4 +1,6 @@
-"""aoti: packages give eager's answers, are kept by the content they follow from, and notice what they cannot do."""
+"""aoti: packages give eager's answers, are kept by the content they follow from, and notice what
+they cannot do.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def own(shared):
 
 
 def own_case(model="Net", name="packaged"):
-    return Case(name, model=f"packaged:{model}", inputs="packaged:rows", shapes={"b8": {"batch": 8}})
+    return Case(
+        name, model=f"packaged:{model}", inputs="packaged:rows", shapes={"b8": {"batch": 8}}
+    )
 
 
 def packages(rig):
@@ -67,7 +71,12 @@ def test_any_nest_goes_in_and_out_cold_and_then_warm(rig):
 
 
 def test_a_convolutional_network_in_bfloat16(rig):
-    case = Case("cnn", model="models.cnn:DigitsCNN", inputs="models.cnn:digit_images", shapes={"b4": {"batch": 4}})
+    case = Case(
+        "cnn",
+        model="models.cnn:DigitsCNN",
+        inputs="models.cnn:digit_images",
+        shapes={"b4": {"batch": 4}},
+    )
     record = rig.one(case, "aoti", dtype="bf16")
 
     assert (record.status, record.reason) == (Status.OK, "")
@@ -75,8 +84,13 @@ def test_a_convolutional_network_in_bfloat16(rig):
 
 
 def test_bert_by_keywords_with_its_mask_and_its_attention_kernel(rig):
-    case = Case("bert", model="models.bert:tiny", inputs="models.bert:padded_mask", mask="attention_mask",
-                shapes={"b2_s16": {"batch": 2, "seq": 16}})  # fmt: skip
+    case = Case(
+        "bert",
+        model="models.bert:tiny",
+        inputs="models.bert:padded_mask",
+        mask="attention_mask",
+        shapes={"b2_s16": {"batch": 2, "seq": 16}},
+    )
     record = rig.one(case, "aoti")
 
     assert (record.status, record.reason) == (Status.OK, "")
@@ -134,7 +148,12 @@ def flipped(content):
 
 @pytest.mark.parametrize(
     "damage",
-    [flipped, lambda content: content[: len(content) // 2], lambda content: content[:-40] + bytes(40), lambda _: b""],
+    [
+        flipped,
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-40] + bytes(40),
+        lambda _: b"",
+    ],
 )
 def test_damage_is_noticed_wherever_it_is(kept, tmp_path, damage):
     copy = tmp_path / kept.name
@@ -158,10 +177,22 @@ def prepared(kept, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     def prepare(**changes):
-        task = {"case": own_case().as_dict(), "shape": "b8", "device": "cpu", "dtype_name": "fp32", "backend": "aoti",
-                "folder": str(tmp_path), "cache": str(tmp_path), "seed": 0, "threads": THREADS}  # fmt: skip
+        task = {
+            "case": own_case().as_dict(),
+            "shape": "b8",
+            "device": "cpu",
+            "dtype_name": "fp32",
+            "backend": "aoti",
+            "folder": str(tmp_path),
+            "cache": str(tmp_path),
+            "seed": 0,
+            "threads": THREADS,
+        }
         subject = Subject.of(task)
-        known = aoti.contents(kept) | {"path": str(kept), "signature": [["torch.float32", [8, 16], [16, 1]]]}
+        known = aoti.contents(kept) | {
+            "path": str(kept),
+            "signature": [["torch.float32", [8, 16], [16, 1]]],
+        }
         subject.scratch.save_artefact("aoti", known | changes)
         return aoti.prepare(subject)
 
@@ -191,7 +222,9 @@ def test_an_operator_without_a_c_function_is_counted(kept, tmp_path):
         name = next(name for name in archive.namelist() if name.endswith("wrapper.cpp"))
         source = archive.read(name).decode()
     with zipfile.ZipFile(copy, "w") as archive:
-        archive.writestr(name, source + "\n  CHECK(aoti_torch_proxy_executor_call_function(proxy_executor, 0));")
+        archive.writestr(
+            name, source + "\n  CHECK(aoti_torch_proxy_executor_call_function(proxy_executor, 0));"
+        )
 
     assert aoti.contents(kept)["dispatched"] == 0
     assert aoti.contents(copy)["dispatched"] == 1

@@ -1,4 +1,6 @@
-"""What people forget: which way imports point, that tables are complete, that nothing of a machine is in the tree."""
+"""What people forget: which way imports point, that tables are complete, that nothing of a machine
+is in the tree.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from paritygate.core.record import Record
 
 ROOT = Path(__file__).parent.parent
 HARNESS = ROOT / "bench" / "paritygate"
-# folder -> the folders that it may import from, beside itself; "backends/" is the light table in its __init__ alone
+# folder -> the folders that it may import from, beside itself; "backends/" is the light table in
+# its __init__ alone
 DIRECTIONS = {
     "core": "",
     "timing": "core",
@@ -36,8 +39,19 @@ DIRECTIONS = {
     "commands": "core host gate doctor",
     "plugin": "core host session gate backends/",
 }
-# what each folder may import of what is slow to import; the pytest process of a run without a gate stays light
-HEAVY = {"torch", "transformers", "onnxruntime", "onnx", "numpy", "pandas", "scipy", "sqlalchemy", "sklearn"}
+# what each folder may import of what is slow to import; the pytest process of a run without a gate
+# stays light
+HEAVY = {
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "onnx",
+    "numpy",
+    "pandas",
+    "scipy",
+    "sqlalchemy",
+    "sklearn",
+}
 # host: calibration, in a process of its own
 MAY_BE_HEAVY = {
     "host": {"numpy"},
@@ -47,8 +61,22 @@ MAY_BE_HEAVY = {
     "backends": HEAVY,
     "worker": HEAVY,
 }
-FROM_HARNESS = ("core.", "timing.", "parity.accuracy", "gate.request", "plugin.hookspecs", "host.paths")
-FOLDERS_OF_THEM = {"core", "timing", "parity", "gate", "plugin", "host"}  # `from paritygate.host import paths`
+FROM_HARNESS = (
+    "core.",
+    "timing.",
+    "parity.accuracy",
+    "gate.request",
+    "plugin.hookspecs",
+    "host.paths",
+)
+FOLDERS_OF_THEM = {
+    "core",
+    "timing",
+    "parity",
+    "gate",
+    "plugin",
+    "host",
+}  # `from paritygate.host import paths`
 
 
 def imports(path: Path) -> set[str]:
@@ -83,12 +111,16 @@ def test_models_know_nothing_of_the_harness(path):
     assert not tops(imports(path)) & {"paritygate", "paritygate_reports"}
 
 
-@pytest.mark.parametrize("path", sorted(HARNESS.rglob("*.py")), ids=lambda path: str(path.relative_to(HARNESS)))
+@pytest.mark.parametrize(
+    "path", sorted(HARNESS.rglob("*.py")), ids=lambda path: str(path.relative_to(HARNESS))
+)
 def test_the_harness_imports_neither_models_nor_reports_nor_pandas(path):
     assert not tops(imports(path)) & {"models", "paritygate_reports", "pandas"}
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent.name for path in HARNESS.glob("*/__init__.py")}))
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent.name for path in HARNESS.glob("*/__init__.py")})
+)
 def test_imports_point_down(folder):
     wrong = {
         (str(path.relative_to(HARNESS)), name)
@@ -107,11 +139,17 @@ def test_only_what_needs_it_imports_what_is_slow_to_import(folder):
         assert heavy <= MAY_BE_HEAVY.get(folder, set()), path
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "reports").rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "reports").rglob("*.py")), ids=lambda path: path.name
+)
 def test_reports_import_only_the_light_words_of_the_harness(path):
-    names = {name.removeprefix("paritygate.") for name in imports(path) if name.startswith("paritygate.")}
+    names = {
+        name.removeprefix("paritygate.") for name in imports(path) if name.startswith("paritygate.")
+    }
 
-    assert [name for name in names if not name.startswith(FROM_HARNESS) and name not in FOLDERS_OF_THEM] == []
+    assert [
+        name for name in names if not name.startswith(FROM_HARNESS) and name not in FOLDERS_OF_THEM
+    ] == []
 
 
 def test_nothing_imports_conftest():
@@ -122,14 +160,24 @@ def test_nothing_imports_conftest():
 
 def test_only_devices_speaks_to_cuda_except_where_forking_must_be_safe():
     allowed = {"cuda.py", "forkserver.py"}
-    speakers = {p.name for p in (ROOT / "bench").rglob("*.py") if re.search(r"\btorch\.cuda\.\w+\(", p.read_text())}
+    speakers = {
+        p.name
+        for p in (ROOT / "bench").rglob("*.py")
+        if re.search(r"\btorch\.cuda\.\w+\(", p.read_text())
+    }
 
     assert speakers <= allowed
 
 
 def test_nobody_sets_the_threads_of_torch_by_a_call():
-    """It makes SDPA slower, even with the number that holds already; bench/evidence/threads.py shows how much."""
-    callers = [p.name for p in (ROOT / "bench").rglob("*.py") if re.search(r"set_num_threads\([^n)]", p.read_text())]
+    """It makes SDPA slower, even with the number that holds already; bench/evidence/threads.py
+    shows how much.
+    """
+    callers = [
+        p.name
+        for p in (ROOT / "bench").rglob("*.py")
+        if re.search(r"set_num_threads\([^n)]", p.read_text())
+    ]
 
     assert sorted(callers) == ["patches.py", "threads.py"]  # the one plants it, the other shows it
 
@@ -140,7 +188,9 @@ def test_every_backend_has_its_three_functions(backend):
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
     assert {"available", "preload", "prepare"} <= functions
-    assert ("artefact" in functions) == any(b.artefact for b in BACKENDS.values() if b.module == backend)
+    assert ("artefact" in functions) == any(
+        b.artefact for b in BACKENDS.values() if b.module == backend
+    )
 
 
 def test_metrics_are_fields_of_the_record():
@@ -155,11 +205,17 @@ def test_the_readme_names_every_option_and_every_exit_status(pytestconfig):
     from paritygate.core.exitstatus import Exit
 
     readme = (ROOT / "README.md").read_text()
-    options = {f"--{name.replace('_', '-')}" for name in vars(pytestconfig.option) if name.startswith("bench_")}
+    options = {
+        f"--{name.replace('_', '-')}"
+        for name in vars(pytestconfig.option)
+        if name.startswith("bench_")
+    }
 
     assert {"--bench-targets", "--bench-against", "--bench-store"} <= options
     assert {option for option in options if option not in readme} == set()
-    assert [status for status in Exit if status >= Exit.PARITY and f"| {int(status)} |" not in readme] == []
+    assert [
+        status for status in Exit if status >= Exit.PARITY and f"| {int(status)} |" not in readme
+    ] == []
 
 
 def test_the_readme_has_no_gap_left():
@@ -170,17 +226,30 @@ def test_constraints_pin_every_dependency():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
-    pinned = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    wanted = [
+        *project["dependencies"],
+        *chain.from_iterable(project["optional-dependencies"].values()),
+    ]
+    pinned = {
+        line.partition("==")[0].lower()
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+    }
 
     for requirement in wanted:
         assert re.split(r"[\[<>=; ]", requirement)[0].lower() in pinned
 
 
 def test_the_tree_names_no_registry_and_no_home():
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    words = re.compile("/(ro" + "ot|wo" + "rk)/|index" + "-url|find" + "-links|py" + "pi[.]|python" + "hosted")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    words = re.compile(
+        "/(ro" + "ot|wo" + "rk)/|index" + "-url|find" + "-links|py" + "pi[.]|python" + "hosted"
+    )
     for name in listed:
         path = ROOT / name
-        if path.suffix in (".py", ".md", ".toml", ".yml", ".txt", ".csv", ".json") and path.exists():
+        if (
+            path.suffix in (".py", ".md", ".toml", ".yml", ".txt", ".csv", ".json")
+            and path.exists()
+        ):
             assert not words.search(path.read_text()), name

@@ -41,7 +41,8 @@ def by_loops(query, key, value, causal=False):
     return torch.stack(rows)
 
 
-# --------------------------------------------------------------------------------------------- operators
+# ---------------------------------------------------------------------------------------------
+# operators
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -59,7 +60,9 @@ def test_every_operator_is_the_formula(operator, seq, keys, causal):
 def test_causal_is_aligned_at_the_upper_left(operator):
     query, key, value = attn.qkv({**HEADS, "seq": 3, "keys": 9}, seeded())
     answer = operator(causal=True)(query, key, value)
-    torch.testing.assert_close(answer[:, :, 0], value[:, :, 0])  # the first query sees the first key alone
+    torch.testing.assert_close(
+        answer[:, :, 0], value[:, :, 0]
+    )  # the first query sees the first key alone
     value[:, :, 3:] = 1e3  # what nobody sees changes nothing
     torch.testing.assert_close(operator(causal=True)(query, key, value), answer)
 
@@ -128,7 +131,11 @@ def test_compiled_flex_is_the_formula_and_compiles_once(inputs):
     compiled = torch.compile(attn.FlexAttention(), fullgraph=True)
     for seed, stance in enumerate(("default", "fail_on_recompile")):
         made = inputs({**HEADS, "kv_heads": 2}, seeded(seed))
-        given = made if isinstance(made, dict) else dict(zip(("query", "key", "value"), made, strict=True))
+        given = (
+            made
+            if isinstance(made, dict)
+            else dict(zip(("query", "key", "value"), made, strict=True))
+        )
         with torch.inference_mode(), torch.compiler.set_stance(stance):
             torch.testing.assert_close(compiled(**given), attn.NaiveAttention()(**given))
 
@@ -149,7 +156,9 @@ def test_head_by_head_the_answer_is_the_same(operator, inputs, causal, kv_heads,
     made = inputs({**HEADS, "kv_heads": kv_heads}, seeded())
     names = list(made) if isinstance(made, dict) else ("query", "key", "value")
     given = dict(zip(names, made.values() if isinstance(made, dict) else made, strict=True))
-    exact = {name: each.double() if each.is_floating_point() else each for name, each in given.items()}
+    exact = {
+        name: each.double() if each.is_floating_point() else each for name, each in given.items()
+    }
     model = operator(causal=causal)
     whole = model(**exact)
     calls = []
@@ -170,7 +179,9 @@ def test_head_by_head_the_gradients_are_the_same_and_no_scores_are_kept(inputs, 
 
     def gradients():
         kept = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: kept.append(t.numel()) or t, lambda t: t
+        ):
             answer = attn.SdpaAttention()(*leaves, mask)
         return torch.autograd.grad(answer, leaves, direction), max(kept)
 
@@ -191,7 +202,8 @@ def test_operations_are_those_of_two_products_and_five_more_behind_them():
     assert attn.flops_causal_backward(HEADS) == attn.flops(HEADS) * 1.75
 
 
-# ----------------------------------------------------------------------------------------------- kernels
+# -----------------------------------------------------------------------------------------------
+# kernels
 
 
 @pytest.mark.parametrize("kernel", ["efficient", "cudnn"])
@@ -261,7 +273,9 @@ def test_an_unknown_kernel_is_refused_by_name():
         attn.SdpaAttention(kernel="fast")
 
 
-@pytest.mark.parametrize("model", [attn.sdpa_math, attn.sdpa_flash, attn.sdpa_causal, attn.decoder_step])
+@pytest.mark.parametrize(
+    "model", [attn.sdpa_math, attn.sdpa_flash, attn.sdpa_causal, attn.decoder_step]
+)
 def test_compiles_as_one_graph(model):
     module = built(model)
     make = attn.tokens_and_memory if model is attn.decoder_step else attn.qkv
@@ -271,7 +285,8 @@ def test_compiles_as_one_graph(model):
         torch.testing.assert_close(compiled(*inputs), module(*inputs))
 
 
-# ------------------------------------------------------------------------------------------------ layers
+# ------------------------------------------------------------------------------------------------
+# layers
 
 
 def test_self_attention_is_the_formula_on_projections():
@@ -318,7 +333,8 @@ def test_a_width_that_heads_do_not_divide_is_refused():
 
 
 @pytest.mark.parametrize(
-    "model", [attn.self_attention, attn.multi_head, attn.torch_mha, attn.encoder_step, attn.decoder_step]
+    "model",
+    [attn.self_attention, attn.multi_head, attn.torch_mha, attn.encoder_step, attn.decoder_step],
 )
 def test_layers_attend_unevenly_enough_for_faults_to_show(model):
     layer = built(model)
@@ -353,24 +369,39 @@ def test_inputs_follow_the_seed(make, sizes):
         (attn.sdpa_causal, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4}),
         (attn.sdpa, attn.qkv_padded, {"batch": 2, "heads": 1, "seq": 4, "head_dim": 3}),
         (attn.sdpa, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4, "keys": 5}),
-        (attn.naive_causal, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4, "kv_heads": 1}),
-        (attn.sdpa_causal, attn.qkv, {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4, "kv_heads": 1}),
+        (
+            attn.naive_causal,
+            attn.qkv,
+            {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4, "kv_heads": 1},
+        ),
+        (
+            attn.sdpa_causal,
+            attn.qkv,
+            {"batch": 1, "heads": 2, "seq": 3, "head_dim": 4, "kv_heads": 1},
+        ),
     ],
 )
 def test_gradients_are_those_of_finite_differences(model, inputs, sizes):
     made = inputs(sizes, torch.Generator().manual_seed(0))
     names = list(made) if isinstance(made, dict) else range(len(made))
     leaves = [made[name] for name in names]
-    given = [leaf.double().requires_grad_() if leaf.is_floating_point() else leaf for leaf in leaves]
+    given = [
+        leaf.double().requires_grad_() if leaf.is_floating_point() else leaf for leaf in leaves
+    ]
 
     def run(*tensors):
-        return model()(**dict(zip(names, tensors, strict=True))) if isinstance(made, dict) else model()(*tensors)
+        return (
+            model()(**dict(zip(names, tensors, strict=True)))
+            if isinstance(made, dict)
+            else model()(*tensors)
+        )
 
     assert sum(leaf.requires_grad for leaf in given) == 3
     assert torch.autograd.gradcheck(run, given)
 
 
-# --------------------------------------------------------------------------------------- the suite for CUDA
+# --------------------------------------------------------------------------------------- the suite
+# for CUDA
 
 QUICK = [
     f"attn_cuda_{name}-b8_h16_s1024_d128-cuda-{backend}-fp32"
@@ -432,7 +463,8 @@ def test_longer_budgets_add_lengths_head_sizes_and_backward():
             for case in cases
             for shape in shapes
             for backend in ("eager", "compile")
-            if not ("_math_" in case and "8192" in shape) and not ("_flex_" in case and backend == "eager")
+            if not ("_math_" in case and "8192" in shape)
+            and not ("_flex_" in case and backend == "eager")
         }
         found = ids(budget, "cuda-eager-bf16,cuda-compile-bf16")
         assert len(found) == len(set(found))
@@ -446,10 +478,14 @@ def test_a_case_on_cuda_is_what_its_name_says(case):
         sizes = shape.sizes
         assert sizes["batch"] * sizes["seq"] == 8192 or not shape.timed
         assert sizes["heads"] * sizes["head_dim"] == 2048 or not shape.timed
-        assert sizes.get("kv_heads", sizes["heads"]) == sizes["heads"] // (4 if variant == "gqa" else 1)
+        assert sizes.get("kv_heads", sizes["heads"]) == sizes["heads"] // (
+            4 if variant == "gqa" else 1
+        )
         whole = 4 * sizes["batch"] * sizes["heads"] * sizes["seq"] ** 2 * sizes["head_dim"]
         told = located(case.flops)(sizes)
-        assert told == whole * (0.5 if variant in ("causal", "gqa") else 1) * (3.5 if backward else 1)
+        assert told == whole * (0.5 if variant in ("causal", "gqa") else 1) * (
+            3.5 if backward else 1
+        )
     assert (case.mode == "backward") == bool(backward)
     assert case.cold_cache
     model = located(case.model)()

@@ -1,4 +1,6 @@
-"""What compile and onnxruntime must be caught at, and what they must cope with. Real workers, real graphs."""
+"""What compile and onnxruntime must be caught at, and what they must cope with. Real workers, real
+graphs.
+"""
 
 import json
 import os
@@ -62,10 +64,14 @@ assert done() == before, done()
 
 
 def test_what_a_fork_server_has_preloaded_no_worker_asks_again():
-    """Private parts of torch are asked beforehand: with another release it may be others that cost the time."""
+    """Private parts of torch are asked beforehand: with another release it may be others that cost
+    the time.
+    """
     environ = os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
-    ended = subprocess.run([sys.executable, "-c", PRELOADED], env=environ, cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", PRELOADED], env=environ, cwd=ROOT, capture_output=True, text=True
+    )
 
     assert ended.returncode == 0, ended.stderr
 
@@ -119,7 +125,10 @@ def test_another_provider_than_the_one_asked_for_fails(rig):
     asked = "CPUExecutionProvider was asked for"
     assert records["other_provider"].reason == f"fallback: {asked}, SomeOtherProvider runs"
     assert records["other_node"].status is Status.FAILED
-    assert records["other_node"].reason == f"fallback: nodes were placed on {{'SomeOtherProvider': 1}}, {asked}"
+    assert (
+        records["other_node"].reason
+        == f"fallback: nodes were placed on {{'SomeOtherProvider': 1}}, {asked}"
+    )
 
 
 @pytest.mark.parametrize("model", ["Rigid", "Squared", "Unrolled"])
@@ -137,7 +146,10 @@ def test_a_declared_dimension_that_the_export_makes_static_fails_and_the_others_
     assert records["eager"].status is Status.OK
     assert records["onnxruntime"].status is Status.FAILED
     assert records["onnxruntime"].reason.startswith("onnxruntime export: ")
-    assert "conflicts between user-specified ranges and inferred ranges" in records["onnxruntime"].reason
+    assert (
+        "conflicts between user-specified ranges and inferred ranges"
+        in records["onnxruntime"].reason
+    )
     assert "[0].shape[0]" in records["onnxruntime"].facts["trace"]
 
 
@@ -169,8 +181,12 @@ def exported(rig):
     rig.module("rewritten", MODEL)
     before = entries(rig)
     case = specimen(name="rewritten")
-    case = type(case)("rewritten", model="rewritten:Net", inputs="rewritten:rows", shapes={"b8": {"batch": 8}})
-    assert rig.one(case, "onnxruntime", seed=len(before)).status is Status.OK  # a seed of its own: an empty cache
+    case = type(case)(
+        "rewritten", model="rewritten:Net", inputs="rewritten:rows", shapes={"b8": {"batch": 8}}
+    )
+    assert (
+        rig.one(case, "onnxruntime", seed=len(before)).status is Status.OK
+    )  # a seed of its own: an empty cache
     (entry,) = entries(rig) - before
     return case, entry, len(before)
 

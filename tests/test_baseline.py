@@ -1,4 +1,6 @@
-"""Runs of other days: what is flagged, what is not known, and that other machines are never compared."""
+"""Runs of other days: what is flagged, what is not known, and that other machines are never
+compared.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,35 @@ def past(count, spread=0.01, environment=MACHINE, record=CELL, level=1e-3):
     """Runs of as many days before, each with the cell."""
     times = level * np.exp(np.random.default_rng(0).normal(0, spread, count))
     return frame(
-        (replace(RUN, id=f"day {day}", started=f"2026-10-{day % 28 + 1:02}T{day // 28:02}:00:00+00:00",
-                 environment=environment), replace(record, latency_p50=seconds))
+        (
+            replace(
+                RUN,
+                id=f"day {day}",
+                started=f"2026-10-{day % 28 + 1:02}T{day // 28:02}:00:00+00:00",
+                environment=environment,
+            ),
+            replace(record, latency_p50=seconds),
+        )
         for day, seconds in enumerate(times)
-    )  # fmt: skip
+    )
 
 
 def judge(base, seconds=1e-3, **changes):
-    (row,) = compare(base, from_records(RUN, [replace(CELL, latency_p50=seconds, **changes)])).to_dict("records")
+    (row,) = compare(
+        base, from_records(RUN, [replace(CELL, latency_p50=seconds, **changes)])
+    ).to_dict("records")
     return row
 
 
-@pytest.mark.parametrize(("seconds", "verdict"), [
-    (1.12e-3, "regressed"), (0.88e-3, "improved"), (1.02e-3, "inconclusive"), (1e-3, "inconclusive"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [
+        (1.12e-3, "regressed"),
+        (0.88e-3, "improved"),
+        (1.02e-3, "inconclusive"),
+        (1e-3, "inconclusive"),
+    ],
+)
 def test_only_what_no_day_explains_is_flagged(seconds, verdict):
     row = judge(past(20), seconds)
 
@@ -79,8 +96,9 @@ def test_cells_without_a_time_say_why():
     assert judge(past(20).iloc[:0])["verdict"] == "new"
     gone = compare(past(20), from_records(RUN, [replace(CELL, cell="d-s-cpu-eager-fp32")]))
     assert dict(zip(gone["cell"], gone["verdict"], strict=True)) == {
-        "d-s-cpu-eager-fp32": "new", "c-s-cpu-eager-fp32": "missing",
-    }  # fmt: skip
+        "d-s-cpu-eager-fp32": "new",
+        "c-s-cpu-eager-fp32": "missing",
+    }
 
 
 def test_cells_that_are_checked_and_never_timed_are_no_rows():
@@ -122,11 +140,17 @@ def test_a_machine_that_changed_convicts_nobody():
 
     base = pd.concat([past(20, environment=calibrated(1e-3)).iloc[[n]] for n in range(20)])
     slower = [replace(CELL, latency_p50=1.3e-3)]
-    (moved,) = compare(base, from_records(replace(RUN, environment=calibrated(1.12e-3)), slower)).to_dict("records")
-    (still,) = compare(base, from_records(replace(RUN, environment=calibrated(1e-3)), slower)).to_dict("records")
+    (moved,) = compare(
+        base, from_records(replace(RUN, environment=calibrated(1.12e-3)), slower)
+    ).to_dict("records")
+    (still,) = compare(
+        base, from_records(replace(RUN, environment=calibrated(1e-3)), slower)
+    ).to_dict("records")
 
     assert (moved["verdict"], moved["reason"]) == (
-        "not_comparable", "the machine itself differs from these runs: gemm +12%")  # fmt: skip
+        "not_comparable",
+        "the machine itself differs from these runs: gemm +12%",
+    )
     assert still["verdict"] == "regressed"
 
 
@@ -134,7 +158,9 @@ def test_a_machine_that_changed_convicts_nobody():
 def test_what_the_kernels_do_not_explain_is_still_told(gemm, seconds):
     base = past(20, environment=MACHINE | {"calibration": {"numpy": "2", "gemm": 1e-3}})
     run = replace(RUN, environment=MACHINE | {"calibration": {"numpy": "2", "gemm": gemm}})
-    (row,) = compare(base, from_records(run, [replace(CELL, latency_p50=seconds)])).to_dict("records")
+    (row,) = compare(base, from_records(run, [replace(CELL, latency_p50=seconds)])).to_dict(
+        "records"
+    )
 
     assert row["verdict"] == "regressed"
 
@@ -142,7 +168,9 @@ def test_what_the_kernels_do_not_explain_is_still_told(gemm, seconds):
 def test_kernels_of_another_numpy_say_nothing():
     base = past(20, environment=MACHINE | {"calibration": {"numpy": "1", "gemm": 1e-3}})
     run = replace(RUN, environment=MACHINE | {"calibration": {"numpy": "2", "gemm": 2e-3}})
-    (row,) = compare(base, from_records(run, [replace(CELL, latency_p50=1.3e-3)])).to_dict("records")
+    (row,) = compare(base, from_records(run, [replace(CELL, latency_p50=1.3e-3)])).to_dict(
+        "records"
+    )
 
     assert row["verdict"] == "regressed"
 
@@ -158,9 +186,14 @@ def test_a_time_without_a_logarithm_is_no_time(seconds):
 
 def test_cells_of_another_machine_are_not_missing():
     other = past(
-        10, environment=MACHINE | {"gpu": "H100", "cpu": "Xeon"}, record=replace(CELL, cell="c-s-cuda-eager-fp32")
+        10,
+        environment=MACHINE | {"gpu": "H100", "cpu": "Xeon"},
+        record=replace(CELL, cell="c-s-cuda-eager-fp32"),
     )
-    found = compare(pd.concat([past(20), other.assign(run=[f"gpu {n}" for n in range(10)])]), from_records(RUN, [CELL]))
+    found = compare(
+        pd.concat([past(20), other.assign(run=[f"gpu {n}" for n in range(10)])]),
+        from_records(RUN, [CELL]),
+    )
 
     assert list(found["cell"]) == [CELL.cell]
 

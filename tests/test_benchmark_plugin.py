@@ -22,7 +22,11 @@ def test_table_and_json_hold_what_was_recorded_and_compare_reads_it(project):
     records = project.records(samples=True)
     assert [benchmark["extra_info"]["cell"] for benchmark in written] == list(records)
     for benchmark in written:
-        record, extra, stats = records[benchmark["extra_info"]["cell"]], benchmark["extra_info"], benchmark["stats"]
+        record, extra, stats = (
+            records[benchmark["extra_info"]["cell"]],
+            benchmark["extra_info"],
+            benchmark["stats"],
+        )
         assert stats["median"] == pytest.approx(record.latency_p50, rel=1e-6)
         assert stats["median"] == pytest.approx(statistics.median(record.samples), rel=1e-6)
         assert stats["rounds"] == len(record.samples)
@@ -36,13 +40,17 @@ def test_table_and_json_hold_what_was_recorded_and_compare_reads_it(project):
     again.stdout.fnmatch_lines(["*test_throughput[[]one-b8-cpu-eager-fp32] (NOW)*"])
     if not list(project.path.glob("plot*.svg")):
         output = again.stdout.str() + again.stderr.str()
-        assert "pygal" in output or "pytest-benchmark[histogram]" in output  # its own words for what it lacks
+        assert (
+            "pygal" in output or "pytest-benchmark[histogram]" in output
+        )  # its own words for what it lacks
 
 
 def test_a_users_own_benchmark_marker_is_heeded(project):
-    project.suite("""
+    project.suite(
+        """
         CASES = (Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),)
-    """, """
+    """,
+        """
         @pytest.mark.cells(CASES)
         @pytest.mark.benchmark(group="mine")
         def test_speed(cell, benchmark):
@@ -50,7 +58,8 @@ def test_a_users_own_benchmark_marker_is_heeded(project):
 
         def test_plain(benchmark):
             benchmark(sum, [1, 2])
-    """)  # fmt: skip
+    """,
+    )
     result = project.run("-W", "error")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*benchmark 'mine': 1 tests*"])
@@ -62,7 +71,9 @@ def test_disabled_cells_are_checked_and_not_timed(project):
     result = project.run("--benchmark-disable", "-k", "one")
     result.assert_outcomes(passed=2, deselected=2)
     assert result.ret == 0
-    assert {(record.status, record.throughput) for record in project.records().values()} == {("ok", None)}
+    assert {(record.status, record.throughput) for record in project.records().values()} == {
+        ("ok", None)
+    }
 
 
 def test_skip_leaves_the_checks(project):

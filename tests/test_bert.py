@@ -33,7 +33,12 @@ def test_sizes(model, layers, width, heads, count):
     config = classifier.model.config
     found = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
     assert found == (layers, width, heads)
-    assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == config.classifier_dropout == 0
+    assert (
+        config.hidden_dropout_prob
+        == config.attention_probs_dropout_prob
+        == config.classifier_dropout
+        == 0
+    )
     assert config._attn_implementation == "sdpa"
     assert sum(parameter.numel() for parameter in classifier.parameters()) == count
 
@@ -76,7 +81,9 @@ def test_padding_is_30_to_50_percent_of_every_row(seq):
 
 @pytest.mark.parametrize("seq", [1, 2, 3])
 def test_no_row_is_empty_however_short(seq):
-    assert bert.padded_mask({"batch": 8, "seq": seq}, seeded())["attention_mask"].sum(dim=1).min() >= 1
+    assert (
+        bert.padded_mask({"batch": 8, "seq": seq}, seeded())["attention_mask"].sum(dim=1).min() >= 1
+    )
 
 
 def test_a_full_mask_hides_nothing_and_no_mask_is_none(tiny):
@@ -140,9 +147,23 @@ def test_rounded_biases_of_queries_show_in_the_deepest_model(deep):
             bias.copy_(before)
 
 
-# ------------------------------------------------------------------------------------------- checkpoints
+# -------------------------------------------------------------------------------------------
+# checkpoints
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "love", "hate", "this", "movie", "is", "great"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "i",
+    "love",
+    "hate",
+    "this",
+    "movie",
+    "is",
+    "great",
+]
 
 
 @pytest.fixture
@@ -172,7 +193,9 @@ def test_sentences_are_tokenised_padded_and_cut(folder, monkeypatch):
     assert 0 < inputs["attention_mask"].double().mean() < 1
 
 
-@pytest.mark.parametrize("load", [bert.checkpoint, lambda: bert.checkpoint_sentences(SIZES, seeded())])
+@pytest.mark.parametrize(
+    "load", [bert.checkpoint, lambda: bert.checkpoint_sentences(SIZES, seeded())]
+)
 def test_an_unloadable_checkpoint_says_its_name_and_what_to_do(load, tmp_path, monkeypatch):
     missing = str(tmp_path / "no such folder")
     monkeypatch.setenv("PARITYGATE_BERT", missing)

@@ -1,4 +1,5 @@
-"""Tensors bound to ONNX Runtime, and its CUDA graphs, without a GPU: real sessions whose tensors lie on the CPU.
+"""Tensors bound to ONNX Runtime, and its CUDA graphs, without a GPU: real sessions whose tensors
+lie on the CPU.
 
 The device and the provider are all that differs; bindings, outputs and dtypes are the real thing's.
 """
@@ -50,7 +51,9 @@ def _session():
 def opened(graph):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(model)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
 
 
 def inputs(seed, rows=5):
@@ -65,7 +68,9 @@ def right(x, mask, index):
 
 
 def equal(ours, theirs):
-    return all(torch.allclose(a, b) and a.dtype == b.dtype for a, b in zip(ours, theirs, strict=True))
+    return all(
+        torch.allclose(a, b) and a.dtype == b.dtype for a, b in zip(ours, theirs, strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime_graph"])
@@ -89,7 +94,8 @@ def test_an_answer_that_was_read_is_not_written_over_by_the_next_call(session, n
 
 
 class Runs:
-    """A session that notes its runs, and captures as ONNX Runtime does: in the first run that may, whatever is bound.
+    """A session that notes its runs, and captures as ONNX Runtime does: in the first run that may,
+    whatever is bound.
 
     A CUDA graph goes on writing to the addresses of that run, so other ones must not come.
     """
@@ -126,7 +132,9 @@ def test_outputs_lie_where_they_lay_and_nothing_is_allocated_anew(session):
 
 
 def test_shapes_of_outputs_cost_one_run_for_inputs_of_one_shape(session):
-    """With a preprocess inputs are bound in every timed call, which must not run the model twice."""
+    """With a preprocess inputs are bound in every timed call, which must not run the model
+    twice.
+    """
     runs = Runs(session)
     binder = Binder(runs)
     for seed in range(3):
@@ -134,14 +142,20 @@ def test_shapes_of_outputs_cost_one_run_for_inputs_of_one_shape(session):
     assert len(runs.options) == 1
     assert [list(tensor.shape) for tensor in bound.outputs] == [[5, 3], [5]]
 
-    assert [list(tensor.shape) for tensor in binder.bind(inputs(0, rows=2)).outputs] == [[2, 3], [2]]
+    assert [list(tensor.shape) for tensor in binder.bind(inputs(0, rows=2)).outputs] == [
+        [2, 3],
+        [2],
+    ]
     assert len(runs.options) == 2
 
 
 def test_sizes_that_follow_from_values_are_found_for_each_input_set():
-    graph = helper.make_graph([helper.make_node("NonZero", ["x"], ["y"])], "some",
-                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
-                              [helper.make_tensor_value_info("y", TensorProto.INT64, [1, "u0"])])  # fmt: skip
+    graph = helper.make_graph(
+        [helper.make_node("NonZero", ["x"], ["y"])],
+        "some",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1, "u0"])],
+    )
     binder = Binder(opened(graph))
     for x in (torch.tensor([1.0, 0.0, 2.0]), torch.tensor([0.0, 0.0, 3.0])):
         assert torch.equal(binder(binder.bind([x]))[0], x.nonzero().t())
@@ -184,11 +198,15 @@ def test_a_graph_tells_that_it_was_captured(session):
     assert not prepared.resizable
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int32, torch.uint8, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.int32, torch.uint8, torch.float64]
+)
 def test_every_dtype_is_bound_as_what_it_is(dtype):
     element = ELEMENTS[dtype]
     info = [helper.make_tensor_value_info(name, element, ["n", 2]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Transpose", ["x"], ["y"], perm=[0, 1])], "same", info[:1], info[1:])
+    graph = helper.make_graph(
+        [helper.make_node("Transpose", ["x"], ["y"], perm=[0, 1])], "same", info[:1], info[1:]
+    )
     binder = Binder(opened(graph))
     x = torch.arange(6).reshape(3, 2).to(dtype)
 

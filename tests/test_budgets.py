@@ -36,8 +36,13 @@ def test_normal_and_long_take_what_asks_for_no_more():
 
 
 def test_quick_may_have_nothing_to_time_and_still_checks():
-    case = Case("c", model="m:M", inputs="m:i", shapes={"huge": Shape({"batch": 9}, budget="long")},
-                parity_shapes={"odd": {"batch": 17}})  # fmt: skip
+    case = Case(
+        "c",
+        model="m:M",
+        inputs="m:i",
+        shapes={"huge": Shape({"batch": 9}, budget="long")},
+        parity_shapes={"odd": {"batch": 17}},
+    )
     assert [shape.name for shape in BUDGETS["quick"].shapes(case)] == ["odd"]
 
 

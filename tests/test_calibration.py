@@ -28,7 +28,9 @@ def test_the_median_of_blocks_forgives_one_that_was_disturbed():
     assert now[0] > 0.5 + 5 * BLOCK_SECONDS
 
 
-@pytest.mark.parametrize("program", ["print('no json')", "raise SystemExit(1)", "import time; time.sleep(60)"])
+@pytest.mark.parametrize(
+    "program", ["print('no json')", "raise SystemExit(1)", "import time; time.sleep(60)"]
+)
 def test_a_failure_costs_the_run_nothing(monkeypatch, tmp_path, program):
     folder = tmp_path / "paritygate" / "host"
     folder.mkdir(parents=True)

@@ -1,4 +1,6 @@
-"""Declarations: what can be said, what is refused and with which words, and the ids that come of it."""
+"""Declarations: what can be said, what is refused and with which words, and the ids that come of
+it.
+"""
 
 import json
 import subprocess
@@ -53,7 +55,10 @@ def test_cells_are_the_same_when_their_ids_are():
 )
 def test_what_cannot_be_is_refused_with_the_case_the_finding_and_what_is_right(change, words):
     with pytest.raises(DeclarationError) as refused:
-        Case(**{"name": "net", "model": "m:Net", "inputs": "m:i", "shapes": {"b8": {"batch": 8}}} | change)
+        Case(
+            **{"name": "net", "model": "m:Net", "inputs": "m:i", "shapes": {"b8": {"batch": 8}}}
+            | change
+        )
     assert words in str(refused.value)
 
 
@@ -62,7 +67,9 @@ def test_a_shape_of_an_unknown_budget_is_refused():
         Shape({"batch": 1}, budget="huge")
 
 
-@pytest.mark.parametrize("target", [("cpu", "my-backend", "fp32"), ("CPU", "eager", "fp32"), ("cpu", "eager", "fp64")])
+@pytest.mark.parametrize(
+    "target", [("cpu", "my-backend", "fp32"), ("CPU", "eager", "fp32"), ("cpu", "eager", "fp64")]
+)
 def test_a_target_that_could_not_be_in_an_id_is_refused(target):
     with pytest.raises(DeclarationError):
         Target(*target)
@@ -70,9 +77,20 @@ def test_a_target_that_could_not_be_in_an_id_is_refused(target):
 
 @pytest.mark.parametrize(
     ("pattern", "matches"),
-    [("*", True), ("cpu", True), ("compile", True), ("fp32", True), ("comp*", True), ("cpu-*", True),
-     ("*-compile-*", True), ("cpu-compile-fp32", True), ("eager", False), ("cuda-*", False), ("cp", False)],
-)  # fmt: skip
+    [
+        ("*", True),
+        ("cpu", True),
+        ("compile", True),
+        ("fp32", True),
+        ("comp*", True),
+        ("cpu-*", True),
+        ("*-compile-*", True),
+        ("cpu-compile-fp32", True),
+        ("eager", False),
+        ("cuda-*", False),
+        ("cp", False),
+    ],
+)
 def test_a_glob_without_a_dash_names_one_field_with_one_the_whole(pattern, matches):
     assert CPU.matches(pattern) is matches
 
@@ -93,7 +111,10 @@ def test_units_are_the_product_of_the_counted_sizes():
 
 def test_shapes_for_parity_come_last_and_are_never_timed():
     case = replace(CASE, shapes={"b8": {"batch": 8}}, parity_shapes={"b1": {"batch": 1}})
-    assert [(shape.name, shape.timed) for shape in case.all_shapes()] == [("b8", True), ("b1", False)]
+    assert [(shape.name, shape.timed) for shape in case.all_shapes()] == [
+        ("b8", True),
+        ("b1", False),
+    ]
 
 
 def test_the_first_reason_that_matches_is_given():
@@ -112,31 +133,39 @@ def test_a_case_is_plain_data_for_the_worker():
 
 def test_declaring_imports_no_torch_and_no_numpy():
     code = "import sys; import paritygate; print({'torch', 'numpy', 'onnxruntime', 'transformers'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "set()"
 
 
 TRAINING = {"mode": "training", "optimizer": "m:sgd"}
 
 
-@pytest.mark.parametrize(("changes", "why"), [
-    ({"mode": "practice"}, "mode='practice' is none of inference, backward, training"),
-    ({"mode": "training"}, 'mode="training" and optimizer= go together'),
-    ({"optimizer": "m:sgd"}, 'mode="training" and optimizer= go together'),
-    ({"loss": "m:loss"}, 'loss= is for mode="training" only'),
-    (TRAINING | {"optimizer": "sgd"}, "optimizer='sgd' must look like"),
-    (TRAINING | {"learn": "m:epochs"}, "learn= needs evaluate= and accuracy="),
-    (TRAINING | {"mask": "mask"}, 'mask=, preprocess= and ways= are for mode="inference" only'),
-    ({"accuracy": 0.9}, "accuracy=0.9 must be a share"),
-    ({"accuracy": 95, "evaluate": "m:held"}, "accuracy=95 must be a share"),
-    ({"preprocess": "m:encode", "evaluate": "m:held"}, "evaluate= goes with neither preprocess="),
-    ({"mode": "backward", "evaluate": "m:held"}, "evaluate= goes with neither preprocess="),
-    ({"ways": {"Fast": "m:fast"}}, "way 'Fast'"),
-    ({"ways": {"fast": "fast"}}, "ways['fast']='fast' must look like"),
-    ({"ways": ("fast",)}, "ways is a dict"),
-    ({"soak": -1}, "soak=-1 must be a number of calls"),
-    ({"soak": "many"}, "soak='many' must be a number of calls"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"mode": "practice"}, "mode='practice' is none of inference, backward, training"),
+        ({"mode": "training"}, 'mode="training" and optimizer= go together'),
+        ({"optimizer": "m:sgd"}, 'mode="training" and optimizer= go together'),
+        ({"loss": "m:loss"}, 'loss= is for mode="training" only'),
+        (TRAINING | {"optimizer": "sgd"}, "optimizer='sgd' must look like"),
+        (TRAINING | {"learn": "m:epochs"}, "learn= needs evaluate= and accuracy="),
+        (TRAINING | {"mask": "mask"}, 'mask=, preprocess= and ways= are for mode="inference" only'),
+        ({"accuracy": 0.9}, "accuracy=0.9 must be a share"),
+        ({"accuracy": 95, "evaluate": "m:held"}, "accuracy=95 must be a share"),
+        (
+            {"preprocess": "m:encode", "evaluate": "m:held"},
+            "evaluate= goes with neither preprocess=",
+        ),
+        ({"mode": "backward", "evaluate": "m:held"}, "evaluate= goes with neither preprocess="),
+        ({"ways": {"Fast": "m:fast"}}, "way 'Fast'"),
+        ({"ways": {"fast": "fast"}}, "ways['fast']='fast' must look like"),
+        ({"ways": ("fast",)}, "ways is a dict"),
+        ({"soak": -1}, "soak=-1 must be a number of calls"),
+        ({"soak": "many"}, "soak='many' must be a number of calls"),
+    ],
+)
 def test_what_does_not_go_together_is_refused(changes, why):
     with pytest.raises(DeclarationError) as refused:
         Case("c", **{"model": "m:M", "inputs": "m:i", "shapes": {"s": {"batch": 1}}} | changes)

@@ -6,7 +6,14 @@ import pandas as pd
 import pytest
 
 import paritygate_reports
-from paritygate_reports.analysis.change_points import DTYPES, WINDOW, histories, levels, of_series, titles
+from paritygate_reports.analysis.change_points import (
+    DTYPES,
+    WINDOW,
+    histories,
+    levels,
+    of_series,
+    titles,
+)
 from paritygate_reports.frame import frame
 from tests import history
 
@@ -34,7 +41,10 @@ def test_one_shift_is_one_finding_with_its_commits_and_the_command_that_confirms
 
 
 def test_columns_have_the_promised_dtypes_also_where_nothing_is_found(told):
-    for found in (paritygate_reports.changepoints(told), paritygate_reports.changepoints(told.iloc[:0])):
+    for found in (
+        paritygate_reports.changepoints(told),
+        paritygate_reports.changepoints(told.iloc[:0]),
+    ):
         assert list(found) == list(DTYPES)
         assert {name: str(dtype) for name, dtype in found.dtypes.items()} == {
             name: str(pd.Series([], dtype=dtype).dtype) for name, dtype in DTYPES.items()
@@ -50,19 +60,31 @@ def test_a_shift_stays_one_finding_from_day_to_day(told):
 
 def test_machines_are_never_one_series(told):
     other = frame(
-        (run, record) for run, records in history.runs(history.OTHER, days=30, name="other") for record in records
+        (run, record)
+        for run, records in history.runs(history.OTHER, days=30, name="other")
+        for record in records
     )
     slow = other.assign(latency_p50=other["latency_p50"] * 3)
     found = paritygate_reports.changepoints(pd.concat([told, slow]))
 
-    assert list(found["run"]) == [f"day-{history.CHANGED:03}"]  # two runs after the step on the other are too few
+    assert list(found["run"]) == [
+        f"day-{history.CHANGED:03}"
+    ]  # two runs after the step on the other are too few
 
 
 def test_a_series_has_its_own_changes_its_levels_and_its_machine(told):
-    other = frame((run, record) for run, records in history.runs(history.OTHER, name="other") for record in records)
+    other = frame(
+        (run, record)
+        for run, records in history.runs(history.OTHER, name="other")
+        for record in records
+    )
     both = pd.concat([told, other])
     found, every = paritygate_reports.changepoints(both), list(histories(both))
-    mine = next(one for one in every if (one["cell"] == history.COMPILED.cell).all() and "day-000" in set(one["run"]))
+    mine = next(
+        one
+        for one in every
+        if (one["cell"] == history.COMPILED.cell).all() and "day-000" in set(one["run"])
+    )
     (start, change, before), (again, end, after) = levels(mine, found)
 
     assert (start, change, again, end) == (0, history.CHANGED, history.CHANGED, history.DAYS)
@@ -77,7 +99,9 @@ def test_a_series_has_its_own_changes_its_levels_and_its_machine(told):
 def test_the_order_of_rows_does_not_matter(told):
     shuffled = told.sample(frac=1, random_state=0)
 
-    pd.testing.assert_frame_equal(paritygate_reports.changepoints(shuffled), paritygate_reports.changepoints(told))
+    pd.testing.assert_frame_equal(
+        paritygate_reports.changepoints(shuffled), paritygate_reports.changepoints(told)
+    )
 
 
 def test_only_the_last_runs_are_looked_at():

@@ -26,12 +26,15 @@ def every_figure(records):
     told = frame((run, record) for run, _ in history.runs() for record in records)
     series = told[(told["cell"] == records[1].cell) & told["latency_p50"].notna()]
     return {
-        "speed": charts.speed_map(records), "throughput": charts.throughput(records),
-        "latency": charts.latency(records), "parity": charts.parity(records),
-        "memory": charts.memory(records), "prepare": charts.prepare(records),
+        "speed": charts.speed_map(records),
+        "throughput": charts.throughput(records),
+        "latency": charts.latency(records),
+        "parity": charts.parity(records),
+        "memory": charts.memory(records),
+        "prepare": charts.prepare(records),
         "trend": charts.trend(series, changepoints(series)),
         "effects": charts.effects(compare(told, from_records(replace(RUN, id="now"), records))),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", every_figure(RECORDS))
@@ -42,16 +45,25 @@ def test_every_figure_is_valid_for_plotly(name):
     assert go.Figure(figure).data  # raises for a property or a value that Plotly does not know
 
 
-@pytest.mark.parametrize("name", ["<b>bold</b>", "<a href='javascript:alert(1)'>x</a>", "%{y}", "a\nb\x1b[31m", "&lt;"])
+@pytest.mark.parametrize(
+    "name", ["<b>bold</b>", "<a href='javascript:alert(1)'>x</a>", "%{y}", "a\nb\x1b[31m", "&lt;"]
+)
 def test_hostile_names_are_data_and_escaped(name):
-    records = [replace(record, cell=name + str(n), case=name, unit=name) for n, record in enumerate(RECORDS)]
+    records = [
+        replace(record, cell=name + str(n), case=name, unit=name)
+        for n, record in enumerate(RECORDS)
+    ]
     for told in every_figure(records).values():
         figure = go.Figure(told)
         texts = [
-            text for trace in figure.data for text in np.ravel(trace.customdata if trace.customdata is not None else [])
+            text
+            for trace in figure.data
+            for text in np.ravel(trace.customdata if trace.customdata is not None else [])
         ]
         templates = {trace.hovertemplate for trace in figure.data if trace.hovertemplate}
-        assert not any("<b>bold" in text or "<a href" in text or "\x1b" in text for text in map(str, texts))
+        assert not any(
+            "<b>bold" in text or "<a href" in text or "\x1b" in text for text in map(str, texts)
+        )
         assert templates <= {"%{customdata}<extra></extra>"}
 
 
@@ -68,8 +80,12 @@ def test_the_interval_of_a_bar_is_that_of_the_median():
     bar = charts.throughput(RECORDS)["data"][0]
     record = RECORDS[0]
 
-    assert bar["x"][0] + bar["error_x"]["array"][0] == pytest.approx(record.units / record.interval_low)
-    assert bar["x"][0] - bar["error_x"]["arrayminus"][0] == pytest.approx(record.units / record.interval_high)
+    assert bar["x"][0] + bar["error_x"]["array"][0] == pytest.approx(
+        record.units / record.interval_low
+    )
+    assert bar["x"][0] - bar["error_x"]["arrayminus"][0] == pytest.approx(
+        record.units / record.interval_high
+    )
 
 
 def test_a_trend_has_its_commits_its_levels_and_its_changes():
@@ -87,11 +103,23 @@ def test_a_trend_has_its_commits_its_levels_and_its_changes():
 
 
 def test_what_was_not_measured_has_no_figure():
-    nothing = [replace(RECORDS[0], status=Status.SKIPPED, speedup=None, error_share=None, peak_bytes=None,
-                       prepare_seconds=None)]  # fmt: skip
+    nothing = [
+        replace(
+            RECORDS[0],
+            status=Status.SKIPPED,
+            speedup=None,
+            error_share=None,
+            peak_bytes=None,
+            prepare_seconds=None,
+        )
+    ]
 
     assert (
-        charts.speed_map(nothing) is charts.parity(nothing) is charts.memory(nothing) is charts.prepare(nothing) is None
+        charts.speed_map(nothing)
+        is charts.parity(nothing)
+        is charts.memory(nothing)
+        is charts.prepare(nothing)
+        is None
     )
     assert charts.effects(compare(points().iloc[:0], from_records(RUN, RECORDS))) is None
 
@@ -107,16 +135,33 @@ def test_colours_come_with_symbols():
     traces = charts.parity(many)["data"]
 
     assert (
-        len({trace["marker"]["symbol"] for trace in traces}) == len({trace["marker"]["color"] for trace in traces}) == 7
+        len({trace["marker"]["symbol"] for trace in traces})
+        == len({trace["marker"]["color"] for trace in traces})
+        == 7
     )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0.0])
 def test_values_that_are_none_never_reach_the_page(value):
-    spoilt = [replace(record, throughput=value, interval_high=value, interval_low=value, speedup=value, peak_bytes=None,
-                      prepare_seconds=value, latency_p50=value) for record in RECORDS[:2]]  # fmt: skip
-    figures = [charts.throughput(spoilt), charts.latency(spoilt), charts.speed_map([*spoilt, RECORDS[2]]),
-               charts.prepare(spoilt)]  # fmt: skip
+    spoilt = [
+        replace(
+            record,
+            throughput=value,
+            interval_high=value,
+            interval_low=value,
+            speedup=value,
+            peak_bytes=None,
+            prepare_seconds=value,
+            latency_p50=value,
+        )
+        for record in RECORDS[:2]
+    ]
+    figures = [
+        charts.throughput(spoilt),
+        charts.latency(spoilt),
+        charts.speed_map([*spoilt, RECORDS[2]]),
+        charts.prepare(spoilt),
+    ]
 
     assert "NaN" not in json.dumps(figures)
     assert "Infinity" not in json.dumps(figures)

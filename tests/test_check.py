@@ -1,4 +1,6 @@
-"""Answers against what the reference worker has left: eager's own comparison holds for eager's bits, and no others."""
+"""Answers against what the reference worker has left: eager's own comparison holds for eager's
+bits, and no others.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ SETS = 4
 
 @pytest.fixture
 def subject(tmp_path):
-    """A subject of which the scratch folder holds eager's answers, float64's, and eager's comparison."""
+    """A subject of which the scratch folder holds eager's answers, float64's, and eager's
+    comparison.
+    """
     random = np.random.default_rng(0)
     truth = [[random.standard_normal((8, 16))] for _ in range(SETS)]
     scratch = Scratch(tmp_path)
@@ -32,7 +36,9 @@ def compared(monkeypatch):
     """How often answers were really compared."""
     calls = []
     real = check.parity.compare
-    monkeypatch.setattr(check.parity, "compare", lambda *given, **more: calls.append(1) or real(*given, **more))
+    monkeypatch.setattr(
+        check.parity, "compare", lambda *given, **more: calls.append(1) or real(*given, **more)
+    )
     return calls
 
 

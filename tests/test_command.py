@@ -1,4 +1,6 @@
-"""The one command ``paritygate``: its table is complete, and it imports only what the asked command needs."""
+"""The one command ``paritygate``: its table is complete, and it imports only what the asked command
+needs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ from paritygate import __main__ as command
 from paritygate.commands import gpu_check
 from paritygate.core.errors import UserError
 
-HEAVY = {"torch", "transformers", "onnxruntime", "pandas", "sqlalchemy", "scipy", "numpy", "pyarrow", "plotly"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "pandas",
+    "sqlalchemy",
+    "scipy",
+    "numpy",
+    "pyarrow",
+    "plotly",
+}
 IMPORTED = f"""
 import sys
 from contextlib import suppress
@@ -34,19 +46,28 @@ def test_every_command_has_help_examples_and_does_something(name, capsys):
     assert end.value.code == 0
     assert callable(module.run)
     assert (module.__doc__ or "").splitlines()[0] in said
-    assert all(f"paritygate {name}" in example or f" {name}" in example for example in module.EXAMPLES)
+    assert all(
+        f"paritygate {name}" in example or f" {name}" in example for example in module.EXAMPLES
+    )
     assert ("--store" in said) == row.stored
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["runs", "--help"], ["aa", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["runs", "--help"], ["aa", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments):
-    done = subprocess.run([sys.executable, "-c", IMPORTED, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *arguments], capture_output=True, text=True, check=True
+    )
 
     assert done.stdout.splitlines()[-1] == "imported:"
 
 
 def test_the_store_may_be_named_before_the_command_or_behind_it(tmp_path, capsys):
-    for given in (["--store", f"{tmp_path}/none.sqlite", "runs"], ["runs", "--store", f"{tmp_path}/none.sqlite"]):
+    for given in (
+        ["--store", f"{tmp_path}/none.sqlite", "runs"],
+        ["runs", "--store", f"{tmp_path}/none.sqlite"],
+    ):
         assert command.main(given) == 2
         assert f"paritygate: there is no store {tmp_path}/none.sqlite" in capsys.readouterr().err
 

@@ -1,4 +1,6 @@
-"""A gate's verdicts as lines: worst first, with interval and launches, and what is to be said of the run."""
+"""A gate's verdicts as lines: worst first, with interval and launches, and what is to be said of
+the run.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,39 @@ from paritygate_reports.renderers import markdown, terminal
 from paritygate_reports.view import gate_lines
 from paritygate_reports.view.sections import passed
 
-GATE = {"against": "origin/main", "commit": "0123456789abcdef", "profile": "normal", "invalid": [], "missing": [],
-        "warnings": ["drift: ..."]}  # fmt: skip
+GATE = {
+    "against": "origin/main",
+    "commit": "0123456789abcdef",
+    "profile": "normal",
+    "invalid": [],
+    "missing": [],
+    "warnings": ["drift: ..."],
+}
 RUN = Run("1", "2026-01-01T00:00:00+00:00", "quick", True, 0, environment={"gate": GATE})
-OK = Record("a-b8-cpu-eager-fp32", "a", "b8", "cpu", "eager", "fp32", Status.OK, throughput=5.0, unit="row")
-SAME = replace(OK, verdict="same", verdict_reason="any change is below 3%", effect=0.001, effect_low=-0.002,
-               effect_high=0.004, launches=3, detectable=0.015)  # fmt: skip
-SLOWER = replace(SAME, cell="b-b8-cpu-eager-fp32", verdict="regressed", verdict_reason="slower", effect=0.08,
-                 findings=["graph_breaks: 0 -> 1"])  # fmt: skip
-APART = replace(OK, cell="c-b8-cpu-eager-fp32", verdict="not_comparable", verdict_reason="its code is elsewhere")
+OK = Record(
+    "a-b8-cpu-eager-fp32", "a", "b8", "cpu", "eager", "fp32", Status.OK, throughput=5.0, unit="row"
+)
+SAME = replace(
+    OK,
+    verdict="same",
+    verdict_reason="any change is below 3%",
+    effect=0.001,
+    effect_low=-0.002,
+    effect_high=0.004,
+    launches=3,
+    detectable=0.015,
+)
+SLOWER = replace(
+    SAME,
+    cell="b-b8-cpu-eager-fp32",
+    verdict="regressed",
+    verdict_reason="slower",
+    effect=0.08,
+    findings=["graph_breaks: 0 -> 1"],
+)
+APART = replace(
+    OK, cell="c-b8-cpu-eager-fp32", verdict="not_comparable", verdict_reason="its code is elsewhere"
+)
 
 
 def test_the_worst_comes_first():
@@ -32,7 +58,10 @@ def test_the_worst_comes_first():
 def test_the_table_tells_size_interval_launches_and_what_changed_for_certain():
     text = terminal.render(RUN, [SAME, SLOWER, APART])
 
-    assert "  regressed      +8.0% (-0.2% to +0.4%)     b-b8-cpu-eager-fp32  3 launch pairs, sees 1.5%" in text
+    assert (
+        "  regressed      +8.0% (-0.2% to +0.4%)     b-b8-cpu-eager-fp32  3 launch pairs, sees 1.5%"
+        in text
+    )
     assert "      graph_breaks: 0 -> 1" in text
     assert "  not comparable c-b8-cpu-eager-fp32: its code is elsewhere" in text
     assert "drift: ..." in text
@@ -44,7 +73,9 @@ def test_a_family_of_three_cells_gets_its_mean_as_advice():
 
     assert gate_lines.families(cells) == ["a cpu-eager: +1.2% (+1.0% to +1.4%) over 3 cells"]
     assert gate_lines.families([*cells[:2], replace(cells[2], backend="compile"), APART]) == []
-    assert "families (mean over their cells, advisory)\n  a cpu-eager: +1.2%" in terminal.render(RUN, cells)
+    assert "families (mean over their cells, advisory)\n  a cpu-eager: +1.2%" in terminal.render(
+        RUN, cells
+    )
 
 
 def test_a_regression_is_not_ok_in_the_comment_either():
@@ -56,7 +87,12 @@ def test_a_regression_is_not_ok_in_the_comment_either():
 
 
 def test_an_invalid_run_and_missing_cells_are_said():
-    run = replace(RUN, environment={"gate": GATE | {"invalid": ["side bias: ..."], "missing": ["x-b1-cpu-eager-fp32"]}})
+    run = replace(
+        RUN,
+        environment={
+            "gate": GATE | {"invalid": ["side bias: ..."], "missing": ["x-b1-cpu-eager-fp32"]}
+        },
+    )
     text = " ".join(terminal.render(run, [SAME]).split())
 
     assert "run invalid: side bias: ...; nothing in it is a verdict" in text

@@ -1,4 +1,6 @@
-"""torch.compile: caught wherever eager would answer for it; its CUDA graphs without a GPU: marked, refused and told."""
+"""torch.compile: caught wherever eager would answer for it; its CUDA graphs without a GPU: marked,
+refused and told.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,11 @@ def _torch_as_it_was():
     config = torch._dynamo.config
     torch._dynamo.reset()
     with config.patch(
-        suppress_errors=config.suppress_errors, fail_on_recompile_limit_hit=config.fail_on_recompile_limit_hit,
-        allow_rnn=config.allow_rnn, disable=config.disable,
-    ):  # fmt: skip
+        suppress_errors=config.suppress_errors,
+        fail_on_recompile_limit_hit=config.fail_on_recompile_limit_hit,
+        allow_rnn=config.allow_rnn,
+        disable=config.disable,
+    ):
         yield
     torch.compiler.set_stance("default")
     torch._dynamo.reset()
@@ -36,8 +40,13 @@ def _torch_as_it_was():
 
 class Counters:
     def __init__(self, model=None, **found):
-        self.found = {"graph_breaks": 0, "graph_break_reasons": {}, "graphs": 1, "cudagraph_skips": 0,
-                      "cudagraph_skip_reasons": ["mutated inputs"]} | found  # fmt: skip
+        self.found = {
+            "graph_breaks": 0,
+            "graph_break_reasons": {},
+            "graphs": 1,
+            "cudagraph_skips": 0,
+            "cudagraph_skip_reasons": ["mutated inputs"],
+        } | found
 
     def facts(self):
         return dict(self.found)
@@ -58,26 +67,41 @@ class Counters:
         return []
 
 
-@pytest.mark.parametrize(("name", "device", "marks"), [
-    ("compile_reduce_overhead", "cuda", 2), ("compile_max_autotune", "cuda", 2), ("compile", "cuda", 0),
-    ("compile_max_autotune", "cpu", 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "device", "marks"),
+    [
+        ("compile_reduce_overhead", "cuda", 2),
+        ("compile_max_autotune", "cuda", 2),
+        ("compile", "cuda", 0),
+        ("compile_max_autotune", "cpu", 0),
+    ],
+)
 def test_cuda_graphs_are_told_of_each_step_and_may_not_be_skipped(monkeypatch, name, device, marks):
     steps = []
     monkeypatch.setattr(torch, "compile", lambda module, **options: module)
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: steps.append(1))
-    monkeypatch.setattr("paritygate.runtime.facts.CompileCounters", lambda model: Counters(cudagraph_skips=marks))
+    monkeypatch.setattr(
+        "paritygate.runtime.facts.CompileCounters", lambda model: Counters(cudagraph_skips=marks)
+    )
     model = torch.nn.Linear(4, 2)
     given = subject(name, device)
-    given.module, given.case, given.remembered = lambda: model, {"graph_breaks": 0, "mode": "inference"}, ()
+    given.module, given.case, given.remembered = (
+        lambda: model,
+        {"graph_breaks": 0, "mode": "inference"},
+        (),
+    )
     prepared = compiled.prepare(given)
     for _ in range(2):
         prepared.call((torch.zeros(1, 4),))
 
     assert len(steps) == marks
-    assert (prepared.kernels((torch.zeros(1, 4),)) is None) == bool(marks), "a replayed graph shows none"
+    assert (prepared.kernels((torch.zeros(1, 4),)) is None) == bool(marks), (
+        "a replayed graph shows none"
+    )
     if name == "compile_reduce_overhead":
-        with pytest.raises(Misbehaved, match=r"fallback: CUDA graphs were skipped 2 times \(mutated inputs\)"):
+        with pytest.raises(
+            Misbehaved, match=r"fallback: CUDA graphs were skipped 2 times \(mutated inputs\)"
+        ):
             prepared.facts()
     else:
         prepared.facts()
@@ -98,7 +122,9 @@ def test_reasons_why_cuda_graphs_were_skipped_are_told(monkeypatch):
 
 
 def sets(number=4, shape=(8, 16)):
-    """Input sets of one layout, which take the same branches: the last of them is negative at first."""
+    """Input sets of one layout, which take the same branches: the last of them is negative at
+    first.
+    """
     generator = torch.Generator().manual_seed(0)
     made = [torch.randn(*shape, generator=generator) for _ in range(number)]
     for x in made:
@@ -109,7 +135,9 @@ def sets(number=4, shape=(8, 16)):
 @pytest.fixture
 def prepare(monkeypatch):
     """A model prepared by the backend; ``case`` is what it declares."""
-    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: REAL(model, backend="eager", dynamic=dynamic))
+    monkeypatch.setattr(
+        torch, "compile", lambda model, mode, dynamic: REAL(model, backend="eager", dynamic=dynamic)
+    )
 
     def make(model, remembered=(), **case):
         torch._dynamo.reset()  # a worker has compiled nothing before
@@ -126,12 +154,19 @@ def answer(prepared, inputs):
         return [prepared.read(prepared.call(prepared.feed(one))) for one in inputs]
 
 
-@pytest.mark.parametrize(("name", "guard"), [
-    ("Counter", "self.calls == 0"), ("Growing", "not self.log"), ("Decaying", "self.scale == 1.0"),
-    ("GlobalCounter", "G['TIMES'] == "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "guard"),
+    [
+        ("Counter", "self.calls == 0"),
+        ("Growing", "not self.log"),
+        ("Decaying", "self.scale == 1.0"),
+        ("GlobalCounter", "G['TIMES'] == "),
+    ],
+)
 @pytest.mark.parametrize("mode", ["inference", "backward"])
-def test_a_recompile_between_checked_calls_fails_with_its_guard_and_line(prepare, name, guard, mode):
+def test_a_recompile_between_checked_calls_fails_with_its_guard_and_line(
+    prepare, name, guard, mode
+):
     model = getattr(specimens_compile, name)
     prepared = prepare(model(), mode=mode)
     answer(prepared, sets(2))
@@ -140,15 +175,21 @@ def test_a_recompile_between_checked_calls_fails_with_its_guard_and_line(prepare
         prepared.facts()
 
     first, _, rest = str(failed.value).partition("\n")
-    assert first.startswith("recompile between calls of one layout: forward (tests/specimens_compile.py:")
+    assert first.startswith(
+        "recompile between calls of one layout: forward (tests/specimens_compile.py:"
+    )
     assert f"guard `{guard}" in first
     assert f"failed, {marked(model)} `" in first
     assert "in a tensor" in first
     assert "User stack trace" in rest, "all that torch has told"
 
 
-@pytest.mark.parametrize(("name", "attribute"), [("Counter", "calls"), ("Growing", "log"), ("Decaying", "scale")])
-def test_a_recompile_is_found_though_somebody_restores_attributes_before_every_checked_call(prepare, name, attribute):
+@pytest.mark.parametrize(
+    ("name", "attribute"), [("Counter", "calls"), ("Growing", "log"), ("Decaying", "scale")]
+)
+def test_a_recompile_is_found_though_somebody_restores_attributes_before_every_checked_call(
+    prepare, name, attribute
+):
     model = getattr(specimens_compile, name)()
     initial = getattr(model, attribute)
     prepared = prepare(model)
@@ -156,14 +197,22 @@ def test_a_recompile_is_found_though_somebody_restores_attributes_before_every_c
         setattr(model, attribute, type(initial)(initial))
         answer(prepared, [one])
 
-    with pytest.raises(Misbehaved, match=rf"recompile between calls.* {re.escape(marked(type(model)))} "):
+    with pytest.raises(
+        Misbehaved, match=rf"recompile between calls.* {re.escape(marked(type(model)))} "
+    ):
         prepared.facts()
 
 
-@pytest.mark.parametrize(("name", "mode"), [
-    *((name, "inference") for name in ("Plain", "Stateful", "Changing", "Asserting", "Generating", "Decorated")),
-    *((name, "backward") for name in ("Plain", "Stateful", "Called")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *(
+            (name, "inference")
+            for name in ("Plain", "Stateful", "Changing", "Asserting", "Generating", "Decorated")
+        ),
+        *((name, "backward") for name in ("Plain", "Stateful", "Called")),
+    ],
+)
 def test_nothing_is_said_of_a_model_that_stays_as_it_was_compiled(prepare, name, mode):
     prepared = prepare(getattr(specimens_compile, name)(), mode=mode)
     answer(prepared, sets())
@@ -220,7 +269,9 @@ def test_timed_calls_go_to_the_mode_itself(prepare):
 
 
 def test_calls_that_need_no_copy_are_called_with_their_own_inputs(prepare):
-    """Preprocessing makes inputs for one call, under the mode's guard: a copy made elsewhere is another kind."""
+    """Preprocessing makes inputs for one call, under the mode's guard: a copy made elsewhere is
+    another kind.
+    """
     prepared = prepare(specimens_compile.Plain())
     with prepared.guard():
         for _ in range(2):
@@ -237,13 +288,17 @@ def test_at_the_recompile_limit_nothing_goes_on_in_eager(prepare, name):
         answer(prepared, sets(32))
 
     told = str(failed.value).partition("\n")[0]
-    assert told.startswith("recompile limit: after 8 recompiles torch.compile would go on in eager: forward (tests/")
+    assert told.startswith(
+        "recompile limit: after 8 recompiles torch.compile would go on in eager: forward (tests/"
+    )
     assert f"failed, {marked(model)} `" in told
     assert "torch._dynamo.config.recompile_limit" in told
 
 
 def test_a_training_meets_the_limit_in_its_curve_as_well(prepare):
-    prepared = prepare(specimens_compile.Counter(), mode="training", loss=None, optimizer="torch.optim:SGD")
+    prepared = prepare(
+        specimens_compile.Counter(), mode="training", loss=None, optimizer="torch.optim:SGD"
+    )
     (inputs,) = sets(1)
     with pytest.raises(Misbehaved, match=r"recompile limit: .* guard `self.calls == 7` failed"):
         prepared.training.curve([(inputs, torch.zeros(8, dtype=torch.int64))])
@@ -276,13 +331,18 @@ def test_a_recompile_in_the_measured_loop_is_told_with_its_guard_and_line(prepar
 # -- graph breaks
 
 
-@pytest.mark.parametrize("name", ["ByMean", "ByWhile", "ByItem", "ByWhileInside", "ByAny", "Looped", "InTry"])
+@pytest.mark.parametrize(
+    "name", ["ByMean", "ByWhile", "ByItem", "ByWhileInside", "ByAny", "Looped", "InTry"]
+)
 def test_an_undeclared_break_fails_with_its_line_and_a_declared_one_is_in_order(prepare, name):
     model = getattr(specimens_compile, name)
     prepared = prepare(model())
     answer(prepared, sets())
     place = marked(specimens_compile.Block if name == "Looped" else model)
-    with pytest.raises(Misbehaved, match=rf"^graph break: 1 found, 0 declared \({re.escape(place)} .*graph_breaks=1"):
+    with pytest.raises(
+        Misbehaved,
+        match=rf"^graph break: 1 found, 0 declared \({re.escape(place)} .*graph_breaks=1",
+    ):
         prepared.facts()
 
     declared = prepare(model(), graph_breaks=1)
@@ -338,12 +398,17 @@ def test_a_model_that_torch_gives_up_fails_with_the_line_though_a_break_is_decla
 def test_a_disabled_model_fails_with_its_line(prepare, breaks):
     prepared = prepare(specimens_compile.Disabled(), graph_breaks=breaks)
     answer(prepared, sets())
-    with pytest.raises(Misbehaved, match=r"captured no graph.*specimens_compile.py:\d+ `@torch.compiler.disable`"):
+    with pytest.raises(
+        Misbehaved, match=r"captured no graph.*specimens_compile.py:\d+ `@torch.compiler.disable`"
+    ):
         prepared.facts()
 
     alone = prepare(specimens_compile.DisabledAlone(), graph_breaks=breaks)
     answer(alone, sets())
-    with pytest.raises(Misbehaved, match=r"^fallback: .* its own ran in eager: tests/specimens_compile.py:\d+ `@torch"):
+    with pytest.raises(
+        Misbehaved,
+        match=r"^fallback: .* its own ran in eager: tests/specimens_compile.py:\d+ `@torch",
+    ):
         alone.facts()
 
 
@@ -351,7 +416,9 @@ def test_where_dynamo_is_off_that_is_the_reason(prepare):
     torch._dynamo.config.disable = True
     prepared = prepare(specimens_compile.Plain())
     answer(prepared, sets())
-    with pytest.raises(Misbehaved, match=r"captured no graph, .* torch._dynamo.config.disable is set"):
+    with pytest.raises(
+        Misbehaved, match=r"captured no graph, .* torch._dynamo.config.disable is set"
+    ):
         prepared.facts()
 
 
@@ -360,7 +427,9 @@ def test_an_error_while_compiling_is_raised_though_the_model_suppresses_it(prepa
         raise ValueError("no such kernel")
 
     torch._dynamo.config.suppress_errors = True
-    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: REAL(model, backend=broken, dynamic=dynamic))
+    monkeypatch.setattr(
+        torch, "compile", lambda model, mode, dynamic: REAL(model, backend=broken, dynamic=dynamic)
+    )
     prepared = prepare(specimens_compile.Plain())
     with pytest.raises(Exception, match="no such kernel"):
         answer(prepared, sets())
@@ -382,15 +451,26 @@ KINDS = [nn.RNN, nn.GRU, nn.LSTM]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_recurrent_models_that_torch_does_not_take_are_skipped_with_advice(prepare, kind, batch_first):
-    for model in (kind(16, 8, batch_first=batch_first), specimens_compile.Recurrent(kind, batch_first=batch_first)):
+def test_recurrent_models_that_torch_does_not_take_are_skipped_with_advice(
+    prepare, kind, batch_first
+):
+    for model in (
+        kind(16, 8, batch_first=batch_first),
+        specimens_compile.Recurrent(kind, batch_first=batch_first),
+    ):
         prepared = prepare(model, graph_breaks=1)
         answer(prepared, sets(2, (4, 8, 16)))
         with pytest.raises(Unavailable) as skipped:
             prepared.facts()
-        assert str(skipped.value).startswith("torch.compile takes no RNN by default, the model would run in eager: ")
+        assert str(skipped.value).startswith(
+            "torch.compile takes no RNN by default, the model would run in eager: "
+        )
         assert "torch._dynamo.config.allow_rnn = True in the model's module" in str(skipped.value)
-        where = marked(specimens_compile.Recurrent) if isinstance(model, specimens_compile.Recurrent) else kind.__name__
+        where = (
+            marked(specimens_compile.Recurrent)
+            if isinstance(model, specimens_compile.Recurrent)
+            else kind.__name__
+        )
         assert where in str(skipped.value)
 
 
@@ -399,7 +479,9 @@ def test_a_recurrent_part_is_a_break_with_advice(prepare, kind):
     prepared = prepare(specimens_compile.WithEncoder(kind, batch_first=True))
     answer(prepared, sets(2, (4, 8, 16)))
     place = re.escape(marked(specimens_compile.Encoder))
-    with pytest.raises(Misbehaved, match=rf"^graph break: 1 found, 0 declared \({place} .*allow_rnn = True"):
+    with pytest.raises(
+        Misbehaved, match=rf"^graph break: 1 found, 0 declared \({place} .*allow_rnn = True"
+    ):
         prepared.facts()
 
     declared = prepare(specimens_compile.WithEncoder(kind, batch_first=True), graph_breaks=1)
@@ -411,7 +493,10 @@ def test_a_recurrent_part_is_a_break_with_advice(prepare, kind):
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_recurrent_models_that_are_allowed_are_captured_as_a_whole(prepare, kind, batch_first):
     torch._dynamo.config.allow_rnn = True
-    for model in (kind(16, 8, batch_first=batch_first), specimens_compile.WithEncoder(kind, batch_first=batch_first)):
+    for model in (
+        kind(16, 8, batch_first=batch_first),
+        specimens_compile.WithEncoder(kind, batch_first=batch_first),
+    ):
         torch._dynamo.reset()
         prepared = prepare(model)
         inputs = sets(2, (4, 8, 16))
@@ -436,15 +521,25 @@ def compiled_function():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-@pytest.mark.parametrize("made", [specimens_compile.scripted, specimens_compile.traced, function_script])
+@pytest.mark.parametrize(
+    "made", [specimens_compile.scripted, specimens_compile.traced, function_script]
+)
 def test_torchscript_is_not_for_compile(made):
     reason = compiled.unsuitable(made())
-    assert re.match(r"the model is a TorchScript module \(\w+\); torch.compile takes Python modules: give", reason)
+    assert re.match(
+        r"the model is a TorchScript module \(\w+\); torch.compile takes Python modules: give",
+        reason,
+    )
 
 
-@pytest.mark.parametrize("made", [specimens_compile.optimized, specimens_compile.compiled_in_place, compiled_function])
+@pytest.mark.parametrize(
+    "made", [specimens_compile.optimized, specimens_compile.compiled_in_place, compiled_function]
+)
 def test_what_torch_compile_has_made_is_not_compiled_again(made):
-    assert re.match(r"the model \(\w+\) was compiled by torch.compile already; give", compiled.unsuitable(made()))
+    assert re.match(
+        r"the model \(\w+\) was compiled by torch.compile already; give",
+        compiled.unsuitable(made()),
+    )
 
 
 def test_what_is_unsuitable_is_skipped_and_python_models_are_not(prepare):
@@ -452,7 +547,12 @@ def test_what_is_unsuitable_is_skipped_and_python_models_are_not(prepare):
         prepare(REAL(specimens_compile.Plain(), backend="eager"))
     part = specimens_compile.Wrapped()
     part.part = REAL(part.part, backend="eager")
-    for model in (specimens_compile.Plain(), specimens_compile.traced_by_fx(), lambda x: x * 2, part):
+    for model in (
+        specimens_compile.Plain(),
+        specimens_compile.traced_by_fx(),
+        lambda x: x * 2,
+        part,
+    ):
         assert compiled.unsuitable(model) is None
 
 
@@ -462,9 +562,12 @@ def test_what_is_unsuitable_is_skipped_and_python_models_are_not(prepare):
 def case(model, inputs="rows", batch=8, **options):
     shapes = {"one": {"batch": batch} | ({"length": 5} if inputs == "sequences" else {})}
     return Case(
-        f"compile_{model.lower()}", model=f"tests.specimens_compile:{model}", inputs=f"tests.specimens:{inputs}",
-        shapes=shapes, **options,
-    )  # fmt: skip
+        f"compile_{model.lower()}",
+        model=f"tests.specimens_compile:{model}",
+        inputs=f"tests.specimens:{inputs}",
+        shapes=shapes,
+        **options,
+    )
 
 
 def test_a_counter_in_an_attribute_fails_in_a_worker_at_any_number_of_checked_sets(rig):
@@ -480,14 +583,19 @@ def test_a_counter_in_an_attribute_fails_in_a_worker_at_any_number_of_checked_se
 def test_a_data_dependent_branch_is_declared_or_fails_in_a_worker(rig):
     undeclared = rig.one(case("ByMean"), "compile")
     assert undeclared.status is Status.FAILED
-    assert undeclared.reason.startswith(f"graph break: 1 found, 0 declared ({marked(specimens_compile.ByMean)} ")
+    assert undeclared.reason.startswith(
+        f"graph break: 1 found, 0 declared ({marked(specimens_compile.ByMean)} "
+    )
     declared = rig.one(case("ByMean", graph_breaks=1), "compile")
     assert (declared.status, declared.reason) == (Status.OK, "")
     assert (declared.facts["graph_breaks"], declared.facts["recompiles"]) == (1, 0)
 
 
 def test_recurrent_and_compiled_models_are_skipped_in_a_worker_and_eager_goes_on(rig):
-    for model, inputs, reason in (("gru", "sequences", "allow_rnn"), ("compiled_in_place", "rows", "was compiled by")):
+    for model, inputs, reason in (
+        ("gru", "sequences", "allow_rnn"),
+        ("compiled_in_place", "rows", "was compiled by"),
+    ):
         records = rig.run(case(model, inputs), "eager", "compile")
         assert records["eager"].status is Status.OK
         assert records["compile"].status is Status.SKIPPED
@@ -503,8 +611,14 @@ def test_a_model_that_ran_in_eager_fails_in_a_worker(rig):
 
 
 def test_right_models_stay_right_in_a_worker(rig):
-    """Preprocessed under the guard; writing into its input; with a state that calls leave behind."""
-    for options in ({"preprocess": "tests.specimens_compile:halved"}, {"name": "Changing"}, {"name": "Stateful"}):
+    """Preprocessed under the guard; writing into its input; with a state that calls leave
+    behind.
+    """
+    for options in (
+        {"preprocess": "tests.specimens_compile:halved"},
+        {"name": "Changing"},
+        {"name": "Stateful"},
+    ):
         record = rig.one(case(options.pop("name", "Plain"), **options), "compile")
         assert (record.status, record.reason) == (Status.OK, "")
         assert (record.facts["graphs"], record.facts["recompiles"]) == (1, 0)

@@ -1,4 +1,6 @@
-"""Compressed networks: how small, how accurate, that zeros stay zero, and that a student learns from its teacher."""
+"""Compressed networks: how small, how accurate, that zeros stay zero, and that a student learns
+from its teacher.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def test_a_second_one_is_made_of_what_is_kept_and_answers_the_same(plain, compre
 
 def test_of_other_weights_another_one_is_made(plain, cache, monkeypatch):
     taught = []
-    monkeypatch.setattr(compression, "distil", lambda teacher: taught.append(teacher) or teacher.state_dict())
+    monkeypatch.setattr(
+        compression, "distil", lambda teacher: taught.append(teacher) or teacher.state_dict()
+    )
     other = copy.deepcopy(plain)
     other.fc2.bias += 1
 
@@ -94,7 +98,10 @@ def test_of_other_weights_another_one_is_made(plain, cache, monkeypatch):
 
 
 def test_every_layer_computes_with_integers(compressed):
-    assert compressed["dynamic_int8"].facts()["integer_operators"] == {"ConvInteger": 2, "MatMulInteger": 2}
+    assert compressed["dynamic_int8"].facts()["integer_operators"] == {
+        "ConvInteger": 2,
+        "MatMulInteger": 2,
+    }
 
 
 def test_logits_move_by_what_8_bits_can_tell_and_no_more(plain, compressed):
@@ -113,7 +120,9 @@ def test_any_batch_is_answered(compressed, size):
 
 
 def test_what_cannot_be_quantised_is_told(plain):
-    with pytest.raises(NotImplementedError, match=r"a float32 network on a CPU, not torch\.bfloat16 on cpu"):
+    with pytest.raises(
+        NotImplementedError, match=r"a float32 network on a CPU, not torch\.bfloat16 on cpu"
+    ):
         compression.dynamic_int8(copy.deepcopy(plain).bfloat16())
 
 
@@ -128,7 +137,10 @@ def test_half_of_the_weights_are_zero_for_good(plain, compressed):
 
 
 def test_what_is_left_out_are_the_smallest_weights_of_all(plain, compressed):
-    layers = [(getattr(plain, name).weight, getattr(compressed["pruned"], name).weight) for name in compression.LAYERS]
+    layers = [
+        (getattr(plain, name).weight, getattr(compressed["pruned"], name).weight)
+        for name in compression.LAYERS
+    ]
     largest_gone = max(before[after == 0].abs().max() for before, after in layers)
     smallest_left = min(before[after != 0].abs().min() for before, after in layers)
 
@@ -141,7 +153,9 @@ def test_a_single_weight_that_came_back_is_noticed(compressed):
     place = (network.fc1.weight == 0).nonzero()[0]
     network.fc1.weight[*place] = 1e-6
 
-    with pytest.raises(compression.NotPruned, match=r"weights are zero, 50\.0000% were to be: some came back"):
+    with pytest.raises(
+        compression.NotPruned, match=r"weights are zero, 50\.0000% were to be: some came back"
+    ):
         network.facts()
 
 
@@ -161,7 +175,9 @@ def test_a_mask_that_was_not_made_permanent_is_noticed(plain):
     network = copy.deepcopy(plain)
     prune.l1_unstructured(network.fc1, "weight", amount=0.9)
 
-    with pytest.raises(compression.NotPruned, match=r"masks are still applied in every call.*prune\.remove"):
+    with pytest.raises(
+        compression.NotPruned, match=r"masks are still applied in every call.*prune\.remove"
+    ):
         compression.check_pruned(network, 0.5)
 
 
@@ -193,17 +209,20 @@ def test_the_loss_is_the_formula():
     p, q = (teacher / 2).softmax(1), (student / 2).softmax(1)
     expected = 4 * (p * (p / q).log()).sum() - student.softmax(1)[0, 1].log()
 
-    assert compression.distillation_loss(student, teacher, torch.tensor([1]), 2.0).item() == pytest.approx(
-        expected.item()
-    )
+    assert compression.distillation_loss(
+        student, teacher, torch.tensor([1]), 2.0
+    ).item() == pytest.approx(expected.item())
 
 
 def test_a_student_learns_from_its_teacher(plain, compressed):
-    """Of one that confuses all classes it learns nothing, though it is told the right labels too."""
+    """Of one that confuses all classes it learns nothing, though it is told the right labels
+    too.
+    """
     confused = copy.deepcopy(plain)
     order = torch.arange(10).roll(1)
     confused.fc2.weight, confused.fc2.bias = (
-        torch.nn.Parameter(value[order], requires_grad=False) for value in (plain.fc2.weight, plain.fc2.bias)
+        torch.nn.Parameter(value[order], requires_grad=False)
+        for value in (plain.fc2.weight, plain.fc2.bias)
     )
     student = compression.Compressed(compression.distil(confused, epochs=2))
 
@@ -222,7 +241,9 @@ def test_teaching_is_deterministic_and_follows_its_seed(plain):
 
 def test_a_compressed_network_has_the_dtype_of_its_original(plain):
     for make in (compression.pruned, compression.pruned_channels, compression.distilled):
-        assert {value.dtype for value in make(copy.deepcopy(plain).bfloat16()).parameters()} == {torch.bfloat16}
+        assert {value.dtype for value in make(copy.deepcopy(plain).bfloat16()).parameters()} == {
+            torch.bfloat16
+        }
 
 
 def test_the_network_type_is_the_original_one(compressed):

@@ -9,10 +9,18 @@ from paritygate.timing.schedule import Dropped
 
 
 class FakeWorker:
-    """Answers every block with a number: 1.0, 2.0, ...; and with these gauges in turn, the last one for ever."""
+    """Answers every block with a number: 1.0, 2.0, ...; and with these gauges in turn, the last one
+    for ever.
+    """
 
     def __init__(self, *gauges, ends=None):
-        self.asked, self.parked, self.closed, self.ends, self.gauges = [], 0, False, ends, list(gauges) or [{}]
+        self.asked, self.parked, self.closed, self.ends, self.gauges = (
+            [],
+            0,
+            False,
+            ends,
+            list(gauges) or [{}],
+        )
         self.seconds_per_call = None
 
     def ask(self, request, deadline):
@@ -36,7 +44,13 @@ def gauge(*throttled):
 def test_a_block_is_asked_for_once_and_the_worker_is_parked():
     worker = FakeWorker()
     assert list(Contestant(worker).block(3, 4)) == [1.0]
-    assert worker.asked[0] | {"keep": 0} == {"op": "block", "calls": 3, "samples": 4, "keep": 0, "planted": 0.0}
+    assert worker.asked[0] | {"keep": 0} == {
+        "op": "block",
+        "calls": 3,
+        "samples": 4,
+        "keep": 0,
+        "planted": 0.0,
+    }
     assert worker.parked == 1
 
 
@@ -57,7 +71,9 @@ def test_a_clock_that_is_always_cut_is_not_waited_for():
 
 
 def test_a_cut_that_lasts_is_measured_again_once_it_is_over_and_told_meanwhile():
-    cut = [gauge("SwPowerCap")] * (REPLACED + 2)  # the first block with its repetitions, and the second
+    cut = [gauge("SwPowerCap")] * (
+        REPLACED + 2
+    )  # the first block with its repetitions, and the second
     worker = FakeWorker(*cut, gauge(), gauge("HwThermal"), gauge())
     contestant = Contestant(worker)
 

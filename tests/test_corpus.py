@@ -1,4 +1,6 @@
-"""The corpus of reviews: that its labels are right, its splits apart, and that words alone do not give it away."""
+"""The corpus of reviews: that its labels are right, its splits apart, and that words alone do not
+give it away.
+"""
 
 import hashlib
 import random
@@ -42,12 +44,21 @@ def test_the_seed_sentences_have_labels_words_and_relatives_in_the_corpus(review
     }
     known = {word for sentence in reviews.train.sentences for word in bare(sentence).split()}
     assert {word for sentence in labels for word in bare(sentence).split()} <= known
-    for pattern in ("i love this [a-z ]+", "i hate this [a-z ]+", "this [a-z ]+ is great", "this [a-z ]+ is terrible"):
-        assert any(re.fullmatch(pattern, bare(sentence)) for sentence in reviews.train.sentences), pattern
+    for pattern in (
+        "i love this [a-z ]+",
+        "i hate this [a-z ]+",
+        "this [a-z ]+ is great",
+        "this [a-z ]+ is terrible",
+    ):
+        assert any(re.fullmatch(pattern, bare(sentence)) for sentence in reviews.train.sentences), (
+            pattern
+        )
 
 
 def judged(sentence: str) -> int:
-    """The label as a reader finds it: what the last clause says, turned round by every negation there."""
+    """The label as a reader finds it: what the last clause says, turned round by every negation
+    there.
+    """
     words = bare(re.split(" but | and ", sentence)[-1]).split()
     (said,) = [word in (*corpus.GOOD, *corpus.LOVE) for word in words if word in JUDGEMENTS]
     return int(said) ^ sum(word in ("not", "never", "hardly") for word in words)

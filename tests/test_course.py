@@ -1,4 +1,6 @@
-"""The course of a gate: which cells are wanted, in which stage, and what is said when it ends early."""
+"""The course of a gate: which cells are wanted, in which stage, and what is said when it ends
+early.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,22 @@ def test_same_cells_leave_and_others_get_fresh_launches_together():
 
     launches = 0
     while course.wanted():
-        note(course, **{name: (0.1 if name == "slow" else -0.1) + wiggle(launches) for name in course.wanted()})
+        note(
+            course,
+            **{
+                name: (0.1 if name == "slow" else -0.1) + wiggle(launches)
+                for name in course.wanted()
+            },
+        )
         launches += 1
     found = course.verdicts()
 
     assert launches == 9  # the first look for two cells
     assert {name: decided.verdict for name, decided in found.items()} == {
-        "same": Verdict.SAME, "slow": Verdict.REGRESSED, "fast": Verdict.IMPROVED,
-    }  # fmt: skip
+        "same": Verdict.SAME,
+        "slow": Verdict.REGRESSED,
+        "fast": Verdict.IMPROVED,
+    }
     assert found["slow"].estimate.launches == 9  # those of stage 1 are not among them
     assert found["slow"].estimate.effect == pytest.approx(0.105, abs=0.002)
 
@@ -88,7 +98,9 @@ def test_a_cell_that_breaks_while_it_is_confirmed_leaves_the_others_to_go_on():
         launches += 1
         assert launches <= 20
     assert launches == 9  # the family is still one of two
-    assert {name: found.verdict for name, found in course.verdicts().items()} == {"slow": Verdict.REGRESSED}
+    assert {name: found.verdict for name, found in course.verdicts().items()} == {
+        "slow": Verdict.REGRESSED
+    }
 
 
 def test_a_launch_pair_must_hold_what_was_wanted():
@@ -101,7 +113,9 @@ def test_a_slow_mode_of_head_is_unstable_and_one_of_base_is_not():
         course = Course(["a"], NORMAL)
         n = 0
         while course.wanted():
-            note(course, a=sign * (0.035 if n % 2 else 0.0) + wiggle(n))  # in the mean too little to be red
+            note(
+                course, a=sign * (0.035 if n % 2 else 0.0) + wiggle(n)
+            )  # in the mean too little to be red
             n += 1
         return course.verdicts()["a"]
 

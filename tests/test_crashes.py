@@ -1,4 +1,6 @@
-"""What goes wrong in a worker, and what is done to the session: each cell says its own, nothing is left running."""
+"""What goes wrong in a worker, and what is done to the session: each cell says its own, nothing is
+left running.
+"""
 
 from __future__ import annotations
 
@@ -98,17 +100,27 @@ def test_each_backend_ends_in_its_own_way_and_eager_is_measured(misfits):
     result = misfits.run("--bench-memory=2G", targets=",".join(["eager", *ENDS]))
     found = {record.backend: record for record in misfits.records().values()}
     assert {backend: str(record.status) for backend, record in found.items()} == {
-        "eager": "ok", "segv": "crashed", "kill": "crashed", "leave": "crashed", "hang": "timed_out",
-        "boom": "failed", "hungry": "out_of_memory", "nan": "parity_failed", "late": "crashed",
-    }  # fmt: skip
+        "eager": "ok",
+        "segv": "crashed",
+        "kill": "crashed",
+        "leave": "crashed",
+        "hang": "timed_out",
+        "boom": "failed",
+        "hungry": "out_of_memory",
+        "nan": "parity_failed",
+        "late": "crashed",
+    }
     assert found["eager"].throughput > 0
     assert "killed by SIGSEGV (signal 11) while: preparing the model" in found["segv"].reason
     assert "killed by SIGKILL (signal 9)" in found["kill"].reason
     assert "exited with status 3" in found["leave"].reason
-    assert "no answer within the 3 s of deadline= while: preparing the model" in found["hang"].reason
+    assert (
+        "no answer within the 3 s of deadline= while: preparing the model" in found["hang"].reason
+    )
     assert "ValueError: no such luck" in found["boom"].reason
     assert "killed by SIGABRT" in found["late"].reason
-    # The late one passed its check: its own throughput item fails, the others only point at their parity item.
+    # The late one passed its check: its own throughput item fails, the others only point at their
+    # parity item.
     result.assert_outcomes(passed=3, failed=8, skipped=7)
     result.stdout.fnmatch_lines(["FAILED *test_throughput[[]one-b8-cpu-late-fp32]*"])
     assert result.ret == 10  # a wrong answer comes first
@@ -126,8 +138,12 @@ def test_each_model_ends_in_its_own_way_and_the_next_is_measured(project):
     """)
     result = project.run("--bench-memory=2G")
     assert {cell.partition("-")[0]: status for cell, status in project.statuses().items()} == {
-        "segv": "crashed", "slow": "timed_out", "boom": "failed", "hungry": "out_of_memory", "net": "ok",
-    }  # fmt: skip
+        "segv": "crashed",
+        "slow": "timed_out",
+        "boom": "failed",
+        "hungry": "out_of_memory",
+        "net": "ok",
+    }
     result.assert_outcomes(passed=2, failed=4, skipped=4)
     assert result.ret == 12
 
@@ -135,7 +151,9 @@ def test_each_model_ends_in_its_own_way_and_the_next_is_measured(project):
 @pytest.fixture(name="running")
 def _running(project):
     """A session whose first group is measured, while a worker of the second is stuck."""
-    project.write("my_models.py", MODELS.replace("time.sleep", "print('stuck', flush=True); time.sleep"))
+    project.write(
+        "my_models.py", MODELS.replace("time.sleep", "print('stuck', flush=True); time.sleep")
+    )
     project.suite(TWO)
     running = project.start()
     running.wait_for(r"\[1/3.*\] one b8")  # in a file too, as soon as the group is over
@@ -152,14 +170,18 @@ def test_a_killed_session_keeps_what_it_measured_and_leaves_nothing(project, run
     assert project.records()["one-b8-cpu-eager-fp32"].throughput > 0
     assert list((project.path / ".paritygate" / "scratch").iterdir())
     assert project.run("-k", "three").ret == 0
-    assert not list((project.path / ".paritygate" / "scratch").iterdir())  # the next session cleans up
+    assert not list(
+        (project.path / ".paritygate" / "scratch").iterdir()
+    )  # the next session cleans up
 
 
 def test_ctrl_c_ends_promptly_keeps_what_was_measured_and_leaves_nothing(project, running):
     running.interrupt()
     assert running.end() == 2
     assert not project.processes()
-    assert project.statuses() == {"one-b8-cpu-eager-fp32": "ok"}  # what was under way is not called ok
+    assert project.statuses() == {
+        "one-b8-cpu-eager-fp32": "ok"
+    }  # what was under way is not called ok
     assert "= paritygate =" in running.output
     assert "KeyboardInterrupt" in running.output
     assert not list((project.path / ".paritygate" / "scratch").iterdir())

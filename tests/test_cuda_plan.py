@@ -1,4 +1,5 @@
-"""Targets of a GPU where there is none: what would be collected and planned is exact, what is run ends in a status.
+"""Targets of a GPU where there is none: what would be collected and planned is exact, what is run
+ends in a status.
 
 The GPU is a fake of NVML's; torch is the real one, and tells that it cannot reach it.
 """
@@ -28,13 +29,18 @@ def _pretending(project):
 
 
 def collected(result):
-    return [line.partition("[")[2].rstrip("]") for line in result.outlines if "::test_parity[" in line]
+    return [
+        line.partition("[")[2].rstrip("]") for line in result.outlines if "::test_parity[" in line
+    ]
 
 
-@pytest.mark.parametrize(("terms", "cells"), [
-    ("cuda-*-fp32", ["eager", "compile", "compile_reduce_overhead", "compile_max_autotune"]),
-    ("cuda", ["eager", "compile", "onnxruntime"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("terms", "cells"),
+    [
+        ("cuda-*-fp32", ["eager", "compile", "compile_reduce_overhead", "compile_max_autotune"]),
+        ("cuda", ["eager", "compile", "onnxruntime"]),
+    ],
+)
 def test_what_a_gpu_would_run_is_collected(pretending, terms, cells):
     found = collected(pretending.run("--collect-only", "-q", targets=terms))
 
@@ -45,8 +51,11 @@ def test_what_a_gpu_would_run_is_collected(pretending, terms, cells):
 def test_a_present_gpu_is_part_of_every_run(pretending):
     found = collected(pretending.run("--collect-only", "-q", targets="present"))
 
-    assert found == [f"one-b8-{device}-{backend}-fp32" for device in ("cpu", "cuda")
-                     for backend in ("eager", "compile", "onnxruntime")]  # fmt: skip
+    assert found == [
+        f"one-b8-{device}-{backend}-fp32"
+        for device in ("cpu", "cuda")
+        for backend in ("eager", "compile", "onnxruntime")
+    ]
 
 
 def test_a_gpu_that_cannot_be_reached_costs_its_own_cells_only(pretending, monkeypatch):
@@ -57,5 +66,7 @@ def test_a_gpu_that_cannot_be_reached_costs_its_own_cells_only(pretending, monke
     assert statuses["one-b8-cpu-eager-fp32"] == "ok"
     assert statuses["one-b8-cuda-eager-fp32"] == "failed"
     assert result.ret == 12
-    by_build = "Torch not compiled with CUDA enabled|Found no NVIDIA driver|No CUDA GPUs are available"
+    by_build = (
+        "Torch not compiled with CUDA enabled|Found no NVIDIA driver|No CUDA GPUs are available"
+    )
     result.stdout.re_match_lines([f".*({by_build})"])

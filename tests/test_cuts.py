@@ -1,4 +1,6 @@
-"""Where elements lie: axes and groups of axes; sums by them, and the noise that is fitted to these."""
+"""Where elements lie: axes and groups of axes; sums by them, and the noise that is fitted to
+these.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,23 @@ def judged(shapes, seed=0):
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 def test_an_axis_is_that_of_numpy(shapes):
     grid = cuts.Grid(shapes)
-    places = [np.array(place) for place in np.ndindex(len(shapes), *shapes[0])] if len(set(shapes)) == 1 else []
+    places = (
+        [np.array(place) for place in np.ndindex(len(shapes), *shapes[0])]
+        if len(set(shapes)) == 1
+        else []
+    )
     for axis in grid.axes():
         number = 0 if axis.name == "input set" else int(axis.name.split()[1]) + 1
         if places:
-            assert axis.place(np.arange(len(places))).tolist() == [place[number] for place in places]
+            assert axis.place(np.arange(len(places))).tolist() == [
+                place[number] for place in places
+            ]
         else:
             sizes = [int(np.prod(shape)) for shape in shapes]
-            assert axis.place(np.arange(sum(sizes))).tolist() == np.repeat(range(len(sizes)), sizes).tolist()
+            assert (
+                axis.place(np.arange(sum(sizes))).tolist()
+                == np.repeat(range(len(sizes)), sizes).tolist()
+            )
 
 
 @pytest.mark.parametrize("most", [0, 10, 10**9])
@@ -62,7 +73,9 @@ def test_the_groups_hold_the_whole_and_every_axis(shapes, most):
 @pytest.mark.parametrize("pieces", [1, 7])
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 def test_sums_by_an_axis_are_those_of_its_slices(shapes, pieces):
-    """Added up piece by piece, where each piece holds other magnitudes, larger and smaller ones, and zeros."""
+    """Added up piece by piece, where each piece holds other magnitudes, larger and smaller ones,
+    and zeros.
+    """
     given = judged(shapes)
     given.size[:] *= 10.0 ** (9 * np.sin(np.linspace(0, 6, given.size.size)))
     given.size[::5] = 0.0
@@ -97,10 +110,14 @@ def test_the_bands_with_something_to_look_at(zero):
 
 
 def test_noise_of_many_elements_is_fitted_to_some(monkeypatch):
-    """Channels and samples that are a hundred times as noisy as others: what is expected is that, from either fit."""
+    """Channels and samples that are a hundred times as noisy as others: what is expected is that,
+    from either fit.
+    """
     random = np.random.default_rng(0)
     shape = (4, 8, 64, 32)
-    scale = 10 ** random.uniform(-1, 1, (4, 8, 1, 1)) * 10 ** random.uniform(-1, 1, 32) * np.ones(shape)
+    scale = (
+        10 ** random.uniform(-1, 1, (4, 8, 1, 1)) * 10 ** random.uniform(-1, 1, 32) * np.ones(shape)
+    )
     size = np.abs(random.standard_normal(shape)).ravel()
     own = (np.abs(random.standard_normal(shape)) * scale * 1e-7).ravel()
     given = cuts.Judged(own, own, size, np.arange(size.size), cuts.Grid((shape[1:],) * 4))

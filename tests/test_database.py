@@ -33,7 +33,9 @@ def set_version(url: str, version: int) -> None:
 def test_a_newer_schema_is_refused_with_advice(url: str):
     Store(url).write(RUN, RECORD)
     set_version(url, SCHEMA + 1)
-    with pytest.raises(StoreError, match=rf"has schema {SCHEMA + 1}.*nothing was changed: update paritygate"):
+    with pytest.raises(
+        StoreError, match=rf"has schema {SCHEMA + 1}.*nothing was changed: update paritygate"
+    ):
         Store(url)
 
 
@@ -58,15 +60,25 @@ def test_an_older_schema_is_migrated_step_by_step_or_not_at_all(url: str, monkey
     with pytest.raises(StoreError, match=f"nothing leads from {SCHEMA + 1}"):
         Store(url)
     monkeypatch.setitem(MIGRATIONS, SCHEMA + 1, step)
-    assert Store(url, make=False).records(RUN.id)[0].reason == "++"  # the failed attempt left nothing behind
+    assert (
+        Store(url, make=False).records(RUN.id)[0].reason == "++"
+    )  # the failed attempt left nothing behind
     assert Store(url).records(RUN.id)[0].reason == "++"
 
 
 def test_the_columns_of_schema_2_are_added_to_a_store_of_schema_1(url: str):
     Store(url).write(RUN, replace(RECORD, throughput=5.0))
     with Database(url).writing() as connection:
-        for name in ("verdict", "verdict_reason", "effect", "effect_low", "effect_high", "effect_sd", "detectable",
-                     "findings"):  # fmt: skip
+        for name in (
+            "verdict",
+            "verdict_reason",
+            "effect",
+            "effect_low",
+            "effect_high",
+            "effect_sd",
+            "detectable",
+            "findings",
+        ):
             connection.execute(sa.text(f"ALTER TABLE records DROP COLUMN {name}"))
         connection.execute(VERSION.update().values(version=1))
     assert Store(url).records(RUN.id) == [replace(RECORD, throughput=5.0)]
@@ -103,7 +115,9 @@ def test_a_store_of_schema_1_is_read_and_written_on(tmp_path: Path):
 
 
 def test_the_tables_of_this_schema_are_these():
-    """A changed Record changes the tables: raise SCHEMA, write a migration, then write this file anew."""
+    """A changed Record changes the tables: raise SCHEMA, write a migration, then write this file
+    anew.
+    """
     statements = [str(sa.schema.CreateTable(table)).strip() for table in TABLES.sorted_tables]
     text = re.sub(r"[ \t]+\n", "\n", "\n".join([f"schema {SCHEMA}", *statements])) + "\n"
     golden = GOLDEN / f"schema-{SCHEMA}.sql"
@@ -128,7 +142,10 @@ def test_a_database_of_something_else_is_refused_and_untouched(tmp_path: Path):
         connection.execute("CREATE TABLE file (id)")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"sqlite is a database of something else \(it has file\).*a file of its own"):
+    with pytest.raises(
+        StoreError,
+        match=r"sqlite is a database of something else \(it has file\).*a file of its own",
+    ):
         Store(path)
     assert path.read_bytes() == before
 

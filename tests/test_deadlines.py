@@ -1,4 +1,6 @@
-"""How long a worker is waited for: its own measured calls move the deadline, a declared one stands. No torch."""
+"""How long a worker is waited for: its own measured calls move the deadline, a declared one stands.
+No torch.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,14 @@ REMEDY = "; a larger deadline= of the Case gives it more time"
 
 @pytest.fixture
 def worker(tmp_path):
-    """A worker whose other side the test speaks itself: ``script`` is a list of (seconds to wait, message)."""
+    """A worker whose other side the test speaks itself: ``script`` is a list of (seconds to wait,
+    message).
+    """
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
     ours, theirs = Channel.pair()
-    made = Worker(SimpleNamespace(wait=lambda pid: process.wait()), process.pid, ours, tmp_path / "worker.log")
+    made = Worker(
+        SimpleNamespace(wait=lambda pid: process.wait()), process.pid, ours, tmp_path / "worker.log"
+    )
     threads = []
 
     def play(*script):
@@ -56,8 +62,15 @@ def test_a_worker_that_asks_for_more_seconds_gets_them(worker):
     assert worker.ask(dict(REQUEST), 0.3) == DONE
 
 
-@pytest.mark.parametrize("message", [BUSY, BUSY | {"calls": 1}, BUSY | {"calls": 1, "seconds": 0.1},
-                                     BUSY | {"calls": 1, "seconds": None}])  # fmt: skip
+@pytest.mark.parametrize(
+    "message",
+    [
+        BUSY,
+        BUSY | {"calls": 1},
+        BUSY | {"calls": 1, "seconds": 0.1},
+        BUSY | {"calls": 1, "seconds": None},
+    ],
+)
 def test_one_that_asks_for_none_has_those_it_had(worker, message):
     worker.play((0, message))
     began = time.monotonic()
@@ -69,7 +82,11 @@ def test_one_that_asks_for_none_has_those_it_had(worker, message):
 
 
 def test_seconds_count_from_the_message_on_and_never_shorten_the_deadline(worker):
-    worker.play((0.2, BUSY | {"calls": 1, "seconds": 1.0}), (0.1, BUSY | {"calls": 2, "seconds": 0.1}), (0.6, DONE))
+    worker.play(
+        (0.2, BUSY | {"calls": 1, "seconds": 1.0}),
+        (0.1, BUSY | {"calls": 2, "seconds": 0.1}),
+        (0.6, DONE),
+    )
 
     assert worker.ask(dict(REQUEST), 0.3) == DONE
 
@@ -79,7 +96,10 @@ def test_a_declared_deadline_stands_whatever_is_asked_for(worker):
     with pytest.raises(Ended) as ended:
         worker.ask(dict(REQUEST), 0.5, declared=True)
 
-    assert str(ended.value) == "no answer within the 0.5 s of deadline= while: running eager (7 calls made)"
+    assert (
+        str(ended.value)
+        == "no answer within the 0.5 s of deadline= while: running eager (7 calls made)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +160,9 @@ def test_calls_are_of_this_request_and_are_shown_while_it_runs(worker):
 
 
 class Timed:
-    """A worker whose calls take so long, of which it notes how long it would have been waited for."""
+    """A worker whose calls take so long, of which it notes how long it would have been waited
+    for.
+    """
 
     def __init__(self, seconds, first=None):
         self.seconds, self.seconds_per_call, self.waited = seconds, first, []
@@ -154,7 +176,9 @@ class Timed:
 
 
 def test_the_first_block_of_a_slow_model_has_time_for_its_calls():
-    """It settles with one call and times another: with calls of 20 s more than a fast model's blocks may take."""
+    """It settles with one call and times another: with calls of 20 s more than a fast model's
+    blocks may take.
+    """
     worker = Timed(20.0, first=20.0)
     contestant = Contestant(worker)
     contestant.block(1, 1)

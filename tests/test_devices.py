@@ -1,4 +1,6 @@
-"""The processor and the GPU as devices. The GPU's interface to torch is a fake; the processor is real."""
+"""The processor and the GPU as devices. The GPU's interface to torch is a fake; the processor is
+real.
+"""
 
 import mmap
 from types import SimpleNamespace

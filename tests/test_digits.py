@@ -22,7 +22,9 @@ def trainings(monkeypatch):
     calls = []
     real = digits.train
 
-    def counted(epochs: int = 12, lr: float = 0.01, momentum: float = 0.9, batch: int = 256, seed: int = 0):
+    def counted(
+        epochs: int = 12, lr: float = 0.01, momentum: float = 0.9, batch: int = 256, seed: int = 0
+    ):
         calls.append({"epochs": epochs, "lr": lr})
         return real(1, lr, momentum, batch, seed)
 
@@ -128,7 +130,9 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, trainings, mon
     assert len(trainings) == 2, "each time anew"
 
 
-def test_without_the_variable_the_cache_is_below_the_working_folder(tmp_path, trainings, monkeypatch):
+def test_without_the_variable_the_cache_is_below_the_working_folder(
+    tmp_path, trainings, monkeypatch
+):
     monkeypatch.delenv("PARITYGATE_CACHE", raising=False)
     monkeypatch.chdir(tmp_path)
     digits.weights()

@@ -1,4 +1,6 @@
-"""Data-parallel training: ranks agree with one process, wrong shares show, and no rank hangs or is left behind."""
+"""Data-parallel training: ranks agree with one process, wrong shares show, and no rank hangs or is
+left behind.
+"""
 
 import signal
 import subprocess
@@ -84,15 +86,21 @@ def test_one_process_trains_anew_in_every_call(plain):
 
 def test_one_process_does_what_plain_sgd_would(plain):
     (images, labels), rate = batches(steps=2).values(), 0.01
-    weights = {name: value.clone().requires_grad_() for name, value in plain.model.state_dict().items()}
+    weights = {
+        name: value.clone().requires_grad_() for name, value in plain.model.state_dict().items()
+    }
     velocity = dict.fromkeys(weights, 0)
     for batch, targets in zip(images, labels, strict=True):
         logits = torch.func.functional_call(plain.model, weights, (batch,))
-        gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, targets), list(weights.values()))
+        gradients = torch.autograd.grad(
+            torch.nn.functional.cross_entropy(logits, targets), list(weights.values())
+        )
         for name, gradient in zip(weights, gradients, strict=True):
             velocity[name] = 0.9 * velocity[name] + gradient
             weights[name] = (weights[name] - rate * velocity[name]).detach().requires_grad_()
-    moved = {name: value.detach() - plain.model.state_dict()[name] for name, value in weights.items()}
+    moved = {
+        name: value.detach() - plain.model.state_dict()[name] for name, value in weights.items()
+    }
     answer = plain(images, labels)
     assert compared({"losses": answer["losses"]} | moved, answer).agrees
 
@@ -163,7 +171,9 @@ def test_a_rank_that_is_killed_in_a_call_is_named_and_takes_all_with_it(fresh):
     victim = processes[2]
     victim.suspend()  # so that the call cannot end before
     threading.Timer(0.5, victim.kill).start()
-    with pytest.raises(RuntimeError, match=r"rank 1 of 2 was killed by SIGKILL.*while training; last words:"):
+    with pytest.raises(
+        RuntimeError, match=r"rank 1 of 2 was killed by SIGKILL.*while training; last words:"
+    ):
         fresh(**batches())
     assert all(gone(process.pid) for process in processes)
 
@@ -178,16 +188,24 @@ def test_a_rank_that_is_killed_between_calls_is_named(fresh):
 
 
 def test_a_rank_that_fails_is_named_and_its_last_words_are_shown(fresh, monkeypatch):
-    monkeypatch.setattr(distributed, "share", lambda whole, rank, ranks: whole[:, :, None] if rank else whole)
+    monkeypatch.setattr(
+        distributed, "share", lambda whole, rank, ranks: whole[:, :, None] if rank else whole
+    )
     with pytest.raises(RuntimeError, match=r"(?s)rank 1 of 2 exited with 1.*Error"):
         fresh(**batches())
 
 
 def test_a_rank_that_hangs_is_given_up_and_ended(plain, monkeypatch):
-    monkeypatch.setattr(distributed, "GRACE", 2.5)  # torchrun's as well, which ends stopped ranks after it
+    monkeypatch.setattr(
+        distributed, "GRACE", 2.5
+    )  # torchrun's as well, which ends stopped ranks after it
     ranks = distributed.ddp_2(plain)
-    ranks(**batches())  # the ranks are connected: one that stops while they connect is no hang, the other fails at once
-    monkeypatch.setattr(distributed, "TIMEOUT", 0.5)  # of this process; the ranks go on waiting for each other
+    ranks(
+        **batches()
+    )  # the ranks are connected: one that stops while they connect is no hang, the other fails at once
+    monkeypatch.setattr(
+        distributed, "TIMEOUT", 0.5
+    )  # of this process; the ranks go on waiting for each other
     processes = processes_of(ranks)
     processes[2].suspend()
     with pytest.raises(RuntimeError, match="rank 0 of 2 gave no answer within 3 s"):
@@ -198,13 +216,16 @@ def test_a_rank_that_hangs_is_given_up_and_ended(plain, monkeypatch):
 def test_ranks_that_cannot_start_say_why(plain, monkeypatch):
     monkeypatch.setattr(distributed, "LOOPBACK", "there_is_no_such_interface")
     with pytest.raises(
-        RuntimeError, match=r"(?s)rank \d of 2 exited with 1.*while starting.*there_is_no_such_interface"
+        RuntimeError,
+        match=r"(?s)rank \d of 2 exited with 1.*while starting.*there_is_no_such_interface",
     ):
         distributed.ddp_2(plain)
 
 
 def test_no_process_is_left_when_the_owner_is_killed_in_a_call():
-    owner = subprocess.Popen([sys.executable, "-c", OWNER], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert owner.stdout.readline() == "started\n"
     processes = psutil.Process(owner.pid).children(recursive=True)
     assert len(processes) == 3
@@ -219,10 +240,15 @@ def test_no_process_is_left_when_the_owner_is_killed_in_a_call():
 )
 def test_what_becomes_of_the_cell_of_ranks_that_cannot_go_on(rig, way, told):
     case = Case(
-        "ddp", model="models.distributed:OneProcess", inputs="models.distributed:global_batches", unit="sample",
-        shapes={"b8_k2": {"batch": 8, "steps": 2}}, reference="eager", tolerance="fp32_gradients",
+        "ddp",
+        model="models.distributed:OneProcess",
+        inputs="models.distributed:global_batches",
+        unit="sample",
+        shapes={"b8_k2": {"batch": 8, "steps": 2}},
+        reference="eager",
+        tolerance="fp32_gradients",
         ways={way: f"tests.specimens:{way}"},
-    )  # fmt: skip
+    )
     records = rig.run(case, "eager", way)
 
     assert records["eager"].status is Status.OK, records["eager"].reason

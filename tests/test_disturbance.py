@@ -1,4 +1,6 @@
-"""Which launch pairs are measured again: by their level and by what the machine did, never by who was slower."""
+"""Which launch pairs are measured again: by their level and by what the machine did, never by who
+was slower.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,14 @@ def test_cells_have_levels_of_their_own():
     assert not disturbances.again("slow", 5.0, CALM)
 
 
-@pytest.mark.parametrize("conditions", [Conditions(steal=0.03), Conditions(throttled=1), Conditions(gpu_foreign=1)])
+@pytest.mark.parametrize(
+    "conditions", [Conditions(steal=0.03), Conditions(throttled=1), Conditions(gpu_foreign=1)]
+)
 def test_stolen_time_heat_and_strangers_on_the_gpu_disturb_as_well(conditions):
-    assert judge(0.0, 0.0, conditions=conditions) == [True, False]  # then half of the pairs are repeated
+    assert judge(0.0, 0.0, conditions=conditions) == [
+        True,
+        False,
+    ]  # then half of the pairs are repeated
 
 
 @pytest.mark.parametrize("clock", [-0.02, 0.02])
@@ -48,5 +55,9 @@ def test_on_a_machine_that_is_never_calm_a_run_must_end():
 def test_the_level_does_not_see_who_is_slower():
     base, head = [1.0, 1.02, 1.5, 1.01], [1.2, 1.21, 1.19, 1.9]
 
-    assert Measured(base=base, head=head).level == pytest.approx(Measured(base=head, head=base).level)
-    assert Measured(base=[2 * x for x in base], head=head).level > Measured(base=base, head=head).level
+    assert Measured(base=base, head=head).level == pytest.approx(
+        Measured(base=head, head=base).level
+    )
+    assert (
+        Measured(base=[2 * x for x in base], head=head).level > Measured(base=base, head=head).level
+    )

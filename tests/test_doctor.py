@@ -17,15 +17,26 @@ from tests.fake_nvml import A100
 
 def facts(**changes: Any) -> dict[str, Any]:
     good = {
-        "cpu": "a processor", "cores": 8, "affinity": 8, "quota": None, "threads": 8, "governor": "performance",
-        "turbo": False, "huge_pages": "madvise", "libc": "glibc 2.36",
-    }  # fmt: skip
+        "cpu": "a processor",
+        "cores": 8,
+        "affinity": 8,
+        "quota": None,
+        "threads": 8,
+        "governor": "performance",
+        "turbo": False,
+        "huge_pages": "madvise",
+        "libc": "glibc 2.36",
+    }
     return good | changes
 
 
 def got(**changes: Any) -> dict[str, Any]:
-    good = {"asked": {"OMP_NUM_THREADS": "8"}, "settings": {"threads": 8}, "kept_by_malloc": True,
-            "huge_pages": 64 << 20}  # fmt: skip
+    good = {
+        "asked": {"OMP_NUM_THREADS": "8"},
+        "settings": {"threads": 8},
+        "kept_by_malloc": True,
+        "huge_pages": 64 << 20,
+    }
     return good | changes
 
 
@@ -81,7 +92,9 @@ def test_a_cell_that_breaks_the_rule_is_named_with_its_launches():
 
 
 @pytest.mark.parametrize(("deviation", "fit"), [(0.004, True), (0.031, False)])
-def test_on_a_gpu_it_counts_how_far_processes_lie_apart_and_not_what_the_laboratory_does(deviation, fit):
+def test_on_a_gpu_it_counts_how_far_processes_lie_apart_and_not_what_the_laboratory_does(
+    deviation, fit
+):
     apart = {"laboratory": deviation, "default": 0.001}
     cell = spread.Spread("c", 3, {"laboratory": 1.0, "default": 0.9}, apart, apart, 0.1)
 
@@ -117,9 +130,15 @@ def test_a_good_gpu_is_described_and_has_nothing_to_do(monkeypatch):
 
     text = "\n".join(map(str, doctor.examine_gpu(0, doctor.cards()[0])))
 
-    for said in ("NVIDIA H100 80GB HBM3, GPU-11111111-aaaa, driver 580.95.05 (CUDA 13.1)", "persistence      on",
-                 "1755 MHz now, 1980 MHz at most, 1980 MHz for", "41 °C, 112 W of 700 W", "none now",
-                 "no process computes on it", "default"):  # fmt: skip
+    for said in (
+        "NVIDIA H100 80GB HBM3, GPU-11111111-aaaa, driver 580.95.05 (CUDA 13.1)",
+        "persistence      on",
+        "1755 MHz now, 1980 MHz at most, 1980 MHz for",
+        "41 °C, 112 W of 700 W",
+        "none now",
+        "no process computes on it",
+        "default",
+    ):
         assert said in text, said
     assert "MIG" not in text
 
@@ -146,7 +165,10 @@ def test_what_is_wrong_with_a_gpu_is_named_with_what_to_do(monkeypatch, changes,
 @pytest.mark.parametrize(
     "changes",
     [
-        {"application_mhz": 1275, "default_application_mhz": 1275},  # an A100's own: it boosts beyond
+        {
+            "application_mhz": 1275,
+            "default_application_mhz": 1275,
+        },  # an A100's own: it boosts beyond
         {"bits": 0x1 | 0x2},  # idle, application clocks
         {"unsupported": {"all"}},
     ],
@@ -167,10 +189,15 @@ def test_reasons_and_strangers_are_told(monkeypatch):
 
 @pytest.mark.usefixtures("all_shown")
 def test_gpus_have_the_numbers_of_cuda(monkeypatch):
-    fake_nvml.install(monkeypatch, [fake_nvml.Card("GPU-1", pids=(9,)), fake_nvml.Card("GPU-2", persistence=0)])
+    fake_nvml.install(
+        monkeypatch, [fake_nvml.Card("GPU-1", pids=(9,)), fake_nvml.Card("GPU-2", persistence=0)]
+    )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
 
-    assert set(todo(doctor.examine(facts(), got(), 0.1, 0.0, doctor.cards()))) == {"GPU 0 persistence", "GPU 1 others"}
+    assert set(todo(doctor.examine(facts(), got(), 0.1, 0.0, doctor.cards()))) == {
+        "GPU 0 persistence",
+        "GPU 1 others",
+    }
 
 
 def test_a_gpu_that_is_lost_is_named(monkeypatch):
@@ -225,13 +252,17 @@ def test_cells_are_timed_on_every_device_that_is_here(monkeypatch, tmp_path, dev
             raise RuntimeError("out of memory")
         return [
             spread.Launch(launch, cell.id, side, 1.0, 1.0)
-            for launch in range(count) for cell in cells for side in spread.SIDES
-        ]  # fmt: skip
+            for launch in range(count)
+            for cell in cells
+            for side in spread.SIDES
+        ]
 
     monkeypatch.setattr(spread, "launches", launches)
     monkeypatch.setattr(spread, "conditions_of", NoLaboratory)
     monkeypatch.setattr(doctor.GroupRun, "ask_conditions", lambda self: got())
-    monkeypatch.setattr(targets, "absent", lambda device: device_absent if device == "cuda" else None)
+    monkeypatch.setattr(
+        targets, "absent", lambda device: device_absent if device == "cuda" else None
+    )
     told = []
 
     status = doctor.run(2, tmp_path, str, told.append)
@@ -240,8 +271,11 @@ def test_cells_are_timed_on_every_device_that_is_here(monkeypatch, tmp_path, dev
     assert len(timed) - len(on_cuda) == len(reference_cells.SIX) * 2 == 6
     assert "\n6 cells on the CPU, 4 fresh processes each way:" in told
     if device_absent is None:
-        assert on_cuda == [f"{case.name}-{next(iter(case.shapes))}-cuda-{backend}-fp32"
-                           for case in reference_cells.SIX for backend in ("eager", "compile")]  # fmt: skip
+        assert on_cuda == [
+            f"{case.name}-{next(iter(case.shapes))}-cuda-{backend}-fp32"
+            for case in reference_cells.SIX
+            for backend in ("eager", "compile")
+        ]
         assert any("cells on the GPU" in line and "out of memory" in line for line in told)
         assert status == 1
         assert told[-1].startswith(f"\n{sum(line.startswith('! ') for line in told)} of ")

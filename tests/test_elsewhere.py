@@ -1,4 +1,5 @@
-"""Every kind of work on a device that is not the processor, in real workers: what a GPU would refuse is refused here.
+"""Every kind of work on a device that is not the processor, in real workers: what a GPU would
+refuse is refused here.
 
 Eager and the cases' own ways; the compilers and onnxruntime know no such device.
 """
@@ -58,7 +59,9 @@ def cases():
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("elsewhere")
     preloaded = ["tests.elsewhere", "transformers.models.bert.modeling_bert"]
-    started = new_server(folder / "server", folder / "cache", modules=preloaded, backends=[BACKENDS["eager"].module])
+    started = new_server(
+        folder / "server", folder / "cache", modules=preloaded, backends=[BACKENDS["eager"].module]
+    )
     (folder / "cache").mkdir()
     started.start()
     yield started
@@ -83,7 +86,9 @@ def test_all_of_it_stays_there(away, case):
 
     records = away.run(case, "eager", *ways, device=NAME, shape=shape.name)
 
-    assert {backend: record.reason for backend, record in records.items()} == dict.fromkeys(["eager", *ways], "")
+    assert {backend: record.reason for backend, record in records.items()} == dict.fromkeys(
+        ["eager", *ways], ""
+    )
     assert all(record.status is Status.OK for record in records.values())
     assert records["eager"].facts["gpu"] == "NVIDIA H200", "by the code of a GPU"
 
@@ -112,7 +117,10 @@ def test_a_tensor_that_was_left_behind_is_found(away):
     record = away.one(specimen("LeftBehind"), device=NAME)
 
     assert record.status is Status.FAILED
-    assert "Expected all tensors to be on the same device, but found ['cpu', 'elsewhere:0']" in record.reason
+    assert (
+        "Expected all tensors to be on the same device, but found ['cpu', 'elsewhere:0']"
+        in record.reason
+    )
 
 
 def test_numpy_does_not_reach_there(away):

@@ -1,4 +1,6 @@
-"""An own model in another folder, as the README tells it: a few lines, and every backend answers."""
+"""An own model in another folder, as the README tells it: a few lines, and every backend
+answers.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,14 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 def blocks(text: str) -> dict[str, str]:
-    """The fenced Python blocks of a text that are preceded by a line with a file's name: name -> code."""
-    return dict(re.findall(r"^[^\n]*?`?([\w/]+\.py)`?[^\n]*\n+```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    """The fenced Python blocks of a text that are preceded by a line with a file's name: name ->
+    code.
+    """
+    return dict(
+        re.findall(
+            r"^[^\n]*?`?([\w/]+\.py)`?[^\n]*\n+```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+        )
+    )
 
 
 def section(title: str) -> str:
@@ -37,8 +45,10 @@ def test_an_own_model_in_another_folder_runs_on_every_backend(project):
     assert result.ret == 0
     found = {record.backend: record for record in project.records().values()}
     assert {backend: str(record.status) for backend, record in found.items()} == {
-        "eager": "ok", "compile": "ok", "onnxruntime": "ok",
-    }  # fmt: skip
+        "eager": "ok",
+        "compile": "ok",
+        "onnxruntime": "ok",
+    }
     assert all(record.throughput > 0 and record.speedup > 0 for record in found.values())
     assert found["eager"].speedup == 1.0
     result.stdout.fnmatch_lines(

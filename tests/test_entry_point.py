@@ -1,4 +1,6 @@
-"""The plugin as pytest finds it in an environment: silent in projects without cells, there at the first one."""
+"""The plugin as pytest finds it in an environment: silent in projects without cells, there at the
+first one.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,22 @@ status = pytest.main(sys.argv[1:])
 print("imported:", *sorted(name for name in sys.modules if name.startswith("paritygate")))
 sys.exit(status)
 """
-LIGHT = {"paritygate", "paritygate.plugin", "paritygate.plugin.hookspecs", "paritygate.plugin.options",
-         "paritygate_reports", "paritygate_reports.places", "paritygate_reports.plugin"}  # fmt: skip
+LIGHT = {
+    "paritygate",
+    "paritygate.plugin",
+    "paritygate.plugin.hookspecs",
+    "paritygate.plugin.options",
+    "paritygate_reports",
+    "paritygate_reports.places",
+    "paritygate_reports.plugin",
+}
 
 
 @pytest.fixture
 def foreign(project):
-    """A project that knows nothing of paritygate, and uses our names for folders and a fixture of its own."""
+    """A project that knows nothing of paritygate, and uses our names for folders and a fixture of
+    its own.
+    """
     for name in ("conftest.py", "my_model.py", "test_my_model.py"):
         (project.path / name).unlink()
     for name in ("bench", "reports", "models"):
@@ -31,7 +42,9 @@ def foreign(project):
     project.write("bench/__init__.py", "HERE = 'theirs'")
     project.write("reports/plugin.py", "HERE = 'theirs'")  # a folder without __init__.py
     project.write("models/__init__.py", "")
-    project.write("conftest.py", "import pytest\n\n@pytest.fixture\ndef cell():\n    return 'theirs'\n")
+    project.write(
+        "conftest.py", "import pytest\n\n@pytest.fixture\ndef cell():\n    return 'theirs'\n"
+    )
     project.write(
         "test_theirs.py",
         """
@@ -47,9 +60,13 @@ def foreign(project):
 
 def test_a_project_without_cells_sees_nothing_of_it(foreign):
     with_it = foreign.run("-v", targets=None)
-    without = foreign.run("-v", "-p", "no:paritygate.plugin", "-p", "no:paritygate_reports.plugin", targets=None)
+    without = foreign.run(
+        "-v", "-p", "no:paritygate.plugin", "-p", "no:paritygate_reports.plugin", targets=None
+    )
     shown = [
-        [NO_TIMES.sub("s", line) for line in run.outlines if not line.startswith("plugins:")]  # what is installed
+        [
+            NO_TIMES.sub("s", line) for line in run.outlines if not line.startswith("plugins:")
+        ]  # what is installed
         for run in (with_it, without)
     ]
 
@@ -60,7 +77,11 @@ def test_a_project_without_cells_sees_nothing_of_it(foreign):
 
 def test_a_project_without_cells_imports_next_to_nothing_of_it(foreign):
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTED], cwd=foreign.path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", IMPORTED],
+        cwd=foreign.path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert set(done.stdout.splitlines()[-1].split()[1:]) == LIGHT
@@ -103,10 +124,18 @@ def test_the_first_cell_begins_it_without_a_line_in_conftest(project, how):
     (project.path / "conftest.py").unlink()
     project.write("pytest.ini", "[pytest]\nmarkers =\n")  # no value of ours
     project.write("test_a_first.py", "def test_theirs(): pass")
-    project.suite(CASES.replace('Case("one"', f'Case("one", targets=("{EAGER}",)').replace(
-        'Case("two"', f'Case("two", targets=("{EAGER}",)'), MARKS[how])  # fmt: skip
-    project.write("test_my_model.py", (project.path / "test_my_model.py").read_text().replace(
-        IMPORTS, IMPORTS.replace("Shape", "Shape, cell_tests")))  # fmt: skip
+    project.suite(
+        CASES.replace('Case("one"', f'Case("one", targets=("{EAGER}",)').replace(
+            'Case("two"', f'Case("two", targets=("{EAGER}",)'
+        ),
+        MARKS[how],
+    )
+    project.write(
+        "test_my_model.py",
+        (project.path / "test_my_model.py")
+        .read_text()
+        .replace(IMPORTS, IMPORTS.replace("Shape", "Shape, cell_tests")),
+    )
     result = project.run(targets=None)
 
     result.assert_outcomes(passed=5)
@@ -147,7 +176,10 @@ def test_a_run_leaves_a_checkout_clean(project):
     assert (project.path / ".paritygate" / "store.sqlite").exists()
     assert (
         subprocess.run(
-            [*git, "status", "--porcelain", ".paritygate"], capture_output=True, text=True, check=True
+            [*git, "status", "--porcelain", ".paritygate"],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         == ""
     )

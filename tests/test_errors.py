@@ -21,7 +21,11 @@ class OutOfMemoryError(RuntimeError):
     [
         (Unavailable("no such device"), Status.SKIPPED, "no such device"),
         (KernelUnavailable("flash needs fp16"), Status.SKIPPED, "flash needs fp16"),
-        (Misbehaved("fallback: A was asked for, B runs"), Status.FAILED, "fallback: A was asked for, B runs"),
+        (
+            Misbehaved("fallback: A was asked for, B runs"),
+            Status.FAILED,
+            "fallback: A was asked for, B runs",
+        ),
         (MemoryError(), Status.OUT_OF_MEMORY, "MemoryError: MemoryError()"),
         (OutOfMemoryError("CUDA"), Status.OUT_OF_MEMORY, "OutOfMemoryError: CUDA"),
         (
@@ -43,7 +47,11 @@ class OutOfMemoryError(RuntimeError):
         ),
         (ValueError("first line\nsecond"), Status.FAILED, "ValueError: first line\nsecond"),
         (Misbehaved("fallback:\nA was asked for"), Status.FAILED, "fallback: A was asked for"),
-        (Unavailable("\x1b[31mno such device\x1b[0m\ninstall one"), Status.SKIPPED, "no such device\ninstall one"),
+        (
+            Unavailable("\x1b[31mno such device\x1b[0m\ninstall one"),
+            Status.SKIPPED,
+            "no such device\ninstall one",
+        ),
         (
             RuntimeError("out of memory\ntried 8 bytes"),
             Status.OUT_OF_MEMORY,
@@ -98,7 +106,9 @@ def deep(levels, message):
     raise ValueError(message)
 
 
-@pytest.mark.parametrize("message", ["\x1b[31mred\x1b[0m\n10%\r100%", "x" * 20_000, "line\n" * 5000])
+@pytest.mark.parametrize(
+    "message", ["\x1b[31mred\x1b[0m\n10%\r100%", "x" * 20_000, "line\n" * 5000]
+)
 def test_a_trace_has_its_frames_and_no_codes_however_long_the_message_is(message):
     with pytest.raises(ValueError) as raised:
         deep(3, message)

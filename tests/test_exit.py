@@ -44,20 +44,27 @@ def test_a_failure_of_the_users_own_is_1_even_beside_a_parity_failure(project):
 
 
 def test_a_users_assertion_about_a_cell_is_1(project):
-    project.suite(ONE.format(more=""), """
+    project.suite(
+        ONE.format(more=""),
+        """
         @pytest.mark.cells(CASES)
         def test_parity(cell):
             cell.assert_parity()
             assert cell.record.error is None
-    """)  # fmt: skip
+    """,
+    )
     assert project.run().ret == 1
 
 
-@pytest.mark.parametrize(("targets", "more", "reason"), [
-    ("cuda", "", "*SKIPPED*: cuda: no device*"),
-    ("eager", 'skips={"eager": "not today"}', "*SKIPPED*: not today*"),
-    ("eager", 'targets=["cuda-*"]', "*SKIPPED*no case wants these targets*"),
-], ids=["absent device", "skips", "unwanted targets"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("targets", "more", "reason"),
+    [
+        ("cuda", "", "*SKIPPED*: cuda: no device*"),
+        ("eager", 'skips={"eager": "not today"}', "*SKIPPED*: not today*"),
+        ("eager", 'targets=["cuda-*"]', "*SKIPPED*no case wants these targets*"),
+    ],
+    ids=["absent device", "skips", "unwanted targets"],
+)
 def test_nothing_measured_is_14(project, targets, more, reason):
     project.write("conftest.py", NO_DEVICE)  # also where there is one
     project.suite(ONE.format(more=more))
@@ -93,7 +100,10 @@ def test_unchecked_is_0_and_strictly_15(project):
     result.assert_outcomes(passed=2, skipped=2)
     result.stdout.fnmatch_lines(["*SKIPPED*reference not finite*"])
     assert result.ret == 0
-    assert project.statuses() == {"nan-b8-cpu-eager-fp32": "unchecked", "one-b8-cpu-eager-fp32": "ok"}
+    assert project.statuses() == {
+        "nan-b8-cpu-eager-fp32": "unchecked",
+        "one-b8-cpu-eager-fp32": "ok",
+    }
     assert project.run("--bench-strict", "--benchmark-disable").ret == 15
 
 
@@ -136,7 +146,9 @@ def test_where_every_cell_is_unchecked_or_skipped_nothing_was_compared_which_is_
     project.suite(NOT_ONE)  # with test_throughput
     result = project.run("-rs", "-k", "single")
     reason = project.records()["single-b8-cpu-eager-fp32"].reason
-    assert result.stdout.str().count(f": single-b8-cpu-eager-fp32: unchecked: {reason}\n") == 2, "each says all of it"
+    assert result.stdout.str().count(f": single-b8-cpu-eager-fp32: unchecked: {reason}\n") == 2, (
+        "each says all of it"
+    )
     assert result.ret == 14
 
 
@@ -154,5 +166,7 @@ def test_a_known_gap_is_expected_and_its_end_is_told(project):
     )
     assert result.ret == 0
     strict = project.run("--bench-strict", "--benchmark-disable", targets=BOTH)
-    strict.stdout.fnmatch_lines(["*one-b8-cpu-eager-fp32: gap closed (issue 11); remove it from known_gaps*"])
+    strict.stdout.fnmatch_lines(
+        ["*one-b8-cpu-eager-fp32: gap closed (issue 11); remove it from known_gaps*"]
+    )
     assert strict.ret == 10

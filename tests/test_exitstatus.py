@@ -40,7 +40,10 @@ def status(*outcomes, pytest_status=None, foreign=0, strict=False, timing=True):
         ([UNCHECKED, SKIPPED], Exit.NOTHING),
         ([UNCHECKED, ended(Status.UNCHECKED, judged=False, kind="throughput")], Exit.NOTHING),
         ([UNCHECKED, OK], Exit.OK),
-        ([UNCHECKED, ended(Status.PARITY_FAILED, judged=False)], Exit.OK),  # a known gap was compared
+        (
+            [UNCHECKED, ended(Status.PARITY_FAILED, judged=False)],
+            Exit.OK,
+        ),  # a known gap was compared
         ([UNCHECKED, WRONG], Exit.PARITY),
         ([OK, UNTIMED], Exit.NOTHING),
         ([SKIPPED, TIMED], Exit.OK),
@@ -126,19 +129,31 @@ def test_our_statuses_are_none_of_pytests():
     ("outcomes", "more", "line"),
     [
         ([OK, WRONG], {}, "1 cell with a wrong answer"),
-        ([OK, ended(Status.CRASHED)], {}, "1 cell broken: failed, crashed, out of time or out of memory"),
+        (
+            [OK, ended(Status.CRASHED)],
+            {},
+            "1 cell broken: failed, crashed, out of time or out of memory",
+        ),
         ([SLOWER], {}, "1 cell slower than the other revision"),
         ([SKIPPED, UNCHECKED], {}, "nothing was compared: 1 cell, each skipped or unchecked"),
         ([OK, UNTIMED], {}, "nothing was timed of what was to be timed"),
         ([APART], {}, "the gate compared no cell with the other revision"),
-        ([SAME], {"missing": 2}, "base has 2 cells that head lacks; name those given up on purpose in bench_removed"),
+        (
+            [SAME],
+            {"missing": 2},
+            "base has 2 cells that head lacks; name those given up on purpose in bench_removed",
+        ),
     ],
 )
 def test_one_line_says_why(outcomes, more, line):
     ended_with = exit_status(
-        int(any(outcome.judged for outcome in outcomes)), outcomes, 0, strict=False, timing=True,
+        int(any(outcome.judged for outcome in outcomes)),
+        outcomes,
+        0,
+        strict=False,
+        timing=True,
         missing=bool(more.get("missing")),
-    )  # fmt: skip
+    )
 
     assert ended_with >= Exit.PARITY
     assert why(ended_with, outcomes, timing=True, **more) == line
@@ -147,7 +162,10 @@ def test_one_line_says_why(outcomes, more, line):
 def test_a_session_without_cells_or_with_a_status_of_pytests_says_nothing_more():
     assert why(Exit.OK, [OK], timing=True) is None
     assert why(Exit.FAILED, [OK], timing=True) is None
-    assert why(Exit.NOTHING, [], timing=True) == "no cell was selected; see --bench-targets, --bench-budget and -k"
+    assert (
+        why(Exit.NOTHING, [], timing=True)
+        == "no cell was selected; see --bench-targets, --bench-budget and -k"
+    )
 
 
 @pytest.mark.parametrize("status", [status for status in Exit if status >= Exit.PARITY])

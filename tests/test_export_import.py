@@ -1,4 +1,6 @@
-"""Runs move between stores as files, in either format and over either database: as they were, all of them or none."""
+"""Runs move between stores as files, in either format and over either database: as they were, all
+of them or none.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,52 @@ from paritygate_reports.store.store import Store
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = sorted(runfiles.FORMATS)
-OLD = Run("aaaa1111", "2026-11-20T08:00:00+00:00", "quick", True, 0, commit="0123456789abcdef", branch="main",
-          environment={"load": math.nan, "gate": {"invalid": []}}, absent={"cuda": "no\x00ne"})  # fmt: skip
-NEW = replace(OLD, id="aaab2222", started="2026-11-21T08:00:00+00:00", commit=None, branch=None, dirty=True)
-FINE = Record("c-s-cpu-eager-fp32", "c", "s", "cpu", "eager", "fp32", Status.OK, throughput=5e-324, unit="row",
-              latency_p50=0.1 + 0.2, error=math.nan, eager_error=None, error_share=-math.inf, peak_bytes=2**62,
-              samples=[0.1, -0.0, math.inf, math.nan], blocks=[[0.15], []], warnings=["ü\u2028 🦊"],
-              facts={"a": [None, math.nan, {"b": "\x00\ud800"}], "n": 2**80}, parity={"x": True})  # fmt: skip
-WRONG = replace(FINE, cell="c-s-cpu-compile-fp32", backend="compile", status=Status.PARITY_FAILED, reason="off by 1",
-                samples=[], blocks=[], effect=math.nan, findings=["f"])  # fmt: skip
+OLD = Run(
+    "aaaa1111",
+    "2026-11-20T08:00:00+00:00",
+    "quick",
+    True,
+    0,
+    commit="0123456789abcdef",
+    branch="main",
+    environment={"load": math.nan, "gate": {"invalid": []}},
+    absent={"cuda": "no\x00ne"},
+)
+NEW = replace(
+    OLD, id="aaab2222", started="2026-11-21T08:00:00+00:00", commit=None, branch=None, dirty=True
+)
+FINE = Record(
+    "c-s-cpu-eager-fp32",
+    "c",
+    "s",
+    "cpu",
+    "eager",
+    "fp32",
+    Status.OK,
+    throughput=5e-324,
+    unit="row",
+    latency_p50=0.1 + 0.2,
+    error=math.nan,
+    eager_error=None,
+    error_share=-math.inf,
+    peak_bytes=2**62,
+    samples=[0.1, -0.0, math.inf, math.nan],
+    blocks=[[0.15], []],
+    warnings=["ü\u2028 🦊"],
+    facts={"a": [None, math.nan, {"b": "\x00\ud800"}], "n": 2**80},
+    parity={"x": True},
+)
+WRONG = replace(
+    FINE,
+    cell="c-s-cpu-compile-fp32",
+    backend="compile",
+    status=Status.PARITY_FAILED,
+    reason="off by 1",
+    samples=[],
+    blocks=[],
+    effect=math.nan,
+    findings=["f"],
+)
 
 
 @pytest.fixture(name="store")
@@ -50,8 +89,9 @@ def everything(store: Store) -> list[str]:
 def test_runs_move_from_store_to_store_as_they_were(store, url, tmp_path, form):
     assert command(store.name, "export", tmp_path / "runs", "--format", form) == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
-        f"2026-11-20-aaaa1111.{form}", f"2026-11-21-aaab2222.{form}"
-    ]  # fmt: skip
+        f"2026-11-20-aaaa1111.{form}",
+        f"2026-11-21-aaab2222.{form}",
+    ]
     for _ in range(2):  # again: nothing doubles
         assert command(url, "import", tmp_path / "runs") == 0
         assert everything(Store(url)) == everything(store)
@@ -91,18 +131,28 @@ def test_what_was_imported_is_told(store, tmp_path, capsys):
     command(store.name, "export", tmp_path / "runs", "main")
     command(tmp_path / "other.sqlite", "import", tmp_path / "runs")
 
-    assert f"1 run with 2 cells read into {tmp_path / 'other.sqlite'}, 1 of them new" in capsys.readouterr().out
+    assert (
+        f"1 run with 2 cells read into {tmp_path / 'other.sqlite'}, 1 of them new"
+        in capsys.readouterr().out
+    )
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda text: text[:-20], lambda _: "[]", lambda _: '{"benchmarks": []}', lambda _: "", lambda _: "[" * 10**5,
-    lambda text: json.dumps(json.loads(text) | {"paritygate": 10**6}),
-    lambda text: text.replace('"status": "ok"', '"status": "splendid"'),
-    lambda text: text.replace('"units": 1', '"units": "one"'),
-    lambda text: text.replace('"seed": 0', '"seed": true'),
-    lambda text: text.replace('"cell": "c-s-cpu-eager-fp32"', '"cell": null'),
-    lambda text: text.replace('"records": [', '"records": [7,'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-20],
+        lambda _: "[]",
+        lambda _: '{"benchmarks": []}',
+        lambda _: "",
+        lambda _: "[" * 10**5,
+        lambda text: json.dumps(json.loads(text) | {"paritygate": 10**6}),
+        lambda text: text.replace('"status": "ok"', '"status": "splendid"'),
+        lambda text: text.replace('"units": 1', '"units": "one"'),
+        lambda text: text.replace('"seed": 0', '"seed": true'),
+        lambda text: text.replace('"cell": "c-s-cpu-eager-fp32"', '"cell": null'),
+        lambda text: text.replace('"records": [', '"records": [7,'),
+    ],
+)
 def test_one_bad_file_and_nothing_is_imported(store, tmp_path, spoil, capsys):
     command(store.name, "export", tmp_path / "runs")
     bad = max((tmp_path / "runs").iterdir())  # the last to be read
@@ -143,7 +193,10 @@ def test_a_flipped_byte_in_a_parquet_file_never_becomes_another_number(tmp_path)
     for place in range(4, len(whole), max(1, len(whole) // 200)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1 :])
         numbers = [dumps([found.samples, found.throughput]) for found in readable(path)]
-        assert numbers in ([], [dumps([record.samples, record.throughput])])  # a statistic, a padding: never read
+        assert numbers in (
+            [],
+            [dumps([record.samples, record.throughput])],
+        )  # a statistic, a padding: never read
         refused += not numbers
     assert refused > 50
 
@@ -151,7 +204,9 @@ def test_a_flipped_byte_in_a_parquet_file_never_becomes_another_number(tmp_path)
 def test_a_table_that_is_no_run_is_refused_with_the_way_to_write_one(tmp_path):
     path = tmp_path / "a=1" / "r.parquet"  # a folder that some readers take for a column
     writers.write(path, OLD, [FINE])
-    with pytest.raises(FileError, match=r"r\.parquet is a table and not a run; .* --format parquet"):
+    with pytest.raises(
+        FileError, match=r"r\.parquet is a table and not a run; .* --format parquet"
+    ):
         runfiles.read(path)
     runfiles.write_parquet(path, OLD, [FINE])
     assert repr(runfiles.read(path)) == repr((OLD, [FINE]))
@@ -164,7 +219,12 @@ def test_a_parquet_file_of_a_newer_or_older_paritygate(tmp_path):
     about = json.loads(table.schema.metadata[b"paritygate"])
 
     def rewrite(table, schema):
-        pq.write_table(table.replace_schema_metadata({"paritygate": json.dumps(about | {"paritygate": schema})}), path)
+        pq.write_table(
+            table.replace_schema_metadata(
+                {"paritygate": json.dumps(about | {"paritygate": schema})}
+            ),
+            path,
+        )
         return runfiles.read(path)
 
     with pytest.raises(FileError, match=rf"r\.parquet has schema {SCHEMA + 1}.*update paritygate"):

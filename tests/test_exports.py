@@ -1,4 +1,6 @@
-"""Exports for a GPU, without one: real exports and sessions of a subject that is of a device by name alone."""
+"""Exports for a GPU, without one: real exports and sessions of a subject that is of a device by
+name alone.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Here(Subject):
         return self.on_cpu().cast(inputs)
 
     def on_cpu(self):
-        return Subject.of({given.name: getattr(self, given.name) for given in fields(self)} | {"device": "cpu"})
+        return Subject.of(
+            {given.name: getattr(self, given.name) for given in fields(self)} | {"device": "cpu"}
+        )
 
 
 @pytest.fixture(scope="module", name="exported")
@@ -42,9 +46,24 @@ def _exported(tmp_path_factory):
     @functools.cache
     def export(device="cpu", dtype="fp32"):
         folder = str(tmp_path_factory.mktemp("export"))
-        case = Case("bert", model="models.bert:tiny", inputs="models.bert:padded_mask", mask="attention_mask",
-                    shapes={"short": {"batch": 2, "seq": 16}, "long": {"batch": 3, "seq": 24}})  # fmt: skip
-        given = Here(case.as_dict(), "short", device, dtype, backend="", folder=folder, cache=folder, seed=0, threads=1)
+        case = Case(
+            "bert",
+            model="models.bert:tiny",
+            inputs="models.bert:padded_mask",
+            mask="attention_mask",
+            shapes={"short": {"batch": 2, "seq": 16}, "long": {"batch": 3, "seq": 24}},
+        )
+        given = Here(
+            case.as_dict(),
+            "short",
+            device,
+            dtype,
+            backend="",
+            folder=folder,
+            cache=folder,
+            seed=0,
+            threads=1,
+        )
         given.scratch.save("meta", {"weights": ""})
         given.scratch.save("inputs", [given.make_inputs(number) for number in range(2)])
         with warnings.catch_warnings(action="ignore"):
@@ -67,7 +86,9 @@ def test_an_export_tells_which_nodes_touch_numbers_and_which_only_positions(expo
 
 @pytest.fixture(name="refusing")
 def _refusing(monkeypatch):
-    """An exporter that fails with dynamic dimensions, for a reason that names none; what it was asked for."""
+    """An exporter that fails with dynamic dimensions, for a reason that names none; what it was
+    asked for.
+    """
     asked, export = [], backend._export
 
     def refuse(subject, inputs, folder, dynamic):
@@ -84,10 +105,25 @@ def _refusing(monkeypatch):
 
 def small(tmp_path, **declared):
     """A subject whose batch may be dynamic."""
-    case = Case("small", model="tests.specimens:Net", inputs="tests.specimens:rows",
-                shapes={"b2": {"batch": 2}, "b3": {"batch": 3}}, **declared)  # fmt: skip
+    case = Case(
+        "small",
+        model="tests.specimens:Net",
+        inputs="tests.specimens:rows",
+        shapes={"b2": {"batch": 2}, "b3": {"batch": 3}},
+        **declared,
+    )
     folder = str(tmp_path)
-    given = Here(case.as_dict(), "b2", "cpu", "fp32", backend="", folder=folder, cache=folder, seed=0, threads=1)
+    given = Here(
+        case.as_dict(),
+        "b2",
+        "cpu",
+        "fp32",
+        backend="",
+        folder=folder,
+        cache=folder,
+        seed=0,
+        threads=1,
+    )
     given.scratch.save("meta", {"weights": ""})
     given.scratch.save("inputs", [given.make_inputs(number) for number in range(2)])
     return given
@@ -97,15 +133,24 @@ def test_what_cannot_be_exported_with_dynamic_dimensions_is_exported_without(tmp
     _, asked = refusing
     for cold in (True, False):
         meta = backend.artefact(small(tmp_path))
-        assert (meta["static_dimensions"], meta["dynamic"], meta["cold"]) == (["in_0.shape[0]"], [[]], cold)
+        assert (meta["static_dimensions"], meta["dynamic"], meta["cold"]) == (
+            ["in_0.shape[0]"],
+            [[]],
+            cold,
+        )
     assert asked == [True, False], "what was found is kept"
 
 
 @pytest.mark.parametrize(
     ("declared", "error"),
-    [({"dynamic": ("batch",)}, RuntimeError("no")), ({}, Unavailable("onnxscript is not installed"))],
+    [
+        ({"dynamic": ("batch",)}, RuntimeError("no")),
+        ({}, Unavailable("onnxscript is not installed")),
+    ],
 )
-def test_but_not_what_is_declared_to_be_dynamic_nor_where_the_exporter_is_missing(tmp_path, refusing, declared, error):
+def test_but_not_what_is_declared_to_be_dynamic_nor_where_the_exporter_is_missing(
+    tmp_path, refusing, declared, error
+):
     refuse, asked = refusing
     refuse.error = error
     with pytest.raises(type(error), match=str(error)):
@@ -119,7 +164,10 @@ def test_what_the_optimisers_of_a_processor_leave_is_no_fact_of_a_gpu(exported):
     assert not {"optimised_nodes", "fusions"} & set(meta)
     assert "optimised_nodes" in exported()[1]
     assert meta["nodes"]["MatMul"] > 0
-    assert {path.name for path in Path(meta["path"]).parent.iterdir()} == {"model.onnx", "meta.json"}
+    assert {path.name for path in Path(meta["path"]).parent.iterdir()} == {
+        "model.onnx",
+        "meta.json",
+    }
 
 
 def test_opened_for_one_shape_no_arithmetic_of_shapes_is_left(exported, monkeypatch):
@@ -130,8 +178,11 @@ def test_opened_for_one_shape_no_arithmetic_of_shapes_is_left(exported, monkeypa
         given.backend = name
         given.scratch.save_artefact(name, meta)
         prepared = backend.prepare(given)
-        kinds = [node.op_type for part in prepared.model.get_provider_graph_assignment_info() for node in
-                 part.get_nodes()]  # fmt: skip
+        kinds = [
+            node.op_type
+            for part in prepared.model.get_provider_graph_assignment_info()
+            for node in part.get_nodes()
+        ]
         left[name] = {"Shape", "Range", "Max"} & set(kinds)
         answers[name] = prepared.read(prepared.call(prepared.feed(given.inputs()[1])))
 
@@ -142,18 +193,21 @@ def test_opened_for_one_shape_no_arithmetic_of_shapes_is_left(exported, monkeypa
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize(("target", "reason"), [
-    ("cpu-onnxruntime-fp32", None),
-    ("cpu-onnxruntime-bf16", "no bf16 kernels"),
-    ("cpu-onnxruntime_host-fp32", "on a CPU this is what onnxruntime does"),
-    ("cpu-onnxruntime_graph-fp32", "needs a GPU"),
-    ("cpu-tensorrt-fp32", "needs a GPU"),
-    ("cuda-onnxruntime-bf16", None),
-    ("cuda-onnxruntime_host-fp16", None),
-    ("cuda-onnxruntime_host-bf16", "numpy has no bf16"),
-    ("cuda-onnxruntime-amp_fp16", "autocast is torch's; ask for fp16"),
-    ("cuda-tensorrt-fp32", "TensorRT (libnvinfer.so.10) is not installed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("cpu-onnxruntime-fp32", None),
+        ("cpu-onnxruntime-bf16", "no bf16 kernels"),
+        ("cpu-onnxruntime_host-fp32", "on a CPU this is what onnxruntime does"),
+        ("cpu-onnxruntime_graph-fp32", "needs a GPU"),
+        ("cpu-tensorrt-fp32", "needs a GPU"),
+        ("cuda-onnxruntime-bf16", None),
+        ("cuda-onnxruntime_host-fp16", None),
+        ("cuda-onnxruntime_host-bf16", "numpy has no bf16"),
+        ("cuda-onnxruntime-amp_fp16", "autocast is torch's; ask for fp16"),
+        ("cuda-tensorrt-fp32", "TensorRT (libnvinfer.so.10) is not installed"),
+    ],
+)
 def test_what_a_target_lacks_is_told_before_anything_is_loaded(target, reason, monkeypatch):
     monkeypatch.setattr(providers, "tensorrt_libraries", list)
     found = backend.available(Target(*target.split("-")))
@@ -169,7 +223,12 @@ def test_every_way_is_a_backend_that_is_asked_for_by_name():
 
 def test_a_package_is_kept_whatever_else_changes_on_the_gpu(exported, monkeypatch):
     given, _ = exported()
-    known = {"gpu": "NVIDIA H100", "gpu_capability": "9.0", "gpu_uuid": "one", "torch_peak_bytes": 1}
+    known = {
+        "gpu": "NVIDIA H100",
+        "gpu_capability": "9.0",
+        "gpu_uuid": "one",
+        "torch_peak_bytes": 1,
+    }
 
     def key(**changes):
         monkeypatch.setitem(DEVICES, "cpu", lambda: SimpleNamespace(facts=lambda: known | changes))

@@ -19,7 +19,9 @@ def test_shared_weights_count_once():
 
 
 def test_parts_with_a_mode_of_their_own_are_named_once():
-    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2)), nn.Dropout())
+    model = nn.Sequential(
+        nn.Linear(2, 2), nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2)), nn.Dropout()
+    )
     assert facts.other_mode(model, training=True) == {}
     model[1].eval()
     model[2].eval()
@@ -34,7 +36,10 @@ def test_operations_are_counted_also_inside_attention():
     assert facts.flops(lambda: x @ weight) == 2 * 8 * 16 * 32
     query = torch.rand(2, 4, 10, 16)
     both_products = 2 * (2 * 2 * 4 * 10 * 10 * 16)
-    assert facts.flops(lambda: functional.scaled_dot_product_attention(query, query, query)) == both_products
+    assert (
+        facts.flops(lambda: functional.scaled_dot_product_attention(query, query, query))
+        == both_products
+    )
 
 
 def test_what_cannot_be_counted_is_unknown_and_no_error():
@@ -47,7 +52,9 @@ def test_the_attention_kernel_that_ran_is_told_by_profile():
 
     def attend(kernel):
         with torch.nn.attention.sdpa_kernel(kernel), torch.inference_mode():
-            return facts.sdpa_kernels(lambda: functional.scaled_dot_product_attention(query, query, query))
+            return facts.sdpa_kernels(
+                lambda: functional.scaled_dot_product_attention(query, query, query)
+            )
 
     assert attend(torch.nn.attention.SDPBackend.FLASH_ATTENTION) == {"flash": 1}
     assert attend(torch.nn.attention.SDPBackend.MATH) == {"math": 1}
@@ -61,18 +68,34 @@ def test_the_graph_hash_is_of_the_work_and_not_of_the_numbers():
 
     one = work(nn.Linear(8, 2))
     assert one == work(nn.Linear(8, 2))
-    wider, longer, deeper = nn.Linear(8, 3), nn.Linear(8, 2), nn.Sequential(nn.Linear(8, 2), nn.ReLU())
+    wider, longer, deeper = (
+        nn.Linear(8, 3),
+        nn.Linear(8, 2),
+        nn.Sequential(nn.Linear(8, 2), nn.ReLU()),
+    )
     assert len({one, work(wider), work(longer, rows=5), work(deeper)}) == 4
 
 
 def test_settings_see_every_change_that_a_backend_could_make():
     before = facts.settings()
     changes = [
-        (lambda: torch.set_num_threads(before["threads"] + 1), lambda: torch.set_num_threads(before["threads"])),
-        (lambda: torch.set_float32_matmul_precision("medium"), lambda: torch.set_float32_matmul_precision("highest")),
+        (
+            lambda: torch.set_num_threads(before["threads"] + 1),
+            lambda: torch.set_num_threads(before["threads"]),
+        ),
+        (
+            lambda: torch.set_float32_matmul_precision("medium"),
+            lambda: torch.set_float32_matmul_precision("highest"),
+        ),
         (lambda: torch.set_flush_denormal(True), lambda: torch.set_flush_denormal(False)),
-        (lambda: torch.use_deterministic_algorithms(True), lambda: torch.use_deterministic_algorithms(False)),
-        (lambda: torch.set_default_dtype(torch.float64), lambda: torch.set_default_dtype(torch.float32)),
+        (
+            lambda: torch.use_deterministic_algorithms(True),
+            lambda: torch.use_deterministic_algorithms(False),
+        ),
+        (
+            lambda: torch.set_default_dtype(torch.float64),
+            lambda: torch.set_default_dtype(torch.float32),
+        ),
         (lambda: torch.set_grad_enabled(False), lambda: torch.set_grad_enabled(True)),
     ]
     for change, back in changes:
@@ -103,7 +126,11 @@ def test_operators_of_a_gpu_are_timed_there_and_not_by_their_launching(monkeypat
             kernel = {"self_cpu_time_total": 0.0, "self_device_time_total": 5000.0}
             return [
                 SimpleNamespace(key="aten::mm", device_type=host, **times),
-                *([SimpleNamespace(key="sm90_gemm", device_type=gpu, **kernel)] if asked[-1] else []),
+                *(
+                    [SimpleNamespace(key="sm90_gemm", device_type=gpu, **kernel)]
+                    if asked[-1]
+                    else []
+                ),
             ]
 
     monkeypatch.setattr(torch.autograd.profiler, "profile", Profile)
@@ -139,14 +166,29 @@ BRANCH, ITEM = "Data-dependent branching", "Unsupported Tensor.item() call"
 CALL = "Call to `torch._dynamo.graph_break()`"
 
 
-@pytest.mark.parametrize(("name", "kind"), [
-    ("ByMean", BRANCH), ("ByFirst", BRANCH), ("ByAny", BRANCH), ("ByWhile", BRANCH), ("ByWhileInside", BRANCH),
-    ("ByItem", ITEM), ("Taken", ITEM),
-    ("Explicit", CALL), ("InContext", CALL), ("Printing", "Failed to trace builtin"),
-    ("PartDisabled", "Skip inlining `torch.compiler.disable()`d function"),
-    ("InTry", "the rest of the function runs in eager, from here torch cannot resume (Data-dependent branching)"),
-    ("BreakInLoop", CALL), ("BranchInLoop", BRANCH), ("BreakInManager", "Failed to trace builtin"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ByMean", BRANCH),
+        ("ByFirst", BRANCH),
+        ("ByAny", BRANCH),
+        ("ByWhile", BRANCH),
+        ("ByWhileInside", BRANCH),
+        ("ByItem", ITEM),
+        ("Taken", ITEM),
+        ("Explicit", CALL),
+        ("InContext", CALL),
+        ("Printing", "Failed to trace builtin"),
+        ("PartDisabled", "Skip inlining `torch.compiler.disable()`d function"),
+        (
+            "InTry",
+            "the rest of the function runs in eager, from here torch cannot resume (Data-dependent branching)",
+        ),
+        ("BreakInLoop", CALL),
+        ("BranchInLoop", BRANCH),
+        ("BreakInManager", "Failed to trace builtin"),
+    ],
+)
 def test_a_graph_break_is_counted_once_and_named_with_its_line(dynamo, name, kind):
     model = getattr(specimens_compile, name)
 
@@ -191,26 +233,39 @@ def test_labels_of_torch_beside_the_break_they_stand_for_count_once():
     assert found("comprehension_graph_break", "Unsupported\n  why") == ["net.py:7: Unsupported"]
     assert found("comprehension_graph_break") == ["net.py:7: a graph break in a comprehension"]
     assert found("DDPOptimizer intentional graph-break") == []
-    assert found("generic_jump TensorVariable()", "Data-dependent branching\n  why") == [f"net.py:7: {BRANCH}"]
+    assert found("generic_jump TensorVariable()", "Data-dependent branching\n  why") == [
+        f"net.py:7: {BRANCH}"
+    ]
 
 
 def test_breaks_are_facts_by_place_and_reason(dynamo):
     found = dynamo(lambda: specimens_compile.Wrapped(specimens_compile.Printing)).facts()
     assert found["graph_breaks"] == 1
     ((reason, count),) = found["graph_break_reasons"].items()
-    assert (reason.startswith(specimens_compile.marked(specimens_compile.Printing)), count) == (True, 1)
+    assert (reason.startswith(specimens_compile.marked(specimens_compile.Printing)), count) == (
+        True,
+        1,
+    )
 
 
-@pytest.mark.parametrize("name", ["Plain", "Asserting", "Generating", "Stateful", "Changing", "NoGrad", "Hooked"])
+@pytest.mark.parametrize(
+    "name", ["Plain", "Asserting", "Generating", "Stateful", "Changing", "NoGrad", "Hooked"]
+)
 def test_where_no_graph_breaks_and_nothing_recompiles_none_is_counted(dynamo, name):
     counters = dynamo(getattr(specimens_compile, name), calls=4)
     assert (counters.breaks(), counters.recompiles(), counters.overlooked()) == ([], [], None)
 
 
-@pytest.mark.parametrize(("name", "guard"), [
-    ("Counter", "self.calls == 0"), ("Growing", "not self.log"), ("Decaying", "self.scale == 1.0"),
-    ("GlobalCounter", "G['TIMES'] == "), ("Taken", "___stack1 == "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "guard"),
+    [
+        ("Counter", "self.calls == 0"),
+        ("Growing", "not self.log"),
+        ("Decaying", "self.scale == 1.0"),
+        ("GlobalCounter", "G['TIMES'] == "),
+        ("Taken", "___stack1 == "),
+    ],
+)
 def test_a_recompile_is_told_with_its_guard_and_line(dynamo, name, guard):
     model = getattr(specimens_compile, name)
 
@@ -231,12 +286,19 @@ def test_what_the_first_call_compiles_again_can_be_told_from_the_rest(dynamo):
 
 
 def test_guards_are_read_as_other_releases_of_torch_word_them():
-    size = facts.Recompile.of("forward (net.py:3)", "0/0: tensor 'x' size mismatch at index 0. expected 8, actual 4")
-    assert str(size) == "forward (net.py:3): guard `tensor 'x' size mismatch at index 0. expected 8, actual 4` failed"
+    size = facts.Recompile.of(
+        "forward (net.py:3)", "0/0: tensor 'x' size mismatch at index 0. expected 8, actual 4"
+    )
+    assert (
+        str(size)
+        == "forward (net.py:3): guard `tensor 'x' size mismatch at index 0. expected 8, actual 4` failed"
+    )
     commented = "0/1: self.n == 2   # self.n += 1  # src/net.py:5 in forward (HINT: x)"
     short = facts.Recompile.of("forward (net.py:3)", commented)
     assert (short.guard, short.place) == ("self.n == 2", "self.n += 1  # src/net.py:5 in forward")
-    unknown = facts.Recompile.of_stance("Detected recompile when torch.compile stance is 'fail_on_recompile'.")
+    unknown = facts.Recompile.of_stance(
+        "Detected recompile when torch.compile stance is 'fail_on_recompile'."
+    )
     assert str(unknown) == "a frame was not compiled before, or torch names no guard"
     new = facts.Recompile.of_stance("x. filename: '/a/net.py', function name: 'f', line number: 7")
     assert str(new) == "f (/a/net.py:7) was not compiled before, or torch names no guard"
@@ -248,26 +310,45 @@ def test_more_compilations_are_kept_than_torch_keeps(dynamo):
     assert (counters.compiled(), len(counters.recompiles())) == (66, 65)
 
 
-@pytest.mark.parametrize("name", [
-    "Plain", "NoGrad", "Decorated", "Called", "Replaced", "Hooked", "traced_by_fx", "sequential", "ByMean", "Layers",
-    "BreakInLoop",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Plain",
+        "NoGrad",
+        "Decorated",
+        "Called",
+        "Replaced",
+        "Hooked",
+        "traced_by_fx",
+        "sequential",
+        "ByMean",
+        "Layers",
+        "BreakInLoop",
+    ],
+)
 def test_a_model_whose_own_function_was_compiled_or_given_up_is_not_overlooked(dynamo, name):
     assert dynamo(getattr(specimens_compile, name)).overlooked() is None
 
 
 def test_a_model_of_which_only_helpers_were_compiled_is_told(dynamo):
     counters = dynamo(specimens_compile.DisabledAlone)
-    assert (counters.facts()["graphs"], counters.breaks()) == (1, []), "torch has no other word of it"
+    assert (counters.facts()["graphs"], counters.breaks()) == (1, []), (
+        "torch has no other word of it"
+    )
     assert counters.overlooked().startswith("tests/specimens_compile.py:")
 
 
 def test_files_are_named_from_the_working_directory_or_where_packages_are_installed():
     def named(file):
-        return facts.Recompile.of_stance(f"filename: '{file}', function name: 'f', line number: 7").frame
+        return facts.Recompile.of_stance(
+            f"filename: '{file}', function name: 'f', line number: 7"
+        ).frame
 
     outside = os.path.join(os.sep, "elsewhere", "net.py")
     assert named(os.path.join(os.getcwd(), "net.py")) == "f (net.py:7)"
     assert named(outside) == f"f ({outside}:7)"
     assert named("/usr/lib/python3/dist-packages/some/net.py") == "f (some/net.py:7)"
-    assert named(os.path.join(os.getcwd(), ".venv/lib/python3.11/site-packages/some/net.py")) == "f (some/net.py:7)"
+    assert (
+        named(os.path.join(os.getcwd(), ".venv/lib/python3.11/site-packages/some/net.py"))
+        == "f (some/net.py:7)"
+    )

@@ -1,4 +1,6 @@
-"""Planted faults are found, by real workers on real models, and the message says where; without a fault all is well."""
+"""Planted faults are found, by real workers on real models, and the message says where; without a
+fault all is well.
+"""
 
 import re
 
@@ -15,7 +17,12 @@ BERT = Case(
     shapes={"fp32": {"batch": 8, "seq": 32}, "bf16": {"batch": 8, "seq": 64}},
     mask="attention_mask",
 )
-CNN = Case("cnn", model="models.cnn:DigitsCNN", inputs="models.cnn:digit_images", shapes={"b8": {"batch": 8}})
+CNN = Case(
+    "cnn",
+    model="models.cnn:DigitsCNN",
+    inputs="models.cnn:digit_images",
+    shapes={"b8": {"batch": 8}},
+)
 ATTENTION = Case(  # four input sets of 262,144 elements: a million in all
     "attention",
     model="models.attention:SdpaAttention",
@@ -25,7 +32,14 @@ ATTENTION = Case(  # four input sets of 262,144 elements: a million in all
 ANSWERS = ("swapped_classes", "dropout_on", "nan", "another_dtype", "another_count")
 WEIGHTS = ("last_weight", "fp16_inside")
 PLANTED = {
-    ("bert", "fp32"): (*ANSWERS, *WEIGHTS, "query_weight", "layer_norm_eps", "mask_ignored", "shared_buffer"),
+    ("bert", "fp32"): (
+        *ANSWERS,
+        *WEIGHTS,
+        "query_weight",
+        "layer_norm_eps",
+        "mask_ignored",
+        "shared_buffer",
+    ),
     ("bert", "bf16"): (*ANSWERS, "mask_ignored"),
     ("cnn", "fp32"): (*ANSWERS, *WEIGHTS),
     ("attention", "fp32"): ("one_element", "nan"),
@@ -34,8 +48,11 @@ PLANTED = {
     ("cnn", "fp16"): ANSWERS,
 }
 # Random weights decide whether a fault is larger than rounding; with these it is.
-WHERE = {("bert", "fp32"): {"shape": "fp32", "seed": 1}, ("bert", "bf16"): {"shape": "bf16", "seed": 2},
-         ("bert", "fp16"): {"shape": "bf16", "seed": 2}}  # fmt: skip
+WHERE = {
+    ("bert", "fp32"): {"shape": "fp32", "seed": 1},
+    ("bert", "bf16"): {"shape": "bf16", "seed": 2},
+    ("bert", "fp16"): {"shape": "bf16", "seed": 2},
+}
 CASES = {case.name: case for case in (BERT, CNN, ATTENTION)}
 
 
@@ -47,14 +64,17 @@ def found(shared):
     def run(case, dtype):
         if (case, dtype) not in records:
             where = WHERE.get((case, dtype), {})
-            records[case, dtype] = shared.run(CASES[case], "eager", "twin", *PLANTED[case, dtype], dtype=dtype, **where)
+            records[case, dtype] = shared.run(
+                CASES[case], "eager", "twin", *PLANTED[case, dtype], dtype=dtype, **where
+            )
         return records[case, dtype]
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("case", "dtype", "fault"), [(*where, fault) for where, faults in PLANTED.items() for fault in faults]
+    ("case", "dtype", "fault"),
+    [(*where, fault) for where, faults in PLANTED.items() for fault in faults],
 )
 def test_a_planted_fault_fails_parity(found, case, dtype, fault):
     record = found(case, dtype)[fault]
@@ -72,7 +92,10 @@ def test_a_backend_without_a_fault_agrees(found, case, dtype, backend):
 
 def test_a_failure_says_how_far_off_how_far_is_allowed_and_where(found):
     record = found("bert", "fp32")["last_weight"]
-    assert f"output 0: error {record.error:.3g} against float64, allowed {record.error_allowed:.3g}" in record.reason
+    assert (
+        f"output 0: error {record.error:.3g} against float64, allowed {record.error_allowed:.3g}"
+        in record.reason
+    )
     worst = record.parity["worst"]
     where = f"input set {worst['set']}, output 0, index {tuple(worst['index'])}: got {worst['candidate']:.9g}"
     assert where in record.reason.replace("[", "(").replace("]", ")")
@@ -85,7 +108,9 @@ def test_a_single_broken_element_is_named_by_its_index(found):
         record = found("attention", dtype)["one_element"]
         assert record.error < record.error_allowed, "the norm was to hide it"
         assert "one element is" in record.reason
-        assert record.parity["second_look"] or not record.parity["part"], "eager's twins do not explain it"
+        assert record.parity["second_look"] or not record.parity["part"], (
+            "eager's twins do not explain it"
+        )
         assert tuple(record.parity["worst"]["index"]) == (0, 0, 1234 // 64, 1234 % 64)
 
 
@@ -114,7 +139,9 @@ def test_a_stale_output_is_caught_while_it_is_timed(rig, dtype):
 def test_dropout_left_on_in_the_model_leaves_it_unchecked(rig):
     record = rig.one(specimen("Forgetful"))
     assert record.status is Status.UNCHECKED
-    assert re.search("eager does not agree with itself: input set [0-3], output 0 differs by", record.reason)
+    assert re.search(
+        "eager does not agree with itself: input set [0-3], output 0 differs by", record.reason
+    )
     assert "is dropout left on" in record.reason
     assert "torch's generator has moved" in record.reason
 

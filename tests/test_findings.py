@@ -8,23 +8,46 @@ from dataclasses import replace
 import pytest
 
 from paritygate.core.record import Record, Status
-from paritygate.gate.findings import changed_answers, changed_clock, changed_facts, changed_operators, changed_peak
+from paritygate.gate.findings import (
+    changed_answers,
+    changed_clock,
+    changed_facts,
+    changed_operators,
+    changed_peak,
+)
 
 FACTS = {"graphs": 1, "graph_breaks": 0, "nodes": {"MatMul": 4, "Add": 2}}
-BASE = Record("a-b8-cpu-compile-fp32", "a", "b8", "cpu", "compile", "fp32", Status.OK, parameters=10,
-              flops=100, peak_bytes=100 << 20, facts=FACTS)  # fmt: skip
+BASE = Record(
+    "a-b8-cpu-compile-fp32",
+    "a",
+    "b8",
+    "cpu",
+    "compile",
+    "fp32",
+    Status.OK,
+    parameters=10,
+    flops=100,
+    peak_bytes=100 << 20,
+    facts=FACTS,
+)
 
 
 def test_equal_facts_say_nothing():
     assert changed_facts(BASE, BASE) == []
 
 
-@pytest.mark.parametrize(("head", "line"), [
-    ({"facts": BASE.facts | {"graph_breaks": 1}}, "graph_breaks: 0 -> 1"),
-    ({"facts": BASE.facts | {"nodes": {"MatMul": 4, "Add": 3, "Cast": 1}}}, "nodes: Add 2 -> 3, Cast 0 -> 1"),
-    ({"parameters": 11}, "parameters: 10 -> 11"),
-    ({"flops": 90}, "flops: 100 -> 90"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "line"),
+    [
+        ({"facts": BASE.facts | {"graph_breaks": 1}}, "graph_breaks: 0 -> 1"),
+        (
+            {"facts": BASE.facts | {"nodes": {"MatMul": 4, "Add": 3, "Cast": 1}}},
+            "nodes: Add 2 -> 3, Cast 0 -> 1",
+        ),
+        ({"parameters": 11}, "parameters: 10 -> 11"),
+        ({"flops": 90}, "flops: 100 -> 90"),
+    ],
+)
 def test_each_change_is_a_line(head, line):
     assert changed_facts(BASE, replace(BASE, **head)) == [line]
 
@@ -32,13 +55,22 @@ def test_each_change_is_a_line(head, line):
 MIB = 1 << 20
 
 
-@pytest.mark.parametrize(("peaks", "line"), [
-    ([], None),
-    ([(100 * MIB, 120 * MIB)] * 3, "peak memory: 100.0 -> 120.0 MiB"),
-    ([(100 * MIB, 90 * MIB), (100 * MIB, 88 * MIB), (101 * MIB, 92 * MIB)], "peak memory: 100.0 -> 90.0 MiB"),
-    ([(100 * MIB, 101 * MIB)] * 3, None),  # as one cell differs from itself
-    ([(52 * MIB, 56 * MIB), (52 * MIB, 52 * MIB), (52 * MIB, 56 * MIB)], None),  # in one launch it was not so
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("peaks", "line"),
+    [
+        ([], None),
+        ([(100 * MIB, 120 * MIB)] * 3, "peak memory: 100.0 -> 120.0 MiB"),
+        (
+            [(100 * MIB, 90 * MIB), (100 * MIB, 88 * MIB), (101 * MIB, 92 * MIB)],
+            "peak memory: 100.0 -> 90.0 MiB",
+        ),
+        ([(100 * MIB, 101 * MIB)] * 3, None),  # as one cell differs from itself
+        (
+            [(52 * MIB, 56 * MIB), (52 * MIB, 52 * MIB), (52 * MIB, 56 * MIB)],
+            None,
+        ),  # in one launch it was not so
+    ],
+)
 def test_more_peak_memory_is_a_line_where_every_launch_says_so(peaks, line):
     assert changed_peak(peaks) == line
 
@@ -48,17 +80,27 @@ def test_the_operators_that_take_longer_are_named_the_worst_first():
     head = {"addmm": 101e-6, "relu": 8e-6, "copy_": 5e-6, "clone": 30e-6}
 
     assert changed_operators(base, head) == [
-        "operator clone: 0 -> 30 µs a call", "operator addmm: 100 -> 101 µs a call",
-    ]  # fmt: skip
+        "operator clone: 0 -> 30 µs a call",
+        "operator addmm: 100 -> 101 µs a call",
+    ]
     assert len(changed_operators({}, {str(n): 1e-6 for n in range(9)})) == 5
 
 
-@pytest.mark.parametrize(("compared", "said"), [
-    ({"identical": True, "error": 0.0, "allowed": 1e-6, "reason": ""}, None),
-    ({"identical": False, "error": 2e-7, "allowed": 1e-6, "reason": ""}, "rounding"),
-    ({"identical": False, "error": 1e-3, "allowed": 1e-6, "reason": "x"}, "more than the 1e-06"),
-    ({"identical": False, "error": float("inf"), "allowed": 1e-6, "reason": "shape (2,)"}, "shape (2,)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("compared", "said"),
+    [
+        ({"identical": True, "error": 0.0, "allowed": 1e-6, "reason": ""}, None),
+        ({"identical": False, "error": 2e-7, "allowed": 1e-6, "reason": ""}, "rounding"),
+        (
+            {"identical": False, "error": 1e-3, "allowed": 1e-6, "reason": "x"},
+            "more than the 1e-06",
+        ),
+        (
+            {"identical": False, "error": float("inf"), "allowed": 1e-6, "reason": "shape (2,)"},
+            "shape (2,)",
+        ),
+    ],
+)
 def test_answers_are_the_same_bits_or_say_how_far_off(compared, said):
     line = changed_answers(compared)
 

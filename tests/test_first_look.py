@@ -1,4 +1,6 @@
-"""Eager's first calls tell what a model writes to, what it remembers and draws, how long it takes."""
+"""Eager's first calls tell what a model writes to, what it remembers and draws, how long it
+takes.
+"""
 
 from __future__ import annotations
 
@@ -128,20 +130,36 @@ def looked(model, inputs=None, mode="inference", **case):
     case = {"mode": mode, "loss": None, "optimizer": "models.training:sgd"} | case
     subject = SimpleNamespace(case=case, remembered=(), dtype_name="fp32", device="cpu", sizes={})
     made = mode_of(subject, model.train(mode == "training"))
-    return look(made, model, inputs or (torch.randn(3, 4),), lambda: (9 * torch.randn(3, 4),)), made, model
+    return (
+        look(made, model, inputs or (torch.randn(3, 4),), lambda: (9 * torch.randn(3, 4),)),
+        made,
+        model,
+    )
 
 
 def test_a_model_that_only_answers_has_nothing_to_be_told():
     seen, mode, _ = looked(Net)
-    assert (seen.written, seen.changed, seen.remembered, seen.drew, varies(seen)) == ([], [], [], "", False)
+    assert (seen.written, seen.changed, seen.remembered, seen.drew, varies(seen)) == (
+        [],
+        [],
+        [],
+        "",
+        False,
+    )
     assert seen.facts() == {}
     assert mode.state is None
     assert [tuple(output.shape) for output in seen.answer] == [(3, 4)]
 
 
-@pytest.mark.parametrize(("model", "name"), [
-    (Remembering, "buffer past"), (Peaking, "buffer past"), (Growing, "attribute log"), (Caching, "attribute keys"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (Remembering, "buffer past"),
+        (Peaking, "buffer past"),
+        (Growing, "attribute log"),
+        (Caching, "attribute keys"),
+    ],
+)
 def test_a_state_that_answers_depend_on_is_named_and_the_model_left_as_it_was(model, name):
     seen, mode, module = looked(model)
     assert (seen.changed, seen.remembered, varies(seen)) == ([name], [name], False)
@@ -159,15 +177,24 @@ def test_a_state_that_answers_depend_on_is_named_and_the_model_left_as_it_was(mo
 
 def test_a_state_that_no_answer_depends_on_is_a_fact_alone():
     seen, mode, _ = looked(Counting)
-    assert (seen.changed, seen.remembered, varies(seen)) == (["buffer past", "attribute calls"], [], False)
+    assert (seen.changed, seen.remembered, varies(seen)) == (
+        ["buffer past", "attribute calls"],
+        [],
+        False,
+    )
     assert seen.facts() == {"state_changed": ["buffer past", "attribute calls"]}
     assert mode.state is None
 
 
-@pytest.mark.parametrize(("model", "drew", "changed"), [
-    (Noisy, "torch's", []), (Both, "numpy's", ["buffer past"]), (Hiding, "", []),
-    (Learning, "", ["parameter mix.bias"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "drew", "changed"),
+    [
+        (Noisy, "torch's", []),
+        (Both, "numpy's", ["buffer past"]),
+        (Hiding, "", []),
+        (Learning, "", ["parameter mix.bias"]),
+    ],
+)
 def test_answers_that_nothing_brings_back_vary(model, drew, changed):
     seen, mode, _ = looked(model)
     assert (seen.drew, seen.changed, seen.remembered, varies(seen)) == (drew, changed, [], True)
@@ -201,7 +228,9 @@ def test_the_first_call_does_not_count_for_the_time():
 def test_a_step_of_training_starts_from_the_same_weights():
     """And batch norms count as they do: a training puts back its own state."""
     labelled = ((torch.randn(6, 4),), torch.tensor([0, 1, 2, 3, 0, 1]))
-    seen, _, module = looked(lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), labelled, "training")
+    seen, _, module = looked(
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), labelled, "training"
+    )
     assert (seen.changed, seen.remembered, varies(seen)) == ([], [], False)
     assert int(module[1].num_batches_tracked) == 0
     assert len(seen.answer) == 5, "the loss and four gradients"
@@ -209,12 +238,16 @@ def test_a_step_of_training_starts_from_the_same_weights():
 
 def test_dropout_in_training_varies_and_draws():
     labelled = ((torch.randn(6, 4),), torch.tensor([0, 1, 2, 3, 0, 1]))
-    seen, _, _ = looked(lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)), labelled, "training")
+    seen, _, _ = looked(
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)), labelled, "training"
+    )
     assert (varies(seen), seen.drew) == (True, "torch's")
 
 
 def test_of_a_function_answers_are_compared_and_nothing_else():
-    subject = SimpleNamespace(case={"mode": "inference"}, remembered=(), dtype_name="fp32", device="cpu")
+    subject = SimpleNamespace(
+        case={"mode": "inference"}, remembered=(), dtype_name="fp32", device="cpu"
+    )
     calls = []
 
     def function(x):

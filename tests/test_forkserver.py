@@ -1,4 +1,6 @@
-"""The fork server: it refuses to fork when unfit, comes back when it was killed, and leaves nobody behind."""
+"""The fork server: it refuses to fork when unfit, comes back when it was killed, and leaves nobody
+behind.
+"""
 
 import os
 import signal
@@ -63,15 +65,21 @@ def refusal(server):
 def test_a_thread_that_a_module_starts_is_refused_and_the_module_named(server):
     source = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
     message = refusal(server(source))
-    assert message.startswith("planted made the fork server unfit to fork: 1 further thread(s) running")
+    assert message.startswith(
+        "planted made the fork server unfit to fork: 1 further thread(s) running"
+    )
     assert message.endswith("; take it out of the case's preload, then its workers import it")
 
 
-def test_a_file_that_a_module_leaves_open_in_the_cache_is_refused_and_both_are_named(server, tmp_path):
+def test_a_file_that_a_module_leaves_open_in_the_cache_is_refused_and_both_are_named(
+    server, tmp_path
+):
     cache = tmp_path / "user_cache"
     cache.mkdir()
     message = refusal(server(f"kept = open({str(cache / 'some.db')!r}, 'w')\n", cache=cache))
-    assert message.startswith(f"planted made the fork server unfit to fork: {cache / 'some.db'} is open; take it")
+    assert message.startswith(
+        f"planted made the fork server unfit to fork: {cache / 'some.db'} is open; take it"
+    )
 
 
 def test_a_server_that_ends_while_importing_is_told_with_its_last_words(server):
@@ -87,7 +95,9 @@ def test_a_backend_that_cannot_be_imported_is_told_with_its_last_words(server):
 
 @pytest.mark.parametrize("module", ["pyarrow", "pandas", "sklearn.metrics", "accelerate"])
 def test_what_models_import_beside_torch_starts_no_thread(server, module):
-    """Transformers 5.17 imports scikit-learn with BERT, that pandas, that pyarrow, which has an allocator's thread."""
+    """Transformers 5.17 imports scikit-learn with BERT, that pandas, that pyarrow, which has an
+    allocator's thread.
+    """
     worker = server(f"import {module}\n").fork({})
     assert worker.pid > 0
 
@@ -153,7 +163,9 @@ def test_a_killed_fork_server_takes_its_workers_along_and_the_run_goes_on_with_a
         assert half_open.make_reference()
         half_open.open_cells(0)
         os.kill(server.process.pid, signal.SIGKILL)
-        server.fork({})  # another worker brings a new server up, before the old ones were asked for anything
+        server.fork(
+            {}
+        )  # another worker brings a new server up, before the old ones were asked for anything
         half_open.time()
         assert {record.status for record in half_open.records.values()} == {Status.CRASHED}
     finally:

@@ -42,14 +42,16 @@ def test_every_field_of_a_record_has_a_place_and_every_column_a_meaning():
 
 def test_the_metrics_bring_their_own_units():
     units = {column.name: column.unit for column in COLUMNS}
-    assert {metric.name: metric.unit for metric in METRICS} == {m.name: units[m.name] for m in METRICS}
+    assert {metric.name: metric.unit for metric in METRICS} == {
+        m.name: units[m.name] for m in METRICS
+    }
 
 
 def test_dtypes_are_those_that_the_table_promises(whole_run):
     frame = from_records(*whole_run)
-    assert {name: str(dtype).replace("string[python]", "string") for name, dtype in frame.dtypes.items()} == {
-        column.name: column.dtype.replace("string[python]", "string") for column in COLUMNS
-    }
+    assert {
+        name: str(dtype).replace("string[python]", "string") for name, dtype in frame.dtypes.items()
+    } == {column.name: column.dtype.replace("string[python]", "string") for column in COLUMNS}
     assert len(frame) == len(whole_run[1])
 
 
@@ -92,19 +94,43 @@ def _history(tmp_path: Path, whole_run):
     store = Store(tmp_path / "s.sqlite")
     for day, branch in ((1, "main"), (2, "topic"), (3, "main")):
         each = replace(run, id=str(day), started=f"2026-11-0{day}T12:00:00+00:00", branch=branch)
-        cells = [replace(record, cell=f"{case}-b8-cpu-{backend}-fp32", case=case, backend=backend, device="cpu",
-                         dtype="fp32") for case in ("a_b", "axb") for backend in ("eager", "compile")]  # fmt: skip
+        cells = [
+            replace(
+                record,
+                cell=f"{case}-b8-cpu-{backend}-fp32",
+                case=case,
+                backend=backend,
+                device="cpu",
+                dtype="fp32",
+            )
+            for case in ("a_b", "axb")
+            for backend in ("eager", "compile")
+        ]
         store.write_runs([(each, cells)])
     return tmp_path / "s.sqlite"
 
 
-@pytest.mark.parametrize(("filters", "rows"), [
-    ({}, 12), ({"run": "2"}, 4), ({"branch": "main"}, 8),
-    ({"case": "a_b"}, 6), ({"case": "a_*"}, 6), ({"case": "a?b"}, 12), ({"case": "A?*"}, 0),
-    ({"target": "cpu-eager-fp32"}, 6), ({"target": "cuda-*"}, 0), ({"target": "*-compile-*", "branch": "topic"}, 2),
-    ({"since": "2026-11-02"}, 8), ({"until": "2026-11-02T12:00:00"}, 4), ({"since": "2026-11-02T13:00:00+02:00"}, 8),
-    ({"since": datetime(2026, 11, 3, tzinfo=UTC)}, 4), ({"case": "A_B"}, 0), ({"case": "a%"}, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("filters", "rows"),
+    [
+        ({}, 12),
+        ({"run": "2"}, 4),
+        ({"branch": "main"}, 8),
+        ({"case": "a_b"}, 6),
+        ({"case": "a_*"}, 6),
+        ({"case": "a?b"}, 12),
+        ({"case": "A?*"}, 0),
+        ({"target": "cpu-eager-fp32"}, 6),
+        ({"target": "cuda-*"}, 0),
+        ({"target": "*-compile-*", "branch": "topic"}, 2),
+        ({"since": "2026-11-02"}, 8),
+        ({"until": "2026-11-02T12:00:00"}, 4),
+        ({"since": "2026-11-02T13:00:00+02:00"}, 8),
+        ({"since": datetime(2026, 11, 3, tzinfo=UTC)}, 4),
+        ({"case": "A_B"}, 0),
+        ({"case": "a%"}, 0),
+    ],
+)
 def test_a_part_is_loaded_by_case_target_branch_and_time(history, filters, rows):
     frame = load(history, columns=["run", "cell", "branch"], **filters)
 
@@ -120,7 +146,9 @@ def test_parts_are_joined_in_the_order_of_the_runs(history, monkeypatch):
 
 
 def test_a_column_and_a_time_that_are_none_are_refused(history):
-    with pytest.raises(ValueError, match="there is no column 'speed'; the columns are run, started"):
+    with pytest.raises(
+        ValueError, match="there is no column 'speed'; the columns are run, started"
+    ):
         load(history, columns=["speed"])
     with pytest.raises(ValueError, match="Invalid isoformat"):
         load(history, since="yesterday")

@@ -1,4 +1,6 @@
-"""The gate end to end: a user's own repository, real revisions, real fork servers; each end by its planted cause."""
+"""The gate end to end: a user's own repository, real revisions, real fork servers; each end by its
+planted cause.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,15 @@ SLOW = """
 
     Net = Slow
 """
-OTHER_NUMBERS = (
-    "\n\nclass Scaled(Net):\n    def forward(self, x):\n        return 1.01 * super().forward(x)\n\n\nNet = Scaled\n"
-)
+OTHER_NUMBERS = """
+
+class Scaled(Net):
+    def forward(self, x):
+        return 1.01 * super().forward(x)
+
+
+Net = Scaled
+"""
 COUNTED = """
     import os
     from pathlib import Path
@@ -72,7 +80,9 @@ ONLY_ONE = """
 
 
 class Repository:
-    """The project in git, its code under test being ``my_model.py``; ``base`` is its first commit."""
+    """The project in git, its code under test being ``my_model.py``; ``base`` is its first
+    commit.
+    """
 
     def __init__(self, project):
         self.project = project
@@ -86,7 +96,9 @@ class Repository:
         self.commit("base")
 
     def git(self, *command):
-        done = subprocess.run(["git", *command], cwd=self.project.path, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", *command], cwd=self.project.path, check=True, capture_output=True, text=True
+        )
         return done.stdout
 
     def commit(self, tag):
@@ -105,7 +117,9 @@ class Repository:
         """What a run has left behind: checkouts and folders."""
         trees = self.git("worktree", "list").splitlines()[1:]
         folder = self.project.path / ".paritygate"
-        return trees + [str(path) for name in ("worktrees", "scratch") for path in (folder / name).glob("*")]
+        return trees + [
+            str(path) for name in ("worktrees", "scratch") for path in (folder / name).glob("*")
+        ]
 
 
 @pytest.fixture
@@ -116,8 +130,13 @@ def repository(project):
 def test_unchanged_code_is_the_same_and_nothing_is_left_behind(repository):
     result = repository.gate("-v", against="HEAD")
 
-    result.stdout.fnmatch_lines([f"*::test_parity[[]{ONE}] PASSED*", f"*::test_regression[[]{ONE}] PASSED*",
-                                 "head against HEAD*: 1 same"])  # fmt: skip
+    result.stdout.fnmatch_lines(
+        [
+            f"*::test_parity[[]{ONE}] PASSED*",
+            f"*::test_regression[[]{ONE}] PASSED*",
+            "head against HEAD*: 1 same",
+        ]
+    )
     assert "test_throughput" not in result.stdout.str()
     assert result.ret == 0
     record = repository.project.records()[ONE]
@@ -131,14 +150,18 @@ def test_unchanged_code_is_the_same_and_nothing_is_left_behind(repository):
 def test_a_limit_that_is_over_before_the_first_launch_leaves_its_cells_inconclusive(repository):
     result = repository.gate("--bench-limit", "1", against="HEAD")
 
-    result.stdout.fnmatch_lines(["head against HEAD*: 1 inconclusive", "*the time was up before its first launch*"])
+    result.stdout.fnmatch_lines(
+        ["head against HEAD*: 1 inconclusive", "*the time was up before its first launch*"]
+    )
     assert repository.project.records()[ONE].verdict == "inconclusive"
     assert result.ret == 0
     assert not repository.left()
 
 
 def test_a_planted_slowdown_is_found(repository):
-    """It may measure as more: where others use the processor, one who spins is let to run less than one who sleeps."""
+    """It may measure as more: where others use the processor, one who spins is let to run less than
+    one who sleeps.
+    """
     result = repository.gate("--bench-plant", f"{ONE}=30%", against="HEAD")
 
     assert result.ret == 11
@@ -161,7 +184,9 @@ def test_a_slower_head_is_11_and_says_by_how_much(repository):
     assert "regressed: slower by more than the tolerated 2.0%" in failure.get("message")
     assert "launch pairs" in failure.get("message")
 
-    again = repository.gate("--lf", "--collect-only", "-q")  # the regression alone, though parity items came first
+    again = repository.gate(
+        "--lf", "--collect-only", "-q"
+    )  # the regression alone, though parity items came first
     again.stdout.fnmatch_lines([f"*::test_regression[[]{ONE}]"])
     assert "test_parity" not in again.stdout.str()
     by_id = repository.gate("--collect-only", "-q", f"test_my_model.py::test_regression[{ONE}]")
@@ -172,7 +197,9 @@ def test_other_numbers_are_named_even_where_they_pass(repository):
     repository.model(OTHER_NUMBERS)
     repository.gate()
 
-    (line,) = [line for line in repository.project.records()[ONE].findings if line.startswith("answers")]
+    (line,) = [
+        line for line in repository.project.records()[ONE].findings if line.startswith("answers")
+    ]
     assert "differ from base's by 0.01 on the same inputs and weights" in line
 
 
@@ -224,7 +251,9 @@ def test_no_more_than_two_workers_of_a_cell_are_alive(repository):
 
 
 def test_what_is_not_known_is_15_where_strictness_was_asked_for(repository):
-    repository.project.write("pytest.ini", INI.replace("my_model.py", "\n    my_model.py\n    sound.py"))
+    repository.project.write(
+        "pytest.ini", INI.replace("my_model.py", "\n    my_model.py\n    sound.py")
+    )
     repository.project.write("sound.py", MODEL)
     repository.project.suite("""
         CASES = (
@@ -244,7 +273,9 @@ def test_what_is_not_known_is_15_where_strictness_was_asked_for(repository):
 
 def test_wrong_answers_on_head_are_10_and_are_not_timed(repository):
     repository.project.backend("off", "tensor + 1")
-    result = repository.project.run("--bench-against", "base", targets="cpu-eager-fp32,cpu-off-fp32")
+    result = repository.project.run(
+        "--bench-against", "base", targets="cpu-eager-fp32,cpu-off-fp32"
+    )
 
     assert result.ret == 10
     assert repository.project.records()["one-b8-cpu-off-fp32"].verdict == "broken"
@@ -296,7 +327,12 @@ def test_another_interpreter_is_compared_with_the_same_code(repository, tmp_path
     result = repository.project.run(f"--bench-against-python={python}")
 
     result.stdout.fnmatch_lines([f"head against {python}*"])
-    assert repository.project.records()[ONE].verdict in ("same", "inconclusive", "improved", "regressed")
+    assert repository.project.records()[ONE].verdict in (
+        "same",
+        "inconclusive",
+        "improved",
+        "regressed",
+    )
     assert not repository.left()
 
     result = repository.project.run("--bench-against-python=/no/python")
@@ -305,10 +341,13 @@ def test_another_interpreter_is_compared_with_the_same_code(repository, tmp_path
     result.stderr.fnmatch_lines(["*give one, else two things differ at once*"])
 
 
-@pytest.mark.parametrize(("against", "said"), [
-    ("nonsense", "*--bench-against: 'nonsense' is no branch, tag or commit here*git fetch*"),
-    ("--output=x", "*--bench-against: '--output=x' is no branch*"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("against", "said"),
+    [
+        ("nonsense", "*--bench-against: 'nonsense' is no branch, tag or commit here*git fetch*"),
+        ("--output=x", "*--bench-against: '--output=x' is no branch*"),
+    ],
+)
 def test_a_revision_that_is_none_is_a_usage_error(repository, against, said):
     result = repository.project.run(f"--bench-against={against}")
 
@@ -329,15 +368,28 @@ def test_no_repository_no_source_and_no_profile_are_usage_errors(project):
     result.stderr.fnmatch_lines(["*--bench-profile: 'lax' must be one of normal, strict, noisy*"])
     for arguments in (("--bench-against", "HEAD"), ()):
         result = repository.project.run("--bench-limit", "2m", *arguments)
-        result.stderr.fnmatch_lines(["*--bench-limit: '2m' must be auto or a whole number of seconds, e.g. 600*"])
+        result.stderr.fnmatch_lines(
+            ["*--bench-limit: '2m' must be auto or a whole number of seconds, e.g. 600*"]
+        )
 
 
-@pytest.mark.parametrize(("planted", "against", "said"), [
-    (f"{ONE}=1.5", "HEAD", f"*--bench-plant: '{ONE}=1.5' is 150%; write {ONE}=1.5% for 1.5%*"),
-    (f"{ONE}=0%", "HEAD", "*a cell can be made slower once, by more than nothing*"),
-    ("two-b8-cpu-eager-fp32=5%", "HEAD", "*'two-b8-cpu-eager-fp32' is no cell that this run compares*"),
-    (f"{ONE}=5%", None, "*--bench-plant: needs a gate that could find it; give --bench-against*"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("planted", "against", "said"),
+    [
+        (f"{ONE}=1.5", "HEAD", f"*--bench-plant: '{ONE}=1.5' is 150%; write {ONE}=1.5% for 1.5%*"),
+        (f"{ONE}=0%", "HEAD", "*a cell can be made slower once, by more than nothing*"),
+        (
+            "two-b8-cpu-eager-fp32=5%",
+            "HEAD",
+            "*'two-b8-cpu-eager-fp32' is no cell that this run compares*",
+        ),
+        (
+            f"{ONE}=5%",
+            None,
+            "*--bench-plant: needs a gate that could find it; give --bench-against*",
+        ),
+    ],
+)
 def test_a_plant_that_nothing_could_find_is_refused(repository, planted, against, said):
     gate = ["--bench-against", against] if against else []
     result = repository.project.run("--bench-plant", planted, *gate)
@@ -360,7 +412,8 @@ def test_a_cell_that_was_deselected_is_not_lost(repository):
     repository.commit("two")
     repository.model("OTHER = 'than base'\n")
     away = [
-        f"--deselect=test_my_model.py::{test}[two" for test in ("test_parity", "test_throughput", "test_regression")
+        f"--deselect=test_my_model.py::{test}[two"
+        for test in ("test_parity", "test_throughput", "test_regression")
     ]
     result = repository.gate(*away, against="two")
 
@@ -368,16 +421,26 @@ def test_a_cell_that_was_deselected_is_not_lost(repository):
     assert set(repository.project.records()) == {ONE}
 
 
-@pytest.mark.parametrize(("sources", "said"), [
-    ("package\n    package/one.py", "*bench_source: 'package/one.py' is in 'package', which is named, too*"),
-    ("{path}/my_model.py", "*bench_source: '*my_model.py' must be a path below *"),
-    ("package/../my_model.py", "*bench_source: 'package/../my_model.py' must be a path below *"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (
+            "package\n    package/one.py",
+            "*bench_source: 'package/one.py' is in 'package', which is named, too*",
+        ),
+        ("{path}/my_model.py", "*bench_source: '*my_model.py' must be a path below *"),
+        (
+            "package/../my_model.py",
+            "*bench_source: 'package/../my_model.py' must be a path below *",
+        ),
+    ],
+)
 def test_sources_whose_links_would_lie_among_the_users_files_are_refused(repository, sources, said):
     (repository.project.path / "package").mkdir()
     kept = repository.project.write("package/one.py", "one = 1\n")
     repository.project.write(
-        "pytest.ini", INI.replace("my_model.py", "\n    " + sources.format(path=repository.project.path))
+        "pytest.ini",
+        INI.replace("my_model.py", "\n    " + sources.format(path=repository.project.path)),
     )
     result = repository.gate()
 
@@ -390,7 +453,10 @@ def test_sources_whose_links_would_lie_among_the_users_files_are_refused(reposit
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_ended_leaves_neither_checkout_nor_process(repository, how):
     running = repository.project.start("--bench-against", "base")
-    eventually(lambda: list((repository.project.path / ".paritygate" / "scratch").glob("*/base/launch-1")), seconds=120)
+    eventually(
+        lambda: list((repository.project.path / ".paritygate" / "scratch").glob("*/base/launch-1")),
+        seconds=120,
+    )
     os.kill(running.process.pid, how)
 
     assert running.end() == pytest.ExitCode.INTERRUPTED

@@ -1,4 +1,6 @@
-"""What GitHub Actions is told: at most nine annotations, worst first, and a summary that it takes."""
+"""What GitHub Actions is told: at most nine annotations, worst first, and a summary that it
+takes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from paritygate_reports.renderers import github
 
 RUN = Run("1", "2026-01-01T00:00:00+00:00", "quick", True, 0)
 OK = Record("a-b8-cpu-eager-fp32", "a", "b8", "cpu", "eager", "fp32", Status.OK)
-SLOWER = replace(OK, verdict="regressed", verdict_reason="slower", effect=0.1, effect_low=0.08, effect_high=0.12)
+SLOWER = replace(
+    OK, verdict="regressed", verdict_reason="slower", effect=0.1, effect_low=0.08, effect_high=0.12
+)
 
 
 def test_a_green_run_says_nothing():
@@ -17,7 +21,9 @@ def test_a_green_run_says_nothing():
 
 
 def test_regressions_come_before_failures_and_are_named():
-    failed = replace(OK, cell="c-b8-cpu-eager-fp32", status=Status.CRASHED, reason="killed by SIGSEGV")
+    failed = replace(
+        OK, cell="c-b8-cpu-eager-fp32", status=Status.CRASHED, reason="killed by SIGSEGV"
+    )
     first, second = github.commands(RUN, [failed, SLOWER])
 
     assert first.startswith("::error title=regressed%3A a-b8-cpu-eager-fp32::regressed")
@@ -34,13 +40,22 @@ def test_nine_at_most_and_the_last_counts_the_rest():
 
 
 def test_an_invalid_run_and_missing_cells_are_errors():
-    run = replace(RUN, environment={"gate": {"invalid": ["side bias"], "missing": ["x-b1-cpu-eager-fp32"]}})
+    run = replace(
+        RUN, environment={"gate": {"invalid": ["side bias"], "missing": ["x-b1-cpu-eager-fp32"]}}
+    )
 
-    assert ["side bias" in line or "missing: x-b1" in line for line in github.commands(run, [OK])] == [True, True]
+    assert [
+        "side bias" in line or "missing: x-b1" in line for line in github.commands(run, [OK])
+    ] == [True, True]
 
 
 def test_foreign_text_cannot_begin_a_command_of_its_own():
-    hostile = replace(OK, cell="a::b,c\n::warning::x", status=Status.FAILED, reason="100%\r\n::set-output name=x::y")
+    hostile = replace(
+        OK,
+        cell="a::b,c\n::warning::x",
+        status=Status.FAILED,
+        reason="100%\r\n::set-output name=x::y",
+    )
     (line,) = github.commands(RUN, [hostile])
 
     assert "\n" not in line
@@ -54,7 +69,9 @@ def test_the_summary_is_appended_and_cut_before_githubs_limit(tmp_path):
     github.write_summary({"GITHUB_STEP_SUMMARY": str(path)}, RUN, [SLOWER], ())
     assert path.read_text().startswith("before\n## paritygate: not ok")
 
-    many = [replace(SLOWER, cell=f"a-b{n}-cpu-eager-fp32", findings=["x" * 2000]) for n in range(1000)]
+    many = [
+        replace(SLOWER, cell=f"a-b{n}-cpu-eager-fp32", findings=["x" * 2000]) for n in range(1000)
+    ]
     path.write_text("")
     github.write_summary({"GITHUB_STEP_SUMMARY": str(path)}, RUN, many, ())
     assert 900_000 < path.stat().st_size <= github.SUMMARY_BYTES

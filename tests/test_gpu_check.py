@@ -1,4 +1,6 @@
-"""``make gpu-check``: what its parts make of records, on fakes; that nothing runs without a GPU, and why."""
+"""``make gpu-check``: what its parts make of records, on fakes; that nothing runs without a GPU,
+and why.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from tests.fakes import FakeClock
 
 def record(cell="attn_cuda_flash_causal-b8_h16_s1024_d128-cuda-eager-bf16", p50=1e-3, **more):
     case, shape, device, backend, dtype = cell.split("-")
-    given = {"status": Status.OK, "latency_p50": p50, "throughput": 1 / p50 if p50 else None, "error_share": 0.25}
+    given = {
+        "status": Status.OK,
+        "latency_p50": p50,
+        "throughput": 1 / p50 if p50 else None,
+        "error_share": 0.25,
+    }
     return Record(cell, case, shape, device, backend, dtype, **given | more)
 
 
@@ -32,18 +39,27 @@ def test_without_a_gpu_it_says_why_and_writes_nothing(monkeypatch, capsys, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_a_package_that_is_wished_for_is_left_out_by_name_and_one_that_is_needed_ends_it(monkeypatch):
+def test_a_package_that_is_wished_for_is_left_out_by_name_and_one_that_is_needed_ends_it(
+    monkeypatch,
+):
     monkeypatch.setattr(targets, "absent", lambda device: None)
-    monkeypatch.setattr(gpu, "find_spec", lambda name: None if name in ("onnxruntime", "pynvml") else name)
+    monkeypatch.setattr(
+        gpu, "find_spec", lambda name: None if name in ("onnxruntime", "pynvml") else name
+    )
 
     (line,) = gpu.left_out()
-    assert line == "without onnxruntime: every onnxruntime cell (carry the wheel of onnxruntime-gpu) is left out"
+    assert (
+        line
+        == "without onnxruntime: every onnxruntime cell (carry the wheel of onnxruntime-gpu) is left out"
+    )
     assert gpu.unable() == "these packages are needed and not here: pynvml"
 
 
 def test_each_part_leaves_its_file_with_command_and_conditions(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(targets, "absent", lambda device: None)
-    monkeypatch.setattr(gpu, "run_pytest", lambda arguments, seconds: ([record(facts={"gpu": "H200"})], []))
+    monkeypatch.setattr(
+        gpu, "run_pytest", lambda arguments, seconds: ([record(facts={"gpu": "H200"})], [])
+    )
 
     assert gpu.main(["matrix", "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "matrix.json").read_text())
@@ -62,10 +78,15 @@ def test_what_was_wrong_or_is_of_other_code_or_another_gpu_is_run_again_and_the_
     ran, wrong = [], {"a"}
 
     def run(name):
-        return lambda seconds: ran.append(name) or {"told": [], "problems": ["off"] if name in wrong else []}
+        return lambda seconds: (
+            ran.append(name) or {"told": [], "problems": ["off"] if name in wrong else []}
+        )
 
     monkeypatch.setattr(gpu, "PARTS", {name: gpu.Part(name, name, 1, run(name)) for name in "abcd"})
-    for name, other in (("c", {"code": "older"}), ("d", {"gpu": {"uuid": "GPU-2", "driver": "580"}})):
+    for name, other in (
+        ("c", {"code": "older"}),
+        ("d", {"gpu": {"uuid": "GPU-2", "driver": "580"}}),
+    ):
         (tmp_path / f"{name}.json").write_text(json.dumps(here | {"problems": []} | other))
 
     assert gpu.main(["--out", str(tmp_path)]) == 1
@@ -84,8 +105,12 @@ def test_the_code_that_is_shown_is_all_that_measures():
     assert len(gpu.code()) == 12
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no git here"), SystemExit("pytest left no report")])
-def test_a_part_that_breaks_leaves_its_reason_and_the_next_one_runs(monkeypatch, capsys, tmp_path, error):
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no git here"), SystemExit("pytest left no report")]
+)
+def test_a_part_that_breaks_leaves_its_reason_and_the_next_one_runs(
+    monkeypatch, capsys, tmp_path, error
+):
     monkeypatch.setattr(targets, "absent", lambda device: None)
 
     def broken(seconds):
@@ -94,10 +119,14 @@ def test_a_part_that_breaks_leaves_its_reason_and_the_next_one_runs(monkeypatch,
     def sound(seconds):
         return {"told": ["fine"], "problems": []}
 
-    monkeypatch.setattr(gpu, "PARTS", {"a": gpu.Part("a", "a", 1, broken), "b": gpu.Part("b", "b", 1, sound)})
+    monkeypatch.setattr(
+        gpu, "PARTS", {"a": gpu.Part("a", "a", 1, broken), "b": gpu.Part("b", "b", 1, sound)}
+    )
 
     assert gpu.main(["--out", str(tmp_path)]) == 1
-    assert json.loads((tmp_path / "a.json").read_text())["problems"] == [f"{type(error).__name__}: {error}"]
+    assert json.loads((tmp_path / "a.json").read_text())["problems"] == [
+        f"{type(error).__name__}: {error}"
+    ]
     assert json.loads((tmp_path / "b.json").read_text())["told"] == ["fine"]
     assert "2 parts run, 1 with something wrong" in capsys.readouterr().out
 
@@ -119,7 +148,9 @@ def test_nothing_measured_is_wrong():
 
 
 def test_how_far_medians_of_runs_are_apart():
-    found = gpu.steady_of([([record(p50=p50)], []) for p50 in (0.9e-3, 0.9e-3, 1e-3, 1.1e-3, 1.1e-3)])
+    found = gpu.steady_of(
+        [([record(p50=p50)], []) for p50 in (0.9e-3, 0.9e-3, 1e-3, 1.1e-3, 1.1e-3)]
+    )
 
     assert list(found["coefficient_of_variation"].values()) == [pytest.approx(0.1)]
     assert not found["problems"]
@@ -144,12 +175,18 @@ def test_the_runs_share_their_time_and_one_that_would_not_end_is_not_begun(monke
 
 def test_a_gate_ends_by_itself_before_it_would_be_interrupted(monkeypatch):
     asked = []
-    monkeypatch.setattr(gpu, "run_pytest", lambda arguments, seconds: asked.append((arguments, seconds)) or ([], []))
+    monkeypatch.setattr(
+        gpu, "run_pytest", lambda arguments, seconds: asked.append((arguments, seconds)) or ([], [])
+    )
 
     gpu.planted(250)
     ((arguments, seconds),) = asked
     assert int(arguments[arguments.index("--bench-limit") + 1]) + gpu.GRACE < seconds
-    assert sorted(given.partition("=")[2] for given in arguments if "=" in given) == ["2%", "3%", "5%"]
+    assert sorted(given.partition("=")[2] for given in arguments if "=" in given) == [
+        "2%",
+        "3%",
+        "5%",
+    ]
 
 
 def test_the_gated_cells_are_of_the_quick_matrix():
@@ -157,21 +194,36 @@ def test_the_gated_cells_are_of_the_quick_matrix():
     from suites import test_attention, test_bert, test_cnn
 
     cases = [*test_attention.CASES, *test_bert.CASES, *test_cnn.CASES]
-    quick = {f"{case.name}-{shape.name}" for case in cases for shape in BUDGETS["quick"].shapes(case) if shape.timed}
+    quick = {
+        f"{case.name}-{shape.name}"
+        for case in cases
+        for shape in BUDGETS["quick"].shapes(case)
+        if shape.timed
+    }
     assert set(gpu.CELLS) <= quick
 
 
 def test_a_plant_that_is_missed_and_a_red_without_one_are_wrong():
-    cells = [f"cnn_digits-b32-cuda-{backend}-fp32" for backend in ("eager", "compile", "onnxruntime")]
+    cells = [
+        f"cnn_digits-b32-cuda-{backend}-fp32" for backend in ("eager", "compile", "onnxruntime")
+    ]
     verdicts = ("same", "regressed", "regressed")
-    records = [record(cell, verdict=verdict, effect=0.03) for cell, verdict in zip(cells, verdicts, strict=True)]
+    records = [
+        record(cell, verdict=verdict, effect=0.03)
+        for cell, verdict in zip(cells, verdicts, strict=True)
+    ]
 
     found = gpu.gate_of(records, [], {cells[0]: 0.03, cells[1]: 0.03})
-    assert found["problems"] == [f"{cells[2]}: regressed without a plant", f"{cells[0]}: same with 3% planted"]
+    assert found["problems"] == [
+        f"{cells[2]}: regressed without a plant",
+        f"{cells[0]}: same with 3% planted",
+    ]
 
 
 def test_a_gate_that_does_not_tell_is_wrong():
-    one, two, three = (f"cnn_digits-b32-cuda-{backend}-fp32" for backend in ("eager", "compile", "onnxruntime"))
+    one, two, three = (
+        f"cnn_digits-b32-cuda-{backend}-fp32" for backend in ("eager", "compile", "onnxruntime")
+    )
     undecided = record(one, verdict="inconclusive", effect=0.004)
     unmeasured = record(two, verdict="inconclusive", verdict_reason="no time was left", effect=None)
 
@@ -183,7 +235,11 @@ def test_a_gate_that_does_not_tell_is_wrong():
 
 
 def test_another_clock_may_tell_three_percent_else():
-    near, far = (cell.replace("flash", kernel) for kernel in ("math", "efficient") for cell in [record().cell])
+    near, far = (
+        cell.replace("flash", kernel)
+        for kernel in ("math", "efficient")
+        for cell in [record().cell]
+    )
     ours = [record(near, 1.02e-3), record(far, 1.05e-3)]
 
     found = gpu.operators_of(ours, [], {near: 1e-3, far: 1e-3, record().cell: 1e-3})
@@ -191,8 +247,12 @@ def test_another_clock_may_tell_three_percent_else():
 
 
 def test_the_best_kernel_is_told_by_its_share_of_what_was_attained():
-    gemm = record("roofline_gemm_large-n8192-cuda-eager-bf16", 1e-3, flops=10**12, facts={"bytes": 1})
-    copy = record("roofline_copy_large-mib256-cuda-eager-bf16", 1e-3, flops=0, facts={"bytes": 10**9})
+    gemm = record(
+        "roofline_gemm_large-n8192-cuda-eager-bf16", 1e-3, flops=10**12, facts={"bytes": 1}
+    )
+    copy = record(
+        "roofline_copy_large-mib256-cuda-eager-bf16", 1e-3, flops=0, facts={"bytes": 10**9}
+    )
     kernel = record(p50=2e-3, flops=10**12, facts={"bytes": 1000})
 
     told = gpu.roofs_of([gemm, copy, kernel], [])["told"]
@@ -200,11 +260,19 @@ def test_the_best_kernel_is_told_by_its_share_of_what_was_attained():
 
 
 def test_where_nodes_ran_is_told_and_why_a_way_was_skipped():
-    ran = record("cnn_digits-b32-cuda-onnxruntime-fp32", facts={"nodes_by_provider": {"CUDAExecutionProvider": 9}})
-    skipped = record("cnn_digits-b32-cuda-tensorrt-fp32", None, status=Status.SKIPPED, reason="no libnvinfer")
+    ran = record(
+        "cnn_digits-b32-cuda-onnxruntime-fp32",
+        facts={"nodes_by_provider": {"CUDAExecutionProvider": 9}},
+    )
+    skipped = record(
+        "cnn_digits-b32-cuda-tensorrt-fp32", None, status=Status.SKIPPED, reason="no libnvinfer"
+    )
 
     found = gpu.providers_of([ran, skipped], [])
-    assert found["told"] == [f"{ran.cell}: {{'CUDAExecutionProvider': 9}}", f"{skipped.cell}: no libnvinfer"]
+    assert found["told"] == [
+        f"{ran.cell}: {{'CUDAExecutionProvider': 9}}",
+        f"{skipped.cell}: no libnvinfer",
+    ]
     assert not found["problems"]
 
 
@@ -222,15 +290,24 @@ def test_the_operators_held_against_do_bench_are_cells_of_the_suite():
     from suites.test_attention_cuda import CASES
 
     target = Target("cuda", "eager", "bf16")
-    ids = {cell.id for case in CASES for shape in case.all_shapes() if (cell := cell_of(case, shape, target))}
+    ids = {
+        cell.id
+        for case in CASES
+        for shape in case.all_shapes()
+        if (cell := cell_of(case, shape, target))
+    }
     assert set(gpu.OPERATORS) <= ids
 
 
 def test_a_pytest_whose_time_is_up_is_ended_and_says_so():
     """Really: BERT base on the processor takes longer than a moment."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in what a script starts in the background
+    before = signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # as in what a script starts in the background
     try:
-        _, problems = gpu.run_pytest(["--bench-targets", "cpu-eager-fp32", "-k", "bert_base"], gpu.GRACE + 6)
+        _, problems = gpu.run_pytest(
+            ["--bench-targets", "cpu-eager-fp32", "-k", "bert_base"], gpu.GRACE + 6
+        )
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -1,4 +1,6 @@
-"""A group on its way: what becomes of its cells when a worker, the model or the reference fails; and when none does."""
+"""A group on its way: what becomes of its cells when a worker, the model or the reference fails;
+and when none does.
+"""
 
 from dataclasses import replace
 
@@ -15,7 +17,9 @@ NET = specimen()
 def ended(shared):
     """Cells that end in every way there is, in one group."""
     case = specimen(deadline=10.0, name="endings")
-    return shared.run(case, "segfault", "killed", "left", "hung", "refused", "hog", "nan", "eager", "twin")
+    return shared.run(
+        case, "segfault", "killed", "left", "hung", "refused", "hog", "nan", "eager", "twin"
+    )
 
 
 @pytest.mark.parametrize(
@@ -24,7 +28,11 @@ def ended(shared):
         ("segfault", Status.CRASHED, "killed by SIGSEGV (signal 11) while: preparing the model"),
         ("killed", Status.CRASHED, "killed by SIGKILL (signal 9) while: preparing the model"),
         ("left", Status.CRASHED, "exited with status 3 while: preparing the model"),
-        ("hung", Status.TIMED_OUT, "no answer within the 10 s of deadline= while: preparing the model"),
+        (
+            "hung",
+            Status.TIMED_OUT,
+            "no answer within the 10 s of deadline= while: preparing the model",
+        ),
         ("refused", Status.FAILED, "ZeroDivisionError: I would rather not"),
         ("hog", Status.OUT_OF_MEMORY, "can't allocate memory"),
         ("nan", Status.PARITY_FAILED, "4 elements are NaN or infinite, 0 in eager"),
@@ -32,7 +40,9 @@ def ended(shared):
         ("twin", Status.OK, ""),
     ],
 )
-def test_every_end_has_its_own_status_and_reason_and_spares_the_others(ended, backend, status, reason):
+def test_every_end_has_its_own_status_and_reason_and_spares_the_others(
+    ended, backend, status, reason
+):
     record = ended[backend]
     assert record.status is status, record.reason
     assert reason in record.reason
@@ -79,16 +89,28 @@ class Sleepy(Net):
 
 
 @pytest.mark.parametrize("declared", [None, 3.0])
-def test_a_slow_model_gets_the_time_that_its_calls_take_unless_its_deadline_is_declared(rig, declared):
+def test_a_slow_model_gets_the_time_that_its_calls_take_unless_its_deadline_is_declared(
+    rig, declared
+):
     rig.module("sleepy", SLEEPY)
-    case = Case("sleepy", model="sleepy:Sleepy", inputs="sleepy:rows", shapes={"b8": {"batch": 8}}, deadline=declared)
+    case = Case(
+        "sleepy",
+        model="sleepy:Sleepy",
+        inputs="sleepy:rows",
+        shapes={"b8": {"batch": 8}},
+        deadline=declared,
+    )
     group = rig.group(case, "eager")
-    group.laboratory.budget = replace(BUDGET, open_deadline=3.0)  # five calls; more are made to check it
+    group.laboratory.budget = replace(
+        BUDGET, open_deadline=3.0
+    )  # five calls; more are made to check it
     group.open()
     (record,) = group.records.values()
 
     assert record.status is (Status.OK if declared is None else Status.TIMED_OUT), record.reason
-    assert ("no answer within the 3 s of deadline= while: " in record.reason) == (declared is not None)
+    assert ("no answer within the 3 s of deadline= while: " in record.reason) == (
+        declared is not None
+    )
 
 
 def test_eager_takes_part_unreported_where_it_was_not_selected(rig):
@@ -171,7 +193,9 @@ def test_a_model_for_eager_alone_is_checked_against_eager_and_the_record_says_so
 
 
 def test_a_declared_nan_is_compared_around(rig):
-    records = rig.run(specimen("Undefined", nonfinite=True), "eager", "twin", "last_weight", timed=True)
+    records = rig.run(
+        specimen("Undefined", nonfinite=True), "eager", "twin", "last_weight", timed=True
+    )
     assert records["twin"].status is Status.OK
     assert records["twin"].measured
     assert records["last_weight"].status is Status.PARITY_FAILED
@@ -196,14 +220,25 @@ def test_a_reference_worker_that_crashes_leaves_the_cells_failed_with_the_reason
     [
         ({"model": "nowhere.at_all:Net"}, ["\"nowhere.at_all:Net\": there is no module 'nowhere'"]),
         ({"model": "tests.specimens:Nett"}, ["tests.specimens has no 'Nett'; it has", "Wide"]),
-        ({"model": "tests.specimens:no_module"}, ["tests.specimens:no_module", "gave a int", "nn.Module"]),
+        (
+            {"model": "tests.specimens:no_module"},
+            ["tests.specimens:no_module", "gave a int", "nn.Module"],
+        ),
         ({"model": "tests.specimens:failing"}, ["RuntimeError: the weights are not here"]),
         ({"model": "tests.specimens:Silent"}, ["tests.specimens:Silent", "answers with no tensor"]),
-        ({"inputs": "tests.specimens:a_tensor"}, ["tests.specimens:a_tensor", "gave a Tensor", "a tuple", "a dict"]),
+        (
+            {"inputs": "tests.specimens:a_tensor"},
+            ["tests.specimens:a_tensor", "gave a Tensor", "a tuple", "a dict"],
+        ),
         ({"inputs": "tests.specimens:missing"}, ["tests.specimens has no 'missing'"]),
         (
             {"inputs": "tests.specimens:other_every_time"},
-            ["tests.specimens:other_every_time", "must agree in dtype, shape", "set 0 has", "set 1 has"],
+            [
+                "tests.specimens:other_every_time",
+                "must agree in dtype, shape",
+                "set 0 has",
+                "set 1 has",
+            ],
         ),
     ],
 )
@@ -216,13 +251,19 @@ def test_a_declaration_that_cannot_be_fails_and_names_the_string(rig, change, re
 
 def test_a_mask_that_is_no_input_is_named_with_the_inputs_there_are(rig):
     record = rig.one(specimen("Nested", "nested", mask="attention"))
-    assert "mask='attention' is no input that is a tensor; inputs: ['x', 'pair', 'factor', 'double']" in record.reason
+    assert (
+        "mask='attention' is no input that is a tensor; inputs: ['x', 'pair', 'factor', 'double']"
+        in record.reason
+    )
 
 
 def test_a_module_whose_own_import_is_missing_says_which(rig):
     rig.module("lacking", "import something_that_is_not_installed\n")
-    record = rig.one(specimen(name="lacking").__class__("lacking", model="lacking:Net", inputs=NET.inputs,
-                                                        shapes={"b8": {"batch": 8}}))  # fmt: skip
+    record = rig.one(
+        specimen(name="lacking").__class__(
+            "lacking", model="lacking:Net", inputs=NET.inputs, shapes={"b8": {"batch": 8}}
+        )
+    )
     assert record.status is Status.FAILED
     assert "No module named 'something_that_is_not_installed'" in record.reason
 

@@ -1,4 +1,6 @@
-"""The HTML report in a real browser: it draws, sorts, filters, copies, hovers, and neither fetches nor complains."""
+"""The HTML report in a real browser: it draws, sorts, filters, copies, hovers, and neither fetches
+nor complains.
+"""
 
 from __future__ import annotations
 
@@ -80,9 +82,17 @@ def test_the_table_sorts_filters_and_copies_by_keyboard(started, report):
     cells = page.locator("#cells tbody tr:not([hidden]) td:first-child")
     page.get_by_role("button", name="vs eager").focus()
     page.keyboard.press("Enter")
-    assert cells.all_inner_texts() == [history.EAGER.cell, history.COMPILED.cell, history.FAILED.cell]
+    assert cells.all_inner_texts() == [
+        history.EAGER.cell,
+        history.COMPILED.cell,
+        history.FAILED.cell,
+    ]
     page.keyboard.press("Enter")
-    assert cells.all_inner_texts() == [history.COMPILED.cell, history.EAGER.cell, history.FAILED.cell]  # unknown last
+    assert cells.all_inner_texts() == [
+        history.COMPILED.cell,
+        history.EAGER.cell,
+        history.FAILED.cell,
+    ]  # unknown last
     assert page.locator("#cells th[aria-sort=descending]").inner_text().startswith("vs eager")
 
     page.get_by_label("Filter").fill("COMPILE ok")
@@ -112,10 +122,22 @@ HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.h
 
 def test_hostile_names_do_nothing(started, tmp_path):
     run, records = history.runs(days=1)[0]
-    bad = [replace(record, cell=f"=1+1{HOSTILE}{n}", case=HOSTILE, reason=HOSTILE, unit=HOSTILE, warnings=[HOSTILE])
-           for n, record in enumerate(records)]  # fmt: skip
+    bad = [
+        replace(
+            record,
+            cell=f"=1+1{HOSTILE}{n}",
+            case=HOSTILE,
+            reason=HOSTILE,
+            unit=HOSTILE,
+            warnings=[HOSTILE],
+        )
+        for n, record in enumerate(records)
+    ]
     path = tmp_path / "report.html"
-    path.write_text(render(Page(replace(run, branch=HOSTILE, environment={HOSTILE: HOSTILE}), bad, [HOSTILE])), "utf-8")
+    path.write_text(
+        render(Page(replace(run, branch=HOSTILE, environment={HOSTILE: HOSTILE}), bad, [HOSTILE])),
+        "utf-8",
+    )
     page = chromium.look(started).open(path)
     for name in ("speed", "throughput", "latency", "parity"):
         page.shown(name)
@@ -126,7 +148,9 @@ def test_hostile_names_do_nothing(started, tmp_path):
     assert page.complaints == []
     assert page.requests == [path.as_uri()]
     assert "<img src=x" in page.window.locator("#cells").inner_text()
-    assert page.window.evaluate("navigator.clipboard.readText()").splitlines()[1].startswith("'=1+1")
+    assert (
+        page.window.evaluate("navigator.clipboard.readText()").splitlines()[1].startswith("'=1+1")
+    )
 
 
 def test_a_site_leads_from_its_index_to_pages_that_draw(started, store, tmp_path):
@@ -139,4 +163,8 @@ def test_a_site_leads_from_its_index_to_pages_that_draw(started, store, tmp_path
     page.shown("trend")
 
     assert page.complaints == []
-    assert [url.rpartition("/")[2] for url in page.requests] == ["index.html", found[0].file, "plotly.min.js"]
+    assert [url.rpartition("/")[2] for url in page.requests] == [
+        "index.html",
+        found[0].file,
+        "plotly.min.js",
+    ]

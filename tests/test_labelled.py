@@ -1,4 +1,6 @@
-"""Labelled samples: a class that was changed where eager is sure is found, one where it is not sure is forgiven."""
+"""Labelled samples: a class that was changed where eager is sure is found, one where it is not sure
+is forgiven.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,10 @@ def test_another_class_is_forgiven_where_rounding_may_have_made_it():
     assert "status" not in found
     assert found["facts"]["sure_samples"] == 1
     assert found["top1_agreement"] == 0.5
-    assert evaluation.against_eager(ours, eager, np.array([1, 0]), 0.01, None)["status"] == Status.PARITY_FAILED
+    assert (
+        evaluation.against_eager(ours, eager, np.array([1, 0]), 0.01, None)["status"]
+        == Status.PARITY_FAILED
+    )
 
 
 def test_another_class_is_told_before_too_few_right_answers():
@@ -63,7 +68,9 @@ def test_too_few_right_answers_fail_with_both_shares():
     found = evaluation.against_eager(SURE, SURE, LABELS, 1e-6, 0.8)
 
     assert found["status"] == Status.PARITY_FAILED
-    assert found["reason"] == "75.0% of the labelled samples are answered rightly, 80.0% is asked for"
+    assert (
+        found["reason"] == "75.0% of the labelled samples are answered rightly, 80.0% is asked for"
+    )
     assert "status" not in evaluation.accuracy(np.array([True, False, True, True]), 0.75)
 
 

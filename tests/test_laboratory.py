@@ -1,4 +1,6 @@
-"""The environment that measuring processes get, and how many threads: what is dropped, set, kept."""
+"""The environment that measuring processes get, and how many threads: what is dropped, set,
+kept.
+"""
 
 import builtins
 import os
@@ -11,18 +13,38 @@ from paritygate.process import environment
 
 CACHE = Path("/somewhere/cache")
 USERS = {
-    "PATH": "/usr/bin", "HOME": "/home/me", "HF_HOME": "/models", "CXX": "clang++", "XDG_CACHE_HOME": "/cache",
-    "MALLOC_ARENA_MAX": "1", "MALLOC_TOP_PAD_": "1", "GLIBC_TUNABLES": "x", "LD_PRELOAD": "libjemalloc.so",
-    "OMP_PROC_BIND": "true", "OMP_NUM_THREADS": "64", "KMP_AFFINITY": "x", "MKL_NUM_THREADS": "64",
-    "GOMP_CPU_AFFINITY": "0", "OPENBLAS_NUM_THREADS": "8", "TORCHINDUCTOR_FREEZING": "1", "TORCHDYNAMO_DISABLE": "1",
-    "TORCH_COMPILE_DISABLE": "1", "ONEDNN_MAX_CPU_ISA": "SSE41", "DNNL_VERBOSE": "1", "ATEN_CPU_CAPABILITY": "default",
-    "PYTORCH_CUDA_ALLOC_CONF": "x", "TRITON_CACHE_DIR": "/mine", "PYTHONHASHSEED": "0",
-}  # fmt: skip
+    "PATH": "/usr/bin",
+    "HOME": "/home/me",
+    "HF_HOME": "/models",
+    "CXX": "clang++",
+    "XDG_CACHE_HOME": "/cache",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TOP_PAD_": "1",
+    "GLIBC_TUNABLES": "x",
+    "LD_PRELOAD": "libjemalloc.so",
+    "OMP_PROC_BIND": "true",
+    "OMP_NUM_THREADS": "64",
+    "KMP_AFFINITY": "x",
+    "MKL_NUM_THREADS": "64",
+    "GOMP_CPU_AFFINITY": "0",
+    "OPENBLAS_NUM_THREADS": "8",
+    "TORCHINDUCTOR_FREEZING": "1",
+    "TORCHDYNAMO_DISABLE": "1",
+    "TORCH_COMPILE_DISABLE": "1",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "DNNL_VERBOSE": "1",
+    "ATEN_CPU_CAPABILITY": "default",
+    "PYTORCH_CUDA_ALLOC_CONF": "x",
+    "TRITON_CACHE_DIR": "/mine",
+    "PYTHONHASHSEED": "0",
+}
 HARMLESS = ("PATH", "HOME", "HF_HOME", "CXX", "XDG_CACHE_HOME")
 
 
 def made(base=USERS, *, laboratory_on=True, hash_seed=7):
-    return environment.environment(base, threads=3, cache=CACHE, laboratory=laboratory_on, hash_seed=hash_seed)
+    return environment.environment(
+        base, threads=3, cache=CACHE, laboratory=laboratory_on, hash_seed=hash_seed
+    )
 
 
 def test_what_tunes_is_dropped_and_the_rest_is_kept():

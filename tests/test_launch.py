@@ -13,7 +13,9 @@ from tests.rig import specimen
 @pytest.fixture
 def task(rig):
     """The task of an eager worker whose reference is made."""
-    group = rig.group(specimen(shapes={"b8192": {"batch": 8192}}), "eager")  # large enough for a team of threads
+    group = rig.group(
+        specimen(shapes={"b8192": {"batch": 8192}}), "eager"
+    )  # large enough for a team of threads
     group.make_reference()
     return group._task("eager")
 
@@ -32,8 +34,12 @@ def test_a_worker_says_what_it_is_doing_and_then_answers(worker):
     heard = []
     answer = worker.ask(dict(OPEN), 60, heard.append)
     assert answer["status"] == "ok"
-    assert heard == ["loading inputs", "preparing the model", "answering the checked inputs",
-                     "comparing with the reference"]  # fmt: skip
+    assert heard == [
+        "loading inputs",
+        "preparing the model",
+        "answering the checked inputs",
+        "comparing with the reference",
+    ]
     assert worker.stage == heard[-1]
 
 
@@ -68,8 +74,11 @@ def test_a_worker_that_takes_too_long_is_ended_and_says_with_what_it_was_busy(wo
 
 
 def test_the_children_of_a_worker_end_with_it(rig, task):
-    rig.module("parenting", "import subprocess\nchild = subprocess.Popen(['sleep', '600'])\n"
-                            "from paritygate.backends.eager import prepare\n")  # fmt: skip
+    rig.module(
+        "parenting",
+        "import subprocess\nchild = subprocess.Popen(['sleep', '600'])\n"
+        "from paritygate.backends.eager import prepare\n",
+    )
     worker = rig.server.fork(task)
     worker.ask(dict(OPEN) | {"module": "parenting"}, 60)
     (child,) = psutil.Process(worker.pid).children()
@@ -88,7 +97,9 @@ def test_closing_twice_and_parking_what_is_closed_are_in_order(worker):
 
 
 @pytest.mark.parametrize("kills", [0, 1])
-def test_a_kill_that_is_not_ours_is_for_memory_where_the_kernel_counted_one(rig, task, monkeypatch, kills):
+def test_a_kill_that_is_not_ours_is_for_memory_where_the_kernel_counted_one(
+    rig, task, monkeypatch, kills
+):
     counted = [5]
     monkeypatch.setattr("paritygate.host.machine.oom_kills", lambda: counted[0])
     worker: Worker = rig.server.fork(task)
@@ -100,7 +111,9 @@ def test_a_kill_that_is_not_ours_is_for_memory_where_the_kernel_counted_one(rig,
 
 
 def test_a_worker_that_cannot_be_ended_takes_its_fork_server_with_it(rig, task, monkeypatch):
-    """One stuck in the driver, say: what the server says of it, late, would be taken for the next answer."""
+    """One stuck in the driver, say: what the server says of it, late, would be taken for the next
+    answer.
+    """
     monkeypatch.setattr("paritygate.process.client.END_DEADLINE", 0.3)
     stuck = rig.server.fork(task)
 

@@ -1,4 +1,6 @@
-"""Loading digits: every sample once, whoever loads it; what is lost, doubled or corrupted; and processes that end."""
+"""Loading digits: every sample once, whoever loads it; what is lost, doubled or corrupted; and
+processes that end.
+"""
 
 import functools
 import signal
@@ -114,7 +116,9 @@ def loader(plain):
 
 
 def compared(answer, right):
-    return rule.compare([arrays(comparable(answer))], [arrays(comparable(right))], None, tolerances()["fp32"])
+    return rule.compare(
+        [arrays(comparable(answer))], [arrays(comparable(right))], None, tolerances()["fp32"]
+    )
 
 
 def children():
@@ -173,7 +177,9 @@ def test_a_zoomed_image_is_standardised_and_larger(plain):
 
 
 def test_a_dropped_sample_is_noticed(plain, loader, monkeypatch):
-    monkeypatch.setattr(loading, "DataLoader", functools.partial(loading.DataLoader, drop_last=True))
+    monkeypatch.setattr(
+        loading, "DataLoader", functools.partial(loading.DataLoader, drop_last=True)
+    )
     answer = loader(loading.workers_2)(32, seed=0)
     assert answer["counts"].sum() == 1437 // 32 * 32
     outcome = compared(answer, plain(32, seed=0))
@@ -183,9 +189,16 @@ def test_a_dropped_sample_is_noticed(plain, loader, monkeypatch):
 
 @pytest.mark.parametrize(
     ("wrong", "differing"),
-    [(Doubled, "counts"), (Corrupted, "checksums"), (Swapped, "checksums"), (Mislabelled, "labels")],
+    [
+        (Doubled, "counts"),
+        (Corrupted, "checksums"),
+        (Swapped, "checksums"),
+        (Mislabelled, "labels"),
+    ],
 )
-def test_a_doubled_a_corrupted_and_a_mislabelled_sample_are_noticed(plain, loader, wrong, differing):
+def test_a_doubled_a_corrupted_and_a_mislabelled_sample_are_noticed(
+    plain, loader, wrong, differing
+):
     answer, right = loader(wrong())(32, seed=0), plain(32, seed=0)
     assert not torch.equal(answer[differing], right[differing])
     outcome = compared(answer, right)
@@ -195,7 +208,9 @@ def test_a_doubled_a_corrupted_and_a_mislabelled_sample_are_noticed(plain, loade
 
 def test_workers_forked_beside_running_threads_finish_what_threads_would_share(loader):
     assert torch.get_num_threads() > 1 or psutil.cpu_count() == 1
-    torch.ones(1000, 1000).matmul(torch.ones(1000, 1000)).exp()  # OpenMP's team of this process runs from here on
+    torch.ones(1000, 1000).matmul(
+        torch.ones(1000, 1000)
+    ).exp()  # OpenMP's team of this process runs from here on
     assert loader(Threaded())(16, seed=0)["counts"].tolist() == [1] * 100
 
 
@@ -213,7 +228,9 @@ def test_workers_stay_from_one_epoch_to_the_next_and_none_is_left_after_close(lo
 
 
 def test_none_is_left_when_the_owner_is_killed():
-    owner = subprocess.Popen([sys.executable, "-c", OWNER], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert owner.stdout.readline() == "loaded\n"
     workers = psutil.Process(owner.pid).children(recursive=True)
     assert len(workers) == 2
@@ -228,7 +245,9 @@ def test_a_killed_worker_is_an_error_and_no_hang(loader):
     two = loader(loading.workers_2)
     two(32, seed=0)
     next(process for process in children() if process not in before).kill()
-    with pytest.raises(RuntimeError, match=r"DataLoader worker .* exited unexpectedly|killed by signal: Killed"):
+    with pytest.raises(
+        RuntimeError, match=r"DataLoader worker .* exited unexpectedly|killed by signal: Killed"
+    ):
         two(32, seed=1)
 
 
@@ -258,6 +277,9 @@ def test_pinned_memory_needs_an_accelerator(plain, loader):
 
 
 def test_inputs_hold_the_batch_size_and_a_seed_of_their_own():
-    sets = [loading.epoch({"batch": 8, "samples": 1437}, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    sets = [
+        loading.epoch({"batch": 8, "samples": 1437}, torch.Generator().manual_seed(seed))
+        for seed in (0, 0, 1)
+    ]
     assert sets[0] == sets[1] != sets[2]
     assert [inputs["batch"] for inputs in sets] == [8] * 3

@@ -28,7 +28,11 @@ def test_the_comment_is_the_golden_one():
 
 def test_failures_stand_before_everything_else():
     out = render(RUN, RECORDS)
-    assert out.index("SIGSEGV") < out.index("<details>", out.index("SIGSEGV")) < out.index("bert_mini b8_s64")
+    assert (
+        out.index("SIGSEGV")
+        < out.index("<details>", out.index("SIGSEGV"))
+        < out.index("bert_mini b8_s64")
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,33 @@ KEPT = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]])  # (B, 
 
 
 def subject(tmp_path, **declared):
-    case = Case("c", model="tests.specimens:Net", inputs="tests.specimens:rows", shapes={"b": {"batch": B}}, **declared)
-    return Subject.of({
-        "case": case.as_dict(), "shape": "b", "device": "cpu", "dtype_name": "fp32", "backend": "", "folder":
-        str(tmp_path), "cache": str(tmp_path), "seed": 0, "threads": 1,
-    })  # fmt: skip
+    case = Case(
+        "c",
+        model="tests.specimens:Net",
+        inputs="tests.specimens:rows",
+        shapes={"b": {"batch": B}},
+        **declared,
+    )
+    return Subject.of(
+        {
+            "case": case.as_dict(),
+            "shape": "b",
+            "device": "cpu",
+            "dtype_name": "fp32",
+            "backend": "",
+            "folder": str(tmp_path),
+            "cache": str(tmp_path),
+            "seed": 0,
+            "threads": 1,
+        }
+    )
 
 
 @pytest.fixture
 def kept(tmp_path):
-    """The shapes of the masks of some outputs; an axis that is named "tokens" is as long as the inputs."""
+    """The shapes of the masks of some outputs; an axis that is named "tokens" is as long as the
+    inputs.
+    """
 
     def of(*shapes, mask=KEPT, asked=None, name="mask"):
         sets = [{"ids": torch.zeros(B, S, dtype=torch.long), "mask": mask} for _ in range(2)]
@@ -35,12 +52,17 @@ def kept(tmp_path):
             if asked is not None:
                 asked.append(inputs)
             length = inputs["ids"].shape[1]
-            return [torch.zeros([length if size == "tokens" else size for size in shape]) for shape in shapes]
+            return [
+                torch.zeros([length if size == "tokens" else size for size in shape])
+                for shape in shapes
+            ]
 
         found = masks(subject(tmp_path, mask=name), sets, answer(sets[0]), answer)
         if found is None:
             return None
-        first, second = ([None if one is None else one.shape for one in outputs] for outputs in found)
+        first, second = (
+            [None if one is None else one.shape for one in outputs] for outputs in found
+        )
         assert first == second, "one for each input set"
         return first
 
@@ -54,8 +76,12 @@ def test_without_a_declaration_all_is_compared(kept):
 def test_an_output_with_more_dimensions_that_begins_with_those_of_the_mask_is_masked(kept):
     asked = []
     assert kept((B, "tokens", 7), (B, "tokens", 2, 2), (B, 4), (), (S, B, 7), asked=asked) == [
-        (B, S), (B, S), None, None, None,
-    ]  # fmt: skip
+        (B, S),
+        (B, S),
+        None,
+        None,
+        None,
+    ]
     assert len(asked) == 1, "nothing more had to be asked"
 
 
@@ -75,9 +101,16 @@ def test_inputs_are_cut_by_one_token_where_they_begin_with_batch_and_tokens(tmp_
         asked.append({name: tuple(value.shape) for name, value in inputs.items()})
         return [torch.zeros(B, inputs["ids"].shape[1])]
 
-    inputs = {"ids": torch.zeros(B, S), "mask": KEPT, "table": torch.zeros(S, B), "deep": torch.zeros(B, S, 2)}
+    inputs = {
+        "ids": torch.zeros(B, S),
+        "mask": KEPT,
+        "table": torch.zeros(S, B),
+        "deep": torch.zeros(B, S, 2),
+    }
     masks(subject(tmp_path, mask="mask"), [inputs], [torch.zeros(B, S)], answer)
-    assert asked == [{"ids": (B, S - 1), "mask": (B, S - 1), "table": (S, B), "deep": (B, S - 1, 2)}]
+    assert asked == [
+        {"ids": (B, S - 1), "mask": (B, S - 1), "table": (S, B), "deep": (B, S - 1, 2)}
+    ]
 
 
 def test_a_model_that_takes_one_length_only_is_not_masked_by_chance(tmp_path):
@@ -105,7 +138,9 @@ def test_every_input_set_has_its_own_mask_and_one_by_position_is_found(tmp_path)
     assert first[0].dtype == bool
 
 
-@pytest.mark.parametrize("mask", [KEPT.bool(), KEPT.float(), KEPT.bfloat16()], ids=lambda mask: str(mask.dtype))
+@pytest.mark.parametrize(
+    "mask", [KEPT.bool(), KEPT.float(), KEPT.bfloat16()], ids=lambda mask: str(mask.dtype)
+)
 def test_a_mask_may_be_of_any_dtype(kept, mask):
     assert kept((B, "tokens", 7), mask=mask) == [(B, S)]
 
@@ -190,14 +225,27 @@ def test_an_output_mask_goes_before_a_mask(tmp_path):
     assert first is None
 
 
-@pytest.mark.parametrize(("function", "message"), [
-    (too_few, "gave 2 masks, the model gives 3 outputs; give None for those of which all is compared"),
-    (of_another_shape, "gave a mask of (5, 3), which has the first dimensions of no output"),
-    (of_another_shape_in_its_place, "gave a mask of (5, 3) for output 0, which is (3, 4): a mask has the first"),
-    (nothing, "gave no mask"), (nothing_of_each, "gave no mask"), (no_tensor, "gave a dict for output 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (
+            too_few,
+            "gave 2 masks, the model gives 3 outputs; give None for those of which all is compared",
+        ),
+        (of_another_shape, "gave a mask of (5, 3), which has the first dimensions of no output"),
+        (
+            of_another_shape_in_its_place,
+            "gave a mask of (5, 3) for output 0, which is (3, 4): a mask has the first",
+        ),
+        (nothing, "gave no mask"),
+        (nothing_of_each, "gave no mask"),
+        (no_tensor, "gave a dict for output 0"),
+    ],
+)
 def test_a_wrong_output_mask_is_refused_with_what_was_found(tmp_path, function, message):
-    with pytest.raises(WrongDeclaration, match=re.escape(f'output_mask "{__name__}:{function.__name__}" {message}')):
+    with pytest.raises(
+        WrongDeclaration, match=re.escape(f'output_mask "{__name__}:{function.__name__}" {message}')
+    ):
         declared(tmp_path, function)
 
 
@@ -212,10 +260,16 @@ def test_an_error_of_an_output_mask_names_it(tmp_path):
 
 def test_inputs_of_zeros_and_ones_look_like_masks_of_outputs_that_begin_with_their_dimensions():
     inputs = {
-        "ids": torch.arange(B * S).reshape(B, S), "mask": KEPT, "short": KEPT.bfloat16(), "ones": torch.ones(B, S),
-        "other": torch.ones(S, B).tril(), "row": torch.tensor([0, 1, 1]), "deep": [KEPT.bool()], "word": "a",
+        "ids": torch.arange(B * S).reshape(B, S),
+        "mask": KEPT,
+        "short": KEPT.bfloat16(),
+        "ones": torch.ones(B, S),
+        "other": torch.ones(S, B).tril(),
+        "row": torch.tensor([0, 1, 1]),
+        "deep": [KEPT.bool()],
+        "word": "a",
         "array": np.ones((B, S)),
-    }  # fmt: skip
+    }
     found = padding(inputs, (B, S, 7))
     assert list(found) == ["mask", "short", "deep.0"]
     assert all(np.array_equal(values, KEPT.bool().numpy()) for values in found.values())

@@ -15,10 +15,17 @@ def test_every_step_is_timed_in_a_process_of_its_own(tmp_path, capsys):
     million.main(["--runs", "30", "--cells", "12", "--out", str(tmp_path / "m.json")])
 
     found = json.loads((tmp_path / "m.json").read_text())
-    assert (found["runs"], found["cells"], found["records"], found["database"]) == (30, 12, 360, "sqlite")
+    assert (found["runs"], found["cells"], found["records"], found["database"]) == (
+        30,
+        12,
+        360,
+        "sqlite",
+    )
     assert found["bytes"] > 100_000
     assert set(found["steps"]) == set(million.STEPS)
-    assert all(cost["seconds"] > 0 and cost["peak_bytes"] > 1 << 20 for cost in found["steps"].values())
+    assert all(
+        cost["seconds"] > 0 and cost["peak_bytes"] > 1 << 20 for cost in found["steps"].values()
+    )
     out = capsys.readouterr().out
     assert out.startswith("360 records written in ")
     assert all(name in out for name in million.STEPS)
@@ -36,7 +43,9 @@ def test_the_history_is_one_and_is_in_the_store_as_runs_write_it(url):
     assert set(frame["status"]) <= {"ok", "failed"}
     assert (frame["throughput"].notna() == (frame["status"] == "ok")).all()
     again = [record.latency_p50 for _, records in million.history(45, 13) for record in records]
-    assert list(frame["latency_p50"].astype(object).where(frame["latency_p50"].notna(), None)) == again
+    assert (
+        list(frame["latency_p50"].astype(object).where(frame["latency_p50"].notna(), None)) == again
+    )
 
 
 def test_a_store_that_has_runs_is_left_alone(tmp_path):

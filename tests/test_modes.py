@@ -1,4 +1,6 @@
-"""Modes: a step is what PyTorch's own loop does, it can be begun anew, and gradients are those of autograd."""
+"""Modes: a step is what PyTorch's own loop does, it can be begun anew, and gradients are those of
+autograd.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ from torch.nn import functional
 from models import mlp
 from models.attention import multi_head
 from models.training import flat_batch
-from paritygate.runtime.modes import CURVE, Backward, Inference, Plain, Training, answers, mode_of, reordered
+from paritygate.runtime.modes import (
+    CURVE,
+    Backward,
+    Inference,
+    Plain,
+    Training,
+    answers,
+    mode_of,
+    reordered,
+)
 
 SIZES = {"batch": 8}
 
@@ -82,7 +93,10 @@ def test_reset_forgets_weights_momentum_and_statistics():
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     again = mode.curve(batches())
     assert all(torch.equal(a, b) for a, b in zip(curve, again, strict=True))
-    assert [t.shape for t in curve[1:]] == [torch.Size([10]), torch.Size([10])]  # what the batch norm gathered
+    assert [t.shape for t in curve[1:]] == [
+        torch.Size([10]),
+        torch.Size([10]),
+    ]  # what the batch norm gathered
 
 
 def test_parts_are_forward_backward_and_optimizer(model):
@@ -132,7 +146,9 @@ def test_gradients_are_those_of_a_projection_of_the_answers():
     assert not x.requires_grad  # the inputs are left as they are
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("inference", Inference), ("backward", Backward), ("training", Training)])
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("inference", Inference), ("backward", Backward), ("training", Training)]
+)
 def test_a_case_gets_its_mode(model, mode, kind):
     assert isinstance(mode_of(subject(mode), model), kind)
     assert isinstance(mode_of(subject(), lambda x: x), Plain)
@@ -141,14 +157,18 @@ def test_a_case_gets_its_mode(model, mode, kind):
 def test_autocast_is_of_the_target_and_not_of_its_reference(model):
     inputs = batches()[0][0]
     of_case = subject("inference", dtype="amp_bf16")
-    (fast,), (exact,) = (answers(mode_of(of_case, model, exact=exact), [inputs]) for exact in (False, True))
+    (fast,), (exact,) = (
+        answers(mode_of(of_case, model, exact=exact), [inputs]) for exact in (False, True)
+    )
 
     assert (fast[0].dtype, exact[0].dtype) == (torch.bfloat16, torch.float32)
 
 
 def test_training_under_autocast_keeps_weights_and_gradients_whole(model):
     loss, *grads = answers(mode_of(subject(dtype="amp_bf16"), model), [batches()[0]])[0]
-    exact, *exact_grads = answers(mode_of(subject(dtype="amp_bf16"), model, exact=True), [batches()[0]])[0]
+    exact, *exact_grads = answers(
+        mode_of(subject(dtype="amp_bf16"), model, exact=True), [batches()[0]]
+    )[0]
 
     assert {t.dtype for t in grads} == {torch.float32}
     assert 0 < abs(float(loss - exact)) < 1e-2 * float(exact)
@@ -159,7 +179,9 @@ def test_training_under_autocast_keeps_weights_and_gradients_whole(model):
 def test_losses_of_fp16_are_scaled_and_gradients_are_not(model):
     """On a CPU as well: what is scaled must be scaled back, whatever the device."""
     loss, *grads = answers(mode_of(subject(dtype="amp_fp16"), model), [batches()[0]])[0]
-    exact, *exact_grads = answers(mode_of(subject(dtype="amp_fp16"), model, exact=True), [batches()[0]])[0]
+    exact, *exact_grads = answers(
+        mode_of(subject(dtype="amp_fp16"), model, exact=True), [batches()[0]]
+    )[0]
 
     assert float(loss) == pytest.approx(float(exact), rel=1e-2)
     for one, other in zip(grads, exact_grads, strict=True):

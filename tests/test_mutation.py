@@ -1,4 +1,6 @@
-"""Which weights the check would notice if they were wrong: counted, named, kept by content, shown."""
+"""Which weights the check would notice if they were wrong: counted, named, kept by content,
+shown.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Unreached(Seen):
         self.unused, self.shift = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(4, 1))
 
     def forward(self, x):
-        return (super().forward(x) - super().forward(x) * 0 + (self.shift - self.shift).sum()).softmax(-1)
+        return (
+            super().forward(x) - super().forward(x) * 0 + (self.shift - self.shift).sum()
+        ).softmax(-1)
 
 
 class Faint(Seen):
@@ -57,7 +61,10 @@ class Constant(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.gain, self.shift = nn.Parameter(torch.ones(16)), nn.Parameter(torch.full((4, 16), 0.5).t())
+        self.gain, self.shift = (
+            nn.Parameter(torch.ones(16)),
+            nn.Parameter(torch.full((4, 16), 0.5).t()),
+        )
 
     def forward(self, x):
         return (x * self.gain) @ self.shift + x[:, :4]
@@ -133,13 +140,36 @@ def words(sizes, generator):
     return (torch.randint(0, 50, (sizes["batch"], 3), generator=generator),)
 
 
-def subject(tmp_path, model="Seen", seed=0, shape="b8", inputs="rows", dtype="fp32", folder="scratch", **declared):
-    case = Case("c", model=f"{__name__}:{model}", inputs=f"{__name__}:{inputs}", shapes={"b8": {"batch": 8},
-                "b2": {"batch": 2}}, **declared)  # fmt: skip
-    return Subject.of({
-        "case": case.as_dict(), "shape": shape, "device": "cpu", "dtype_name": dtype, "backend": "",
-        "folder": str(tmp_path / folder), "cache": str(tmp_path / "cache"), "seed": seed, "threads": 1,
-    })  # fmt: skip
+def subject(
+    tmp_path,
+    model="Seen",
+    seed=0,
+    shape="b8",
+    inputs="rows",
+    dtype="fp32",
+    folder="scratch",
+    **declared,
+):
+    case = Case(
+        "c",
+        model=f"{__name__}:{model}",
+        inputs=f"{__name__}:{inputs}",
+        shapes={"b8": {"batch": 8}, "b2": {"batch": 2}},
+        **declared,
+    )
+    return Subject.of(
+        {
+            "case": case.as_dict(),
+            "shape": shape,
+            "device": "cpu",
+            "dtype_name": dtype,
+            "backend": "",
+            "folder": str(tmp_path / folder),
+            "cache": str(tmp_path / "cache"),
+            "seed": seed,
+            "threads": 1,
+        }
+    )
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm")
@@ -150,7 +180,9 @@ def score(tmp_path):
     """The score of a model, measured while its reference is made."""
 
     def of(model="Seen", **options):
-        made = reference.make(subject(tmp_path, model, **options), {}, lambda *_, **__: None, mutate=True)
+        made = reference.make(
+            subject(tmp_path, model, **options), {}, lambda *_, **__: None, mutate=True
+        )
         assert made["unchecked"] == ""
         return made["facts"].get("mutation")
 
@@ -176,11 +208,21 @@ def test_weights_that_hardly_count_go_unnoticed_and_are_named(score):
 
 
 def test_weights_that_bfloat16_holds_are_moved_otherwise(score):
-    assert score("Constant") == {"weights": 2, "noticed": 1.0, "unnoticed": [], "without_effect": []}
+    assert score("Constant") == {
+        "weights": 2,
+        "noticed": 1.0,
+        "unnoticed": [],
+        "without_effect": [],
+    }
 
 
 def test_a_model_without_weights_has_nothing_to_notice(score):
-    assert score("Weightless") == {"weights": 0, "noticed": 1.0, "unnoticed": [], "without_effect": []}
+    assert score("Weightless") == {
+        "weights": 0,
+        "noticed": 1.0,
+        "unnoticed": [],
+        "without_effect": [],
+    }
 
 
 def test_a_weight_in_two_places_is_one(score):
@@ -227,10 +269,17 @@ def test_a_score_is_kept_and_read_again(score, outcomes, tmp_path):
     assert score("Faint")["weights"] == 99
 
 
-@pytest.mark.parametrize("other", [
-    {"seed": 1}, {"model": "Casting"}, {"tolerance": "fp32_folded"}, {"nonfinite": True},
-    {"output_mask": f"{__name__}:first_rows"},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"model": "Casting"},
+        {"tolerance": "fp32_folded"},
+        {"nonfinite": True},
+        {"output_mask": f"{__name__}:first_rows"},
+    ],
+    ids=str,
+)
 def test_a_score_of_other_weights_code_or_rules_is_measured_anew(score, outcomes, other):
     score()
     assert len(outcomes) == 4
@@ -252,11 +301,21 @@ def test_a_score_depends_on_the_files_of_the_rule(score, outcomes, monkeypatch):
 # -- of which groups
 
 
-@pytest.mark.parametrize(("options", "measurable"), [
-    ({}, True), ({"shape": "b2"}, False), ({"dtype": "bf16"}, False), ({"reference": "eager"}, False),
-    ({"mode": "backward"}, False), ({"tolerance": "fp32_folded"}, True),
-], ids=str)  # fmt: skip
-def test_the_first_shape_in_float32_of_a_model_that_answers_is_measured(tmp_path, options, measurable):
+@pytest.mark.parametrize(
+    ("options", "measurable"),
+    [
+        ({}, True),
+        ({"shape": "b2"}, False),
+        ({"dtype": "bf16"}, False),
+        ({"reference": "eager"}, False),
+        ({"mode": "backward"}, False),
+        ({"tolerance": "fp32_folded"}, True),
+    ],
+    ids=str,
+)
+def test_the_first_shape_in_float32_of_a_model_that_answers_is_measured(
+    tmp_path, options, measurable
+):
     one = subject(tmp_path, **options)
     assert mutation.measurable(one, one.build()) is measurable
     assert not mutation.measurable(one, lambda x: x), "a function has no weights that are known"
@@ -286,9 +345,13 @@ def test_reports_have_a_line_for_each_group_with_the_names():
     def record(case, shape, found):
         return SimpleNamespace(case=case, shape=shape, facts={"mutation": found} if found else {})
 
-    records = [record("net", "b8", FOUND), record("net", "b8", FOUND), record("net", "b1", None),
-               record("other", "b8", FOUND | {"noticed": 1.0, "unnoticed": []}),
-               record("none", "b8", FOUND | {"weights": 0})]  # fmt: skip
+    records = [
+        record("net", "b8", FOUND),
+        record("net", "b8", FOUND),
+        record("net", "b1", None),
+        record("other", "b8", FOUND | {"noticed": 1.0, "unnoticed": []}),
+        record("none", "b8", FOUND | {"weights": 0}),
+    ]
     first, second = sections._mutations(records)
     assert "net  b8: 50.0% of 8" in str(first)
     assert "unnoticed: a, b, c, d" in str(first)
@@ -333,13 +396,20 @@ def test_on_demand_the_worker_names_the_weights_that_nobody_would_miss(faint):
     (record,) = faint.records().values()
     assert record.facts["mutation"]["unnoticed"] == ["faint.weight", "faint.bias"]
     assert (record.facts["mutation"]["weights"], record.facts["mutation"]["noticed"]) == (4, 0.5)
-    assert record.warnings[0].startswith("insensitive: 50% of 4 weights could be wrong by 1e-3 and nobody would notice")
+    assert record.warnings[0].startswith(
+        "insensitive: 50% of 4 weights could be wrong by 1e-3 and nobody would notice"
+    )
     result.stdout.fnmatch_lines(["*insensitive: 50% of 4 weights could be wrong*"])
 
 
-@pytest.mark.parametrize(("arguments", "measured"), [
-    ((), False), (("--bench-budget", "normal"), True), (("--bench-budget", "normal", "--bench-mutation", "off"), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "measured"),
+    [
+        ((), False),
+        (("--bench-budget", "normal"), True),
+        (("--bench-budget", "normal", "--bench-mutation", "off"), False),
+    ],
+)
 def test_the_budget_says_whether_it_is_measured(faint, arguments, measured):
     faint.run("--benchmark-disable", *arguments)
     (record,) = faint.records().values()
@@ -347,13 +417,17 @@ def test_the_budget_says_whether_it_is_measured(faint, arguments, measured):
 
 
 def test_another_value_of_the_option_is_refused(faint):
-    faint.run("--bench-mutation", "yes").stderr.fnmatch_lines(["*--bench-mutation: 'yes' must be auto, on or off"])
+    faint.run("--bench-mutation", "yes").stderr.fnmatch_lines(
+        ["*--bench-mutation: 'yes' must be auto, on or off"]
+    )
 
 
 def test_a_score_is_kept_by_every_file_that_the_rule_is_made_of(tmp_path, monkeypatch):
     """A copy of the folder stands in for it, in which each file is changed in turn."""
     folder = tmp_path / "parity"
-    shutil.copytree(Path(mutation.rule.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(mutation.rule.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__")
+    )
     monkeypatch.setattr(mutation.rule, "__file__", str(folder / "rule.py"))
     digests = {mutation._rule()}
     files = sorted(folder.iterdir())

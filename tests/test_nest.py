@@ -33,7 +33,9 @@ from paritygate.runtime.nest import (
 )
 from paritygate.runtime.promoted import Promoted
 
-pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:.*nested tensors is in", "ignore:.*quantize")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Sparse CSR", "ignore:.*nested tensors is in", "ignore:.*quantize"
+)
 NAN, INF = float("nan"), float("inf")
 Pair = namedtuple("Pair", "left right")
 
@@ -80,7 +82,9 @@ class Empty:
 def cache(layers=2, length=4):
     made = DynamicCache()
     for layer in range(layers):
-        made.update(torch.full((1, 2, length, 3), layer), torch.full((1, 2, length, 3), layer + 0.5), layer)
+        made.update(
+            torch.full((1, 2, length, 3), layer), torch.full((1, 2, length, 3), layer + 0.5), layer
+        )
     return made
 
 
@@ -89,7 +93,10 @@ def numbers(*shape):
 
 
 def shown(nest):
-    return [(path, tuple(leaf.shape) if torch.is_tensor(leaf) else leaf) for path, leaf in named_leaves(nest)]
+    return [
+        (path, tuple(leaf.shape) if torch.is_tensor(leaf) else leaf)
+        for path, leaf in named_leaves(nest)
+    ]
 
 
 # -- taken apart
@@ -111,8 +118,10 @@ def test_leaves_are_named_by_their_path():
 def test_caches_and_model_outputs_are_nests_of_their_tensors():
     output = CausalLMOutputWithPast(logits=numbers(1, 5), past_key_values=cache(1))
     assert [path for path, _ in named_leaves(output)] == [
-        "logits", "past_key_values.layers.0.keys", "past_key_values.layers.0.values",
-    ]  # fmt: skip
+        "logits",
+        "past_key_values.layers.0.keys",
+        "past_key_values.layers.0.values",
+    ]
     both = EncoderDecoderCache(cache(1, 4), cache(1, 6))
     assert [leaf.shape[2] for leaf in flatten(both)] == [4, 4, 6, 6]
 
@@ -120,7 +129,10 @@ def test_caches_and_model_outputs_are_nests_of_their_tensors():
 def test_packed_sequences_distributions_and_registered_classes_are_nests():
     packed = torch.nn.utils.rnn.pack_sequence([numbers(3, 2), numbers(2, 2)])
     assert [tuple(leaf.shape) for leaf in flatten(packed)] == [(5, 2), (3,)]
-    assert shown(torch.distributions.Normal(numbers(2), numbers(2) + 1)) == [("loc", (2,)), ("scale", (2,))]
+    assert shown(torch.distributions.Normal(numbers(2), numbers(2) + 1)) == [
+        ("loc", (2,)),
+        ("scale", (2,)),
+    ]
     assert shown(Registered(numbers(2), numbers(3), "n")) == [("0", (2,)), ("1", (3,))]
     assert shown(torch.max(numbers(2, 3), 0)) == [("0", (3,)), ("1", (3,))]
     assert len(flatten(deque([numbers(1), 2]))) == 2
@@ -141,19 +153,36 @@ def test_what_holds_itself_comes_to_an_end():
 # -- put together
 
 
-@pytest.mark.parametrize("nest", [
-    Pair(numbers(2), (numbers(3),)), Frozen(numbers(2)), Slotted(numbers(2)), OrderedDict(a=numbers(2)),
-    UserDict(a=numbers(2)), BatchEncoding({"input_ids": numbers(2)}), Registered(numbers(2), numbers(2), "n"),
-    cache(), EncoderDecoderCache(cache(), cache()), CausalLMOutputWithPast(logits=numbers(2), past_key_values=cache()),
-    torch.nn.utils.rnn.pack_sequence([numbers(3, 2), numbers(2, 2)]), torch.max(numbers(2, 3), 0), deque([numbers(2)]),
-    torch.distributions.Normal(numbers(2), numbers(2) + 1), torch.Size([2, 3]), Holder([numbers(2)]),
-    defaultdict(list, a=numbers(2)),
-], ids=lambda nest: type(nest).__name__)  # fmt: skip
+@pytest.mark.parametrize(
+    "nest",
+    [
+        Pair(numbers(2), (numbers(3),)),
+        Frozen(numbers(2)),
+        Slotted(numbers(2)),
+        OrderedDict(a=numbers(2)),
+        UserDict(a=numbers(2)),
+        BatchEncoding({"input_ids": numbers(2)}),
+        Registered(numbers(2), numbers(2), "n"),
+        cache(),
+        EncoderDecoderCache(cache(), cache()),
+        CausalLMOutputWithPast(logits=numbers(2), past_key_values=cache()),
+        torch.nn.utils.rnn.pack_sequence([numbers(3, 2), numbers(2, 2)]),
+        torch.max(numbers(2, 3), 0),
+        deque([numbers(2)]),
+        torch.distributions.Normal(numbers(2), numbers(2) + 1),
+        torch.Size([2, 3]),
+        Holder([numbers(2)]),
+        defaultdict(list, a=numbers(2)),
+    ],
+    ids=lambda nest: type(nest).__name__,
+)
 def test_a_nest_is_rebuilt_as_one_of_its_class_and_copied_with_other_tensors(nest):
     doubled = rebuild(nest, [2 * leaf for leaf in flatten(nest)])
     assert type(doubled) is type(nest)
-    assert all(torch.equal(torch.as_tensor(two), 2 * torch.as_tensor(one))
-               for one, two in zip(flatten(nest), flatten(doubled), strict=True))  # fmt: skip
+    assert all(
+        torch.equal(torch.as_tensor(two), 2 * torch.as_tensor(one))
+        for one, two in zip(flatten(nest), flatten(doubled), strict=True)
+    )
 
     copy = fresh(nest)
     assert type(copy) is type(nest)
@@ -282,7 +311,9 @@ def test_nested_tensors_are_copied():
         nested = torch.nested.nested_tensor([numbers(2, 3), numbers(1, 3)], layout=layout)
         copy = fresh(nested)
         assert copy.is_nested
-        assert [torch.equal(*pair) for pair in zip(copy.unbind(), nested.unbind(), strict=True)] == [True, True]
+        assert [
+            torch.equal(*pair) for pair in zip(copy.unbind(), nested.unbind(), strict=True)
+        ] == [True, True]
 
 
 def test_what_a_call_may_write_to_in_a_cache_is_its_copys_own():
@@ -323,14 +354,27 @@ class Color(enum.Enum):
     RED = 1
 
 
-@pytest.mark.parametrize(("leaf", "dtype", "values"), [
-    (1, torch.int64, 1), (True, torch.bool, True), (2.5, torch.float64, 2.5), (3j, torch.complex128, 3j),
-    (np.float32(1.5), torch.float64, 1.5), (np.int8(3), torch.int64, 3), (np.bool_(True), torch.bool, True),
-    ("ab", torch.uint8, [97, 98]), (b"x", torch.uint8, [120]), (Color.RED, torch.uint8, list(b"Color.RED")),
-    (torch.float32, torch.uint8, list(b"torch.float32")), (torch.device("cpu"), torch.uint8, list(b"cpu")),
-    (np.arange(3)[::-1], torch.int64, [2, 1, 0]), (np.arange(2, dtype=np.float16), torch.float16, [0, 1]),
-    ("", torch.uint8, []),
-], ids=repr)  # fmt: skip
+@pytest.mark.parametrize(
+    ("leaf", "dtype", "values"),
+    [
+        (1, torch.int64, 1),
+        (True, torch.bool, True),
+        (2.5, torch.float64, 2.5),
+        (3j, torch.complex128, 3j),
+        (np.float32(1.5), torch.float64, 1.5),
+        (np.int8(3), torch.int64, 3),
+        (np.bool_(True), torch.bool, True),
+        ("ab", torch.uint8, [97, 98]),
+        (b"x", torch.uint8, [120]),
+        (Color.RED, torch.uint8, list(b"Color.RED")),
+        (torch.float32, torch.uint8, list(b"torch.float32")),
+        (torch.device("cpu"), torch.uint8, list(b"cpu")),
+        (np.arange(3)[::-1], torch.int64, [2, 1, 0]),
+        (np.arange(2, dtype=np.float16), torch.float16, [0, 1]),
+        ("", torch.uint8, []),
+    ],
+    ids=repr,
+)
 def test_plain_values_are_compared_as_tensors(leaf, dtype, values):
     (made,) = comparable({"leaf": leaf})
     assert (made.dtype, made.tolist()) == (dtype, values)
@@ -350,26 +394,46 @@ def test_tensors_are_compared_dense_and_copied():
 
 @pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
 def test_nested_tensors_are_compared_by_values_and_sizes(layout):
-    values, sizes = comparable(torch.nested.nested_tensor([numbers(2, 3), numbers(1, 3)], layout=layout))
+    values, sizes = comparable(
+        torch.nested.nested_tensor([numbers(2, 3), numbers(1, 3)], layout=layout)
+    )
     assert values.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
     assert sizes.tolist() == [[2, 3], [1, 3]]
 
 
-@pytest.mark.parametrize(("nest", "kind", "path"), [
-    ({"a": [1, Empty()]}, f"{__name__}.Empty", "a.1"), (Empty(), f"{__name__}.Empty", "0"),
-    ((numbers(1), {3, 4}), "builtins.set", "1"), ({"deep": {"net": torch.nn.Identity()}},
-     "torch.nn.modules.linear.Identity", "deep.net"), ((range(3),), "builtins.range", "0"),
-    (DynamicCache(), "transformers.cache_utils.DynamicCache", "0"),
-])  # fmt: skip
-def test_a_class_that_cannot_be_compared_is_named_with_its_path_and_what_to_return(nest, kind, path):
-    with pytest.raises(UnknownClass, match=re.escape(f"the output holds a {kind} at {path!r}, which cannot")) as told:
+@pytest.mark.parametrize(
+    ("nest", "kind", "path"),
+    [
+        ({"a": [1, Empty()]}, f"{__name__}.Empty", "a.1"),
+        (Empty(), f"{__name__}.Empty", "0"),
+        ((numbers(1), {3, 4}), "builtins.set", "1"),
+        ({"deep": {"net": torch.nn.Identity()}}, "torch.nn.modules.linear.Identity", "deep.net"),
+        ((range(3),), "builtins.range", "0"),
+        (DynamicCache(), "transformers.cache_utils.DynamicCache", "0"),
+    ],
+)
+def test_a_class_that_cannot_be_compared_is_named_with_its_path_and_what_to_return(
+    nest, kind, path
+):
+    with pytest.raises(
+        UnknownClass, match=re.escape(f"the output holds a {kind} at {path!r}, which cannot")
+    ) as told:
         comparable(nest)
-    assert "return tensors, numbers, strings, or tuples, lists, dicts and dataclasses of these" in str(told.value)
+    assert (
+        "return tensors, numbers, strings, or tuples, lists, dicts and dataclasses of these"
+        in str(told.value)
+    )
 
 
-@pytest.mark.parametrize(("value", "what"), [
-    (np.array(["a", "b"]), "an array of <U1"), (np.array([None]), "an array of object"), (1 << 70, "an int beyond"),
-], ids=["strings", "objects", "huge"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (np.array(["a", "b"]), "an array of <U1"),
+        (np.array([None]), "an array of object"),
+        (1 << 70, "an int beyond"),
+    ],
+    ids=["strings", "objects", "huge"],
+)
 def test_arrays_and_numbers_that_no_tensor_holds_are_told_with_their_path(value, what):
     with pytest.raises(UnknownClass, match=f"the output holds {what}.* at 'a.0'"):
         comparable({"a": (value,)})
@@ -378,12 +442,24 @@ def test_arrays_and_numbers_that_no_tensor_holds_are_told_with_their_path(value,
 # -- told apart
 
 
-@pytest.mark.parametrize(("one", "other", "same"), [
-    ([1.0, NAN], [1.0, NAN], True), ([NAN], [0.0], False), ([0.0], [NAN], False), ([INF], [INF], True),
-    ([INF], [torch.finfo(torch.float32).max], False), ([INF], [-INF], False), ([1.0], [1.0, 1.0], False),
-    ([complex(NAN, 1)], [complex(NAN, 1)], True), ([1j], [0j], False), ([1], [1], True), ([1], [2], False),
-    ([1], [1.0], False), ([True], [False], False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ([1.0, NAN], [1.0, NAN], True),
+        ([NAN], [0.0], False),
+        ([0.0], [NAN], False),
+        ([INF], [INF], True),
+        ([INF], [torch.finfo(torch.float32).max], False),
+        ([INF], [-INF], False),
+        ([1.0], [1.0, 1.0], False),
+        ([complex(NAN, 1)], [complex(NAN, 1)], True),
+        ([1j], [0j], False),
+        ([1], [1], True),
+        ([1], [2], False),
+        ([1], [1.0], False),
+        ([True], [False], False),
+    ],
+)
 def test_leaves_are_identical_when_all_their_numbers_are(one, other, same):
     assert identical(torch.tensor(one), torch.tensor(other)) is same
 
@@ -392,7 +468,9 @@ def test_short_and_quantized_numbers_are_told_apart_as_well():
     eights = [torch.full((3,), value).to(torch.float8_e4m3fn) for value in (1.0, 2.0, NAN, NAN)]
     assert not identical(eights[0], eights[1])
     assert identical(eights[2], eights[3])
-    quantized = [torch.quantize_per_tensor(torch.full((2,), x), 0.1, 0, torch.qint8) for x in (1.0, 2.0, 1.0)]
+    quantized = [
+        torch.quantize_per_tensor(torch.full((2,), x), 0.1, 0, torch.qint8) for x in (1.0, 2.0, 1.0)
+    ]
     assert not identical(quantized[0], quantized[1])
     assert identical(quantized[0], quantized[2])
 
@@ -425,10 +503,19 @@ def image(value):
     return Image.new("RGB", (2, 2), (value, 0, 0))
 
 
-@pytest.mark.parametrize("make", [
-    image, lambda value: bytearray([value]), lambda value: pd.DataFrame({"a": [value], "b": ["word"], "c": [NAN]}),
-    lambda value: np.array([value, "word"], dtype=object), lambda value: {value}, Fraction, float, str,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        image,
+        lambda value: bytearray([value]),
+        lambda value: pd.DataFrame({"a": [value], "b": ["word"], "c": [NAN]}),
+        lambda value: np.array([value, "word"], dtype=object),
+        lambda value: {value},
+        Fraction,
+        float,
+        str,
+    ],
+)
 def test_values_and_what_has_elements_are_told_apart(make):
     assert identical(make(1), make(1))
     assert not identical(make(1), make(2))
@@ -483,7 +570,9 @@ def test_values_are_told_by_all_of_them_and_objects_by_their_class():
     assert value_of(long) != value_of(other)
     assert value_of(long) == value_of(long.copy())
     assert value_of(long) != value_of(long.astype(np.float32))
-    words, same = (np.array([f"{word} more" for word in ("one", "two")], dtype=object) for _ in range(2))
+    words, same = (
+        np.array([f"{word} more" for word in ("one", "two")], dtype=object) for _ in range(2)
+    )
     assert words[0] is not same[0]
     assert value_of(words) == value_of(same) != value_of(words[::-1])
     assert value_of(Foreign()) == value_of(Foreign()) != value_of(object())
@@ -491,11 +580,17 @@ def test_values_are_told_by_all_of_them_and_objects_by_their_class():
     assert value_of(None) != value_of("None")
 
 
-@pytest.mark.parametrize("make", [
-    lambda x: x.to_sparse(), lambda x: x.to_sparse_csr(), lambda x: torch.quantize_per_tensor(x, 0.5, 0, torch.qint8),
-    lambda x: torch.nested.nested_tensor([x, x[:1]]),
-    lambda x: torch.nested.nested_tensor([x, x[:1]], layout=torch.jagged),
-], ids=["coo", "csr", "quantized", "nested", "jagged"])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: x.to_sparse(),
+        lambda x: x.to_sparse_csr(),
+        lambda x: torch.quantize_per_tensor(x, 0.5, 0, torch.qint8),
+        lambda x: torch.nested.nested_tensor([x, x[:1]]),
+        lambda x: torch.nested.nested_tensor([x, x[:1]], layout=torch.jagged),
+    ],
+    ids=["coo", "csr", "quantized", "nested", "jagged"],
+)
 def test_a_change_in_a_tensor_of_any_form_is_seen(make):
     one = numbers(2, 3) + 1
     other = one.clone()

@@ -1,4 +1,6 @@
-"""What NVIDIA's management library says, from a fake of it: nothing unsupported is an error, and uuids decide."""
+"""What NVIDIA's management library says, from a fake of it: nothing unsupported is an error, and
+uuids decide.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ def uuids(environ):
 
 
 def mig(*uuids, parent="GPU-99999999-aaaa"):
-    instances = [None, *(Card(uuid, f"{A100} MIG 1g.5gb", used=1 << 20, pids=(77,), total=5 << 30) for uuid in uuids)]
+    instances = [
+        None,
+        *(
+            Card(uuid, f"{A100} MIG 1g.5gb", used=1 << 20, pids=(77,), total=5 << 30)
+            for uuid in uuids
+        ),
+    ]
     return Card(parent, A100, instances=instances, pids=(77, 88))
 
 
@@ -49,9 +57,13 @@ def test_a_reading_is_in_megahertz_watts_and_joules(monkeypatch):
 
     assert (gpu.uuid, gpu.name, gpu.index) == ("GPU-11111111-aaaa", "NVIDIA H100 80GB HBM3", 0)
     assert gpu.read() == nvml.Reading(
-        sm_mhz=1755, watts=112.5, joules=7654.321, celsius=41,
-        throttled=("SwPowerCap", "HwThermal"), processes=(12, 90001),
-    )  # fmt: skip
+        sm_mhz=1755,
+        watts=112.5,
+        joules=7654.321,
+        celsius=41,
+        throttled=("SwPowerCap", "HwThermal"),
+        processes=(12, 90001),
+    )
 
 
 def test_facts_name_what_a_comparison_must_know(monkeypatch):
@@ -60,11 +72,21 @@ def test_facts_name_what_a_comparison_must_know(monkeypatch):
     (gpu,) = nvml.gpus()
 
     assert gpu.facts() == {
-        "name": "NVIDIA H100 80GB HBM3", "uuid": "GPU-11111111-aaaa", "driver": "580.95.05", "cuda_driver": "13.1",
-        "persistence": False, "memory_bytes": 80 << 30, "max_sm_mhz": 1980, "application_mhz": 1980,
-        "default_application_mhz": 1980, "power_limit_watts": 700.0, "compute_mode": "exclusive process",
-        "mig": False, "pci": "00000000:3B:00.0", "ecc": True,
-    }  # fmt: skip
+        "name": "NVIDIA H100 80GB HBM3",
+        "uuid": "GPU-11111111-aaaa",
+        "driver": "580.95.05",
+        "cuda_driver": "13.1",
+        "persistence": False,
+        "memory_bytes": 80 << 30,
+        "max_sm_mhz": 1980,
+        "application_mhz": 1980,
+        "default_application_mhz": 1980,
+        "power_limit_watts": 700.0,
+        "compute_mode": "exclusive process",
+        "mig": False,
+        "pci": "00000000:3B:00.0",
+        "ecc": True,
+    }
 
 
 @pytest.mark.parametrize(
@@ -76,7 +98,10 @@ def test_facts_name_what_a_comparison_must_know(monkeypatch):
         (0x40, ("HwThermal",)),
         (0x80, ("HwPowerBrake",)),
         (0x4 | 0x20 | 0x1, ("SwPowerCap", "SwThermal")),
-        (0x1 | 0x2 | 0x10 | 0x100, ()),  # idle, application clocks, sync boost, display: no disturbance
+        (
+            0x1 | 0x2 | 0x10 | 0x100,
+            (),
+        ),  # idle, application clocks, sync boost, display: no disturbance
     ],
 )
 def test_only_reasons_that_harm_count(monkeypatch, bits, names):
@@ -90,16 +115,27 @@ def test_only_reasons_that_harm_count(monkeypatch, bits, names):
 def test_the_bits_are_those_of_the_library():
     import pynvml
 
-    of_library = {name: getattr(pynvml, f"nvmlClocksEventReason{name}{tail}") for name, tail in [
-        ("SwPowerCap", ""), ("HwSlowdown", ""), ("SwThermal", "Slowdown"), ("HwThermal", "Slowdown"),
-        ("HwPowerBrake", "Slowdown")]}  # fmt: skip
+    of_library = {
+        name: getattr(pynvml, f"nvmlClocksEventReason{name}{tail}")
+        for name, tail in [
+            ("SwPowerCap", ""),
+            ("HwSlowdown", ""),
+            ("SwThermal", "Slowdown"),
+            ("HwThermal", "Slowdown"),
+            ("HwPowerBrake", "Slowdown"),
+        ]
+    }
 
     assert {name: bit for bit, name in nvml.HARMFUL.items()} == of_library
     assert (nvml.GRAPHICS, nvml.SM, nvml.DEGREES) == (
-        pynvml.NVML_CLOCK_GRAPHICS, pynvml.NVML_CLOCK_SM, pynvml.NVML_TEMPERATURE_GPU
-    )  # fmt: skip
-    assert [nvml.COMPUTE_MODES[getattr(pynvml, f"NVML_COMPUTEMODE_{name}")] for name in (
-        "DEFAULT", "PROHIBITED", "EXCLUSIVE_PROCESS")] == ["default", "prohibited", "exclusive process"]  # fmt: skip
+        pynvml.NVML_CLOCK_GRAPHICS,
+        pynvml.NVML_CLOCK_SM,
+        pynvml.NVML_TEMPERATURE_GPU,
+    )
+    assert [
+        nvml.COMPUTE_MODES[getattr(pynvml, f"NVML_COMPUTEMODE_{name}")]
+        for name in ("DEFAULT", "PROHIBITED", "EXCLUSIVE_PROCESS")
+    ] == ["default", "prohibited", "exclusive process"]
 
 
 @pytest.mark.parametrize(
@@ -148,8 +184,11 @@ def test_a_card_that_tells_nothing_is_still_a_card(monkeypatch):
     assert gpu.uuid == "GPU number 0"
     assert gpu.read() == nvml.Reading()
     assert {name for name, value in gpu.facts().items() if value is not None} == {
-        "name", "uuid", "driver", "cuda_driver"
-    }  # fmt: skip
+        "name",
+        "uuid",
+        "driver",
+        "cuda_driver",
+    }
 
 
 def test_a_gpu_that_gets_lost_says_which(monkeypatch):
@@ -210,7 +249,11 @@ def test_cuda_shows_what_its_variable_names(monkeypatch, text, shown):
 def test_an_empty_entry_ends_the_list(monkeypatch):
     fake_nvml.install(monkeypatch, [ONE])
 
-    assert uuids({"CUDA_VISIBLE_DEVICES": "GPU-1,"}) == uuids({"CUDA_VISIBLE_DEVICES": "0,"}) == [ONE.uuid]
+    assert (
+        uuids({"CUDA_VISIBLE_DEVICES": "GPU-1,"})
+        == uuids({"CUDA_VISIBLE_DEVICES": "0,"})
+        == [ONE.uuid]
+    )
 
 
 def test_with_mig_the_first_instance_is_the_only_device(monkeypatch):
@@ -238,13 +281,20 @@ def test_an_instance_has_its_own_name_and_memory_and_the_clocks_of_its_gpu(monke
     (instance,) = nvml.visible({})
     reading, facts = instance.read(), instance.facts()
 
-    assert (instance.uuid, instance.name, instance.index) == ("MIG-aaaa", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", 0)
+    assert (instance.uuid, instance.name, instance.index) == (
+        "MIG-aaaa",
+        "NVIDIA A100-SXM4-40GB MIG 1g.5gb",
+        0,
+    )
     assert (reading.sm_mhz, reading.celsius) == (1755, 41)
     assert (reading.joules, reading.watts) == (None, None), "neighbours share them"
     assert reading.processes == (77,)
     assert (facts["uuid"], facts["memory_bytes"], facts["mig"], facts["driver"]) == (
-        "MIG-aaaa", 5 << 30, True, "580.95.05"
-    )  # fmt: skip
+        "MIG-aaaa",
+        5 << 30,
+        True,
+        "580.95.05",
+    )
 
 
 def test_numbers_are_ambiguous_only_among_gpus_of_different_kinds(monkeypatch):
@@ -256,8 +306,10 @@ def test_numbers_are_ambiguous_only_among_gpus_of_different_kinds(monkeypatch):
         assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in nvml.ambiguous(environ)
         assert A100 in nvml.ambiguous(environ)
     for environ in (
-        {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, {"CUDA_VISIBLE_DEVICES": "GPU-2"}, {"CUDA_VISIBLE_DEVICES": "-1"}
-    ):  # fmt: skip
+        {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        {"CUDA_VISIBLE_DEVICES": "GPU-2"},
+        {"CUDA_VISIBLE_DEVICES": "-1"},
+    ):
         assert nvml.ambiguous(environ) is None
 
 

@@ -45,13 +45,19 @@ class Elements(HTMLParser):
 
 
 def embedded(html, name):
-    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.S)[1])
+    return json.loads(
+        re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.S)[1]
+    )
 
 
 def test_a_run_is_told_against_the_branch_with_the_most_runs(store):
     page = of_store(store, "day-039")
 
-    assert (page.branch, page.advice.against, len(page.advice.runs)) == ("main", "main", history.DAYS - 1)
+    assert (page.branch, page.advice.against, len(page.advice.runs)) == (
+        "main",
+        "main",
+        history.DAYS - 1,
+    )
     assert len(page.trends) == 2  # the third cell has no time
     assert list(page.changes["run"]) == [f"day-{history.CHANGED:03}"]
     assert page.records[0].samples
@@ -74,7 +80,10 @@ def test_another_branch_or_run_may_be_asked_for(store):
 
 
 def test_differences_are_facts_not_figures():
-    before, after = history.MACHINE | {"total_seconds": 3}, history.OTHER | {"total_seconds": 4, "gate": {}}
+    before, after = (
+        history.MACHINE | {"total_seconds": 3},
+        history.OTHER | {"total_seconds": 4, "gate": {}},
+    )
 
     assert differences(before, after) == [("cpu", "EPYC", "Xeon")]
 
@@ -114,8 +123,12 @@ def test_every_cell_is_a_row_with_its_plain_values(html):
 
 def test_nothing_is_loaded_from_anywhere(store):
     html = render(of_store(store, "day-039"))
-    loading = [value for tag, attributes in Elements(html).tags for name, value in attributes.items()
-               if name in ("src", "srcset", "action") or (tag == "link" and name == "href")]  # fmt: skip
+    loading = [
+        value
+        for tag, attributes in Elements(html).tags
+        for name, value in attributes.items()
+        if name in ("src", "srcset", "action") or (tag == "link" and name == "href")
+    ]
 
     assert loading == ["data:,"]
     assert "default-src 'none'" in html
@@ -126,14 +139,28 @@ HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=hacked=1>
 
 def test_hostile_texts_stay_texts():
     run, records = history.runs(days=1)[0]
-    bad = [replace(record, cell=HOSTILE, case=HOSTILE, reason=HOSTILE, unit=HOSTILE, warnings=[HOSTILE],
-                   facts={"known_gap": HOSTILE}) for record in records]  # fmt: skip
+    bad = [
+        replace(
+            record,
+            cell=HOSTILE,
+            case=HOSTILE,
+            reason=HOSTILE,
+            unit=HOSTILE,
+            warnings=[HOSTILE],
+            facts={"known_gap": HOSTILE},
+        )
+        for record in records
+    ]
     named = replace(run, branch=HOSTILE, environment={HOSTILE: HOSTILE}, absent={HOSTILE: HOSTILE})
     html = render(Page(named, bad, [HOSTILE]), plotly="plotly.js")
     clean = render(Page(run, records, [""]), plotly="plotly.js")
-    count = {tag: sum(found == tag for found, _ in Elements(html).tags) for tag in ("script", "img")}
+    count = {
+        tag: sum(found == tag for found, _ in Elements(html).tags) for tag in ("script", "img")
+    }
 
-    assert count == {tag: sum(found == tag for found, _ in Elements(clean).tags) for tag in ("script", "img")}
+    assert count == {
+        tag: sum(found == tag for found, _ in Elements(clean).tags) for tag in ("script", "img")
+    }
     assert HOSTILE in Elements(html).text  # as it stands, {{7*7}} included
 
 
@@ -146,9 +173,17 @@ def test_a_page_of_one_run_needs_no_store():
     assert not {"trends", "comparison"} & ids
 
 
-@pytest.mark.parametrize(("word", "expected"), [
-    ("ok", "good"), ("same", "good"), ("regressed", "bad"), ("parity_failed", "bad"), ("inconclusive", "unknown"),
-    ("unchecked", "unknown"), ("", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("ok", "good"),
+        ("same", "good"),
+        ("regressed", "bad"),
+        ("parity_failed", "bad"),
+        ("inconclusive", "unknown"),
+        ("unchecked", "unknown"),
+        ("", ""),
+    ],
+)
 def test_a_tone_says_good_bad_or_unknown(word, expected):
     assert tone(word) == expected

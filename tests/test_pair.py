@@ -1,4 +1,6 @@
-"""One launch pair: both sides in quads of either order, the same plan, and as many as their spread asks for."""
+"""One launch pair: both sides in quads of either order, the same plan, and as many as their spread
+asks for.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_the_ratio_comes_out_of_quads_in_both_orders():
     quads_of_log = ["".join(log[-4 * n : -4 * (n - 1) or None]) for n in range(quads.FEWEST, 0, -1)]
     assert set(quads_of_log) <= set(quads.ORDERS)
     assert found.orders == quads_of_log
-    orders = {order for seed in range(20) for order in measured(*sides(1e-3, 1e-3)[:2], seed=seed).orders}
+    orders = {
+        order for seed in range(20) for order in measured(*sides(1e-3, 1e-3)[:2], seed=seed).orders
+    }
     assert orders == set(quads.ORDERS)
 
 
@@ -70,7 +74,9 @@ def test_cycles_are_a_second_witness_that_a_lower_clock_does_not_move():
 
 def test_without_a_clock_to_be_read_cycles_say_what_time_says():
     clock = FakeClock()
-    found = measured(FakeContestant(1e-3, clock, name="A"), FakeContestant(1.03e-3, clock, name="B"))
+    found = measured(
+        FakeContestant(1e-3, clock, name="A"), FakeContestant(1.03e-3, clock, name="B")
+    )
 
     assert found.cycles == found.d
 
@@ -89,7 +95,13 @@ def test_the_clock_of_the_warm_up_is_no_witness():
 
 def test_what_held_the_clock_down_on_either_side_is_told():
     clock = FakeClock()
-    base = FakeContestant(1e-3, clock, name="A", cut=lambda number: ["HwSlowdown"] if number == 0 else ["SwPowerCap"])
-    head = FakeContestant(1e-3, clock, name="B", cut=lambda number: ["SwPowerCap", "HwThermal"] if number > 6 else [])
+    base = FakeContestant(
+        1e-3, clock, name="A", cut=lambda number: ["HwSlowdown"] if number == 0 else ["SwPowerCap"]
+    )
+    head = FakeContestant(
+        1e-3, clock, name="B", cut=lambda number: ["SwPowerCap", "HwThermal"] if number > 6 else []
+    )
 
-    assert measured(base, head).held == ("SwPowerCap", "HwThermal"), "while the pair was measured, not warmed up"
+    assert measured(base, head).held == ("SwPowerCap", "HwThermal"), (
+        "while the pair was measured, not warmed up"
+    )

@@ -19,7 +19,9 @@ EAGER = TRUTH + 1e-5 * RNG.standard_normal(TRUTH.shape)
 
 
 def off_by(size, base=TRUTH):
-    """An answer whose error against ``base`` has the given norm, spread evenly over all elements."""
+    """An answer whose error against ``base`` has the given norm, spread evenly over all
+    elements.
+    """
     signs = RNG.choice([-1.0, 1.0], base.shape)
     return base + signs * size * np.linalg.norm(base) / math.sqrt(base.size)
 
@@ -39,8 +41,9 @@ def test_a_candidate_may_be_r_times_as_far_off_as_eager_and_no_farther():
     assert not beyond.agrees
     assert beyond.share == pytest.approx(4.1 / 4)
     assert beyond.ratio == pytest.approx(4.1)
-    assert f"error {beyond.error:.3g} against float64, allowed {4 * own:.3g} (eager's own error {own:.3g})" in (
-        beyond.problem
+    assert (
+        f"error {beyond.error:.3g} against float64, allowed {4 * own:.3g} (eager's own error {own:.3g})"
+        in (beyond.problem)
     )
 
 
@@ -97,7 +100,9 @@ def test_a_nan_or_infinity_that_eager_does_not_have_is_found_and_named(value):
     assert outcome.worst["eager"] == EAGER[2, 7]
 
 
-@pytest.mark.parametrize(("theirs", "ours"), [(np.nan, 0.5), (np.inf, 0.5), (np.inf, np.nan), (np.inf, -np.inf)])
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [(np.nan, 0.5), (np.inf, 0.5), (np.inf, np.nan), (np.inf, -np.inf)]
+)
 def test_a_missing_or_different_nan_or_infinity_is_found(theirs, ours):
     truth, eager, candidate = TRUTH.copy(), EAGER.copy(), EAGER.copy()
     truth[1, 1] = eager[1, 1] = theirs
@@ -175,7 +180,10 @@ def test_the_message_names_input_set_output_index_and_the_three_values():
     outcome = compare([good, good, [good[0], bad]], [eager] * 3, [good] * 3, RULE)
     text = outcome.explain()
     assert text.startswith("output 1: error ")
-    assert f"at input set 2, output 1, index (1, 999): got 7.5, reference {TRUTH[3, 999]:.9g}, eager " in text
+    assert (
+        f"at input set 2, output 1, index (1, 999): got 7.5, reference {TRUTH[3, 999]:.9g}, eager "
+        in text
+    )
 
 
 def test_what_agrees_says_how_close_it_came():
@@ -202,7 +210,10 @@ def test_the_table_has_a_sane_row_for_every_dtype_that_can_be_measured():
     wanted = {dtype for kind in DEVICE_KINDS.values() for dtype in kind.dtypes}
     assert wanted <= set(table)
     assert wanted <= set(DTYPES)
-    for row in (table[name] for name in (*wanted, *(f"{dtype}_gradients" for dtype in wanted), "fp32_folded")):
+    for row in (
+        table[name]
+        for name in (*wanted, *(f"{dtype}_gradients" for dtype in wanted), "fp32_folded")
+    ):
         assert 0 < row.floor < row.cap < 1, row
         assert row.ratio > 1, row
         assert row.ratio * row.floor <= row.cap, f"{row}: the cap would undercut the floor"
@@ -221,12 +232,26 @@ def gradients(*norms, size=100, off=0.0):
     rng = np.random.default_rng(1)
     signs = [rng.choice([-1.0, 1.0], size) for _ in norms]
     wrong = np.random.default_rng(2).choice([-1.0, 1.0], size) * off / math.sqrt(size)
-    return [[np.array(1.0), *(norm * each / math.sqrt(size) + wrong for norm, each in zip(norms, signs, strict=True))]]
+    return [
+        [
+            np.array(1.0),
+            *(
+                norm * each / math.sqrt(size) + wrong
+                for norm, each in zip(norms, signs, strict=True)
+            ),
+        ]
+    ]
 
 
 def test_a_gradient_that_is_zero_but_for_rounding_is_judged_by_the_scale_of_the_whole():
-    """The key's bias of attention has none at all: in eager it is wholly wrong, and of no concern."""
-    truth, eager, candidate = gradients(1.0, 1e-12), gradients(1.0, 1e-12, off=1e-9), gradients(1.0, 1e-12, off=2e-9)
+    """The key's bias of attention has none at all: in eager it is wholly wrong, and of no
+    concern.
+    """
+    truth, eager, candidate = (
+        gradients(1.0, 1e-12),
+        gradients(1.0, 1e-12, off=1e-9),
+        gradients(1.0, 1e-12, off=2e-9),
+    )
 
     assert compare(candidate, eager, truth, RULE).coarse == (2,)
     judged_as_a_part = compare(candidate, eager, truth, RULE, common=1)
@@ -288,4 +313,6 @@ def test_how_far_rounding_moves_an_output_is_told_over_the_norm_of_the_compariso
     truth, moved = gradients(2.0, 1e-12), gradients(2.0, 1e-12, off=0.1)
 
     assert distances(moved, truth, RULE, 1)[1] == pytest.approx(0.05)
-    assert distances(moved, truth, RULE, 1)[2] == pytest.approx(0.1 / (1e-2 * 2.0 / math.sqrt(2)), rel=0.01)
+    assert distances(moved, truth, RULE, 1)[2] == pytest.approx(
+        0.1 / (1e-2 * 2.0 / math.sqrt(2)), rel=0.01
+    )

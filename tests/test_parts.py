@@ -1,4 +1,6 @@
-"""Parts of an output: a fault in any of them is found by its own size, and what float arithmetic does is none."""
+"""Parts of an output: a fault in any of them is found by its own size, and what float arithmetic
+does is none.
+"""
 
 import math
 from dataclasses import replace
@@ -19,15 +21,22 @@ def float32(values):
 
 
 def answers(truth, scale=1.0, noise=NOISE, seed=0):
-    """Eager's answer and a backend's: the truth with independent noise of float32, ``scale`` times its usual size."""
+    """Eager's answer and a backend's: the truth with independent noise of float32, ``scale`` times
+    its usual size.
+    """
     rng = np.random.default_rng(seed)
     return tuple(truth + noise * scale * rng.standard_normal(truth.shape) for _ in range(2))
 
 
 def judged(candidate, eager, truth, **more):
     """Sets are the first axis."""
-    return compare([[float32(one)] for one in candidate], [[float32(one)] for one in eager], [[one] for one in truth],
-                   RULE, **more)  # fmt: skip
+    return compare(
+        [[float32(one)] for one in candidate],
+        [[float32(one)] for one in eager],
+        [[one] for one in truth],
+        RULE,
+        **more,
+    )
 
 
 def boxes(rng):
@@ -75,13 +84,20 @@ def test_a_fault_in_a_logit_beside_fills_is_found_by_the_size_of_logits(value):
     assert (outcome.worst["set"], *outcome.worst["index"]) == place
 
 
-@pytest.mark.parametrize(("exact", "rounded"), [
-    (np.finfo(np.float64).min, np.finfo(np.float32).min), (-np.inf, np.finfo(np.float32).min),
-    (np.finfo(np.float64).max, np.finfo(np.float32).max), (np.finfo(np.float64).min / 2, np.finfo(np.float32).min / 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("exact", "rounded"),
+    [
+        (np.finfo(np.float64).min, np.finfo(np.float32).min),
+        (-np.inf, np.finfo(np.float32).min),
+        (np.finfo(np.float64).max, np.finfo(np.float32).max),
+        (np.finfo(np.float64).min / 2, np.finfo(np.float32).min / 2),
+    ],
+)
 def test_what_no_dtype_can_hold_is_compared_as_saturated(exact, rounded):
     truth, filled = fills(np.random.default_rng(3), exact)
-    eager, candidate = (np.where(filled, rounded, noisy) for noisy in answers(np.where(filled, 0, truth)))
+    eager, candidate = (
+        np.where(filled, rounded, noisy) for noisy in answers(np.where(filled, 0, truth))
+    )
 
     outcome = judged(candidate, eager, truth)
     assert outcome.agrees
@@ -151,7 +167,14 @@ def one_logit(rng):
     return rng.standard_normal((32, 1, 1)), 1.0
 
 
-ARITHMETIC = (boxes, rows, loud_rows, tails, probabilities, one_logit)  # the truth, and how noise grows with place
+ARITHMETIC = (
+    boxes,
+    rows,
+    loud_rows,
+    tails,
+    probabilities,
+    one_logit,
+)  # the truth, and how noise grows with place
 
 
 @pytest.mark.parametrize("kind", ARITHMETIC, ids=lambda kind: kind.__name__)
@@ -190,7 +213,9 @@ def test_an_output_that_is_zero_but_for_rounding_is_unchecked_alone():
     truth = np.random.default_rng(9).standard_normal((4, 8, 16))
     nothing = np.zeros((4, 8))
     eager, candidate = answers(truth)
-    rounding = [1e-8 * np.random.default_rng(seed).standard_normal(nothing.shape) for seed in (1, 2)]
+    rounding = [
+        1e-8 * np.random.default_rng(seed).standard_normal(nothing.shape) for seed in (1, 2)
+    ]
 
     def both(first, second, off):
         return [[float32(a), float32(b)] for a, b in zip(first, second + off, strict=True)]
@@ -236,7 +261,9 @@ def test_what_compares_nothing_says_so():
 def test_a_number_that_decides_and_is_none_is_an_error_of_the_harness(monkeypatch):
     truth = np.ones((2, 4, 4))
     monkeypatch.setattr(parts, "_over", lambda value, allowed: math.nan)
-    with pytest.raises(Undecidable, match="output 0: how close it comes to its limit is not a number"):
+    with pytest.raises(
+        Undecidable, match="output 0: how close it comes to its limit is not a number"
+    ):
         judged(truth, truth, truth)
 
 
@@ -252,7 +279,9 @@ def test_nor_is_a_part_that_cannot_be_decided_a_pass(monkeypatch, name, broken):
     eager, candidate = answers(truth)
     candidate[0][0][0] *= 1.001  # nothing is decided of parts that are as they should be
     monkeypatch.setattr(parts, name, broken)
-    with pytest.raises(Undecidable, match="output 0: how close it comes to its limit is not a number"):
+    with pytest.raises(
+        Undecidable, match="output 0: how close it comes to its limit is not a number"
+    ):
         judged(candidate, eager, truth)
 
 
@@ -277,7 +306,9 @@ def test_the_numbers_of_the_first_rule_are_kept_beside():
 
 
 def test_twins_of_eager_tell_of_noise_that_one_run_does_not_show():
-    """An element near zero where eager happened to be right, and is not in other runs of the same arithmetic."""
+    """An element near zero where eager happened to be right, and is not in other runs of the same
+    arithmetic.
+    """
     rng = np.random.default_rng(14)
     truth = rng.standard_normal((4, 8, 64)) * np.where(rng.random((4, 8, 64)) < 0.1, 1e-4, 1.0)
     eager, candidate = answers(truth, np.abs(truth))
@@ -299,7 +330,9 @@ def test_twins_of_eager_tell_of_noise_that_one_run_does_not_show():
 
 @pytest.mark.parametrize("fault", [1.001, 1.01, 1.5])
 def test_a_fault_beside_a_level_in_which_eager_is_too_coarse_is_found(fault):
-    """What excuses the one must not excuse the other: not even a fault of less than a hundred times eager's error."""
+    """What excuses the one must not excuse the other: not even a fault of less than a hundred times
+    eager's error.
+    """
     rng = np.random.default_rng(15)
     truth = rng.choice([-1.0, 1.0], (4, 8, 64)) * np.where(np.arange(64) < 8, 1e-4, 1.0)
     noise = np.where(np.arange(64) < 8, 1e-2, 1e-5) * np.abs(truth)
@@ -319,7 +352,9 @@ def test_a_fault_beside_a_level_in_which_eager_is_too_coarse_is_found(fault):
 def test_an_output_is_judged_alike_in_pieces_of_any_size(monkeypatch, piece, fault, masked):
     random = np.random.default_rng(17)
     truth, filled = fills(random, np.finfo(np.float64).min)
-    eager, candidate = (np.clip(one, -3.4e38, None) for one in answers(truth, noise=NOISE * ~filled))
+    eager, candidate = (
+        np.clip(one, -3.4e38, None) for one in answers(truth, noise=NOISE * ~filled)
+    )
     candidate[2, 5, np.flatnonzero(~filled[2, 5])[0]] *= 1 + fault
     masks = [[random.random((8,)) < 0.9]] * 4 if masked else None
     if masks:
@@ -340,14 +375,21 @@ def test_an_output_is_judged_alike_in_pieces_of_any_size(monkeypatch, piece, fau
 
 @pytest.mark.parametrize("seed", range(40))
 def test_what_the_first_look_passes_the_second_would_have_passed(seed):
-    """Random magnitudes, noise and faults around what is allowed; the first look is the stricter one."""
+    """Random magnitudes, noise and faults around what is allowed; the first look is the stricter
+    one.
+    """
     random = np.random.default_rng(seed)
     truth = random.standard_normal((4, 6, 8)) * 10.0 ** random.integers(-4, 4, (1, 1, 8))
     truth[random.random(truth.shape) < 0.2] *= 1e-3
     eager, candidate = answers(truth, np.abs(truth) + 0.1, seed=seed)
     candidate[..., seed % 8] *= 1 + 10 ** random.uniform(-7, -5)
-    given = elements.Elements(0, [[float32(one)] for one in candidate], [[float32(one)] for one in eager],
-                              [[one] for one in truth], None)  # fmt: skip
+    given = elements.Elements(
+        0,
+        [[float32(one)] for one in candidate],
+        [[float32(one)] for one in eager],
+        [[one] for one in truth],
+        None,
+    )
     every = given.judged(elements.Seen())
     tally = sums.summed([every], given.grid, given.total, small=RULE.ratio * RULE.floor)
     bands = parts.doubtful(tally.beyond)
@@ -359,12 +401,24 @@ def test_what_the_first_look_passes_the_second_would_have_passed(seed):
 
 
 def test_a_band_is_looked_at_with_the_one_above():
-    assert parts.doubtful(np.array([True, False, False, True])).tolist() == [True, True, False, True]
+    assert parts.doubtful(np.array([True, False, False, True])).tolist() == [
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_small_numbers_of_a_short_dtype_are_compared_by_their_size():
-    """One step of half beside 0.05 is 3e-5, which is below its smallest normal number, and a thousandth of 0.05."""
-    truth = np.random.default_rng(18).uniform(0.03, 0.06, (4, 8, 16)).astype(np.float16).astype(np.float64)
+    """One step of half beside 0.05 is 3e-5, which is below its smallest normal number, and a
+    thousandth of 0.05.
+    """
+    truth = (
+        np.random.default_rng(18)
+        .uniform(0.03, 0.06, (4, 8, 16))
+        .astype(np.float16)
+        .astype(np.float64)
+    )
     truth[0, 0, 0] = 0.0
     half = [[one.astype(np.float16)] for one in truth]
     off = [[np.nextafter(one, np.float16(1))] for (one,) in half]
@@ -373,7 +427,9 @@ def test_small_numbers_of_a_short_dtype_are_compared_by_their_size():
 
 
 def test_a_twin_of_eager_is_compared_as_a_candidate_is():
-    """The fill is -1.8e308 in float64 and -3.4e38 in float32: by so much no twin of eager's is off."""
+    """The fill is -1.8e308 in float64 and -3.4e38 in float32: by so much no twin of eager's is
+    off.
+    """
     truth = np.array([np.finfo(np.float64).min, 2.0, 3.0, 4.0])
     eager, twin = (float32([-3.4e38, two, 3.0, 4.0]) for two in (2.0, 2.25))
     twin[2] = np.nan

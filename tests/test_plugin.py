@@ -1,4 +1,6 @@
-"""The plugin at the edges of a run: what it imports, what it says before and meanwhile, where it writes."""
+"""The plugin at the edges of a run: what it imports, what it says before and meanwhile, where it
+writes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,17 @@ import pytest
 from paritygate.host import lock
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = {"torch", "transformers", "onnxruntime", "pandas", "sqlalchemy", "scipy", "numpy", "pyarrow", "models"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "onnxruntime",
+    "pandas",
+    "sqlalchemy",
+    "scipy",
+    "numpy",
+    "pyarrow",
+    "models",
+}
 RUN_AND_TELL = f"""
 import sys, pytest
 status = pytest.main(sys.argv[1:])
@@ -23,7 +35,16 @@ sys.exit(status)
 
 
 def test_collecting_the_whole_matrix_imports_nothing_heavy():
-    command = [sys.executable, "-c", RUN_AND_TELL, "bench", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-c",
+        RUN_AND_TELL,
+        "bench",
+        "--collect-only",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "::test_parity[cnn_" in done.stdout
@@ -31,17 +52,29 @@ def test_collecting_the_whole_matrix_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "imported:"
 
 
-@pytest.mark.parametrize("halves", [("paritygate",), ("paritygate", "paritygate_reports")], ids=" and ".join)
+@pytest.mark.parametrize(
+    "halves", [("paritygate",), ("paritygate", "paritygate_reports")], ids=" and ".join
+)
 def test_a_run_imports_no_runtime_into_pytest(project, halves):
     project.write("conftest.py", "")  # the plugins come by their entry points
     without = [] if "paritygate_reports" in halves else ["-p", "no:paritygate_reports.plugin"]
     result = project.pytester.run(
-        sys.executable, "-c", RUN_AND_TELL, "--bench-targets=eager", "-k", "one", "-p", "no:cacheprovider", *without
+        sys.executable,
+        "-c",
+        RUN_AND_TELL,
+        "--bench-targets=eager",
+        "-k",
+        "one",
+        "-p",
+        "no:cacheprovider",
+        *without,
     )
     result.assert_outcomes(passed=2, deselected=2)
     stored = {"numpy", "pandas", "sqlalchemy"} if "paritygate_reports" in halves else set()
     assert set(result.outlines[-1].removeprefix("imported:").split()) <= stored
-    assert (project.path / ".paritygate" / "store.sqlite").exists() == ("paritygate_reports" in halves)
+    assert (project.path / ".paritygate" / "store.sqlite").exists() == (
+        "paritygate_reports" in halves
+    )
 
 
 def test_the_cost_is_told_before_anything_runs(project):
@@ -53,7 +86,9 @@ def test_the_cost_is_told_before_anything_runs(project):
     first.stdout.fnmatch_lines(["paritygate: 1 cell in 1 group, about 5 s (1 of 1 group guessed)"])
     again = project.run("--collect-only")
     again.stdout.fnmatch_lines(["paritygate: 2 cells in 2 groups, about * (1 of 2 groups guessed)"])
-    project.run("--collect-only", "-k", "one").stdout.fnmatch_lines(["paritygate: 1 cell *(from the last run)"])
+    project.run("--collect-only", "-k", "one").stdout.fnmatch_lines(
+        ["paritygate: 1 cell *(from the last run)"]
+    )
 
 
 def test_a_terminal_shows_what_is_being_done_and_keeps_lines_only(project, monkeypatch):
@@ -61,7 +96,9 @@ def test_a_terminal_shows_what_is_being_done_and_keeps_lines_only(project, monke
     monkeypatch.delenv("PY_COLORS", raising=False)
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "pytest", "--bench-targets=eager", "-k", "one"]
-    with subprocess.Popen(command, cwd=project.path, stdout=theirs, env=os.environ | {"TERM": "xterm"}) as process:
+    with subprocess.Popen(
+        command, cwd=project.path, stdout=theirs, env=os.environ | {"TERM": "xterm"}
+    ) as process:
         os.close(theirs)
         output = b""
         while chunk := _read(ours):
@@ -70,7 +107,9 @@ def test_a_terminal_shows_what_is_being_done_and_keeps_lines_only(project, monke
     assert process.returncode == 0
     text = output.decode()
     assert re.search(r"\r\x1b\[2K\[1/1, \d+ s left\] one b8: measuring 1 cells", text)
-    left = [line.rpartition("\x1b[2K")[2] for line in text.split("\r\n")]  # what each line shows in the end
+    left = [
+        line.rpartition("\x1b[2K")[2] for line in text.split("\r\n")
+    ]  # what each line shows in the end
     assert any(re.fullmatch(r"\[1/1, done\] one b8  eager .* sample/s", line) for line in left)
     assert not any("measuring" in line for line in left)
 
@@ -86,7 +125,9 @@ def test_where_the_project_cannot_be_written_a_cache_folder_is_used_and_told(pro
     project.write(".paritygate", "in the way, which stops even root")
     cache = project.path / "elsewhere"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    result = project.run("-k", "one", "--benchmark-disable", "-W", "error")  # no warning, which may be an error
+    result = project.run(
+        "-k", "one", "--benchmark-disable", "-W", "error"
+    )  # no warning, which may be an error
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         ["paritygate: *; .paritygate cannot be written: results go to */elsewhere/paritygate/*"]
@@ -100,7 +141,9 @@ def test_two_sessions_do_not_measure_at_once(project, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(project.path))  # a lock of this test's own
     with lock.timing_lock(str, project.path / lock.PATH.name):
         session = project.start("-k", "one")
-        session.wait_for(rf"another run measures on this machine \(pid {os.getpid()}\); waiting for it")
+        session.wait_for(
+            rf"another run measures on this machine \(pid {os.getpid()}\); waiting for it"
+        )
         assert session.process.poll() is None
     assert session.end() == 0
     assert project.records()["one-b8-cpu-eager-fp32"].throughput > 0

@@ -8,8 +8,15 @@ from tests.fakes import FakeClock
 
 
 def record(backend, **known):
-    return Record(cell=f"c-{backend}", case="cnn", shape="b32", device="cpu", backend=backend, dtype="fp32",
-                  **{"status": Status.OK, "unit": "image"} | known)  # fmt: skip
+    return Record(
+        cell=f"c-{backend}",
+        case="cnn",
+        shape="b32",
+        device="cpu",
+        backend=backend,
+        dtype="fp32",
+        **{"status": Status.OK, "unit": "image"} | known,
+    )
 
 
 @pytest.fixture
@@ -19,7 +26,12 @@ def times(tmp_path):
 
 def telling(times, live=True):
     lines, shown, clock = [], [], FakeClock()
-    return Progress(lines.append, shown.append if live else None, 40, times, clock), lines, shown, clock
+    return (
+        Progress(lines.append, shown.append if live else None, 40, times, clock),
+        lines,
+        shown,
+        clock,
+    )
 
 
 def test_times_are_kept_for_the_next_run_and_by_budget(tmp_path, times):
@@ -85,9 +97,18 @@ def test_a_group_is_one_line_of_speeds_ratios_and_failures():
             record("checked"),
         ]
     )
-    assert line == ("cnn b32  eager 431 image/s  compile ~1.30x  onnxruntime 3.12x  other PARITY_FAILED  checked ok")
+    assert line == (
+        "cnn b32  eager 431 image/s  compile ~1.30x  onnxruntime 3.12x  other PARITY_FAILED  checked ok"
+    )
 
 
 def test_rates_and_durations_are_short():
-    assert [rate(n) for n in (4.31, 431, 20_100, 692_000, 1.5e6, 2e9)] == ["4.31", "431", "20.1k", "692k", "1.5M", "2G"]
+    assert [rate(n) for n in (4.31, 431, 20_100, 692_000, 1.5e6, 2e9)] == [
+        "4.31",
+        "431",
+        "20.1k",
+        "692k",
+        "1.5M",
+        "2G",
+    ]
     assert [duration(s) for s in (-1, 45, 125, 4200)] == ["0 s", "45 s", "2:05", "1:10:00"]

@@ -1,4 +1,6 @@
-"""Float64 whatever a model casts to; what takes no doubles is computed piece by piece, and nothing else is changed."""
+"""Float64 whatever a model casts to; what takes no doubles is computed piece by piece, and nothing
+else is changed.
+"""
 
 from __future__ import annotations
 
@@ -57,22 +59,45 @@ def test_a_sum_in_another_dtype_is_one_of_doubles(reduce):
     assert torch.equal(made, reduce(X, dim=-1))
 
 
-@pytest.mark.parametrize("make", [
-    lambda: torch.zeros(2), lambda: torch.ones(2, dtype=torch.float16), lambda: torch.full((2,), 1.5),
-    lambda: torch.full((2,), 1.5, dtype=torch.float32), lambda: torch.arange(3.0), lambda: torch.eye(2),
-    lambda: torch.arange(3, dtype=torch.float32), lambda: torch.linspace(0, 1, 3, dtype=torch.bfloat16),
-    lambda: torch.empty(2, dtype=torch.float32), lambda: X.new_zeros(2), lambda: torch.rand(2), lambda: torch.randn(2),
-    lambda: torch.zeros_like(X, dtype=torch.float32), lambda: torch.tensor(1.5), lambda: torch.scalar_tensor(1.5),
-    lambda: torch.arange(3).float(), lambda: torch.arange(3).to(torch.float32), lambda: X.new_tensor([1.0]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.zeros(2),
+        lambda: torch.ones(2, dtype=torch.float16),
+        lambda: torch.full((2,), 1.5),
+        lambda: torch.full((2,), 1.5, dtype=torch.float32),
+        lambda: torch.arange(3.0),
+        lambda: torch.eye(2),
+        lambda: torch.arange(3, dtype=torch.float32),
+        lambda: torch.linspace(0, 1, 3, dtype=torch.bfloat16),
+        lambda: torch.empty(2, dtype=torch.float32),
+        lambda: X.new_zeros(2),
+        lambda: torch.rand(2),
+        lambda: torch.randn(2),
+        lambda: torch.zeros_like(X, dtype=torch.float32),
+        lambda: torch.tensor(1.5),
+        lambda: torch.scalar_tensor(1.5),
+        lambda: torch.arange(3).float(),
+        lambda: torch.arange(3).to(torch.float32),
+        lambda: X.new_tensor([1.0]),
+    ],
+)
 def test_tensors_are_made_as_doubles(make):
     assert promoted(make)[0].dtype == torch.float64
 
 
-@pytest.mark.parametrize("make", [
-    lambda: torch.zeros(2, dtype=torch.int32), lambda: torch.arange(3), lambda: X > 0, lambda: X.to(torch.int64),
-    lambda: X.argmax(), lambda: torch.ones(2, dtype=torch.bool), lambda: X.to(torch.uint8),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.zeros(2, dtype=torch.int32),
+        lambda: torch.arange(3),
+        lambda: X > 0,
+        lambda: X.to(torch.int64),
+        lambda: X.argmax(),
+        lambda: torch.ones(2, dtype=torch.bool),
+        lambda: X.to(torch.uint8),
+    ],
+)
 def test_what_is_no_float_stays_what_it_is(make):
     (made, done), plain = promoted(make), make()
     assert made.dtype == plain.dtype
@@ -83,12 +108,16 @@ def test_what_is_no_float_stays_what_it_is(make):
 def test_quotients_of_integers_are_doubles():
     thirds = torch.arange(4, dtype=torch.float64) / 3
     for divide in (
-        lambda: torch.arange(4) / 3, lambda: torch.arange(4) / torch.tensor(3), lambda: torch.true_divide(
-            torch.arange(4), 3), lambda: torch.arange(4).float() / 3,
-    ):  # fmt: skip
+        lambda: torch.arange(4) / 3,
+        lambda: torch.arange(4) / torch.tensor(3),
+        lambda: torch.true_divide(torch.arange(4), 3),
+        lambda: torch.arange(4).float() / 3,
+    ):
         assert torch.equal(promoted(divide)[0], thirds)
     assert promoted(lambda: torch.arange(7) // 2)[0].dtype == torch.int64
-    assert torch.equal(promoted(lambda: torch.arange(4).float().mean())[0], torch.tensor(1.5, dtype=torch.float64))
+    assert torch.equal(
+        promoted(lambda: torch.arange(4).float().mean())[0], torch.tensor(1.5, dtype=torch.float64)
+    )
 
 
 def test_bits_that_are_read_as_another_dtype_stay_as_they_are():
@@ -124,7 +153,9 @@ WRITES = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-@pytest.mark.parametrize("make", [lambda: torch.zeros(3, 4), lambda: torch.from_numpy(np.zeros((3, 4), np.float32))])
+@pytest.mark.parametrize(
+    "make", [lambda: torch.zeros(3, 4), lambda: torch.from_numpy(np.zeros((3, 4), np.float32))]
+)
 def test_doubles_that_are_written_into_a_shorter_float_arrive_there(name, make):
     """A cache or a table that the model keeps in an attribute, past ``double()``."""
     write, wanted = WRITES[name], torch.zeros(3, 4, dtype=torch.float64)
@@ -153,7 +184,9 @@ def test_autocast_changes_nothing():
 
 
 class Casting(nn.Module):
-    """As language models do: normed in float32, softmax in float32, back to the dtype of the input."""
+    """As language models do: normed in float32, softmax in float32, back to the dtype of the
+    input.
+    """
 
     def __init__(self):
         super().__init__()
@@ -170,7 +203,9 @@ def test_a_model_that_casts_inside_answers_as_if_it_did_not():
     model, x = Casting().double(), doubles(2, 8)
     made, done = promoted(lambda: model(x))
     y = model.lin(x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
-    assert torch.allclose(made, y.softmax(-1) + torch.arange(8, dtype=torch.float64) / 8, rtol=1e-15, atol=1e-15)
+    assert torch.allclose(
+        made, y.softmax(-1) + torch.arange(8, dtype=torch.float64) / 8, rtol=1e-15, atol=1e-15
+    )
     assert done["casts"] >= 2
     assert (model(x) - made).abs().max() > 1e-9, "without the mode it is off by float32's rounding"
 
@@ -215,7 +250,11 @@ def test_a_grouped_product_is_a_product_for_each_group(shape, ends):
 
 
 def test_a_grouped_product_agrees_with_torchs_own_in_the_dtypes_that_it_takes():
-    one, other, offsets = doubles(8, 16), doubles(2, 16, 8, seed=1), torch.tensor([3, 8], dtype=torch.int32)
+    one, other, offsets = (
+        doubles(8, 16),
+        doubles(2, 16, 8, seed=1),
+        torch.tensor([3, 8], dtype=torch.int32),
+    )
     short = functional.grouped_mm(one.bfloat16(), other.bfloat16(), offs=offsets)
     made = grouped_mm(one.bfloat16().double(), other.bfloat16().double(), offsets)
     assert torch.allclose(short.double(), made, rtol=0.02, atol=0.02)

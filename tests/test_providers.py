@@ -1,4 +1,6 @@
-"""Execution providers: the options they get, how they are found, and what is refused where they do not do the work."""
+"""Execution providers: the options they get, how they are found, and what is refused where they do
+not do the work.
+"""
 
 from __future__ import annotations
 
@@ -32,25 +34,41 @@ def test_it_works_on_torchs_stream_but_with_numpy():
 
 
 def test_a_graph_is_asked_for_by_its_backend_alone():
-    asked = {name: providers.cuda(subject(name, "cuda"))["enable_cuda_graph"]
-             for name in ("onnxruntime", "onnxruntime_host", "onnxruntime_graph")}  # fmt: skip
+    asked = {
+        name: providers.cuda(subject(name, "cuda"))["enable_cuda_graph"]
+        for name in ("onnxruntime", "onnxruntime_host", "onnxruntime_graph")
+    }
     assert asked == {"onnxruntime": "0", "onnxruntime_host": "0", "onnxruntime_graph": "1"}
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime_host", "onnxruntime_graph"])
 def test_options_of_the_provider_that_change_what_is_computed_are_all_given(name):
     given = providers.cuda(subject(name, "cuda"))
-    assert {name: given[name] for name in ("device_id", "cudnn_conv_algo_search", "arena_extend_strategy",
-                                           "do_copy_in_default_stream", "prefer_nhwc")} == {
-        "device_id": "0", "cudnn_conv_algo_search": "EXHAUSTIVE", "arena_extend_strategy": "kSameAsRequested",
-        "do_copy_in_default_stream": "1", "prefer_nhwc": "0"}  # fmt: skip
+    assert {
+        name: given[name]
+        for name in (
+            "device_id",
+            "cudnn_conv_algo_search",
+            "arena_extend_strategy",
+            "do_copy_in_default_stream",
+            "prefer_nhwc",
+        )
+    } == {
+        "device_id": "0",
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "arena_extend_strategy": "kSameAsRequested",
+        "do_copy_in_default_stream": "1",
+        "prefer_nhwc": "0",
+    }
 
 
 @pytest.fixture
 def with_tensorrt(monkeypatch):
     """The libraries that were loaded, on a machine that seems to have TensorRT."""
     loaded = []
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [providers.TENSORRT, providers.CUDA])
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: [providers.TENSORRT, providers.CUDA]
+    )
     monkeypatch.setattr(providers, "tensorrt_libraries", lambda: ["/wheel/libnvinfer.so.10"])
     monkeypatch.setattr(providers.ctypes, "CDLL", lambda path, mode: loaded.append(path))
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
@@ -58,19 +76,29 @@ def with_tensorrt(monkeypatch):
 
 
 @pytest.mark.parametrize(("dtype", "override"), [("fp32", "0"), ("tf32", "1")])
-def test_tensorrt_comes_first_and_rounds_to_tf32_only_where_asked(with_tensorrt, tmp_path, dtype, override):
+def test_tensorrt_comes_first_and_rounds_to_tf32_only_where_asked(
+    with_tensorrt, tmp_path, dtype, override
+):
     asked = providers.wanted(subject("tensorrt", "cuda", dtype), str(tmp_path / "model.onnx"))
 
     assert [one if isinstance(one, str) else one[0] for one in asked] == [
-        providers.TENSORRT, providers.CUDA, providers.CPU]  # fmt: skip
+        providers.TENSORRT,
+        providers.CUDA,
+        providers.CPU,
+    ]
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == override
     assert with_tensorrt == ["/wheel/libnvinfer.so.10"]
 
 
 def test_engines_of_other_weights_and_other_shapes_lie_elsewhere(tmp_path):
     """TensorRT's provider names an engine by the graph's names alone."""
-    folders = {providers.tensorrt(subject("tensorrt", "cuda", shape=shape), f"{tmp_path}/{model}/model.onnx")
-               ["trt_engine_cache_path"] for model in "ab" for shape in ("b1", "b8")}  # fmt: skip
+    folders = {
+        providers.tensorrt(
+            subject("tensorrt", "cuda", shape=shape), f"{tmp_path}/{model}/model.onnx"
+        )["trt_engine_cache_path"]
+        for model in "ab"
+        for shape in ("b1", "b8")
+    }
     assert len(folders) == 4
     assert all(Path(folder).is_dir() for folder in folders)
 
@@ -84,7 +112,9 @@ def test_tensorrt_is_found_where_pip_put_it(monkeypatch, tmp_path):
     (tmp_path / "tensorrt_libs").mkdir()
     for name in ("__init__.py", "libnvinfer.so.10", "libnvonnxparser.so.10"):
         (tmp_path / "tensorrt_libs" / name).touch()
-    assert providers.tensorrt_libraries() == [str(tmp_path / "tensorrt_libs" / name) for name in providers.LIBRARIES]
+    assert providers.tensorrt_libraries() == [
+        str(tmp_path / "tensorrt_libs" / name) for name in providers.LIBRARIES
+    ]
     monkeypatch.setenv("LD_LIBRARY_PATH", f":{tmp_path / 'tensorrt_libs'}")
     assert providers.tensorrt_libraries() == list(providers.LIBRARIES)
 
@@ -111,7 +141,11 @@ def test_builds_for_different_releases_of_cuda_do_not_go_together(monkeypatch, o
     monkeypatch.setattr(torch.version, "cuda", ours)
     monkeypatch.setattr(build_and_package_info, "cuda_version", "13.0", raising=False)
 
-    with contextlib.nullcontext() if fits else pytest.raises(Unavailable, match=r"for CUDA 13\.0, torch for 12\.8"):
+    with (
+        contextlib.nullcontext()
+        if fits
+        else pytest.raises(Unavailable, match=r"for CUDA 13\.0, torch for 12\.8")
+    ):
         providers._require_one_cuda()
 
 
@@ -122,16 +156,25 @@ def test_on_a_cpu_only_the_cpu_is_asked_for():
 @pytest.fixture(scope="module", name="open_session")
 def _open_session():
     """Opens a real session of one node on the providers that are asked for, as the backend does."""
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "one",
-                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])],
-                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])])  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10
+    ).SerializeToString()
     return lambda asked: onnxruntime.InferenceSession(model, providers=asked, enable_fallback=0)
 
 
 def test_a_session_that_came_up_on_another_provider_misbehaved(open_session):
-    with pytest.raises(Misbehaved, match="fallback: CUDAExecutionProvider was asked for, CPUExecutionProvider runs"):
-        providers.check_session(open_session([providers.CPU]), [(providers.CUDA, {}), providers.CPU], list)
+    with pytest.raises(
+        Misbehaved, match="fallback: CUDAExecutionProvider was asked for, CPUExecutionProvider runs"
+    ):
+        providers.check_session(
+            open_session([providers.CPU]), [(providers.CUDA, {}), providers.CPU], list
+        )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA works here: nothing falls back")
@@ -140,10 +183,14 @@ def test_a_session_that_came_up_on_another_provider_misbehaved(open_session):
     reason="a build for CPUs has no CUDA provider that could fall back",
 )
 def test_the_real_provider_falls_back_here_and_it_is_told_why(open_session):
-    """onnxruntime-gpu without the libraries of its CUDA: no exception of its own, but a line that is printed."""
+    """onnxruntime-gpu without the libraries of its CUDA: no exception of its own, but a line that
+    is printed.
+    """
     asked = [(providers.CUDA, providers.cuda(subject(device="cuda", stream=None))), providers.CPU]
 
-    with pytest.raises(Misbehaved, match=r"CPUExecutionProvider runs \(lib\w+\.so\.\d+: cannot open shared object"):
+    with pytest.raises(
+        Misbehaved, match=r"CPUExecutionProvider runs \(lib\w+\.so\.\d+: cannot open shared object"
+    ):
         providers.check_session(open_session(asked), asked, lambda: open_session(asked))
 
 
@@ -155,12 +202,15 @@ def test_what_is_printed_is_known_and_printed_all_the_same(capfd):
 
 
 def placed(**nodes):
-    """A session that has put these operators on these providers; after a colon comes a node's name."""
+    """A session that has put these operators on these providers; after a colon comes a node's
+    name.
+    """
     parts = [
         SimpleNamespace(
             ep_name=f"{name}ExecutionProvider",
             get_nodes=lambda kinds=kinds: [
-                SimpleNamespace(op_type=kind.partition(":")[0], name=kind.partition(":")[2]) for kind in kinds
+                SimpleNamespace(op_type=kind.partition(":")[0], name=kind.partition(":")[2])
+                for kind in kinds
             ],
         )
         for name, kinds in nodes.items()
@@ -174,18 +224,31 @@ FLOATING = {"embedding": True, "row": False, "positions": False}
 
 
 def test_arithmetic_of_shapes_and_other_integers_may_stay_on_the_cpu():
-    session = placed(CUDA=["MatMul", "Gather:embedding"], CPU=["Shape", "Gather:row", "Max:positions", "Gather"])
+    session = placed(
+        CUDA=["MatMul", "Gather:embedding"], CPU=["Shape", "Gather:row", "Max:positions", "Gather"]
+    )
     assert providers.placement(session, ON_CUDA, FLOATING) == {providers.CUDA: 2, providers.CPU: 4}
 
 
-@pytest.mark.parametrize(("nodes", "asked", "told"), [
-    ({"CUDA": ["MatMul"], "CPU": ["Softmax", "Shape"]}, ON_CUDA, "the CPU runs {'Softmax': 1}"),
-    ({"CUDA": ["MatMul"], "CPU": ["Gather:embedding", "Gather:row"]}, ON_CUDA, "the CPU runs {'Gather': 1}"),
-    ({"CUDA": ["MatMul"], "Tensorrt": ["TRT"], "CPU": ["Resize"]}, ON_TENSORRT, "the CPU runs {'Resize': 1}"),
-    ({"CPU": ["Shape"]}, ON_CUDA, "nodes were placed on {'CPUExecutionProvider': 1}"),
-    ({"CUDA": ["MatMul"]}, ON_TENSORRT, "TensorrtExecutionProvider was asked for"),
-    ({"CUDA": ["MatMul"], "ROCM": ["MatMul"]}, ON_CUDA, "nodes were placed on"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("nodes", "asked", "told"),
+    [
+        ({"CUDA": ["MatMul"], "CPU": ["Softmax", "Shape"]}, ON_CUDA, "the CPU runs {'Softmax': 1}"),
+        (
+            {"CUDA": ["MatMul"], "CPU": ["Gather:embedding", "Gather:row"]},
+            ON_CUDA,
+            "the CPU runs {'Gather': 1}",
+        ),
+        (
+            {"CUDA": ["MatMul"], "Tensorrt": ["TRT"], "CPU": ["Resize"]},
+            ON_TENSORRT,
+            "the CPU runs {'Resize': 1}",
+        ),
+        ({"CPU": ["Shape"]}, ON_CUDA, "nodes were placed on {'CPUExecutionProvider': 1}"),
+        ({"CUDA": ["MatMul"]}, ON_TENSORRT, "TensorrtExecutionProvider was asked for"),
+        ({"CUDA": ["MatMul"], "ROCM": ["MatMul"]}, ON_CUDA, "nodes were placed on"),
+    ],
+)
 def test_work_that_another_provider_does_is_a_fallback(nodes, asked, told):
     with pytest.raises(Misbehaved, match="fallback: ") as misbehaved:
         providers.placement(placed(**nodes), asked, FLOATING)
@@ -193,12 +256,23 @@ def test_work_that_another_provider_does_is_a_fallback(nodes, asked, told):
 
 
 def test_tensorrt_may_leave_nodes_to_cuda():
-    assert providers.placement(placed(Tensorrt=["TRT"], CUDA=["MatMul"]), ON_TENSORRT, {})[providers.TENSORRT] == 1
+    assert (
+        providers.placement(placed(Tensorrt=["TRT"], CUDA=["MatMul"]), ON_TENSORRT, {})[
+            providers.TENSORRT
+        ]
+        == 1
+    )
 
 
 def test_options_are_told_as_the_session_has_them_without_its_pointers():
-    options = {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE", "user_compute_stream": "4711"}
-    session = SimpleNamespace(get_provider_options=lambda: {providers.CUDA: options, providers.CPU: {}})
+    options = {
+        "use_tf32": "0",
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "user_compute_stream": "4711",
+    }
+    session = SimpleNamespace(
+        get_provider_options=lambda: {providers.CUDA: options, providers.CPU: {}}
+    )
     told = {providers.CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}}
     assert providers.told(session, [(providers.CUDA, {"use_tf32": "0"}), providers.CPU]) == told
     with pytest.raises(Misbehaved, match="CUDAExecutionProvider has use_tf32=0, 1 was asked for"):

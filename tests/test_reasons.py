@@ -1,4 +1,6 @@
-"""Reasons as text: what acts on a terminal is gone, nothing else is, and the first line says something."""
+"""Reasons as text: what acts on a terminal is gone, nothing else is, and the first line says
+something.
+"""
 
 from __future__ import annotations
 
@@ -48,21 +50,34 @@ def test_a_text_is_as_a_terminal_would_show_it_in_the_end(text, shown):
         ("ValueError:\nit is so", "ValueError: it is so", ""),
         ("ValueError\n\n   it is so\n  really", "ValueError: it is so", "  really"),
         ("\n\nit is so\n", "it is so", ""),
-        ("torch._dynamo.exc.Unsupported\nno such op", "torch._dynamo.exc.Unsupported: no such op", ""),
+        (
+            "torch._dynamo.exc.Unsupported\nno such op",
+            "torch._dynamo.exc.Unsupported: no such op",
+            "",
+        ),
         ("Failed: InternalError\nno such op\nhere", "Failed: InternalError: no such op", "here"),
-        ("backend='inductor' raised:\nLoweringError:\n  KeyError: 'x'\nwhile lowering",
-         "backend='inductor' raised: LoweringError: KeyError: 'x'", "while lowering"),
+        (
+            "backend='inductor' raised:\nLoweringError:\n  KeyError: 'x'\nwhile lowering",
+            "backend='inductor' raised: LoweringError: KeyError: 'x'",
+            "while lowering",
+        ),
         ("ValueError: ======\nit is so\n======", "ValueError: it is so", "======"),
         ("-----\nit is so", "it is so", ""),
         ("cannot say:", "cannot say:", ""),
         ("RuntimeError", "RuntimeError", ""),
         ("", "", ""),
-        ("Traceback (most recent call last):\n  File a\nKeyError: 'x'", "KeyError: 'x'",
-         "Traceback (most recent call last):\n  File a\nKeyError: 'x'"),
-        ("worker 0 failed:\nTraceback (most recent call last):\n  File a\nKeyError: 'x'\n  more",
-         "worker 0 failed: KeyError: 'x'", "Traceback (most recent call last):\n  File a\nKeyError: 'x'\n  more"),
+        (
+            "Traceback (most recent call last):\n  File a\nKeyError: 'x'",
+            "KeyError: 'x'",
+            "Traceback (most recent call last):\n  File a\nKeyError: 'x'",
+        ),
+        (
+            "worker 0 failed:\nTraceback (most recent call last):\n  File a\nKeyError: 'x'\n  more",
+            "worker 0 failed: KeyError: 'x'",
+            "Traceback (most recent call last):\n  File a\nKeyError: 'x'\n  more",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_first_line_has_content_and_no_line_is_lost(reason, first, rest):
     assert split(reason) == (first, rest)
     assert first_line(reason) == first
@@ -84,7 +99,9 @@ def test_a_reason_of_pages_keeps_beginning_and_end_and_says_what_is_missing():
     assert short.endswith(text[-TAIL:])
     assert f"\n... {len(text) - HEAD - TAIL:,} characters left out ...\n" in short
     assert len(short) <= LIMIT
-    assert whole(f"no reference: failed, {short}").count("left out") == 1, "with words in front it is not cut again"
+    assert whole(f"no reference: failed, {short}").count("left out") == 1, (
+        "with words in front it is not cut again"
+    )
     assert cut("x" * LIMIT) == "x" * LIMIT
 
 
@@ -96,7 +113,9 @@ LOUD = "\x1b[31mValueError:\x1b[0m\nit is so\r\nand so"
     [
         lambda record: records.ended(record, Ended(Status.FAILED, LOUD, "", LOUD)),
         lambda record: records.gave_up(record, Status.FAILED, LOUD, LOUD),
-        lambda record: records.opened(record, {"status": "failed", "reason": LOUD, "facts": {"trace": "x"}}, {}),
+        lambda record: records.opened(
+            record, {"status": "failed", "reason": LOUD, "facts": {"trace": "x"}}, {}
+        ),
     ],
     ids=["ended", "gave_up", "opened"],
 )

@@ -1,4 +1,6 @@
-"""Where a reason of several lines is shown: its first line in tables, all of it where there is room."""
+"""Where a reason of several lines is shown: its first line in tables, all of it where there is
+room.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ REST = "while lowering <b>mm</b>\nthe end"
 REASON = f"BackendCompilerFailed: backend='inductor' raised:\nInductorError: KeyError: 'x'\n{REST}"
 FIRST = "BackendCompilerFailed: backend='inductor' raised: InductorError: KeyError: 'x'"
 FAILED = Record("a-b8-cpu-compile-fp32", "a", "b8", "cpu", "compile", "fp32", Status.FAILED, REASON)
-UNCHECKED = replace(FAILED, cell="c-b8-cpu-eager-fp32", case="c", backend="eager", status=Status.UNCHECKED)
+UNCHECKED = replace(
+    FAILED, cell="c-b8-cpu-eager-fp32", case="c", backend="eager", status=Status.UNCHECKED
+)
 SKIPPED = replace(UNCHECKED, cell="d-b8-cpu-eager-fp32", case="d", status=Status.SKIPPED)
 BROKEN = replace(FAILED, verdict="broken", verdict_reason=f"head: {REASON}")
 
@@ -40,15 +44,24 @@ def test_the_terminal_has_it_in_the_table_and_every_line_below():
     lines = terminal.render(RUN, [FAILED]).splitlines()
 
     (row,) = [line for line in lines if line.startswith("  cpu-compile-fp32")]
-    assert row.endswith("failed: BackendCompilerFailed: backend='inductor' raised: InductorError: KeyErr…")
+    assert row.endswith(
+        "failed: BackendCompilerFailed: backend='inductor' raised: InductorError: KeyErr…"
+    )
     start = lines.index("  failed  a-b8-cpu-compile-fp32")
-    assert lines[start + 1 : start + 4] == [f"      {line}" for line in (FIRST, "while lowering <b>mm</b>", "the end")]
+    assert lines[start + 1 : start + 4] == [
+        f"      {line}" for line in (FIRST, "while lowering <b>mm</b>", "the end")
+    ]
 
 
 @pytest.mark.parametrize("record", [UNCHECKED, SKIPPED], ids=lambda record: str(record.status))
 def test_a_point_of_many_cells_leads_with_it_and_goes_on_below(record):
     other = replace(record, cell="e-b8-cpu-eager-fp32", case="e")
-    (item,) = [item for section in sections(RUN, [record, other]) for item in section.items if "cells: " in item.lead]
+    (item,) = [
+        item
+        for section in sections(RUN, [record, other])
+        for item in section.items
+        if "cells: " in item.lead
+    ]
 
     assert item.lead == f"2 cells: {FIRST}"
     assert item.body == REST
@@ -96,7 +109,12 @@ def test_a_verdict_of_the_gate_has_it_in_its_line_and_the_rest_below():
 
 def test_a_comparison_with_other_days_has_the_first_line():
     cell = {"cell": FAILED.cell, "status": "failed", "reason": REASON, "latency_p50": None}
-    head = pd.DataFrame([cell | {"run": "1", "started": pd.Timestamp.now("UTC"), "machine": "{}", "calibration": "{}"}])
+    head = pd.DataFrame(
+        [
+            cell
+            | {"run": "1", "started": pd.Timestamp.now("UTC"), "machine": "{}", "calibration": "{}"}
+        ]
+    )
 
     assert list(baseline.compare(head[:0], head)["reason"]) == [f"failed: {FIRST}"]
 
@@ -116,7 +134,9 @@ def test_a_skip_of_pytest_has_all_of_an_unchecked_cell_and_one_line_of_many_skip
 
 
 def test_a_failure_has_all_of_it_and_begins_with_a_line_that_says_something():
-    message = shown(replace(FAILED, reason=f"{FIRST}\nwhile lowering", facts={"trace": "Traceback ..."}))
+    message = shown(
+        replace(FAILED, reason=f"{FIRST}\nwhile lowering", facts={"trace": "Traceback ..."})
+    )
 
     assert message == f"{FAILED.cell}: failed: {FIRST}\nwhile lowering\nTraceback ..."
 

@@ -1,4 +1,6 @@
-"""A comparison with runs of other days in every form, from the command line and beside pytest's table."""
+"""A comparison with runs of other days in every form, from the command line and beside pytest's
+table.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,11 @@ def test_every_form_tells_the_same_cells(advice):
     for frame in frames:
         effects = frame.set_index("cell")["effect"].astype(float)
         assert effects[history.COMPILED.cell] == pytest.approx(history.STEP - 1, abs=0.03)
-        assert set(frame["cell"]) == {history.EAGER.cell, history.COMPILED.cell, history.FAILED.cell}
+        assert set(frame["cell"]) == {
+            history.EAGER.cell,
+            history.COMPILED.cell,
+            history.FAILED.cell,
+        }
 
 
 def test_markdown_shows_what_is_bad_and_folds_the_rest(advice):
@@ -75,7 +81,9 @@ def test_foreign_text_is_no_markup(advice):
 
 def test_a_single_run_gives_a_ratio_without_a_verdict(store):
     (row,) = [
-        row for row in advise(store, "day-000", store.find("latest")).rows if row["cell"] == history.COMPILED.cell
+        row
+        for row in advise(store, "day-000", store.find("latest")).rows
+        if row["cell"] == history.COMPILED.cell
     ]
 
     assert row["verdict"] == "inconclusive"
@@ -93,10 +101,13 @@ def test_the_command_writes_files_by_their_suffix(store, tmp_path, suffix, capsy
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("arguments", "why"), [
-    (["-o", "advice.pdf"], "advice.pdf must end in one of .md, .csv, .json, .parquet"),
-    (["--format", "parquet"], "name a file with -o"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["-o", "advice.pdf"], "advice.pdf must end in one of .md, .csv, .json, .parquet"),
+        (["--format", "parquet"], "name a file with -o"),
+    ],
+)
 def test_what_cannot_be_written_is_refused(store, arguments, why, capsys):
     assert main(["--store", store.name, "compare", "main", *arguments]) == 2
     assert why in capsys.readouterr().err
@@ -116,7 +127,9 @@ def test_a_run_is_not_compared_with_itself(store, capsys):
 def test_a_known_gap_fails_nothing(store):
     run, records = history.runs(days=history.CHANGED)[-1]
     gap = replace(records[2], facts={"known_gap": "rounds otherwise"})
-    store.write_runs([(replace(run, id="later", started="2026-12-01T00:00:00+00:00"), [*records[:2], gap])])
+    store.write_runs(
+        [(replace(run, id="later", started="2026-12-01T00:00:00+00:00"), [*records[:2], gap])]
+    )
     advice = advise(store, "main", store.find("later"))
     (row,) = [row for row in advice.rows if row["cell"] == gap.cell]
 

@@ -14,12 +14,44 @@ from paritygate.core.record import Record, Run, Status
 from paritygate_reports.store.store import Store
 
 ROOT = Path(__file__).parents[1]
-OLD = Run("aaaa1111", "2026-11-20T08:00:00+00:00", "quick", True, 0, commit="0123456789abcdef", branch="main")
-NEW = replace(OLD, id="aaab2222", started="2026-11-21T08:00:00+00:00", commit="fedcba9876543210", branch="topic",
-              dirty=True)  # fmt: skip
-FINE = Record("c-s-cpu-eager-fp32", "c", "s", "cpu", "eager", "fp32", Status.OK, throughput=5.0, unit="row",
-              latency_p50=0.2, samples=[0.1, 0.2, float("inf")], blocks=[[0.15]])  # fmt: skip
-WRONG = replace(FINE, cell="c-s-cpu-compile-fp32", backend="compile", status=Status.PARITY_FAILED, reason="off by 1")
+OLD = Run(
+    "aaaa1111",
+    "2026-11-20T08:00:00+00:00",
+    "quick",
+    True,
+    0,
+    commit="0123456789abcdef",
+    branch="main",
+)
+NEW = replace(
+    OLD,
+    id="aaab2222",
+    started="2026-11-21T08:00:00+00:00",
+    commit="fedcba9876543210",
+    branch="topic",
+    dirty=True,
+)
+FINE = Record(
+    "c-s-cpu-eager-fp32",
+    "c",
+    "s",
+    "cpu",
+    "eager",
+    "fp32",
+    Status.OK,
+    throughput=5.0,
+    unit="row",
+    latency_p50=0.2,
+    samples=[0.1, 0.2, float("inf")],
+    blocks=[[0.15]],
+)
+WRONG = replace(
+    FINE,
+    cell="c-s-cpu-compile-fp32",
+    backend="compile",
+    status=Status.PARITY_FAILED,
+    reason="off by 1",
+)
 
 
 @pytest.fixture
@@ -56,9 +88,15 @@ def test_runs_are_listed_the_newest_first_with_how_they_ended(call):
     assert "has no run of branch nowhere" in call("runs", "--branch", "nowhere")[1]
 
 
-@pytest.mark.parametrize(("name", "shown", "status"), [
-    ("latest", "aaab2222", 1), ("aaaa", "aaaa1111", 0), ("main", "aaaa1111", 0), ("fedcba9", "aaab2222", 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "shown", "status"),
+    [
+        ("latest", "aaab2222", 1),
+        ("aaaa", "aaaa1111", 0),
+        ("main", "aaaa1111", 0),
+        ("fedcba9", "aaab2222", 1),
+    ],
+)
 def test_a_run_is_shown_by_any_of_its_names_and_one_not_ok_ends_with_1(call, name, shown, status):
     found, said, _ = call("show", name)
 
@@ -67,10 +105,13 @@ def test_a_run_is_shown_by_any_of_its_names_and_one_not_ok_ends_with_1(call, nam
     assert "\x1b" not in said  # no terminal, no colours
 
 
-@pytest.mark.parametrize(("name", "why"), [
-    ("zzz", "has no run 'zzz': give the first characters"),
-    ("aaa", "begins the ids of 2 runs, give more of it: aaaa1111, aaab2222"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("zzz", "has no run 'zzz': give the first characters"),
+        ("aaa", "begins the ids of 2 runs, give more of it: aaaa1111, aaab2222"),
+    ],
+)
 def test_a_name_that_is_none_or_more_than_one_is_refused(call, name, why):
     status, said, complained = call("show", name)
 
@@ -79,9 +120,13 @@ def test_a_name_that_is_none_or_more_than_one_is_refused(call, name, why):
 
 
 def test_a_run_is_compared_with_a_branch_the_worst_first(call, store):
-    days = [replace(OLD, id=f"day {n}", started=f"2026-11-{n:02}T00:00:00+00:00") for n in range(1, 11)]
+    days = [
+        replace(OLD, id=f"day {n}", started=f"2026-11-{n:02}T00:00:00+00:00") for n in range(1, 11)
+    ]
     other = replace(FINE, cell="d-s-cpu-eager-fp32", case="d")
-    store.write_runs((day, [replace(FINE, latency_p50=0.2 + n * 1e-4), other]) for n, day in enumerate(days))
+    store.write_runs(
+        (day, [replace(FINE, latency_p50=0.2 + n * 1e-4), other]) for n, day in enumerate(days)
+    )
     store.write_runs([(NEW, [replace(FINE, latency_p50=0.3)])])
     status, said, _ = call("compare", "main")
     title, *lines = said.splitlines()
@@ -117,8 +162,13 @@ def test_a_store_that_is_not_there_is_named_and_not_made(tmp_path, capsys):
 
 def test_a_reader_that_goes_away_is_no_error(store):
     command = f"{sys.executable} -m paritygate --store {store.name} runs | true"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -1,4 +1,6 @@
-"""The plugin end to end: records go into the store at once, the table and the files come at the end."""
+"""The plugin end to end: records go into the store at once, the table and the files come at the
+end.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def test_cell(record, request):
 
 @pytest.fixture(name="project")
 def _project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "bench", ROOT / "reports", ROOT))))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(map(str, (ROOT / "bench", ROOT / "reports", ROOT)))
+    )
     monkeypatch.delenv("PARITYGATE_STORE", raising=False)
     pytester.makeconftest(CONFTEST + SPECS)
     pytester.makepyfile(test_suite=SUITE)
@@ -59,7 +63,9 @@ def _project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
 
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_subprocess("-p", "no:paritygate.plugin", "-p", "no:cacheprovider", *arguments)
+    return project.runpytest_subprocess(
+        "-p", "no:paritygate.plugin", "-p", "no:cacheprovider", *arguments
+    )
 
 
 def store_of(path: Path) -> Store:
@@ -99,7 +105,9 @@ def test_records_are_in_the_store_before_the_next_cell(project: pytest.Pytester)
 
 
 @pytest.mark.parametrize(("arguments", "shown"), [(["-q"], True), (["-qq"], False)])
-def test_quiet_keeps_the_table_and_drops_the_tail(project: pytest.Pytester, arguments: list[str], shown: bool):
+def test_quiet_keeps_the_table_and_drops_the_tail(
+    project: pytest.Pytester, arguments: list[str], shown: bool
+):
     out = run(project, *arguments).stdout.str()
     assert "20.1k" in out
     assert "SIGSEGV" in out
@@ -117,14 +125,18 @@ def test_reports_are_written_and_named(project: pytest.Pytester):
         "test_suite.py",
     )
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["report: out/r.csv", "report: r.md", "report: r.json", "report: r.parquet"])
+    result.stdout.fnmatch_lines(
+        ["report: out/r.csv", "report: r.md", "report: r.json", "report: r.parquet"]
+    )
     again = read_run(project.path / "r.json")
     assert [record.samples for record in again[1]] == [record.samples for record in RECORDS]
     assert "octocat" in (project.path / "r.md").read_text("utf-8")
 
 
 def test_the_ini_file_says_the_same(project: pytest.Pytester):
-    project.makeini("[pytest]\nbench_store = kept/s.sqlite\nbench_report =\n    a.md\n    b c.csv\n")
+    project.makeini(
+        "[pytest]\nbench_store = kept/s.sqlite\nbench_report =\n    a.md\n    b c.csv\n"
+    )
     assert run(project).ret == 0
     assert all((project.path / name).exists() for name in ("kept/s.sqlite", "a.md", "b c.csv"))
     assert not (project.path / ".paritygate").exists()
@@ -147,7 +159,10 @@ def test_the_option_wins_over_the_variable_and_that_over_the_ini_file(
         (["--bench-report", "r.xlsx"], "*--bench-report: 'r.xlsx'*.csv, .parquet, .json, .md*"),
         (["--bench-report", "."], "*--bench-report: '.'*must end in*"),
         (["--bench-store", "."], "*--bench-store: '.' is a folder*"),
-        (["--bench-store", "test_suite.py"], "*--bench-store: 'test_suite.py' is a file of something else*"),
+        (
+            ["--bench-store", "test_suite.py"],
+            "*--bench-store: 'test_suite.py' is a file of something else*",
+        ),
         (["--bench-store", "nonsense://user:hunter2@host/x"], "*--bench-store: *nonsense*"),
     ],
 )
@@ -170,7 +185,9 @@ def test_a_newer_store_is_refused_before_anything_is_measured(project: pytest.Py
     result = run(project, "--bench-store", "s.sqlite", "--bench-report", "r.md")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--bench-store: *schema*update paritygate*"])
-    assert not {"passed", "paritygate"} & set(result.stdout.str().replace(str(project.path), "").split())
+    assert not {"passed", "paritygate"} & set(
+        result.stdout.str().replace(str(project.path), "").split()
+    )
     assert (project.path / "r.md").read_text() == "of an earlier run"
 
 
@@ -196,7 +213,9 @@ def test_a_store_that_breaks_half_way_costs_nothing(project: pytest.Pytester):
 def test_a_report_that_cannot_be_written_makes_a_green_run_fail(project: pytest.Pytester):
     result = run(project, "--bench-report", "test_suite.py/r.md", "--bench-report", "r.csv")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["report: test_suite.py/r.md could not be written: *", "report: r.csv"])
+    result.stdout.fnmatch_lines(
+        ["report: test_suite.py/r.md could not be written: *", "report: r.csv"]
+    )
 
 
 def test_without_a_run_nothing_is_said_or_made(project: pytest.Pytester):
@@ -205,7 +224,9 @@ def test_without_a_run_nothing_is_said_or_made(project: pytest.Pytester):
     result = run(project)
     assert result.ret == 0
     ours = [line for line in result.outlines if "paritygate" in line.replace(str(project.path), "")]
-    assert [line for line in ours if not line.startswith("plugins:")] == []  # pytest lists what is installed
+    assert [
+        line for line in ours if not line.startswith("plugins:")
+    ] == []  # pytest lists what is installed
     assert not (project.path / ".paritygate").exists()
 
 
@@ -236,11 +257,18 @@ def test_xdist_workers_stay_silent_and_the_controller_tells(project: pytest.Pyte
 
 @pytest.mark.parametrize(
     "module",
-    ["paritygate_reports", "paritygate_reports.plugin", "paritygate_reports.renderers", "paritygate_reports.frame"],
+    [
+        "paritygate_reports",
+        "paritygate_reports.plugin",
+        "paritygate_reports.renderers",
+        "paritygate_reports.frame",
+    ],
 )
 def test_importing_is_light(module: str):
     code = f"import {module}, sys; print(*sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert not {"pandas", "sqlalchemy", "pyarrow", "numpy", "torch"} & set(out.stdout.split())
 
 
@@ -249,24 +277,34 @@ def secrets_in(result: pytest.RunResult) -> list[str]:
     return [secret for secret in (PASSWORD, ENCODED, "hunter2") if secret in said]
 
 
-def test_a_database_on_a_server_is_written_and_its_password_never_told(project, database: str, monkeypatch):
+def test_a_database_on_a_server_is_written_and_its_password_never_told(
+    project, database: str, monkeypatch
+):
     monkeypatch.setenv("PARITYGATE_STORE", database)
     result = run(project, "-v", "-n", "2")  # two that write at once
     assert result.ret == 0
-    result.stdout.fnmatch_lines([f"records: postgresql+psycopg://tester:[*][*][*]@127.0.0.1:*/store*, run {RUN.id}"])
+    result.stdout.fnmatch_lines(
+        [f"records: postgresql+psycopg://tester:[*][*][*]@127.0.0.1:*/store*, run {RUN.id}"]
+    )
     found = Store(database).records(RUN.id, samples=True)
     assert sorted(record.cell for record in found) == sorted(record.cell for record in RECORDS)
     assert secrets_in(result) == []
 
 
-def test_a_server_that_is_away_is_told_before_anything_is_measured(project: pytest.Pytester, postgresql):
+def test_a_server_that_is_away_is_told_before_anything_is_measured(
+    project: pytest.Pytester, postgresql
+):
     result = run(project, "--bench-store", f"postgresql://tester:{ENCODED}@127.0.0.1:1/runs")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--bench-store: store postgresql+psycopg://tester:[*][*][*]@127.0.0.1:1/runs: *"])
+    result.stderr.fnmatch_lines(
+        ["*--bench-store: store postgresql+psycopg://tester:[*][*][*]@127.0.0.1:1/runs: *"]
+    )
     assert secrets_in(result) == []
 
 
-def test_a_database_that_goes_away_half_way_costs_nothing(project: pytest.Pytester, database: str, postgresql):
+def test_a_database_that_goes_away_half_way_costs_nothing(
+    project: pytest.Pytester, database: str, postgresql
+):
     project.makepyfile(
         test_suite=SUITE
         + f"""
@@ -291,8 +329,14 @@ def _past(project: pytest.Pytester):
     def write(share: float) -> None:
         store = Store(project.path / ".paritygate" / "store.sqlite")
         for day in range(1, 11):
-            earlier = replace(RUN, id=f"earlier-{day}", started=f"2026-01-{day:02}T00:00:00+00:00", branch="main")
-            timed = [replace(r, latency_p50=r.latency_p50 * share * (1 + day * 1e-4)) for r in RECORDS if r.latency_p50]
+            earlier = replace(
+                RUN, id=f"earlier-{day}", started=f"2026-01-{day:02}T00:00:00+00:00", branch="main"
+            )
+            timed = [
+                replace(r, latency_p50=r.latency_p50 * share * (1 + day * 1e-4))
+                for r in RECORDS
+                if r.latency_p50
+            ]
             store.write_runs([(earlier, timed)])
 
     return write
@@ -305,10 +349,17 @@ def pytest_addoption(parser):
 """
 
 
-@pytest.mark.parametrize(("share", "arguments", "status"), [
-    (1.0, ["--bench-strict"], 0), (0.8, [], 0), (0.8, ["--bench-strict"], 11),
-])  # fmt: skip
-def test_a_baseline_advises_and_fails_only_when_strict(project: pytest.Pytester, past, share, arguments, status):
+@pytest.mark.parametrize(
+    ("share", "arguments", "status"),
+    [
+        (1.0, ["--bench-strict"], 0),
+        (0.8, [], 0),
+        (0.8, ["--bench-strict"], 11),
+    ],
+)
+def test_a_baseline_advises_and_fails_only_when_strict(
+    project: pytest.Pytester, past, share, arguments, status
+):
     timed = CONFTEST.replace('"record", RECORDS', '"record", [r for r in RECORDS if r.latency_p50]')
     project.makeconftest(timed + SPECS + STRICT)
     past(share)

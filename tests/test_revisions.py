@@ -14,9 +14,21 @@ from paritygate.host.git import said
 
 def git(where, *command):
     done = subprocess.run(
-        ["git", "-c", "user.email=a@b.c", "-c", "user.name=A", "-c", "protocol.file.allow=always", *command],
-        cwd=where, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            "git",
+            "-c",
+            "user.email=a@b.c",
+            "-c",
+            "user.name=A",
+            "-c",
+            "protocol.file.allow=always",
+            *command,
+        ],
+        cwd=where,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return done.stdout.strip()
 
 
@@ -96,7 +108,9 @@ def test_checkouts_of_killed_runs_are_swept(root, tmp_path):
 def test_a_shallow_clone_says_how_to_deepen_it(root, tmp_path):
     git(tmp_path, "clone", "-q", "--depth", "1", f"file://{root}", "shallow")
 
-    with pytest.raises(RevisionError, match=r"'v1' is not in this shallow clone.*--unshallow.*fetch-depth: 0"):
+    with pytest.raises(
+        RevisionError, match=r"'v1' is not in this shallow clone.*--unshallow.*fetch-depth: 0"
+    ):
         Worktree(tmp_path / "shallow", "v1", tmp_path / "trees")
 
 

@@ -1,4 +1,6 @@
-"""The roofline: what is attainable, what a cell reaches of it, and the facts of a call that it is made from."""
+"""The roofline: what is attainable, what a cell reaches of it, and the facts of a call that it is
+made from.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,28 @@ from tests.rig import specimen
 RUN = Run("1a2b3c4d", "2026-11-22T00:00:00+00:00", "quick", laboratory=True, seed=0)
 
 
-def timed(case: str, dtype: str = "fp32", device: str = "cuda", seconds: float = 1.0, flops: float | None = None,
-          moved: float | None = None) -> Record:  # fmt: skip
+def timed(
+    case: str,
+    dtype: str = "fp32",
+    device: str = "cuda",
+    seconds: float = 1.0,
+    flops: float | None = None,
+    moved: float | None = None,
+) -> Record:
     target = f"{device}-eager-{dtype}"
-    return Record(f"{case}-s-{target}", case, "s", device, "eager", dtype, Status.OK, throughput=1 / seconds,
-                  latency_p50=seconds, flops=None if flops is None else int(flops),
-                  facts={} if moved is None else {"bytes": int(moved)})  # fmt: skip
+    return Record(
+        f"{case}-s-{target}",
+        case,
+        "s",
+        device,
+        "eager",
+        dtype,
+        Status.OK,
+        throughput=1 / seconds,
+        latency_p50=seconds,
+        flops=None if flops is None else int(flops),
+        facts={} if moved is None else {"bytes": int(moved)},
+    )
 
 
 GEMM = timed("roofline_gemm_large", flops=1e14, moved=1e11)
@@ -38,13 +56,16 @@ def only(cell: Record, *others: Record) -> Achieved:
     return found
 
 
-@pytest.mark.parametrize(("flops", "moved", "share", "limit"), [
-    (2e13, 1e11, 0.4, "compute"),  # 0.2 s of products, 0.05 s of bytes, in half a second
-    (2e13, 8e11, 0.8, "memory"),
-    (0, 2e12, 2.0, "memory"),  # out of a cache
-    (None, 8e11, None, None),  # it may be the products that take so long
-    (2e13, None, None, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flops", "moved", "share", "limit"),
+    [
+        (2e13, 1e11, 0.4, "compute"),  # 0.2 s of products, 0.05 s of bytes, in half a second
+        (2e13, 8e11, 0.8, "memory"),
+        (0, 2e12, 2.0, "memory"),  # out of a cache
+        (None, 8e11, None, None),  # it may be the products that take so long
+        (2e13, None, None, None),
+    ],
+)
 def test_a_share_is_the_least_time_over_the_time_it_took(flops, moved, share, limit):
     found = only(timed("cnn", seconds=0.5, flops=flops, moved=moved), GEMM, COPY)
 
@@ -54,19 +75,30 @@ def test_a_share_is_the_least_time_over_the_time_it_took(flops, moved, share, li
     assert found.bytes == (None if moved is None else pytest.approx(moved / 0.5))
 
 
-@pytest.mark.parametrize("roof", [
-    (), (GEMM,), (COPY,),
-    (replace(GEMM, device="cpu"), COPY), (GEMM, replace(COPY, device="cpu")), (replace(GEMM, dtype="bf16"), COPY),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "roof",
+    [
+        (),
+        (GEMM,),
+        (COPY,),
+        (replace(GEMM, device="cpu"), COPY),
+        (GEMM, replace(COPY, device="cpu")),
+        (replace(GEMM, dtype="bf16"), COPY),
+    ],
+)
 def test_without_both_roofs_a_cell_has_no_share(roof):
     assert only(CELL, *roof) == Achieved(CELL.cell, 4e13, 2e11, None, None)
 
 
-@pytest.mark.parametrize(("dtype", "roof"), [("amp_bf16", "bf16"), ("amp_fp16", "fp16"), ("tf32", "tf32")])
+@pytest.mark.parametrize(
+    ("dtype", "roof"), [("amp_bf16", "bf16"), ("amp_fp16", "fp16"), ("tf32", "tf32")]
+)
 def test_a_cell_is_held_against_the_products_of_its_dtype(dtype, roof):
     slow, fast = timed("roofline_gemm", flops=1e13), timed("roofline_gemm", dtype=roof, flops=1e15)
 
-    assert only(timed("cnn", dtype=dtype, flops=5e14, moved=0), slow, fast, COPY).share == pytest.approx(0.5)
+    assert only(
+        timed("cnn", dtype=dtype, flops=5e14, moved=0), slow, fast, COPY
+    ).share == pytest.approx(0.5)
 
 
 def test_the_fastest_of_several_is_the_roof():
@@ -74,7 +106,9 @@ def test_the_fastest_of_several_is_the_roof():
     failed = timed("roofline_gemm", flops=1e18)
     failed.status = Status.PARITY_FAILED
 
-    assert roofs([GEMM, again, failed, COPY, replace(COPY, latency_p50=2.0), CELL]).flops == {("cuda", "fp32"): 9e15}
+    assert roofs([GEMM, again, failed, COPY, replace(COPY, latency_p50=2.0), CELL]).flops == {
+        ("cuda", "fp32"): 9e15
+    }
     assert roofs([GEMM, COPY, replace(COPY, latency_p50=2.0)]).bytes == {"cuda": 2e12}
 
 
@@ -95,11 +129,15 @@ def test_a_run_with_a_roof_tells_what_every_cell_reached():
         "cnn-s-cuda-eager-fp32: 40.0 TFLOP/s, 200 GB/s",
         "roofline_copy_large-s-cuda-eager-fp32: 2,000 GB/s, 100 %, limited by memory",
     ]
-    assert shown(CELL, GEMM, COPY)[0] == "cnn-s-cuda-eager-fp32: 40.0 TFLOP/s, 200 GB/s, 40 %, limited by compute"
+    assert (
+        shown(CELL, GEMM, COPY)[0]
+        == "cnn-s-cuda-eager-fp32: 40.0 TFLOP/s, 200 GB/s, 40 %, limited by compute"
+    )
     assert shown(CELL) == []
 
 
-# ------------------------------------------------------------------------------------------ facts of a call
+# ------------------------------------------------------------------------------------------ facts
+# of a call
 
 
 def test_the_least_traffic_is_of_every_tensor_once():
@@ -117,17 +155,22 @@ def test_the_least_traffic_is_of_every_tensor_once():
 NUMBERS = 16 * 32 + 32 + 32 * 4 + 4  # of the specimen's parameters
 
 
-@pytest.mark.parametrize(("mode", "numbers"), [
-    ("inference", 8 * 16 + NUMBERS + 8 * 4),
-    ("backward", 2 * (8 * 16 + NUMBERS) + 8 * 4),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mode", "numbers"),
+    [
+        ("inference", 8 * 16 + NUMBERS + 8 * 4),
+        ("backward", 2 * (8 * 16 + NUMBERS) + 8 * 4),
+    ],
+)
 def test_a_record_tells_the_least_bytes_of_a_call(rig, mode, numbers):
     assert rig.one(specimen(mode=mode)).facts["bytes"] == 4 * numbers
 
 
 @pytest.mark.parametrize(("mode", "share"), [("inference", 1), ("backward", 3)])
 def test_operations_are_counted_in_every_mode(rig, mode, share):
-    """A backward has two products for each of the forward's; torch's own counter fails on inputs that are leaves."""
+    """A backward has two products for each of the forward's; torch's own counter fails on inputs
+    that are leaves.
+    """
     assert rig.one(specimen(mode=mode)).flops == share * 2 * 8 * (16 * 32 + 32 * 4)
 
 
@@ -146,7 +189,8 @@ def test_operations_that_are_not_there_fail_by_name(rig):
     assert "missing" in record.reason
 
 
-# ------------------------------------------------------------------------------------------------ its cells
+# ------------------------------------------------------------------------------------------------
+# its cells
 
 
 def test_a_product_and_a_copy_are_what_they_say():
@@ -161,13 +205,16 @@ def test_a_product_and_a_copy_are_what_they_say():
     assert model(x + 1).data_ptr() == first.data_ptr()
 
 
-@pytest.mark.parametrize(("target", "names"), [
-    ("cpu-eager-fp32", {"roofline_gemm": "normal", "roofline_copy": "normal"}),
-    ("cpu-eager-bf16", {"roofline_gemm": "normal", "roofline_copy": "normal"}),
-    ("cuda-eager-tf32", {"roofline_gemm_large": "quick", "roofline_copy_large": "quick"}),
-    ("cuda-eager-amp_bf16", {}),
-    ("cuda-compile-fp32", {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("cpu-eager-fp32", {"roofline_gemm": "normal", "roofline_copy": "normal"}),
+        ("cpu-eager-bf16", {"roofline_gemm": "normal", "roofline_copy": "normal"}),
+        ("cuda-eager-tf32", {"roofline_gemm_large": "quick", "roofline_copy_large": "quick"}),
+        ("cuda-eager-amp_bf16", {}),
+        ("cuda-compile-fp32", {}),
+    ],
+)
 def test_each_device_has_its_own_sizes_and_budgets(target, names):
     target = Target(*target.split("-"))
     wanted = [case for case in CASES if any(target.matches(pattern) for pattern in case.targets)]

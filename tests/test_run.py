@@ -50,9 +50,16 @@ def gate(monkeypatch):
     target = Target("cpu", "eager", "fp32")
     cells = [cell_of(case, shape, target) for shape in case.all_shapes()]
     run = GateRun(
-        Side("base", Path(), Laboratory()), Side("head", Path(), Laboratory()), None, places=Places(), cells=cells,
-        margins=PROFILES["normal"], limit=100.0, seed=0, planted={},
-    )  # fmt: skip
+        Side("base", Path(), Laboratory()),
+        Side("head", Path(), Laboratory()),
+        None,
+        places=Places(),
+        cells=cells,
+        margins=PROFILES["normal"],
+        limit=100.0,
+        seed=0,
+        planted={},
+    )
     run.played = {cell.id: [] for cell in cells}
     run.asked = []
 
@@ -60,7 +67,9 @@ def gate(monkeypatch):
         run.asked.append(cell.id)
         level, d = run.played[cell.id].pop(0)
         base = [math.exp(level - d / 2)] * 2
-        return Measured(quads=[d] * 4, orders=["ABBA"] * 4, base=base, head=[b * math.exp(d) for b in base])
+        return Measured(
+            quads=[d] * 4, orders=["ABBA"] * 4, base=base, head=[b * math.exp(d) for b in base]
+        )
 
     monkeypatch.setattr(run, "_measure", measure)
     return run
@@ -98,8 +107,9 @@ class Opened:
 
     def open_cell(self, cell, launch, keep, again):
         self.log.append((self.name, "again" if again else "first"))
-        self.workers[cell.id] = SimpleNamespace(ask=lambda request, deadline: self.log.append((self.name, "keeps")),
-                                                park=lambda: None)  # fmt: skip
+        self.workers[cell.id] = SimpleNamespace(
+            ask=lambda request, deadline: self.log.append((self.name, "keeps")), park=lambda: None
+        )
 
 
 def test_the_twin_checks_itself_until_base_has_kept_answers_and_keeps_none(gate):
@@ -111,7 +121,13 @@ def test_the_twin_checks_itself_until_base_has_kept_answers_and_keeps_none(gate)
     for side in (gate.twin, gate.base, gate.twin, gate.base):
         gate._open(side, cell)
 
-    assert log == [("twin", "first"), ("base", "first"), ("base", "keeps"), ("twin", "again"), ("base", "again")]
+    assert log == [
+        ("twin", "first"),
+        ("base", "first"),
+        ("base", "keeps"),
+        ("twin", "again"),
+        ("base", "again"),
+    ]
 
 
 def test_what_a_gpu_suffered_is_a_warning_of_the_run_told_once(gate, monkeypatch):

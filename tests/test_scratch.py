@@ -1,4 +1,6 @@
-"""The files between a reference worker and its cells: what went in comes out; a wrong model is refused."""
+"""The files between a reference worker and its cells: what went in comes out; a wrong model is
+refused.
+"""
 
 import numpy as np
 import pytest
@@ -14,7 +16,13 @@ def scratch(tmp_path):
 
 
 def test_nests_of_tensors_and_plain_values_come_back(scratch):
-    kept = [{"x": torch.arange(3), "n": 2, "deep": (torch.ones(2, dtype=torch.bfloat16), None, "word", 0.5)}]
+    kept = [
+        {
+            "x": torch.arange(3),
+            "n": 2,
+            "deep": (torch.ones(2, dtype=torch.bfloat16), None, "word", 0.5),
+        }
+    ]
     scratch.save("inputs", kept)
     (back,) = scratch.load("inputs")
     assert torch.equal(back["x"], kept[0]["x"])

@@ -1,4 +1,6 @@
-"""Twins of eager: weights and inputs that are off by a rounding, in whatever form they hold their numbers."""
+"""Twins of eager: weights and inputs that are off by a rounding, in whatever form they hold their
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def test_numbers_are_moved_by_some_roundings_of_their_dtype(dtype):
     assert relative.max() < 5 * torch.finfo(dtype).eps
 
 
-@pytest.mark.parametrize("form", [torch.Tensor.to_sparse, lambda x: torch.nested.nested_tensor([x, x[:1]])])
+@pytest.mark.parametrize(
+    "form", [torch.Tensor.to_sparse, lambda x: torch.nested.nested_tensor([x, x[:1]])]
+)
 @pytest.mark.filterwarnings("ignore:.*nested tensors is in")
 def test_sparse_and_nested_ones_stay(form):
     given = form(X)

@@ -20,14 +20,25 @@ def lines(title: str, *records: Record) -> list[str]:
 
 def ranks(device: str, number: int, speedup: float | None, **more: Any) -> Record:
     cell = f"ddp-b64-{device}-ddp_{number}-fp32"
-    return replace(EAGER, cell=cell, device=device, backend=f"ddp_{number}", speedup=speedup,
-                   facts={"ranks": number}, **more)  # fmt: skip
+    return replace(
+        EAGER,
+        cell=cell,
+        device=device,
+        backend=f"ddp_{number}",
+        speedup=speedup,
+        facts={"ranks": number},
+        **more,
+    )
 
 
 def test_a_step_has_its_parts_in_one_unit():
-    step = replace(EAGER, facts={"step_seconds": {"forward": 1.5e-3, "backward": 2.25e-3, "optimizer": 1.2e-4}})
+    step = replace(
+        EAGER, facts={"step_seconds": {"forward": 1.5e-3, "backward": 2.25e-3, "optimizer": 1.2e-4}}
+    )
 
-    assert lines("a training step", step, COMPILED) == ["cnn-b32-cpu-eager-fp32: 1.50 ms, 2.25 ms, 0.120 ms"]
+    assert lines("a training step", step, COMPILED) == [
+        "cnn-b32-cpu-eager-fp32: 1.50 ms, 2.25 ms, 0.120 ms"
+    ]
 
 
 def test_the_share_that_waits_for_data_is_told_where_it_was_measured():
@@ -49,7 +60,9 @@ def test_ranks_on_a_cpu_share_the_threads_of_one_process():
 def test_ranks_on_gpus_have_one_each():
     two = ranks("cuda", 2, 1.8, speedup_low=1.7, speedup_high=1.9)
 
-    assert lines("scaling efficiency", two) == ["ddp-b64-cuda-ddp_2-fp32: 90 % (85 % to 95 %), 2 ranks"]
+    assert lines("scaling efficiency", two) == [
+        "ddp-b64-cuda-ddp_2-fp32: 90 % (85 % to 95 %), 2 ranks"
+    ]
 
 
 def test_ranks_without_one_process_beside_them_have_no_efficiency():

@@ -19,8 +19,10 @@ def test_items_come_group_by_group_and_parity_before_throughput(project):
     result = project.run("--collect-only", "-q", targets="cpu-eager-fp32,cpu-onnxruntime-fp32")
     assert items(result) == [
         f"test_{kind}[{case}-cpu-{backend}-fp32]"
-        for case in ("one-b8", "two-b4") for kind in ("parity", "throughput") for backend in ("eager", "onnxruntime")
-    ]  # fmt: skip
+        for case in ("one-b8", "two-b4")
+        for kind in ("parity", "throughput")
+        for backend in ("eager", "onnxruntime")
+    ]
     assert result.ret == 0
 
 
@@ -29,7 +31,10 @@ def test_shapes_for_parity_only_have_no_throughput(project):
         CASES = [Case("one", model="my_model:Net", inputs="my_model:inputs",
                       shapes={"b8": {"batch": 8}, "b2": {"batch": 2}}, parity_shapes={"b1": {"batch": 1}})]
     """)
-    quick = [f"test_{item}-cpu-eager-fp32]" for item in ("parity[one-b8", "throughput[one-b8", "parity[one-b1")]
+    quick = [
+        f"test_{item}-cpu-eager-fp32]"
+        for item in ("parity[one-b8", "throughput[one-b8", "parity[one-b1")
+    ]
     assert items(project.run("--collect-only", "-q")) == quick
     normal = items(project.run("--collect-only", "-q", "--bench-budget=normal"))
     assert "test_throughput[one-b2-cpu-eager-fp32]" in normal
@@ -37,7 +42,9 @@ def test_shapes_for_parity_only_have_no_throughput(project):
 
 
 def test_k_and_deselect_select_cells(project):
-    result = project.run("-k", "one", "--deselect", "test_my_model.py::test_parity[one-b8-cpu-eager-fp32]", "-v")
+    result = project.run(
+        "-k", "one", "--deselect", "test_my_model.py::test_parity[one-b8-cpu-eager-fp32]", "-v"
+    )
     result.assert_outcomes(passed=1, deselected=3)
     result.stdout.fnmatch_lines(["*::test_throughput?one-b8-cpu-eager-fp32? PASSED*"])
     assert set(project.records()) == {"one-b8-cpu-eager-fp32"}
@@ -74,11 +81,15 @@ def test_a_throughput_item_without_its_parity_item_fails_for_itself(project):
 
 def test_x_stops_and_keeps_what_was_measured(project):
     project.backend("off", OFF)
-    result = project.run("-x", "--deselect", "test_my_model.py::test_parity[one-b8-cpu-off-fp32]",
-                         targets=BOTH)  # fmt: skip
+    result = project.run(
+        "-x", "--deselect", "test_my_model.py::test_parity[one-b8-cpu-off-fp32]", targets=BOTH
+    )
     result.stdout.fnmatch_lines(["*= paritygate =*", "*stopping after 1 failures*"])
     assert result.ret == 10
-    assert project.statuses() == {"one-b8-cpu-eager-fp32": "ok", "one-b8-cpu-off-fp32": "parity_failed"}
+    assert project.statuses() == {
+        "one-b8-cpu-eager-fp32": "ok",
+        "one-b8-cpu-off-fp32": "parity_failed",
+    }
     assert project.records()["one-b8-cpu-eager-fp32"].throughput > 0
     assert not list((project.path / ".paritygate" / "scratch").iterdir())
 
@@ -86,7 +97,9 @@ def test_x_stops_and_keeps_what_was_measured(project):
 def test_xdist_checks_cells_and_measures_none(project):
     result = project.run("-n", "2", "-rs")
     result.assert_outcomes(passed=2, skipped=2)
-    result.stdout.fnmatch_lines(["*pytest-xdist runs cells beside each other*run without -n to measure*"])
+    result.stdout.fnmatch_lines(
+        ["*pytest-xdist runs cells beside each other*run without -n to measure*"]
+    )
     assert result.stdout.str().count("= paritygate =") == 1
     assert result.ret == 14
     assert project.statuses() == {"one-b8-cpu-eager-fp32": "ok", "two-b4-cpu-eager-fp32": "ok"}

@@ -18,7 +18,10 @@ def draw(number):
 @pytest.mark.parametrize("noise", NOISES)
 def test_a_clean_history_has_no_change(noise):
     """Less than one in a hundred series, so of 60 two at most (the chance of three is 2 %)."""
-    false = sum(len(change_point_detection.find(NOISES[noise](draw(number), LENGTH))) for number in range(SERIES))
+    false = sum(
+        len(change_point_detection.find(NOISES[noise](draw(number), LENGTH)))
+        for number in range(SERIES)
+    )
 
     assert false <= 2
 
@@ -26,7 +29,10 @@ def test_a_clean_history_has_no_change(noise):
 @pytest.mark.parametrize("noise", ["white", "spikes 2 %", "heavy tails", "drift 3 sd"])
 def test_a_step_is_found_after_three_runs(noise):
     found = sum(
-        any(shift.position >= LENGTH - 6 for shift in change_point_detection.find(fresh(NOISES[noise], draw(number))))
+        any(
+            shift.position >= LENGTH - 6
+            for shift in change_point_detection.find(fresh(NOISES[noise], draw(number)))
+        )
         for number in range(SERIES)
     )
 
@@ -45,7 +51,9 @@ def test_a_step_is_found_in_its_place_with_its_height(noise):
         places += any(shift.first <= at <= shift.last for shift in mine)
         false += len(found) - len(mine)
 
-    share = {"AR(1) 0.5": 0.5}.get(noise, 0.8)  # noise that remembers so much makes levels of its own
+    share = {"AR(1) 0.5": 0.5}.get(
+        noise, 0.8
+    )  # noise that remembers so much makes levels of its own
     assert near >= share * SERIES
     assert covered >= share * SERIES
     assert places >= share * SERIES
@@ -66,7 +74,10 @@ def test_two_spikes_in_a_row_are_no_level_three_are():
     noise = draw(1).standard_normal(100)
 
     assert change_point_detection.find(noise + 30.0 * (np.arange(100) >= 98)) == []
-    assert [shift.position for shift in change_point_detection.find(noise + 30.0 * (np.arange(100) >= 97))] == [97]
+    assert [
+        shift.position
+        for shift in change_point_detection.find(noise + 30.0 * (np.arange(100) >= 97))
+    ] == [97]
 
 
 def test_faster_mirrors_slower_and_the_unit_does_not_matter():
@@ -77,7 +88,9 @@ def test_faster_mirrors_slower_and_the_unit_does_not_matter():
     assert [(s.position, s.first, s.last) for s in change_point_detection.find(-series)] == [
         (s.position, s.first, s.last) for s in found
     ]
-    assert [s.step for s in change_point_detection.find(-series)] == pytest.approx([-s.step for s in found])
+    assert [s.step for s in change_point_detection.find(-series)] == pytest.approx(
+        [-s.step for s in found]
+    )
     scaled = change_point_detection.find(series * 1e-3 + 5)
     assert [s.position for s in scaled] == [s.position for s in found]
     assert [s.step for s in scaled] == pytest.approx([s.step * 1e-3 for s in found], rel=1e-6)
@@ -85,12 +98,20 @@ def test_faster_mirrors_slower_and_the_unit_does_not_matter():
 
 @pytest.mark.parametrize("memory", [0.0, 0.3, 0.6, change_point_detection.MOST_MEMORY])
 @pytest.mark.parametrize(
-    ("hopeless", "new"), [(change_point_detection.HOPELESS_OLD, False), (change_point_detection.HOPELESS_NEW, True)]
+    ("hopeless", "new"),
+    [(change_point_detection.HOPELESS_OLD, False), (change_point_detection.HOPELESS_NEW, True)],
 )
 def test_what_needs_no_simulation_would_be_noise_by_it_too(memory, hopeless, new):
-    """Short histories have the lowest thresholds: they have the fewest places for chance to be large in."""
-    for length in change_point_detection.LENGTHS[int(new) : 4]:  # a new level needs 20 runs before it
-        assert np.mean(change_point_detection._largest(length, memory, new) >= hopeless) > change_point_detection.ALPHA
+    """Short histories have the lowest thresholds: they have the fewest places for chance to be
+    large in.
+    """
+    for length in change_point_detection.LENGTHS[
+        int(new) : 4
+    ]:  # a new level needs 20 runs before it
+        assert (
+            np.mean(change_point_detection._largest(length, memory, new) >= hopeless)
+            > change_point_detection.ALPHA
+        )
 
 
 def test_the_same_series_gives_the_same_answer():
@@ -106,7 +127,9 @@ def test_too_few_or_equal_values_have_no_shift(series):
 
 @pytest.mark.parametrize("count", [20, 31])
 def test_an_exact_step_without_noise_is_found(count):
-    assert [shift.position for shift in change_point_detection.find([1.0] * count + [2.0] * count)] == [count]
+    assert [
+        shift.position for shift in change_point_detection.find([1.0] * count + [2.0] * count)
+    ] == [count]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -1,6 +1,8 @@
-"""The gate's decision on simulated machines: false alarms, power, and what must not change a verdict.
+"""The gate's decision on simulated machines: false alarms, power, and what must not change a
+verdict.
 
-Runs the gate's own arithmetic and course on noise made at the level of blocks (``tests/noise.py``); seeds are fixed.
+Runs the gate's own arithmetic and course on noise made at the level of blocks (``tests/noise.py``);
+seeds are fixed.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ PAIRS = 6 + 20
 
 
 def gate(d, within, make, margins: Margins = NORMAL) -> Course:
-    """One run: stage 1 takes from ``d`` (cells x launches), stage 2 from what ``make(cells, launches)`` gives."""
+    """One run: stage 1 takes from ``d`` (cells x launches), stage 2 from what ``make(cells,
+    launches)`` gives.
+    """
     names = [str(number) for number in range(d.shape[0])]
     course = Course(names, margins)
     launch, fresh = 0, None
@@ -32,8 +36,12 @@ def gate(d, within, make, margins: Margins = NORMAL) -> Course:
         if course.stage == 2 and fresh is None:
             places = [int(name) for name in wanted]
             fresh, launch = dict(zip(wanted, zip(*make(places), strict=True), strict=True)), 0
-        source = (lambda name: (d[int(name)], within[int(name)])) if fresh is None else fresh.__getitem__
-        course.note({name: Pair(source(name)[0][launch], source(name)[1][launch]) for name in wanted})
+        source = (
+            (lambda name: (d[int(name)], within[int(name)])) if fresh is None else fresh.__getitem__
+        )
+        course.note(
+            {name: Pair(source(name)[0][launch], source(name)[1][launch]) for name in wanted}
+        )
         launch += 1
     return course
 
@@ -57,7 +65,11 @@ def _spread(effect, places=None):
     """An effect for all cells, or for some: (cells,) -> (1, cells, 1)."""
     if np.isscalar(effect):
         return effect
-    return np.asarray(effect)[None, :, None] if places is None else np.asarray(effect)[places][None, :, None]
+    return (
+        np.asarray(effect)[None, :, None]
+        if places is None
+        else np.asarray(effect)[places][None, :, None]
+    )
 
 
 def reds(found) -> int:
@@ -93,18 +105,26 @@ def test_the_other_profiles_catch_what_they_promise(profile, size):
 
 
 def planted(sd, size, margins=NORMAL, count=300, cells=20) -> dict[Verdict, float]:
-    """Shares of the verdicts on one slower cell among unchanged ones; the others must not turn red."""
+    """Shares of the verdicts on one slower cell among unchanged ones; the others must not turn
+    red.
+    """
     effect = np.zeros(cells)
     effect[7] = np.log1p(size)
-    found = runs(noise.process(sd), seed=3, effect=effect, count=count, cells=cells, margins=margins)
-    assert not any(decided.verdict in RED for run in found for name, decided in run.items() if name != "7")
+    found = runs(
+        noise.process(sd), seed=3, effect=effect, count=count, cells=cells, margins=margins
+    )
+    assert not any(
+        decided.verdict in RED for run in found for name, decided in run.items() if name != "7"
+    )
     verdicts = Counter(run["7"].verdict for run in found)
     return {verdict: verdicts[verdict] / count for verdict in Verdict}
 
 
 def test_the_interval_covers_the_truth():
     """Before any stopping rule: 1,000 cells of 20 launches."""
-    d, _ = noise.launch_values(noise.process(0.01), np.random.default_rng(4), (1, 1000, 20), np.log1p(0.02))
+    d, _ = noise.launch_values(
+        noise.process(0.01), np.random.default_rng(4), (1, 1000, 20), np.log1p(0.02)
+    )
     estimates = [estimate(row) for row in d[0]]
 
     covered = np.mean([found.low <= 0.02 <= found.high for found in estimates])
@@ -120,8 +140,15 @@ def test_the_interval_covers_the_truth_where_the_screen_has_stopped_too():
     for run, course in enumerate(courses):
         for launch in range(6):
             if course.stage == 1:
-                course.note({n: Pair(d[run, int(n), launch], within[run, int(n), launch]) for n in course.wanted()})
-        estimates += [found.estimate for found in course.verdicts().values() if found.verdict is Verdict.SAME]
+                course.note(
+                    {
+                        n: Pair(d[run, int(n), launch], within[run, int(n), launch])
+                        for n in course.wanted()
+                    }
+                )
+        estimates += [
+            found.estimate for found in course.verdicts().values() if found.verdict is Verdict.SAME
+        ]
 
     assert len(estimates) > 0.85 * RUNS * 15
     assert 0.94 <= np.mean([found.low <= 0 <= found.high for found in estimates]) <= 0.97
@@ -132,23 +159,31 @@ def test_a_slow_mode_of_head_alone_is_seldom_the_same_and_never_an_improvement()
         slots, processes = noise.white(rng, shape)
         return slots, processes + np.stack([np.zeros(shape), 0.06 * (rng.random(shape) < 0.5)])
 
-    verdicts = Counter(decided.verdict for run in runs(lottery, seed=5, cells=2) for decided in run.values())
+    verdicts = Counter(
+        decided.verdict for run in runs(lottery, seed=5, cells=2) for decided in run.values()
+    )
     total = verdicts.total()
 
     assert verdicts[Verdict.IMPROVED] == 0
     assert verdicts[Verdict.UNSTABLE] + verdicts[Verdict.REGRESSED] >= 0.5 * total
-    assert verdicts[Verdict.SAME] <= 0.25 * total  # three launches that were all fast by luck: 12.5 % at least
+    assert (
+        verdicts[Verdict.SAME] <= 0.25 * total
+    )  # three launches that were all fast by luck: 12.5 % at least
 
 
 @pytest.mark.parametrize("what", [noise.quantised, noise.no_noise])
 def test_clocks_that_are_coarse_or_noise_that_is_none_are_no_trouble(what):
-    assert {decided.verdict for run in runs(what, seed=6, count=20) for decided in run.values()} == {Verdict.SAME}
+    assert {
+        decided.verdict for run in runs(what, seed=6, count=20) for decided in run.values()
+    } == {Verdict.SAME}
     slower = runs(what, seed=6, effect=np.log1p(0.05), count=5, cells=3)
     assert {decided.verdict for run in slower for decided in run.values()} == {Verdict.REGRESSED}
 
 
 def mirrored(values):
-    return {Verdict.REGRESSED: Verdict.IMPROVED, Verdict.IMPROVED: Verdict.REGRESSED}.get(values, values)
+    return {Verdict.REGRESSED: Verdict.IMPROVED, Verdict.IMPROVED: Verdict.REGRESSED}.get(
+        values, values
+    )
 
 
 def test_swapping_the_sides_swaps_the_verdicts():
@@ -161,7 +196,10 @@ def test_swapping_the_sides_swaps_the_verdicts():
         def make(places):
             return sign * fresh[0][0][places], fresh[1][0][places]
 
-        return {name: found.verdict for name, found in gate(sign * first[0][0], first[1][0], make).verdicts().items()}
+        return {
+            name: found.verdict
+            for name, found in gate(sign * first[0][0], first[1][0], make).verdicts().items()
+        }
 
     forward, backward = verdicts(1), verdicts(-1)
 
@@ -199,7 +237,9 @@ def test_controls_leave_a_run_of_unchanged_code_valid(name):
 
 
 def test_controls_see_that_one_side_is_slower_than_the_other():
-    d, _ = noise.launch_values(noise.process(0.005), np.random.default_rng(11), (RUNS, validity.MANY, 4), 0.01)
+    d, _ = noise.launch_values(
+        noise.process(0.005), np.random.default_rng(11), (RUNS, validity.MANY, 4), 0.01
+    )
     found = [validity.problems({}, dict(enumerate(run))) for run in d]
 
     assert sum("side bias" in " ".join(problems) for problems in found) >= 0.9 * RUNS

@@ -26,8 +26,10 @@ def test_there_is_a_part_for_each_branch_on_each_machine(store):
     found = parts(store)
 
     assert [(part.machine, part.branch, len(part.runs)) for part in found] == [
-        ("EPYC, 2 cores", "main", 10), ("EPYC, 2 cores", "topic/<b>", 2), ("Xeon, 2 cores", "main", 5),
-    ]  # fmt: skip
+        ("EPYC, 2 cores", "main", 10),
+        ("EPYC, 2 cores", "topic/<b>", 2),
+        ("Xeon, 2 cores", "main", 5),
+    ]
     assert len({part.file for part in found}) == 3
     assert [part.branch for part in parts(store, ["main"])] == ["main", "main"]
 

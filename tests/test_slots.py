@@ -36,6 +36,10 @@ def test_what_lies_inside_the_project_is_looked_up_in_the_slot_first(tmp_path):
 
 def test_modules_from_elsewhere_are_strangers(tmp_path):
     slot = tmp_path / "s0"
-    sources = {"net": str(slot / "net.py"), "net.deep": "/usr/lib/net/deep.py", "other": "/usr/lib/other.py"}
+    sources = {
+        "net": str(slot / "net.py"),
+        "net.deep": "/usr/lib/net/deep.py",
+        "other": "/usr/lib/other.py",
+    }
 
     assert strangers(sources, {"net"}, slot) == ["net.deep from /usr/lib/net/deep.py"]

@@ -30,14 +30,19 @@ def test_leaked_memory_that_python_does_not_know_is_found():
     def call(_number):
         held[0] += 4096
 
-    assert looked_at(call, held=lambda: held[0]) == "leak: 4 KiB of every call are kept (over 620 calls)"
+    assert (
+        looked_at(call, held=lambda: held[0])
+        == "leak: 4 KiB of every call are kept (over 620 calls)"
+    )
 
 
 def test_real_memory_is_seen():
     kept = []
 
     def call(_number):
-        kept.append(mmap.mmap(-1, 65536))  # not from the heap: there, memory of other tests may be free
+        kept.append(
+            mmap.mmap(-1, 65536)
+        )  # not from the heap: there, memory of other tests may be free
         kept[-1].write(b"x" * 65536)
 
     found = soak(call, 400, Cpu().held_bytes)
@@ -59,7 +64,13 @@ def test_what_does_not_grow_with_every_call_is_no_leak(held):
     looks = iter(range(100))
     cache = {}
 
-    assert looked_at(lambda number: cache.setdefault(number % 7, torch.zeros(3)), held=lambda: held(next(looks))) == ""
+    assert (
+        looked_at(
+            lambda number: cache.setdefault(number % 7, torch.zeros(3)),
+            held=lambda: held(next(looks)),
+        )
+        == ""
+    )
 
 
 def test_only_memory_that_seems_to_be_kept_is_looked_at_again():

@@ -1,4 +1,6 @@
-"""What is said of many fresh processes; the processes themselves are started by the doctor and the evidence."""
+"""What is said of many fresh processes; the processes themselves are started by the doctor and the
+evidence.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ import pytest
 from paritygate.doctor import spread
 
 
-def rows(laboratory: list[float], default: list[float], lab_2=None, default_2=None, cell="c") -> list[spread.Launch]:
+def rows(
+    laboratory: list[float], default: list[float], lab_2=None, default_2=None, cell="c"
+) -> list[spread.Launch]:
     """Medians of each side; the second process of a side is like the first unless told."""
     values = (laboratory, lab_2 or laboratory, default, default_2 or default)
     return [
@@ -62,8 +66,16 @@ def test_a_cell_whose_processes_differ_more_breaks_the_rule():
 
 
 def test_gain_is_the_geometric_mean_of_the_ratios():
-    half = summary([1.0, 1.0], [1.0, 1.0], lab_2=[math.e, math.e], default_2=[math.e**2, math.e**2], cell="half")
-    double = summary([1.0, 1.0], [1.0, 1.0], lab_2=[math.e**2] * 2, default_2=[math.e] * 2, cell="double")
+    half = summary(
+        [1.0, 1.0],
+        [1.0, 1.0],
+        lab_2=[math.e, math.e],
+        default_2=[math.e**2, math.e**2],
+        cell="half",
+    )
+    double = summary(
+        [1.0, 1.0], [1.0, 1.0], lab_2=[math.e**2] * 2, default_2=[math.e] * 2, cell="double"
+    )
 
     assert spread.gain([half, double], "deviation") == pytest.approx(1.0)
     assert spread.gain([half], "deviation") == pytest.approx(0.5)

@@ -1,4 +1,6 @@
-"""What a model remembers from call to call is seen, named and put back; so is the drawing of random numbers."""
+"""What a model remembers from call to call is seen, named and put back; so is the drawing of random
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -224,9 +226,13 @@ class Summing(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
-@pytest.mark.parametrize("make", [
-    lambda: torch.jit.script(Summing()), lambda: torch.jit.trace(Summing(), torch.zeros(2), check_trace=False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.jit.script(Summing()),
+        lambda: torch.jit.trace(Summing(), torch.zeros(2), check_trace=False),
+    ],
+)
 def test_of_torchscript_the_buffers_are_told_and_put_back(make):
     model = make()
     with torch.no_grad():
@@ -274,14 +280,22 @@ def test_an_object_that_refuses_to_be_looked_at_is_left_alone():
 # -- random numbers
 
 
-@pytest.mark.parametrize(("draw", "which"), [
-    (lambda: torch.rand(1), "torch's"), (lambda: nn.functional.dropout(torch.ones(3)), "torch's"),
-    (lambda: torch.randperm(4), "torch's"), (lambda: np.random.rand(), "numpy's"),
-    (lambda: np.random.standard_normal(), "numpy's"), (lambda: random.random(), "random's"),
-    (lambda: random.choice("ab"), "random's"), (lambda: None, ""),
-    (lambda: torch.rand(1, generator=torch.Generator().manual_seed(1)), ""),
-    (lambda: np.random.default_rng(0).random(), ""), (lambda: torch.ones(3).softmax(0), ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("draw", "which"),
+    [
+        (lambda: torch.rand(1), "torch's"),
+        (lambda: nn.functional.dropout(torch.ones(3)), "torch's"),
+        (lambda: torch.randperm(4), "torch's"),
+        (lambda: np.random.rand(), "numpy's"),
+        (lambda: np.random.standard_normal(), "numpy's"),
+        (lambda: random.random(), "random's"),
+        (lambda: random.choice("ab"), "random's"),
+        (lambda: None, ""),
+        (lambda: torch.rand(1, generator=torch.Generator().manual_seed(1)), ""),
+        (lambda: np.random.default_rng(0).random(), ""),
+        (lambda: torch.ones(3).softmax(0), ""),
+    ],
+)
 def test_the_generator_that_numbers_were_drawn_from_is_named(draw, which):
     draws = Draws()
     draw()

@@ -78,21 +78,35 @@ def test_numbers_round_trip_bit_by_bit(url: str, value: float | None):
 
 def test_nan_is_not_taken_for_unknown(url: str):
     store = Store(url)
-    store.write(RUN, replace(RECORD, error=math.nan, eager_error=None, facts={"x": {"y": math.nan}}))
+    store.write(
+        RUN, replace(RECORD, error=math.nan, eager_error=None, facts={"x": {"y": math.nan}})
+    )
     (found,) = store.records(RUN.id)
     assert math.isnan(found.error or 0)
     assert found.eager_error is None
     assert math.isnan(found.facts["x"]["y"])
 
 
-@pytest.mark.parametrize("name", ["'; DROP TABLE runs; --", "Ünï🦊", "a\nb\x00c", '"', "%s %(x)s :x ?", ""])
+@pytest.mark.parametrize(
+    "name", ["'; DROP TABLE runs; --", "Ünï🦊", "a\nb\x00c", '"', "%s %(x)s :x ?", ""]
+)
 def test_hostile_names_stay_what_they_are(url: str, name: str):
-    store, text = Store(url), name.replace("\0", "\\x00")  # NUL is no text for PostgreSQL: written out on both
+    store, text = (
+        Store(url),
+        name.replace("\0", "\\x00"),
+    )  # NUL is no text for PostgreSQL: written out on both
     run = replace(RUN, id=name, branch=name, environment={name: name})
     for reason in ("first", name):
-        store.write(run, replace(RECORD, cell=name, reason=reason, facts={name: name}, warnings=[name]))
+        store.write(
+            run, replace(RECORD, cell=name, reason=reason, facts={name: name}, warnings=[name])
+        )
     (found,) = store.records(name)
-    assert (found.cell, found.reason, found.facts, found.warnings) == (text, text, {name: name}, [name])
+    assert (found.cell, found.reason, found.facts, found.warnings) == (
+        text,
+        text,
+        {name: name},
+        [name],
+    )
     assert store.run(name) == replace(run, id=text, branch=text)
     assert len(load(url, run=name, branch=name)) == 1
     store.remove([name])
@@ -107,7 +121,11 @@ def test_bytes_that_are_no_text_are_written_out(url: str):
 
 def test_the_same_cell_again_replaces_and_keeps_its_place(url: str):
     store = Store(url)
-    for record in (RECORD, replace(RECORD, cell="other"), replace(RECORD, reason="again", samples=[1.0])):
+    for record in (
+        RECORD,
+        replace(RECORD, cell="other"),
+        replace(RECORD, reason="again", samples=[1.0]),
+    ):
         store.write(RUN, record)
     first, other = store.records(RUN.id, samples=True)
     assert (first.reason, first.samples, other.cell) == ("again", [1.0], "other")
@@ -124,13 +142,18 @@ def test_the_latest_run_is_the_one_that_started_last(url: str):
 
 
 def test_a_run_may_hold_no_cell_and_a_cell_twice(url: str):
-    Store(url).write_runs([(RUN, []), (replace(RUN, id="b"), [RECORD, replace(RECORD, reason="later")])])
+    Store(url).write_runs(
+        [(RUN, []), (replace(RUN, id="b"), [RECORD, replace(RECORD, reason="later")])]
+    )
     assert Store(url).records("run-1") == []
     assert [record.reason for record in Store(url).records("b")] == ["later"]
 
 
 def test_thousands_of_cells_are_written_at_once_in_their_order(url: str):
-    cells = [replace(RECORD, cell=f"c-s{n}-cpu-eager-fp32", shape=f"s{n}", samples=[float(n)]) for n in range(2500)]
+    cells = [
+        replace(RECORD, cell=f"c-s{n}-cpu-eager-fp32", shape=f"s{n}", samples=[float(n)])
+        for n in range(2500)
+    ]
     for _ in range(2):  # inserted, then updated
         Store(url).write_runs([(RUN, cells)])
         assert Store(url).records(RUN.id, samples=True) == cells
@@ -139,7 +162,9 @@ def test_thousands_of_cells_are_written_at_once_in_their_order(url: str):
 def test_what_is_removed_is_gone_with_its_samples_and_what_is_not_there_is_named(url: str):
     store, other = Store(url), replace(RUN, id="b")
     store.write_runs([(RUN, [replace(RECORD, samples=[0.1])]), (other, [RECORD])])
-    with pytest.raises(StoreError, match="has no run 'nope'; nothing was removed; paritygate runs lists"):
+    with pytest.raises(
+        StoreError, match="has no run 'nope'; nothing was removed; paritygate runs lists"
+    ):
         store.remove(["b", "nope"])
     assert len(store.runs()) == 2
     store.remove([RUN.id])
@@ -162,7 +187,10 @@ def test_who_opens_a_new_store_at_once_makes_it_once(url: str):
 
 def test_who_writes_the_same_runs_in_another_order_waits_in_no_circle(url: str):
     cells = [replace(RECORD, cell=f"c-s{n}-cpu-eager-fp32") for n in range(100)]
-    runs = [(replace(RUN, id=f"run-{n}", started=f"2026-11-0{n}T00:00:00+00:00"), cells) for n in range(1, 5)]
+    runs = [
+        (replace(RUN, id=f"run-{n}", started=f"2026-11-0{n}T00:00:00+00:00"), cells)
+        for n in range(1, 5)
+    ]
     Store(url)
     barrier = threading.Barrier(2)
 
@@ -178,9 +206,15 @@ def test_who_writes_the_same_runs_in_another_order_waits_in_no_circle(url: str):
 
 def test_processes_that_write_at_once_lose_nothing(url: str):
     writers = [writer(url, run_id, 40) for run_id in ("a", "b", "shared", "shared")]
-    assert [process.communicate(timeout=60) and process.returncode for process in writers] == [0] * 4
+    assert [process.communicate(timeout=60) and process.returncode for process in writers] == [
+        0
+    ] * 4
     store = Store(url)
-    assert {run.id: len(store.records(run.id)) for run in store.runs()} == {"a": 40, "b": 40, "shared": 40}
+    assert {run.id: len(store.records(run.id)) for run in store.runs()} == {
+        "a": 40,
+        "b": 40,
+        "shared": 40,
+    }
 
 
 def test_a_killed_writer_leaves_whole_records_only(url: str):

@@ -15,9 +15,16 @@ from tests.rig import specimen
 
 def subject(case=None, tmp="unused", **changes):
     task = {
-        "case": (case or specimen()).as_dict(), "shape": "b8", "device": "cpu", "dtype_name": "fp32",
-        "backend": "eager", "folder": tmp, "cache": tmp, "seed": 0, "threads": 1,
-    }  # fmt: skip
+        "case": (case or specimen()).as_dict(),
+        "shape": "b8",
+        "device": "cpu",
+        "dtype_name": "fp32",
+        "backend": "eager",
+        "folder": tmp,
+        "cache": tmp,
+        "seed": 0,
+        "threads": 1,
+    }
     return Subject.of(task | changes | {"more": "is ignored"})
 
 
@@ -49,7 +56,13 @@ def test_input_sets_differ_from_each_other_and_not_from_one_time_to_the_next():
 
 
 def test_floating_inputs_are_cast_and_nothing_else_is():
-    mixed = {"x": torch.rand(2), "ids": torch.arange(2), "mask": torch.tensor([True]), "n": 3, "deep": [torch.rand(1)]}
+    mixed = {
+        "x": torch.rand(2),
+        "ids": torch.arange(2),
+        "mask": torch.tensor([True]),
+        "n": 3,
+        "deep": [torch.rand(1)],
+    }
     cast = subject(dtype_name="fp16").cast(mixed)
     assert cast["x"].dtype == cast["deep"][0].dtype == torch.float16
     assert (cast["ids"].dtype, cast["mask"].dtype, cast["n"]) == (torch.int64, torch.bool, 3)
@@ -65,8 +78,13 @@ def lengths(texts):
 
 
 def test_what_is_timed_reads_no_file(tmp_path, monkeypatch):
-    case = Case("c", model=f"{__name__}:lengths", inputs=f"{__name__}:texts", preprocess=f"{__name__}:lengths",
-                shapes={"b8": {"batch": 2}})  # fmt: skip
+    case = Case(
+        "c",
+        model=f"{__name__}:lengths",
+        inputs=f"{__name__}:texts",
+        preprocess=f"{__name__}:lengths",
+        shapes={"b8": {"batch": 2}},
+    )
     one = subject(case, tmp=str(tmp_path))
     one.scratch.save("meta", {"consumed": [], "weights": ""})
     read = []
@@ -91,7 +109,9 @@ def test_outputs_are_copies():
 
 
 def test_bf16_becomes_float32_for_numpy_and_the_others_stay():
-    outputs = arrays([torch.ones(1, dtype=dtype) for dtype in (torch.bfloat16, torch.float16, torch.int32)])
+    outputs = arrays(
+        [torch.ones(1, dtype=dtype) for dtype in (torch.bfloat16, torch.float16, torch.int32)]
+    )
     assert [array.dtype for array in outputs] == [np.float32, np.float16, np.int32]
 
 
@@ -104,13 +124,22 @@ def test_a_name_is_resolved_or_refused_with_what_there_is():
 
 
 def dynamic(inputs, **shapes):
-    case = Case("c", model="tests.specimens:Pooled", inputs=f"tests.specimens:{inputs}", shapes=shapes)
+    case = Case(
+        "c", model="tests.specimens:Pooled", inputs=f"tests.specimens:{inputs}", shapes=shapes
+    )
     return subject(case, shape=next(iter(shapes))).dynamic()
 
 
 def test_dimensions_are_dynamic_where_two_shapes_differ():
-    assert dynamic("sequences", a={"batch": 8, "length": 5}, b={"batch": 8, "length": 9}) == [{1: "in_0_1"}]
-    both = dynamic("sequences", a={"batch": 8, "length": 5}, b={"batch": 8, "length": 9}, c={"batch": 1, "length": 5})
+    assert dynamic("sequences", a={"batch": 8, "length": 5}, b={"batch": 8, "length": 9}) == [
+        {1: "in_0_1"}
+    ]
+    both = dynamic(
+        "sequences",
+        a={"batch": 8, "length": 5},
+        b={"batch": 8, "length": 9},
+        c={"batch": 1, "length": 5},
+    )
     assert both == [{0: "in_0_0", 1: "in_0_1"}]
 
 
@@ -118,8 +147,12 @@ def test_with_one_shape_the_batch_is_dynamic():
     assert dynamic("sequences", a={"batch": 8, "length": 5}) == [{0: "batch"}]
 
 
-@pytest.mark.parametrize("changed", ["digested.py", "digested_layers.py", "digested_package/deep.py"])
-def test_the_source_digest_changes_with_the_content_of_a_file_that_was_imported(tmp_path, monkeypatch, changed):
+@pytest.mark.parametrize(
+    "changed", ["digested.py", "digested_layers.py", "digested_package/deep.py"]
+)
+def test_the_source_digest_changes_with_the_content_of_a_file_that_was_imported(
+    tmp_path, monkeypatch, changed
+):
     """Of the model's own, of one beside it, and of a package's without an __init__."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
@@ -127,7 +160,9 @@ def test_the_source_digest_changes_with_the_content_of_a_file_that_was_imported(
     (tmp_path / "digested_package" / "deep.py").write_text("")
     (tmp_path / "digested_layers.py").write_text("import digested_package.deep\n")
     (tmp_path / "digested.py").write_text("import digested_layers\ndef model(): ...\n")
-    one = subject(Case("c", model="digested:model", inputs="digested:model", shapes={"b8": {"batch": 1}}))
+    one = subject(
+        Case("c", model="digested:model", inputs="digested:model", shapes={"b8": {"batch": 1}})
+    )
     resolve("digested:model")
     before = one.source_digest()
     assert one.source_digest() == before
@@ -143,10 +178,19 @@ def test_sources_are_the_users_modules_and_an_installed_one_that_was_named(tmp_p
     for name in ("named", "unnamed"):
         (tmp_path / "site-packages" / f"digested_{name}.py").write_text("def model(): ...\n")
         resolve(f"digested_{name}:model")
-    case = Case("c", model="digested_named:model", inputs="digested_named:model", shapes={"b8": {"batch": 1}})
-    monkeypatch.setitem(sys.modules, "torch.generated", SimpleNamespace(__file__=str(tmp_path / "kernel.py")))
+    case = Case(
+        "c",
+        model="digested_named:model",
+        inputs="digested_named:model",
+        shapes={"b8": {"batch": 1}},
+    )
+    monkeypatch.setitem(
+        sys.modules, "torch.generated", SimpleNamespace(__file__=str(tmp_path / "kernel.py"))
+    )
     monkeypatch.setitem(sys.modules, "digested_nowhere", SimpleNamespace(__file__="_ops.py"))
     tops = {name.partition(".")[0] for name in subject(case).sources()}
 
     assert "digested_named" in tops
-    assert tops.isdisjoint({"digested_unnamed", "digested_nowhere", "torch", "paritygate", "json", "pytest"})
+    assert tops.isdisjoint(
+        {"digested_unnamed", "digested_nowhere", "torch", "paritygate", "json", "pytest"}
+    )

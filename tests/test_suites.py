@@ -41,7 +41,9 @@ def built(case: Case) -> torch.nn.Module:
 
 def call(model: torch.nn.Module, inputs):
     positional = [tensor for name, tensor in inputs.items() if isinstance(name, int)]
-    return model(*positional, **{name: tensor for name, tensor in inputs.items() if isinstance(name, str)})
+    return model(
+        *positional, **{name: tensor for name, tensor in inputs.items() if isinstance(name, str)}
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,7 +109,10 @@ def test_every_shape_gives_inputs_of_one_form(case):
         for name in one:
             assert one[name].device.type == "cpu"
             assert one[name].dtype == other[name].dtype
-            assert (one[name].shape, one[name].stride()) == (other[name].shape, other[name].stride())
+            assert (one[name].shape, one[name].stride()) == (
+                other[name].shape,
+                other[name].stride(),
+            )
         assert case.units(shape) >= 1
 
 
@@ -150,7 +155,9 @@ def test_forced_kernels_are_not_measured_on_onnxruntime():
     for case in forced:
         assert not any(Target("cpu", "onnxruntime", "fp32").matches(glob) for glob in case.targets)
         assert any(Target("cpu", "compile", "fp32").matches(glob) for glob in case.targets)
-        assert any(Target("cuda", "compile_max_autotune", "fp16").matches(glob) for glob in case.targets)
+        assert any(
+            Target("cuda", "compile_max_autotune", "fp16").matches(glob) for glob in case.targets
+        )
 
 
 def test_flex_says_why_it_has_no_onnx():

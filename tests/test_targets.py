@@ -29,7 +29,9 @@ def torch_of(monkeypatch, tmp_path):
         folder = tmp_path / "torch"
         folder.mkdir()
         (folder / "__init__.py").write_text("raise ImportError('torch is never imported here')")
-        (folder / "version.py").write_text("\n".join(["from typing import Optional", "debug = False", *lines]))
+        (folder / "version.py").write_text(
+            "\n".join(["from typing import Optional", "debug = False", *lines])
+        )
         spec = importlib.util.spec_from_file_location("torch", folder / "__init__.py")
         monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
 
@@ -51,7 +53,14 @@ USUAL = ["cpu-eager-fp32", "cpu-compile-fp32", "cpu-onnxruntime-fp32"]
         ("eager", ["cpu-eager-fp32"]),
         ("compile,eager", ["cpu-eager-fp32", "cpu-compile-fp32"]),
         (" eager , eager ", ["cpu-eager-fp32"]),
-        ("comp*", ["cpu-compile-fp32", "cpu-compile_reduce_overhead-fp32", "cpu-compile_max_autotune-fp32"]),
+        (
+            "comp*",
+            [
+                "cpu-compile-fp32",
+                "cpu-compile_reduce_overhead-fp32",
+                "cpu-compile_max_autotune-fp32",
+            ],
+        ),
         ("compile_max_autotune", ["cpu-compile_max_autotune-fp32"]),
         ("bf16", ["cpu-eager-bf16", "cpu-compile-bf16", "cpu-onnxruntime-bf16"]),
         ("cpu-*-bf16", [f"cpu-{backend}-bf16" for backend in BACKENDS]),
@@ -72,12 +81,20 @@ def test_a_term_that_names_nothing_is_refused_and_what_there_is_is_listed(term):
 
 
 def test_the_order_is_that_of_the_tables_whatever_was_asked_first():
-    assert chosen("bf16,eager") == ["cpu-eager-fp32", "cpu-eager-bf16", "cpu-compile-bf16", "cpu-onnxruntime-bf16"]
+    assert chosen("bf16,eager") == [
+        "cpu-eager-fp32",
+        "cpu-eager-bf16",
+        "cpu-compile-bf16",
+        "cpu-onnxruntime-bf16",
+    ]
 
 
 def test_an_absent_device_says_why():
     assert targets.absent("cpu") is None
-    assert unavailable(Target("cuda", "eager", "fp32"), BACKENDS) == "cuda: no device (no NVIDIA driver)"
+    assert (
+        unavailable(Target("cuda", "eager", "fp32"), BACKENDS)
+        == "cuda: no device (no NVIDIA driver)"
+    )
 
 
 def test_a_driver_without_a_device_says_so(monkeypatch):
@@ -85,7 +102,9 @@ def test_a_driver_without_a_device_says_so(monkeypatch):
     assert targets.absent("cuda") == "no device (the NVIDIA driver reports none)"
 
 
-def test_a_driver_without_its_management_library_says_how_a_container_gets_it(monkeypatch, tmp_path):
+def test_a_driver_without_its_management_library_says_how_a_container_gets_it(
+    monkeypatch, tmp_path
+):
     monkeypatch.setattr(targets, "DRIVER", tmp_path)
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in targets.absent("cuda")
 
@@ -102,9 +121,14 @@ def test_devices_that_are_hidden_say_by_what(monkeypatch):
 
 def test_a_torch_without_cuda_cannot_use_the_device(monkeypatch, torch_of):
     fake_nvml.install(monkeypatch, [Card("GPU-1"), Card("GPU-2")])
-    torch_of("__version__ = '2.13.0+cpu'", "cuda: Optional[str] = None", "hip: Optional[str] = None")
+    torch_of(
+        "__version__ = '2.13.0+cpu'", "cuda: Optional[str] = None", "hip: Optional[str] = None"
+    )
 
-    assert targets.absent("cuda") == "2 present, but torch here is a CPU build (2.13.0+cpu); install the CUDA build"
+    assert (
+        targets.absent("cuda")
+        == "2 present, but torch here is a CPU build (2.13.0+cpu); install the CUDA build"
+    )
     assert chosen("present") == USUAL
 
 
@@ -121,12 +145,19 @@ def test_a_device_with_a_torch_for_it_is_present(monkeypatch, torch_of, line):
 @pytest.mark.parametrize(("driver", "runs"), [(13000, True), (13010, True), (12090, False)])
 def test_a_driver_too_old_for_torch_is_no_device(monkeypatch, torch_of, driver, runs):
     fake_nvml.install(monkeypatch, [Card(cuda=driver)])
-    torch_of("__version__ = '2.13.0+cu130'", "cuda: Optional[str] = '13.0'", "hip: Optional[str] = None")
+    torch_of(
+        "__version__ = '2.13.0+cu130'", "cuda: Optional[str] = '13.0'", "hip: Optional[str] = None"
+    )
 
-    assert targets.absent("cuda") == (None if runs else (
-        "1 present, but the driver runs CUDA 12.9 and torch here (2.13.0+cu130) is built for 13.0; update the driver, "
-        "or install the torch for CUDA 12"
-    ))  # fmt: skip
+    assert targets.absent("cuda") == (
+        None
+        if runs
+        else (
+            "1 present, but the driver runs CUDA 12.9 and torch here (2.13.0+cu130) is built for 13.0; update "
+            "the driver, "
+            "or install the torch for CUDA 12"
+        )
+    )
 
 
 def test_the_torch_that_is_installed_tells_its_build():
@@ -153,12 +184,18 @@ def test_backends_say_what_they_lack(monkeypatch):
 
 def test_the_universe_has_every_combination_once():
     every = universe(BACKENDS.values())
-    assert len(every) == len(set(every)) == sum(len(kind.dtypes) for kind in DEVICE_KINDS.values()) * len(BACKENDS)
+    assert (
+        len(every)
+        == len(set(every))
+        == sum(len(kind.dtypes) for kind in DEVICE_KINDS.values()) * len(BACKENDS)
+    )
 
 
 def test_the_gpu_of_a_run_is_a_fact_of_its_machine(monkeypatch, torch_of):
     torch_of("cuda = '13.0'")
-    fake_nvml.install(monkeypatch, [Card("GPU-1", name="NVIDIA H200"), Card("GPU-2", name="NVIDIA H200")])
+    fake_nvml.install(
+        monkeypatch, [Card("GPU-1", name="NVIDIA H200"), Card("GPU-2", name="NVIDIA H200")]
+    )
 
     found = targets.gpu()
     assert (found["gpu"], found["gpus"]) == ("NVIDIA H200", 2)

@@ -67,7 +67,9 @@ def test_the_rate_rises_to_the_given_one_and_falls_to_nothing(monkeypatch):
 
 def test_learning_leaves_the_random_state_alone_and_gives_the_same_again():
     before = torch.get_rng_state()
-    first, second = (teaching.learnt(text.tiny, teaching.by_labels, RATE, some_steps(2)) for _ in range(2))
+    first, second = (
+        teaching.learnt(text.tiny, teaching.by_labels, RATE, some_steps(2)) for _ in range(2)
+    )
 
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -9,13 +9,29 @@ import pytest
 import scipy.stats
 
 from paritygate.timing import schedule
-from paritygate.timing.schedule import Plan, Timing, measure, median_interval, over_launches, plan, quantile, ratio
+from paritygate.timing.schedule import (
+    Plan,
+    Timing,
+    measure,
+    median_interval,
+    over_launches,
+    plan,
+    quantile,
+    ratio,
+)
 from tests.fakes import FakeClock, FakeContestant, cycle
 
 
 def race(contestants, seconds=0.5, precision=0.03, **options):
     clock = next(iter(contestants.values())).clock
-    return measure(contestants, seconds=seconds, precision=precision, rng=random.Random(0), clock=clock, **options)
+    return measure(
+        contestants,
+        seconds=seconds,
+        precision=precision,
+        rng=random.Random(0),
+        clock=clock,
+        **options,
+    )
 
 
 def alone(each, **options):
@@ -27,14 +43,20 @@ def timed(blocks, rounds=None):
     return Timing(Plan(1, 1), blocks=list(blocks), rounds=list(rounds or range(len(blocks))))
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1e-9, 8.7e-6, 1e-4, 199e-6, 201e-6, 3e-3, 0.02, 0.0999, 0.1, 0.3, 15.0])
+@pytest.mark.parametrize(
+    "seconds", [0.0, 1e-9, 8.7e-6, 1e-4, 199e-6, 201e-6, 3e-3, 0.02, 0.0999, 0.1, 0.3, 15.0]
+)
 def test_a_block_is_50_ms_of_samples_that_are_long_enough(seconds):
     found = plan(seconds)
     assert found.calls * max(seconds, 1e-9) >= schedule.SAMPLE_SECONDS * 0.999
-    assert found.calls == 1 or (found.calls - 1) * max(seconds, 1e-9) < schedule.SAMPLE_SECONDS, "no longer than needed"
+    assert found.calls == 1 or (found.calls - 1) * max(seconds, 1e-9) < schedule.SAMPLE_SECONDS, (
+        "no longer than needed"
+    )
     assert found.samples >= (1 if seconds >= schedule.SLOW_CALL else 3)
     if seconds < schedule.BLOCK_SECONDS / 3:
-        assert found.calls * found.samples * max(seconds, 1e-9) == pytest.approx(schedule.BLOCK_SECONDS, rel=0.2)
+        assert found.calls * found.samples * max(seconds, 1e-9) == pytest.approx(
+            schedule.BLOCK_SECONDS, rel=0.2
+        )
 
 
 def test_warming_up_ends_when_three_blocks_in_a_row_agree():
@@ -102,7 +124,8 @@ def test_no_budget_is_too_small_for_three_rounds():
 def test_every_round_holds_one_block_of_each_in_random_order():
     clock, log = FakeClock(), []
     contestants = {
-        name: FakeContestant(cycle(1e-3, 1.1e-3, 1.3e-3), clock, name=name, log=log) for name in ("a", "b", "c")
+        name: FakeContestant(cycle(1e-3, 1.1e-3, 1.3e-3), clock, name=name, log=log)
+        for name in ("a", "b", "c")
     }
     found = race(contestants, seconds=3.0, precision=1e-6)
     rounds = len(found["a"].blocks)
@@ -116,7 +139,10 @@ def test_every_round_holds_one_block_of_each_in_random_order():
 
 def test_a_contestant_that_is_done_stays_in_until_all_are():
     clock = FakeClock()
-    found = race({"calm": FakeContestant(1e-3, clock), "wild": FakeContestant(cycle(1e-3, 2e-3), clock)}, seconds=1.0)
+    found = race(
+        {"calm": FakeContestant(1e-3, clock), "wild": FakeContestant(cycle(1e-3, 2e-3), clock)},
+        seconds=1.0,
+    )
     assert (found["calm"].stop, found["wild"].stop) == ("precision", "budget")
     assert found["calm"].rounds == found["wild"].rounds
 
@@ -124,7 +150,10 @@ def test_a_contestant_that_is_done_stays_in_until_all_are():
 @pytest.mark.parametrize("gone", [0, 2, 8])
 def test_a_contestant_that_drops_out_leaves_alone(gone):
     clock = FakeClock()
-    contestants = {"stays": FakeContestant(1e-3, clock), "leaves": FakeContestant(1e-3, clock, name="b", gone=gone)}
+    contestants = {
+        "stays": FakeContestant(1e-3, clock),
+        "leaves": FakeContestant(1e-3, clock, name="b", gone=gone),
+    }
     found = race(contestants)
     assert str(found["leaves"].dropped) == "b is gone"
     assert len(contestants["leaves"].plans) == gone
@@ -155,7 +184,8 @@ def test_at_most_2000_samples_are_kept_and_each_with_the_same_chance():
 
 
 def test_intervals_of_the_median_are_those_of_the_tables():
-    # Hahn & Meeker; ranks of the 95 % interval: n=6 -> 1, 6; n=10 -> 2, 9; n=20 -> 6, 15; n=50 -> 18, 33
+    # Hahn & Meeker; ranks of the 95 % interval: n=6 -> 1, 6; n=10 -> 2, 9; n=20 -> 6, 15; n=50 ->
+    # 18, 33
     for n, low, high in ((6, 1, 6), (10, 2, 9), (20, 6, 15), (50, 18, 33)):
         values = list(range(1, n + 1))
         random.Random(n).shuffle(values)
@@ -175,7 +205,9 @@ def test_the_interval_of_the_median_holds_it_at_least_as_often_as_promised(n):
 def test_quantiles_are_numpys(n):
     values = np.random.default_rng(n).exponential(size=n)
     for share in (0.0, 0.05, 0.5, 0.9, 0.99, 1.0):
-        assert quantile(values.tolist(), share) == pytest.approx(np.quantile(values, share), rel=1e-12)
+        assert quantile(values.tolist(), share) == pytest.approx(
+            np.quantile(values, share), rel=1e-12
+        )
 
 
 def test_ratios_are_taken_within_rounds_so_that_drift_cancels():
@@ -189,7 +221,9 @@ def test_ratios_are_taken_within_rounds_so_that_drift_cancels():
 def test_the_interval_over_launches_is_students(n):
     ratios = np.random.default_rng(n).lognormal(0.3, 0.02, n)
     middle, low, high = over_launches(ratios.tolist())
-    wanted = scipy.stats.t.interval(0.95, n - 1, np.log(ratios).mean(), scipy.stats.sem(np.log(ratios)))
+    wanted = scipy.stats.t.interval(
+        0.95, n - 1, np.log(ratios).mean(), scipy.stats.sem(np.log(ratios))
+    )
     assert middle == pytest.approx(scipy.stats.gmean(ratios))
     assert (low, high) == pytest.approx(tuple(np.exp(wanted)), rel=1e-4)
 

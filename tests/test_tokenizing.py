@@ -1,4 +1,6 @@
-"""Tokenizers: the plain one is right, the libraries agree with it, and where they do not is known to the character."""
+"""Tokenizers: the plain one is right, the libraries agree with it, and where they do not is known
+to the character.
+"""
 
 import unicodedata
 import warnings
@@ -51,12 +53,15 @@ def tokens(plain, answer) -> list[str]:
     return [names[number] for number in ids[mask][1:-1].tolist()]
 
 
-# ------------------------------------------------------------------------------------------- the plain one is right
+# ------------------------------------------------------------------------------------------- the
+# plain one is right
 
 
 @pytest.fixture(scope="module", name="small")
 def _small():
-    return tokenizing.Plain([*tokenizing.SPECIAL, "un", "##aff", "##able", "##a", "a", "film", "!", "[", "]", "mask"])
+    return tokenizing.Plain(
+        [*tokenizing.SPECIAL, "un", "##aff", "##able", "##a", "a", "film", "!", "[", "]", "mask"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,10 @@ def test_the_longest_piece_comes_first_and_what_has_none_is_unknown(small, text,
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("  HeLLo!how  \n Are yoU?  ", ["hello", "!", "how", "are", "you", "?"]),  # BERT's own tests, as the next two
+        (
+            "  HeLLo!how  \n Are yoU?  ",
+            ["hello", "!", "how", "are", "you", "?"],
+        ),  # BERT's own tests, as the next two
         ("H\u00e9llo", ["hello"]),
         ("ah\u535a\u63a8zz", ["ah", "\u535a", "\u63a8", "zz"]),
         ("İstanbul ISPARTA", ["istanbul", "isparta"]),
@@ -101,7 +109,11 @@ def test_words_are_cleaned_lowered_and_parted(text, expected):
 
 def test_a_row_is_cls_tokens_sep_and_padding(small):
     answer = small(["film unaffable", "", "a a a a a a"], 6)
-    assert answer["input_ids"].tolist() == [[2, 10, 5, 6, 7, 3], [2, 3, 0, 0, 0, 0], [2, 9, 9, 9, 9, 3]]
+    assert answer["input_ids"].tolist() == [
+        [2, 10, 5, 6, 7, 3],
+        [2, 3, 0, 0, 0, 0],
+        [2, 9, 9, 9, 9, 3],
+    ]
     assert answer["attention_mask"].tolist() == [[1] * 6, [1, 1, 0, 0, 0, 0], [1] * 6]
     assert answer["token_type_ids"].tolist() == [[0] * 6] * 3
     assert {tensor.dtype for tensor in answer.values()} == {torch.int64}
@@ -120,11 +132,14 @@ def test_no_sentences_give_no_rows(small):
 @pytest.mark.parametrize("length", [1, 0, -1])
 def test_a_length_without_room_is_refused_by_all(plain, ways, length):
     for tokenizer in (plain, *ways.values()):
-        with pytest.raises(ValueError, match=rf"length={length} leaves no room for \[CLS\] and \[SEP\]: give 2 or"):
+        with pytest.raises(
+            ValueError, match=rf"length={length} leaves no room for \[CLS\] and \[SEP\]: give 2 or"
+        ):
             tokenizer(["this movie"], length)
 
 
-# ------------------------------------------------------------------------------------------- the libraries agree
+# ------------------------------------------------------------------------------------------- the
+# libraries agree
 
 
 @pytest.mark.parametrize("length", [2, 3, 12, 64, 512])
@@ -137,7 +152,11 @@ def test_reviews_of_every_length(plain, way, batch, length):
 
 
 def test_the_whole_corpus(plain, way):
-    texts = [*corpus.load().train.sentences[::4], *corpus.load().test.sentences, *corpus.SEED_SENTENCES]
+    texts = [
+        *corpus.load().train.sentences[::4],
+        *corpus.load().test.sentences,
+        *corpus.SEED_SENTENCES,
+    ]
     answer = plain(texts, 32)
     assert tokenizing.SPECIAL.index("[UNK]") not in answer["input_ids"]
     assert answer["attention_mask"][:, -1].sum() == 0
@@ -147,7 +166,9 @@ def test_the_whole_corpus(plain, way):
 @pytest.mark.parametrize("text", tokenizing.HOSTILE.values(), ids=tokenizing.HOSTILE)
 def test_hostile_text(plain, way, text):
     assert_equal(way([text], 512), plain([text], 512))
-    assert_equal(way([text, "this movie was great", text], 9), plain([text, "this movie was great", text], 9))
+    assert_equal(
+        way([text, "this movie was great", text], 9), plain([text, "this movie was great", text], 9)
+    )
 
 
 def test_texts_of_random_scraps(plain, way):
@@ -178,24 +199,42 @@ def test_one_number_off_by_one_is_noticed(plain, name):
     assert "1 of 4096 integers differ" in found.problem
 
 
-# ------------------------------------------------------------------------------------------- where they do not
+# ------------------------------------------------------------------------------------------- where
+# they do not
 
 DISAGREEMENTS = {  # text: what the plain one, those in Rust and transformers' Python make of it
     "a capital sigma ends a word": ("αΣ", ["α", "##ς"], ["α", "##σ"], ["α", "##ς"]),
     "a mark of Unicode 14": ("mo\u0898vie", ["movie"], ["[UNK]"], ["movie"]),
-    "punctuation of Unicode 14": ("is\u2e52it", ["is", "[UNK]", "it"], ["[UNK]"], ["is", "[UNK]", "it"]),
+    "punctuation of Unicode 14": (
+        "is\u2e52it",
+        ["is", "[UNK]", "it"],
+        ["[UNK]"],
+        ["is", "[UNK]", "it"],
+    ),
     "no punctuation any more": ("is\u166dit", ["[UNK]"], ["is", "[UNK]", "it"], ["[UNK]"]),
     "no mark without width any more": ("mo\u1734vie", ["[UNK]"], ["movie"], ["[UNK]"]),
     "a format character of Unicode 9": ("mo\u08e2vie", ["movie"], ["[UNK]"], ["movie"]),
-    "an ideograph of extension E": ("is\U0002b820it", ["is", "[UNK]", "it"], ["[UNK]"], ["is", "[UNK]", "it"]),
+    "an ideograph of extension E": (
+        "is\U0002b820it",
+        ["is", "[UNK]", "it"],
+        ["[UNK]"],
+        ["is", "[UNK]", "it"],
+    ),
     "an unassigned character": ("mo\ufdd0vie", ["[UNK]"], ["[UNK]"], ["movie"]),
-    "a special token with a gap": ("[MA\u200bSK]", ["[", "mask", "]"], ["[", "mask", "]"], ["[MASK]"]),
+    "a special token with a gap": (
+        "[MA\u200bSK]",
+        ["[", "mask", "]"],
+        ["[", "mask", "]"],
+        ["[MASK]"],
+    ),
 }
 
 
 @pytest.fixture(scope="module", name="few")
 def _few():
-    return tokenizing.Plain([*tokenizing.SPECIAL, "movie", "is", "it", "α", "##ς", "##σ", "[", "mask", "]"])
+    return tokenizing.Plain(
+        [*tokenizing.SPECIAL, "movie", "is", "it", "α", "##ς", "##σ", "[", "mask", "]"]
+    )
 
 
 @pytest.mark.parametrize("case", DISAGREEMENTS.values(), ids=DISAGREEMENTS)
@@ -208,7 +247,9 @@ def test_known_disagreements_are_as_the_module_says(few, case):
 
 
 def test_no_other_character_is_disputed():
-    """Every assigned character within a word, against the parts in Rust, which tell words apart even if unknown."""
+    """Every assigned character within a word, against the parts in Rust, which tell words apart
+    even if unknown.
+    """
     from tokenizers import normalizers, pre_tokenizers
 
     normalizer, pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
@@ -224,7 +265,11 @@ def test_no_other_character_is_disputed():
         if tokenizing.words(text) != in_rust(text):
             disputed += [c for c in several if tokenizing.words(f"a{c}b") != in_rust(f"a{c}b")]
     assert not any(map(tokenizing.undisputed, disputed))
-    ideographs = [c for c in disputed if unicodedata.category(c) == "Lo" and unicodedata.name(c).startswith("CJK")]
+    ideographs = [
+        c
+        for c in disputed
+        if unicodedata.category(c) == "Lo" and unicodedata.name(c).startswith("CJK")
+    ]
     assert ideographs == [chr(code) for code in range(0x2B820, 0x2B920)]
     then = unicodedata.ucd_3_2_0.category
     assert all(unicodedata.category(c) != then(c) for c in disputed)
@@ -238,14 +283,19 @@ def test_hostile_inputs_hold_nothing_disputed_between_implementations():
     assert len(tokenizing.characters()) > 5000
 
 
-# ------------------------------------------------------------------------------------------- inputs, facts
+# -------------------------------------------------------------------------------------------
+# inputs, facts
 
 
 @pytest.mark.parametrize("make", [tokenizing.sentences, tokenizing.hostile])
 def test_inputs_follow_the_generator_alone(make):
     sizes = {"batch": 16, "seq": 64}
     before = torch.random.get_rng_state()
-    (one, length), (same, _), (other, _) = make(sizes, seeded(3)), make(sizes, seeded(3)), make(sizes, seeded(4))
+    (one, length), (same, _), (other, _) = (
+        make(sizes, seeded(3)),
+        make(sizes, seeded(3)),
+        make(sizes, seeded(4)),
+    )
     assert torch.equal(torch.random.get_rng_state(), before)
     assert one == same != other
     assert (len(one), length) == (16, 64)
@@ -265,7 +315,11 @@ def test_facts_count_tokens_and_not_padding(small):
     assert tokenizer.facts()["tokens_per_call"] == 0
     tokenizer(["film", "a film"], 8)
     tokenizer(["film", "film"], 8)
-    assert tokenizer.facts() == {"tokenizer": "plain Python", "vocabulary": 15, "tokens_per_call": 6.5}
+    assert tokenizer.facts() == {
+        "tokenizer": "plain Python",
+        "vocabulary": 15,
+        "tokens_per_call": 6.5,
+    }
 
 
 def test_ways_are_what_they_are_called(plain, ways):
@@ -278,7 +332,8 @@ def test_ways_are_what_they_are_called(plain, ways):
     assert {found.facts()["vocabulary"] for found in ways.values()} == {len(plain.vocabulary)}
 
 
-# ------------------------------------------------------------------------------------------- vocabulary, cache
+# -------------------------------------------------------------------------------------------
+# vocabulary, cache
 
 
 def test_the_vocabulary_is_the_same_whenever_it_is_learnt(plain):
@@ -292,7 +347,12 @@ def test_the_vocabulary_knows_the_corpus_and_foreign_letters(plain):
     assert plain.tokenize("I love this movie") == ["i", "love", "this", "movie"]
     for letter in tokenizing.alphabet():
         assert {letter, "##" + letter} <= plain.vocabulary.keys()
-    split = [word for text in corpus.load().test.sentences for word in tokenizing.words(text) if word not in names]
+    split = [
+        word
+        for text in corpus.load().test.sentences
+        for word in tokenizing.words(text)
+        if word not in names
+    ]
     assert split  # names that were not learnt come in pieces
     assert all("[UNK]" not in plain.pieces(word) for word in split)
 
@@ -357,7 +417,9 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, trainings, mon
     assert tokenizing.vocabulary() == tuple(plain.vocabulary)
 
 
-def test_without_the_variable_the_cache_is_below_the_working_folder(tmp_path, trainings, monkeypatch):
+def test_without_the_variable_the_cache_is_below_the_working_folder(
+    tmp_path, trainings, monkeypatch
+):
     monkeypatch.delenv("PARITYGATE_CACHE", raising=False)
     monkeypatch.chdir(tmp_path)
     tokenizing.vocabulary()

@@ -1,4 +1,6 @@
-"""Training cells by real workers: eager and compiled agree, every planted fault is found, what is learnt is judged."""
+"""Training cells by real workers: eager and compiled agree, every planted fault is found, what is
+learnt is judged.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ PLANTED = {"train_cnn": (*FAULTS, "without_momentum", "forgetful_optimizer"), "t
 def found(shared):
     """Case -> backend -> record; every group is run once, the sound ones are timed."""
     return {
-        case.name: shared.run(case, "eager", "twin", "compile", *PLANTED[case.name], timed=True) for case in (CNN, BERT)
+        case.name: shared.run(case, "eager", "twin", "compile", *PLANTED[case.name], timed=True)
+        for case in (CNN, BERT)
     }
 
 
@@ -50,7 +53,9 @@ def test_sound_backends_agree_and_are_timed(found, case, backend):
     assert record.flops > 0
 
 
-@pytest.mark.parametrize(("case", "fault"), [(case, fault) for case, faults in PLANTED.items() for fault in faults])
+@pytest.mark.parametrize(
+    ("case", "fault"), [(case, fault) for case, faults in PLANTED.items() for fault in faults]
+)
 def test_a_planted_fault_is_found(found, case, fault):
     record = found[case][fault]
 
@@ -79,15 +84,23 @@ def test_a_leaked_tensor_a_step_is_found(shared):
 
 @pytest.mark.parametrize(("wanted", "status"), [(0.9, Status.OK), (1.0, Status.PARITY_FAILED)])
 def test_what_is_learnt_is_judged_by_labelled_samples(shared, wanted, status):
-    case = replace(CNN, name=f"learnt_{wanted:.0%}".rstrip("%"), shapes={"b32": {"batch": 32}}, accuracy=wanted,
-                   learn="models.lessons:digit_epochs", evaluate="models.digits:held_out")  # fmt: skip
+    case = replace(
+        CNN,
+        name=f"learnt_{wanted:.0%}".rstrip("%"),
+        shapes={"b32": {"batch": 32}},
+        accuracy=wanted,
+        learn="models.lessons:digit_epochs",
+        evaluate="models.digits:held_out",
+    )
     record = shared.run(case, "eager")["eager"]
 
     assert record.status is status
     assert 0.95 <= record.accuracy < 1
     assert record.accuracy_samples == 360
     if status is Status.PARITY_FAILED:
-        assert record.reason.endswith("of the labelled samples are answered rightly, 100.0% is asked for")
+        assert record.reason.endswith(
+            "of the labelled samples are answered rightly, 100.0% is asked for"
+        )
 
 
 def test_a_gradient_that_a_rounding_may_turn_is_unchecked_and_says_why(rig):

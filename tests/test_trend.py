@@ -49,11 +49,14 @@ def test_a_file_is_written_whole(call, tmp_path, suffix):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize(("arguments", "why"), [
-    (["nothing-*"], "has no time of a cell 'nothing-*'"),
-    (["cnn-*", "--branch", "nowhere"], "on branch nowhere"),
-    (["cnn-*", "-o", "trend.gif"], "trend.gif must end in .png or .svg"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["nothing-*"], "has no time of a cell 'nothing-*'"),
+        (["cnn-*", "--branch", "nowhere"], "on branch nowhere"),
+        (["cnn-*", "-o", "trend.gif"], "trend.gif must end in .png or .svg"),
+    ],
+)
 def test_what_cannot_be_drawn_is_refused(call, arguments, why):
     status, said, complained = call(*arguments)
 

@@ -1,4 +1,6 @@
-"""Is the run to be trusted? Each thing that makes it invalid, or is to be told of, planted alone."""
+"""Is the run to be trusted? Each thing that makes it invalid, or is to be told of, planted
+alone.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,17 @@ def test_a_calm_run_has_no_problem_and_no_warning():
 def test_a_control_with_a_verdict_of_its_own_is_a_problem(verdict):
     decided = Decided(verdict, "", estimate([0.05, 0.051, 0.049]), 0.02)
 
-    assert validity.problems({"a": decided}, {}) == [f"control a: base was +5.1% against itself ({verdict})"]
+    assert validity.problems({"a": decided}, {}) == [
+        f"control a: base was +5.1% against itself ({verdict})"
+    ]
 
 
 def test_one_side_slower_in_all_controls_is_a_problem_and_in_a_few_is_none():
     (problem,) = validity.problems({}, calm(shift=0.01))
 
-    assert problem.startswith("side bias: in 8 of 8 controls the same side is slower, in the median by 1.0%")
+    assert problem.startswith(
+        "side bias: in 8 of 8 controls the same side is slower, in the median by 1.0%"
+    )
     assert validity.problems({}, calm(cells=4, shift=0.01)) == []
 
 
@@ -58,7 +64,9 @@ def test_what_is_measured_first_in_a_quad_must_not_matter():
 
 
 def test_a_drift_over_the_run_is_told():
-    (warning,) = validity.warnings([], [], [[0.0, 0.01, 0.02, 0.03], [0.0, 0.011, 0.019, 0.03], [0, 0.01, 0.02, 0.03]])
+    (warning,) = validity.warnings(
+        [], [], [[0.0, 0.01, 0.02, 0.03], [0.0, 0.011, 0.019, 0.03], [0, 0.01, 0.02, 0.03]]
+    )
 
     assert warning.startswith("drift: head against base changes over the run (rank correlation +")
 

@@ -37,10 +37,14 @@ def test_a_first_call_in_several_threads_is_as_exact_as_later_ones():
 
 def test_every_function_that_torch_gives_to_mkl_is_called():
     header = (Path(torch.__file__).parent / "include/ATen/cpu/vml.h").read_text()
-    assert set(vector_math.FUNCTIONS) == set(re.findall(r"^IMPLEMENT_VML_MKL\((\w+),", header, re.MULTILINE))
+    assert set(vector_math.FUNCTIONS) == set(
+        re.findall(r"^IMPLEMENT_VML_MKL\((\w+),", header, re.MULTILINE)
+    )
 
 
 def test_a_fork_server_calls_them_before_it_imports_what_is_the_users():
     environ = os.environ | environment.QUIET
-    done = subprocess.run([sys.executable, "-c", ORDER], env=environ, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ORDER], env=environ, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["preloaded", "imported", "None"]

@@ -1,4 +1,6 @@
-"""The decision, piece by piece: quads, tests, looks, modes. Its behaviour as a whole is in test_simulation.py."""
+"""The decision, piece by piece: quads, tests, looks, modes. Its behaviour as a whole is in
+test_simulation.py.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,12 @@ def test_a_launch_stops_by_spread_and_never_by_sign():
 
 def test_the_sign_flip_test_counts_all_signs():
     x = np.array([0.3, -0.1, 0.4, 0.2, 0.05])
-    by_hand = np.mean([np.dot(signs, np.abs(x)) >= x.sum() - 1e-12 for signs in itertools.product((1, -1), repeat=5)])
+    by_hand = np.mean(
+        [
+            np.dot(signs, np.abs(x)) >= x.sum() - 1e-12
+            for signs in itertools.product((1, -1), repeat=5)
+        ]
+    )
 
     assert verdict.sign_flip(x) == by_hand
     assert verdict.sign_flip(np.ones(8)) == 2**-8
@@ -54,7 +61,9 @@ def test_the_sign_flip_test_counts_all_signs():
 def test_both_tests_must_reject():
     steady = np.full(8, 0.05) + np.linspace(0, 1e-4, 8)
 
-    assert verdict.p_slower(steady, NORMAL.low) == 2**-8  # Student's t alone would say less than 1e-20
+    assert (
+        verdict.p_slower(steady, NORMAL.low) == 2**-8
+    )  # Student's t alone would say less than 1e-20
     assert verdict.p_slower(-steady, NORMAL.low) > 0.99
 
 
@@ -70,25 +79,33 @@ def test_the_first_look_is_the_earliest_at_which_the_sign_flip_test_can_reject(c
 
 def test_holm_rejects_step_by_step():
     assert verdict.holm({"a": 0.001, "b": 0.004, "c": 0.5}, 0.01) == {"a", "b"}
-    assert verdict.holm({"a": 0.004, "b": 0.004, "c": 0.5}, 0.01) == set()  # the smallest misses 0.01/3
+    assert (
+        verdict.holm({"a": 0.004, "b": 0.004, "c": 0.5}, 0.01) == set()
+    )  # the smallest misses 0.01/3
 
 
-@pytest.mark.parametrize(("d", "wanted"), [
-    ([0.0, 0.001, -0.001], Screened.SAME),
-    ([0.0, 0.02, -0.02], Screened.MORE),
-    ([0.05, 0.051, 0.049], Screened.MORE),  # the first look for routing is the fourth launch
-    ([0.05, 0.051, 0.049, 0.05], Screened.ROUTED),
-    ([-0.05, -0.051, -0.049, -0.05], Screened.ROUTED),
-    ([0.0, 0.05, -0.05, 0.05, -0.05, 0.0], Screened.ROUTED),  # undecided at the last look
-    ([0.0, 0.0], Screened.MORE),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("d", "wanted"),
+    [
+        ([0.0, 0.001, -0.001], Screened.SAME),
+        ([0.0, 0.02, -0.02], Screened.MORE),
+        ([0.05, 0.051, 0.049], Screened.MORE),  # the first look for routing is the fourth launch
+        ([0.05, 0.051, 0.049, 0.05], Screened.ROUTED),
+        ([-0.05, -0.051, -0.049, -0.05], Screened.ROUTED),
+        ([0.0, 0.05, -0.05, 0.05, -0.05, 0.0], Screened.ROUTED),  # undecided at the last look
+        ([0.0, 0.0], Screened.MORE),
+    ],
+)
 def test_a_screen_ends_in_one_of_three_ways(d, wanted):
     assert verdict.screen(np.array([d]), NORMAL).tolist() == [wanted]
 
 
 def test_cells_that_are_alike_lend_each_other_what_they_know_of_spread():
     rng = np.random.default_rng(1)
-    alike, unlike = rng.normal(0, 0.01, (60, 3)), rng.normal(0, 0.01, (60, 3)) * np.exp(rng.normal(0, 2, (60, 1)))
+    alike, unlike = (
+        rng.normal(0, 0.01, (60, 3)),
+        rng.normal(0, 0.01, (60, 3)) * np.exp(rng.normal(0, 2, (60, 1))),
+    )
 
     found = verdict.shared(list(alike))
     assert found.freedom == verdict.MOST_SHARED
@@ -96,7 +113,9 @@ def test_cells_that_are_alike_lend_each_other_what_they_know_of_spread():
     assert verdict.shared(list(unlike)).freedom < 1.5
     variance, freedom = found.moderate(0.0, 3)
     assert (variance / found.variance, freedom) == (pytest.approx(0.8), 10)
-    longer = verdict.shared([*alike[:30], *rng.normal(0, 0.01, (30, 6))])  # cells may have launched differently often
+    longer = verdict.shared(
+        [*alike[:30], *rng.normal(0, 0.01, (30, 6))]
+    )  # cells may have launched differently often
     assert longer.variance == pytest.approx(0.01**2, rel=0.3)
 
 
@@ -109,8 +128,14 @@ def test_a_cell_stands_alone_where_others_tell_nothing(d):
 def test_a_slow_mode_is_a_heap_of_its_own():
     assert verdict.slow_modes([0.0, 0.001, 0.06, 0.0, 0.061], 0.001, NORMAL)[:2] == (2, 0)
     assert verdict.slow_modes([0.0, 0.001, -0.06, 0.0], 0.001, NORMAL)[:2] == (0, 1)
-    assert verdict.slow_modes([0.0, 0.01, 0.02, 0.03, 0.04], 0.001, NORMAL)[:2] == (0, 0)  # no gap: no heap
-    assert verdict.slow_modes([0.0, 0.001, 0.06, 0.0], 0.03, NORMAL)[:2] == (0, 0)  # within what launches spread
+    assert verdict.slow_modes([0.0, 0.01, 0.02, 0.03, 0.04], 0.001, NORMAL)[:2] == (
+        0,
+        0,
+    )  # no gap: no heap
+    assert verdict.slow_modes([0.0, 0.001, 0.06, 0.0], 0.03, NORMAL)[:2] == (
+        0,
+        0,
+    )  # within what launches spread
 
 
 def test_what_would_have_been_found_grows_with_the_spread_and_falls_with_the_tolerance():
@@ -128,7 +153,10 @@ def test_margins_that_cannot_be_are_refused(wrong):
 
 def test_a_confirmation_says_slower_faster_and_same():
     rng = np.random.default_rng(0)
-    d = {name: rng.normal(mean, 0.002, 20) for name, mean in (("up", 0.05), ("down", -0.05), ("flat", 0.0))}
+    d = {
+        name: rng.normal(mean, 0.002, 20)
+        for name, mean in (("up", 0.05), ("down", -0.05), ("flat", 0.0))
+    }
     confirmation = verdict.Confirmation(list(d), NORMAL)
     for n in range(1, 21):
         if confirmation.open:

@@ -1,4 +1,6 @@
-"""What is seen of GPUs while something is measured: reasons of every look, strangers but none of ours, a loss."""
+"""What is seen of GPUs while something is measured: reasons of every look, strangers but none of
+ours, a loss.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Script:
 
 @pytest.fixture
 def grandchild():
-    """The pid of a process that a process of ours started, in a session of its own as fork servers are."""
+    """The pid of a process that a process of ours started, in a session of its own as fork servers
+    are.
+    """
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
     yield pid
@@ -64,9 +68,16 @@ def test_a_reason_of_any_look_is_kept():
     first, last = Reading(throttled=("SwPowerCap",)), Reading(throttled=("HwThermal", "SwPowerCap"))
 
     assert seen(Script(first, Reading())).gpu_throttled == ("SwPowerCap",), "seen when it began"
-    assert seen(Script(Reading(), last)).gpu_throttled == ("HwThermal", "SwPowerCap"), "seen at the end"
-    assert seen(Script(Reading(), first, Reading()), looks=1).gpu_throttled == ("SwPowerCap",), "seen in between"
-    assert seen(Script(Reading()), Script(first, last)).gpu_throttled == ("SwPowerCap", "HwThermal"), "of any GPU"
+    assert seen(Script(Reading(), last)).gpu_throttled == ("HwThermal", "SwPowerCap"), (
+        "seen at the end"
+    )
+    assert seen(Script(Reading(), first, Reading()), looks=1).gpu_throttled == ("SwPowerCap",), (
+        "seen in between"
+    )
+    assert seen(Script(Reading()), Script(first, last)).gpu_throttled == (
+        "SwPowerCap",
+        "HwThermal",
+    ), "of any GPU"
 
 
 def test_processes_of_ours_are_no_strangers(grandchild):
@@ -81,7 +92,9 @@ def test_strangers_are_counted_once(grandchild):
     stranger = Reading(processes=(*ancestors, grandchild))
 
     assert seen(Script(stranger), Script(stranger), looks=3).gpu_foreign == len(ancestors)
-    assert seen(Script(stranger), pids=[os.getppid()]).gpu_foreign == len(ancestors) - 1, "told by their pid, too"
+    assert seen(Script(stranger), pids=[os.getppid()]).gpu_foreign == len(ancestors) - 1, (
+        "told by their pid, too"
+    )
 
 
 def test_a_process_that_proc_hides_is_a_stranger(monkeypatch):
@@ -95,8 +108,12 @@ def test_a_process_that_proc_hides_is_a_stranger(monkeypatch):
 
 
 def test_a_gpu_that_gets_lost_ends_nothing():
-    gone = seen(Script(Reading(throttled=("HwSlowdown",)), nvml.GpuLost("GPU-1 is lost")), Script(Reading()))
+    gone = seen(
+        Script(Reading(throttled=("HwSlowdown",)), nvml.GpuLost("GPU-1 is lost")), Script(Reading())
+    )
 
     assert gone.gpu_lost == "GPU-1 is lost"
     assert gone.gpu_throttled == ("HwSlowdown",)
-    assert seen(Script(nvml.GpuLost("")), Script(Reading(throttled=("HwSlowdown",)))).gpu_throttled == ("HwSlowdown",)
+    assert seen(
+        Script(nvml.GpuLost("")), Script(Reading(throttled=("HwSlowdown",)))
+    ).gpu_throttled == ("HwSlowdown",)

@@ -1,4 +1,6 @@
-"""Ways: a case's own backends, checked against the plain object and timed beside it like any other."""
+"""Ways: a case's own backends, checked against the plain object and timed beside it like any
+other.
+"""
 
 from __future__ import annotations
 
@@ -88,10 +90,18 @@ def _rig(shared):
 
 
 def case(name="letters", ways=("by_bytes",), **changes):
-    return Case(name, **{
-        "model": "counting:counter", "inputs": "counting:texts", "shapes": {"b8": {"batch": 8}}, "reference": "eager",
-        "targets": ("eager",), "ways": {way: f"counting:{way}" for way in ways},
-    } | changes)  # fmt: skip
+    return Case(
+        name,
+        **{
+            "model": "counting:counter",
+            "inputs": "counting:texts",
+            "shapes": {"b8": {"batch": 8}},
+            "reference": "eager",
+            "targets": ("eager",),
+            "ways": {way: f"counting:{way}" for way in ways},
+        }
+        | changes,
+    )
 
 
 def test_another_implementation_agrees_and_is_timed_beside_the_plain_one(rig):
@@ -105,15 +115,22 @@ def test_another_implementation_agrees_and_is_timed_beside_the_plain_one(rig):
     assert records["eager"].parameters is None
 
 
-@pytest.mark.parametrize(("way", "status", "why"), [
-    ("off_by_one", Status.PARITY_FAILED, "integers differ"),
-    ("missing", Status.SKIPPED, "missing: needs the package counters: pip install counters"),
-    ("not_installed", Status.SKIPPED, "not_installed: No module named 'counters_that_nobody_has'"),
-    ("not_here", Status.SKIPPED, "not_here: counts on a GPU only"),
-    ("misspelt", Status.FAILED, "cannot import name 'by_bites' from 'counting'"),
-    ("misplaced", Status.FAILED, "No module named 'torch.counters'"),
-    ("nothing", Status.FAILED, 'way "counting:nothing" gave a NoneType'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("way", "status", "why"),
+    [
+        ("off_by_one", Status.PARITY_FAILED, "integers differ"),
+        ("missing", Status.SKIPPED, "missing: needs the package counters: pip install counters"),
+        (
+            "not_installed",
+            Status.SKIPPED,
+            "not_installed: No module named 'counters_that_nobody_has'",
+        ),
+        ("not_here", Status.SKIPPED, "not_here: counts on a GPU only"),
+        ("misspelt", Status.FAILED, "cannot import name 'by_bites' from 'counting'"),
+        ("misplaced", Status.FAILED, "No module named 'torch.counters'"),
+        ("nothing", Status.FAILED, 'way "counting:nothing" gave a NoneType'),
+    ],
+)
 def test_a_way_that_is_wrong_or_not_here_is_told(rig, way, status, why):
     record = rig.one(case(ways=(way,)), way)
 
@@ -129,7 +146,9 @@ def test_an_answer_that_changes_while_timed_is_noticed(rig):
 
 def test_a_way_gets_the_module_with_its_weights(rig):
     linear = {"model": "counting:linear", "inputs": "counting:numbers", "reference": "float64"}
-    records = rig.run(case("layer", ("transposed", "pruned"), **linear), "eager", "transposed", "pruned")
+    records = rig.run(
+        case("layer", ("transposed", "pruned"), **linear), "eager", "transposed", "pruned"
+    )
 
     assert records["transposed"].status is Status.OK
     assert records["transposed"].reference == "float64"
@@ -137,8 +156,15 @@ def test_a_way_gets_the_module_with_its_weights(rig):
 
 
 def test_what_comes_before_the_model_is_part_of_every_call(rig):
-    preprocessed = case("words", (), model="counting:linear", inputs="counting:word_list", reference="float64",
-                        preprocess="counting:lengths", targets=("*",))  # fmt: skip
+    preprocessed = case(
+        "words",
+        (),
+        model="counting:linear",
+        inputs="counting:word_list",
+        reference="float64",
+        preprocess="counting:lengths",
+        targets=("*",),
+    )
     records = rig.run(preprocessed, "eager", "compile", "onnxruntime", timed=True)
 
     for record in records.values():
@@ -148,9 +174,16 @@ def test_what_comes_before_the_model_is_part_of_every_call(rig):
 
 def matrix(tmp_path, chosen):
     return Matrix(
-        lambda: tmp_path, budget=BUDGETS["quick"], chosen=chosen, backends=BACKENDS, controlled=True, seed=0,
-        memory=None, progress=None, emit=lambda record: None,
-    )  # fmt: skip
+        lambda: tmp_path,
+        budget=BUDGETS["quick"],
+        chosen=chosen,
+        backends=BACKENDS,
+        controlled=True,
+        seed=0,
+        memory=None,
+        progress=None,
+        emit=lambda record: None,
+    )
 
 
 def test_ways_come_where_eager_is_chosen(tmp_path):
@@ -163,4 +196,6 @@ def test_ways_come_where_eager_is_chosen(tmp_path):
 
 def test_a_way_must_not_bear_the_name_of_a_backend(tmp_path):
     with pytest.raises(DeclarationError, match="its way 'compile' bears the name of a backend"):
-        matrix(tmp_path, [Target("cpu", "eager", "fp32")]).cells([case(ways=("compile",))], timed=True)
+        matrix(tmp_path, [Target("cpu", "eager", "fp32")]).cells(
+            [case(ways=("compile",))], timed=True
+        )

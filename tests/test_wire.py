@@ -1,4 +1,6 @@
-"""Messages between processes: whole, in order, with open files, and with an end that can be told from silence."""
+"""Messages between processes: whole, in order, with open files, and with an end that can be told
+from silence.
+"""
 
 import os
 import threading

@@ -1,4 +1,6 @@
-"""The timed loop of a worker on a device that works asynchronously; everything else of it runs in real processes."""
+"""The timed loop of a worker on a device that works asynchronously; everything else of it runs in
+real processes.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,17 @@ def device(monkeypatch):
 def worker(device, tmp_path):
     """A worker whose model gives each of four inputs back after 2 ms on the device."""
     task = {
-        "case": {"mode": "inference", "tolerance": None}, "shape": "b1", "device": "cpu", "dtype_name": "fp32",
-        "backend": "eager", "folder": str(tmp_path), "cache": str(tmp_path), "seed": 0,
-        "threads": torch.get_num_threads(), "laboratory": False,
-    }  # fmt: skip
+        "case": {"mode": "inference", "tolerance": None},
+        "shape": "b1",
+        "device": "cpu",
+        "dtype_name": "fp32",
+        "backend": "eager",
+        "folder": str(tmp_path),
+        "cache": str(tmp_path),
+        "seed": 0,
+        "threads": torch.get_num_threads(),
+        "laboratory": False,
+    }
     made = worker_module.Worker(Subject.of(task), task, str)
 
     def call(feed):
@@ -72,7 +81,10 @@ def test_inputs_rotate_on_from_block_to_block(worker):
 def test_a_wrong_answer_in_any_sample_that_is_kept_is_found(worker, keep):
     worker.prepared.read = lambda raw: [torch.tensor([raw + 0.5])]
 
-    with pytest.raises(Misbehaved, match=r"wrong answer while timed to input set \d, unlike the checked one: output 0"):
+    with pytest.raises(
+        Misbehaved,
+        match=r"wrong answer while timed to input set \d, unlike the checked one: output 0",
+    ):
         worker.block(calls=1, samples=4, keep=keep)
 
 
@@ -146,9 +158,13 @@ def test_an_engine_with_a_stream_of_its_own_has_no_seconds_by_marks_on_ours(work
     assert worker.finish()["facts"] == {}
 
 
-def test_a_block_tells_the_gauge_as_it_was_before_anything_was_compared(worker, device, monkeypatch):
+def test_a_block_tells_the_gauge_as_it_was_before_anything_was_compared(
+    worker, device, monkeypatch
+):
     order = []
-    monkeypatch.setattr(device, "gauge", lambda: order.append("gauge") or {"mhz": 1410, "throttled": ["SwPowerCap"]})
+    monkeypatch.setattr(
+        device, "gauge", lambda: order.append("gauge") or {"mhz": 1410, "throttled": ["SwPowerCap"]}
+    )
     call = worker.prepared.call
     worker.prepared.call = lambda feed: order.append("call") or call(feed)
     monkeypatch.setattr(worker, "_read", lambda raw: order.append("read") or raw)
@@ -173,9 +189,17 @@ def test_energy_is_left_out_where_nobody_counts_it(worker):
 @pytest.mark.parametrize(("dtype", "tf32"), [("fp32", False), ("tf32", True), ("bf16", False)])
 def test_the_policy_of_float32_is_the_dtypes(device, tmp_path, dtype, tf32):
     task = {
-        "case": {}, "shape": "b1", "device": "cpu", "dtype_name": dtype, "backend": "eager", "folder": str(tmp_path),
-        "cache": str(tmp_path), "seed": 0, "threads": torch.get_num_threads(), "laboratory": False,
-    }  # fmt: skip
+        "case": {},
+        "shape": "b1",
+        "device": "cpu",
+        "dtype_name": dtype,
+        "backend": "eager",
+        "folder": str(tmp_path),
+        "cache": str(tmp_path),
+        "seed": 0,
+        "threads": torch.get_num_threads(),
+        "laboratory": False,
+    }
     try:
         settings = worker_module.Worker(Subject.of(task), task, str).settings
     finally:

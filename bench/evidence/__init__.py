@@ -1,1 +1,3 @@
-"""Scripts that made the files in ``reports/evidence/``; each says its command and is run by hand."""
+"""Scripts that made the files in ``reports/evidence/``; each says its command and is run by
+hand.
+"""

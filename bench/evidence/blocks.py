@@ -1,9 +1,11 @@
-"""Shows which blocks the gate should use: how much a quad knows after the same seconds, by length and by estimator.
+"""Shows which blocks the gate should use: how much a quad knows after the same seconds, by length
+and by estimator.
 
     python -m bench.evidence.blocks --rounds 12
 
-Two processes of unchanged code in ABBA and BAAB quads of several lengths in turn; tells the spread of a quad's value
-times the root of the seconds it takes. Half of it means the same precision in a quarter of the time.
+Two processes of unchanged code in ABBA and BAAB quads of several lengths in turn; tells the spread
+of a quad's value times the root of the seconds it takes. Half of it means the same precision in a
+quarter of the time.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ ESTIMATORS: dict[str, Callable[[list[float]], float]] = {
 
 def main() -> None:
     """Measure and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=12)
     rounds = parser.parse_args().rounds
     cases = {case.name: case for case in reference_cells.ALL}
@@ -54,7 +58,8 @@ def _race(a: Contestant, b: Contestant, rounds: int) -> dict[float, dict[str, fl
     for _ in range(rounds):
         for length in rng.sample(LENGTHS, len(LENGTHS)):
             samples = max(
-                min(launch_pair.FEWEST_SAMPLES, plan.samples), round(plan.samples * length / schedule.BLOCK_SECONDS)
+                min(launch_pair.FEWEST_SAMPLES, plan.samples),
+                round(plan.samples * length / schedule.BLOCK_SECONDS),
             )
             times: dict[str, list[list[float]]] = {"A": [], "B": []}
             started = time.monotonic()
@@ -66,7 +71,8 @@ def _race(a: Contestant, b: Contestant, rounds: int) -> dict[float, dict[str, fl
                 values.setdefault((length, name), []).append(float(quads.quad(base, head)))
     return {
         length: {
-            name: float(stats.median_abs_deviation(values[length, name], scale="normal")) * float(np.mean(spent)) ** 0.5
+            name: float(stats.median_abs_deviation(values[length, name], scale="normal"))
+            * float(np.mean(spent)) ** 0.5
             for name in ESTIMATORS
         }
         for length, spent in sorted(seconds.items())

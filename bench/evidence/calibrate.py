@@ -1,13 +1,15 @@
-"""Makes ``reports/evidence/parity.csv``: how close unmodified backends come to the limits over many seeds.
+"""Makes ``reports/evidence/parity.csv``: how close unmodified backends come to the limits over many
+seeds.
 
     python -m bench.evidence.calibrate --seeds 20
     python -m bench.evidence.calibrate --seeds 2 -k "train_ or grad_" --budget normal --targets fp32,amp_bf16 \\
         --out reports/evidence/gradients.csv
 
-Checks the quick matrix in fp32 and bf16 with every seed (weights and inputs alike), and with the first two seeds BERT
-base as well, which costs most; or what is chosen. Times nothing, and keeps for each cell the largest error, the largest
-ratio to eager's error, and the largest share of what is allowed. Resumable: seeds that the store holds already are
-kept. The limits themselves stand in ``bench/paritygate/parity/tolerances.csv``.
+Checks the quick matrix in fp32 and bf16 with every seed (weights and inputs alike), and with the
+first two seeds BERT base as well, which costs most; or what is chosen. Times nothing, and keeps for
+each cell the largest error, the largest ratio to eager's error, and the largest share of what is
+allowed. Resumable: seeds that the store holds already are kept. The limits themselves stand in
+``bench/paritygate/parity/tolerances.csv``.
 """
 
 from __future__ import annotations
@@ -31,10 +33,16 @@ COLUMNS = ("cell", "seeds", "failures", "largest_error", "largest_ratio", "large
 
 def main() -> None:
     """Run the missing seeds, then summarise."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first", type=int, default=1, help="begin here; two processes may share the work")
-    parser.add_argument("-k", dest="select", default="not train_ and not grad_", help="pytest's selection")
+    parser.add_argument(
+        "--first", type=int, default=1, help="begin here; two processes may share the work"
+    )
+    parser.add_argument(
+        "-k", dest="select", default="not train_ and not grad_", help="pytest's selection"
+    )
     parser.add_argument("--budget", default="quick")
     parser.add_argument("--targets", default="fp32,bf16")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -45,9 +53,13 @@ def main() -> None:
         if not _complete(store, seed):
             _check(seed, store, arguments)
             print(f"seed {seed} of {arguments.seeds} done", file=sys.stderr, flush=True)
-    latest = {run.seed: run.id for run in store.runs() if 1 <= run.seed <= arguments.seeds}  # of one that was cut short
+    latest = {
+        run.seed: run.id for run in store.runs() if 1 <= run.seed <= arguments.seeds
+    }  # of one that was cut short
     records = [record for run in latest.values() for record in store.records(run)]
-    for folder in set(ONNX.iterdir()) - exports if arguments.first == 1 else ():  # of weights nobody meets again
+    for folder in (
+        set(ONNX.iterdir()) - exports if arguments.first == 1 else ()
+    ):  # of weights nobody meets again
         shutil.rmtree(folder, ignore_errors=True)
     rows = summarise(records)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -61,9 +73,11 @@ def main() -> None:
     for dtype in arguments.targets.split(","):
         ours = [row for row in rows if row[0].endswith(f"-{dtype}")]
         if ours:
-            print(f"{dtype}: {len(ours)} cells, {sum(row[2] for row in ours)} failures, largest error "
-                  f"{max(float(row[3]) for row in ours):.2g}, largest ratio {max(float(row[4]) for row in ours):.2g}, "
-                  f"closest to its limit {max(float(row[5]) for row in ours):.0%}")  # fmt: skip
+            print(
+                f"{dtype}: {len(ours)} cells, {sum(row[2] for row in ours)} failures, largest error "
+                f"{max(float(row[3]) for row in ours):.2g}, largest ratio {max(float(row[4]) for row in ours):.2g}, "
+                f"closest to its limit {max(float(row[5]) for row in ours):.0%}"
+            )
 
 
 def summarise(records: list[Record]) -> list[tuple[str, int, int, str, str, str]]:
@@ -88,14 +102,32 @@ def summarise(records: list[Record]) -> list[tuple[str, int, int, str, str, str]
 def _check(seed: int, store: Store, chosen: argparse.Namespace) -> None:
     """One seed of the matrix, without timing."""
     select = chosen.select if seed <= WIDE else f"({chosen.select}) and not bert_base"
-    command = ["pytest", "bench", "--benchmark-disable", "-q", "-k", select, "--bench-targets", chosen.targets,
-               "--bench-budget", chosen.budget, "--bench-seed", str(seed), "--bench-store", store.url]  # fmt: skip
+    command = [
+        "pytest",
+        "bench",
+        "--benchmark-disable",
+        "-q",
+        "-k",
+        select,
+        "--bench-targets",
+        chosen.targets,
+        "--bench-budget",
+        chosen.budget,
+        "--bench-seed",
+        str(seed),
+        "--bench-store",
+        store.url,
+    ]
     subprocess.run([sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL)
 
 
 def _complete(store: Store, seed: int) -> bool:
     """Whether the seed's latest run has as many records as the fullest run of its extent."""
-    sizes = {run.seed: len(store.records(run.id)) for run in store.runs() if (run.seed <= WIDE) == (seed <= WIDE)}
+    sizes = {
+        run.seed: len(store.records(run.id))
+        for run in store.runs()
+        if (run.seed <= WIDE) == (seed <= WIDE)
+    }
     return sizes.get(seed, 0) == max(sizes.values(), default=1)
 
 

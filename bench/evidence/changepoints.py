@@ -1,10 +1,12 @@
-"""How often a clean history is called changed, and how soon a step of 3 sd is found; beside apache-otava's defaults.
+"""How often a clean history is called changed, and how soon a step of 3 sd is found; beside
+apache-otava's defaults.
 
 python -m bench.evidence.changepoints --series 1000 --otava /path/of/python
 
-Writes ``reports/evidence/changepoints.csv``. ``--otava`` is an interpreter with apache-otava in it: its dependencies
-exclude ours, so it needs an environment of its own (python -m venv otava; otava/bin/pip install apache-otava). It gets
-the very same series and runs with its published defaults: window 50, p below 0.001, no smallest magnitude.
+Writes ``reports/evidence/changepoints.csv``. ``--otava`` is an interpreter with apache-otava in it:
+its dependencies exclude ours, so it needs an environment of its own (python -m venv otava;
+otava/bin/pip install apache-otava). It gets the very same series and runs with its published
+defaults: window 50, p below 0.001, no smallest magnitude.
 """
 
 from __future__ import annotations
@@ -80,9 +82,15 @@ def everything(draw: np.random.Generator, n: int) -> Array:
 
 
 NOISES: dict[str, Callable[[np.random.Generator, int], Array]] = {
-    "white": white, "AR(1) 0.3": remembering(0.3), "AR(1) 0.5": remembering(0.5), "spikes 2 %": spiked,
-    "heavy tails": heavy, "drift 3 sd": drifting, "weekdays": seasonal, "AR, spikes and drift": everything,
-}  # fmt: skip
+    "white": white,
+    "AR(1) 0.3": remembering(0.3),
+    "AR(1) 0.5": remembering(0.5),
+    "spikes 2 %": spiked,
+    "heavy tails": heavy,
+    "drift 3 sd": drifting,
+    "weekdays": seasonal,
+    "AR, spikes and drift": everything,
+}
 
 
 def fresh(noise: Callable[[np.random.Generator, int], Array], draw: np.random.Generator) -> Array:
@@ -90,7 +98,9 @@ def fresh(noise: Callable[[np.random.Generator, int], Array], draw: np.random.Ge
     return noise(draw, LENGTH) + STEP * (np.arange(LENGTH) >= LENGTH - 3)
 
 
-def lasting(noise: Callable[[np.random.Generator, int], Array], draw: np.random.Generator) -> tuple[Array, int]:
+def lasting(
+    noise: Callable[[np.random.Generator, int], Array], draw: np.random.Generator
+) -> tuple[Array, int]:
     """A history that became slower by ``STEP`` anywhere in its middle half, and where."""
     at = int(draw.integers(LENGTH // 4, 3 * LENGTH // 4))
     return noise(draw, LENGTH) + STEP * (np.arange(LENGTH) >= at), at
@@ -108,15 +118,21 @@ def otava(python: str) -> Callable[[Sequence[Array]], list[list[int]]]:
     """The same by apache-otava under that interpreter."""
 
     def find(series: Sequence[Array]) -> list[list[int]]:
-        given = json.dumps([list(one + 100) for one in series])  # its magnitudes are relative: keep away from zero
-        done = subprocess.run([python, "-c", OTAVA], input=given, capture_output=True, text=True, check=True)
+        given = json.dumps(
+            [list(one + 100) for one in series]
+        )  # its magnitudes are relative: keep away from zero
+        done = subprocess.run(
+            [python, "-c", OTAVA], input=given, capture_output=True, text=True, check=True
+        )
         found: list[list[int]] = json.loads(done.stdout)
         return found
 
     return find
 
 
-def measure(name: str, find: Callable[[Sequence[Array]], list[list[int]]], noise: str, count: int) -> dict[str, object]:
+def measure(
+    name: str, find: Callable[[Sequence[Array]], list[list[int]]], noise: str, count: int
+) -> dict[str, object]:
     """One row: false detections, and what of the steps was found."""
     make = NOISES[noise]
     draw = np.random.default_rng([count, list(NOISES).index(noise)])
@@ -129,18 +145,24 @@ def measure(name: str, find: Callable[[Sequence[Array]], list[list[int]]], noise
     )
     false = sum(map(len, clean))
     return {
-        "detector": name, "noise": noise, "series": count, "false": false,
-        "false_per_series": false / count, "at_most": _at_most(sum(map(bool, clean)), count),
+        "detector": name,
+        "noise": noise,
+        "series": count,
+        "false": false,
+        "false_per_series": false / count,
+        "at_most": _at_most(sum(map(bool, clean)), count),
         "found_after_3_runs": sum(any(p >= LENGTH - 6 for p in found) for found in new) / count,
         "found_within_3_of_place": near / count,
-    }  # fmt: skip
+    }
 
 
 def oracle(memory: float, alpha: float = 0.01) -> float:
-    """How often a step is found after three runs by who knows the noise beforehand: memory, level and spread of AR(1).
+    """How often a step is found after three runs by who knows the noise beforehand: memory, level
+    and spread of AR(1).
 
-    Nobody does better with a false alarm in at most ``alpha`` of the histories, shared evenly among their places: what
-    is new in each run (y - memory x the run before) is independent, so this is the test of Neyman and Pearson.
+    Nobody does better with a false alarm in at most ``alpha`` of the histories, shared evenly among
+    their places: what is new in each run (y - memory x the run before) is independent, so this is
+    the test of Neyman and Pearson.
     """
     shifts_of_news = np.array([STEP, STEP * (1 - memory), STEP * (1 - memory)])
     strength = np.linalg.norm(shifts_of_news) / np.sqrt(1 - memory**2)
@@ -149,24 +171,37 @@ def oracle(memory: float, alpha: float = 0.01) -> float:
 
 def _at_most(found: int, count: int) -> float:
     """The upper end of the 95 % interval of a share (Clopper and Pearson, one-sided)."""
-    return 1.0 if found == count else round(float(stats.beta.ppf(0.95, found + 1, count - found)), 4)
+    return (
+        1.0 if found == count else round(float(stats.beta.ppf(0.95, found + 1, count - found)), 4)
+    )
 
 
 def main() -> None:
     """Measures every noise with every detector, prints the table and writes it."""
-    parser = argparse.ArgumentParser(prog="python -m bench.evidence.changepoints", description=__doc__)
-    parser.add_argument("--series", type=int, default=1000, metavar="N", help="clean ones, and as many with a step")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.evidence.changepoints", description=__doc__
+    )
+    parser.add_argument(
+        "--series", type=int, default=1000, metavar="N", help="clean ones, and as many with a step"
+    )
     parser.add_argument("--otava", metavar="PYTHON", help="an interpreter with apache-otava")
     parsed = parser.parse_args()
     detectors = {"paritygate": ours} | ({"otava": otava(parsed.otava)} if parsed.otava else {})
-    rows = [measure(name, find, noise, parsed.series)
-            for noise in tqdm(NOISES, disable=None) for name, find in detectors.items()]  # fmt: skip
+    rows = [
+        measure(name, find, noise, parsed.series)
+        for noise in tqdm(NOISES, disable=None)
+        for name, find in detectors.items()
+    ]
     for row in rows:
-        print(f"{row['detector']:<11}{row['noise']:<22}{row['false_per_series']:>8.2%} false a series (at most "
-              f"{row['at_most']:.2%} of series)  after three runs {row['found_after_3_runs']:.1%}  "
-              f"place within 3 {row['found_within_3_of_place']:.1%}")  # fmt: skip
+        print(
+            f"{row['detector']:<11}{row['noise']:<22}{row['false_per_series']:>8.2%} false a series (at most "
+            f"{row['at_most']:.2%} of series)  after three runs {row['found_after_3_runs']:.1%}  "
+            f"place within 3 {row['found_within_3_of_place']:.1%}"
+        )
     for memory in (0.0, 0.3, 0.5):
-        print(f"who knows the noise beforehand, memory {memory}: after three runs {oracle(memory):.1%}")
+        print(
+            f"who knows the noise beforehand, memory {memory}: after three runs {oracle(memory):.1%}"
+        )
     with PLACE.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -1,9 +1,10 @@
-"""Seconds of cells by ``triton.testing.do_bench``, as JSON: a second clock for what we time with a cold cache.
+"""Seconds of cells by ``triton.testing.do_bench``, as JSON: a second clock for what we time with a
+cold cache.
 
     python -m bench.evidence.dobench attn_cuda_flash_causal-b8_h16_s1024_d128-cuda-eager-bf16 ...
 
-Builds model and inputs as a worker does, in a process without anything else of the harness. A median of what half a
-second of calls took each, the L2 flushed before every one.
+Builds model and inputs as a worker does, in a process without anything else of the harness. A
+median of what half a second of calls took each, the L2 flushed before every one.
 """
 
 from __future__ import annotations
@@ -43,14 +44,23 @@ def seconds(case: Case, shape: str, device: str, dtype: str) -> float:
     apply(dtype)
     with tempfile.TemporaryDirectory() as folder, DEVICES[device]().guard():
         task: dict[str, Any] = {
-            "case": case.as_dict(), "shape": shape, "device": device, "dtype_name": dtype, "backend": "eager",
-            "folder": folder, "cache": folder, "seed": 0, "threads": torch.get_num_threads(),
-        }  # fmt: skip
+            "case": case.as_dict(),
+            "shape": shape,
+            "device": device,
+            "dtype_name": dtype,
+            "backend": "eager",
+            "folder": folder,
+            "cache": folder,
+            "seed": 0,
+            "threads": torch.get_num_threads(),
+        }
         subject = Subject.of(task)
         mode = mode_of(subject, subject.build())
         fed = mode.feed(subject.make_inputs(0))
         with mode.guard():
-            milliseconds = testing.do_bench(lambda: mode(fed), warmup=WARM_MS, rep=MEASURED_MS, return_mode="median")
+            milliseconds = testing.do_bench(
+                lambda: mode(fed), warmup=WARM_MS, rep=MEASURED_MS, return_mode="median"
+            )
     return float(milliseconds) / 1e3
 
 

@@ -1,4 +1,5 @@
-"""Shows how often a first call of MKL's vector math is less exact than every later one, and that ours is not.
+"""Shows how often a first call of MKL's vector math is less exact than every later one, and that
+ours is not.
 
     python -m bench.evidence.first_calls --processes 500
 
@@ -40,7 +41,9 @@ print(sum(one > 0 for one in off), max(off))
 
 
 def storm(preloaded: bool, processes: int) -> tuple[int, float]:
-    """In how many of so many processes the first call was another one than the third, and by how much at most."""
+    """In how many of so many processes the first call was another one than the third, and by how
+    much at most.
+    """
     command = [sys.executable, "-c", SCRIPT, "preloaded" if preloaded else "fresh", str(processes)]
     environ = os.environ | {"OMP_NUM_THREADS": "2"}
     done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
@@ -50,13 +53,17 @@ def storm(preloaded: bool, processes: int) -> tuple[int, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--processes", type=int, default=500)
     arguments = parser.parse_args()
     for preloaded in (False, True):
         count, worst = storm(preloaded, arguments.processes)
         name = "after preload()" if preloaded else "only imported"
-        print(f"{name}: first call less exact in {count} of {arguments.processes} processes, by {worst:.2g} at most")
+        print(
+            f"{name}: first call less exact in {count} of {arguments.processes} processes, by {worst:.2g} at most"
+        )
 
 
 if __name__ == "__main__":

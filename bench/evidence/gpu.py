@@ -1,13 +1,14 @@
-"""Makes ``reports/evidence/gpu/``: whether all of this holds on the GPU of this machine. ``make gpu-check`` runs it.
+"""Makes ``reports/evidence/gpu/``: whether all of this holds on the GPU of this machine. ``make
+gpu-check`` runs it.
 
     python -m bench.evidence.gpu                # the parts not shown yet of this code on this GPU, one after the other
     python -m bench.evidence.gpu same roofs     # these parts, anew
     python -m bench.evidence.gpu --list         # what there is, and what each takes at most
 
-Needs no network: it runs with the torch that is installed, and says what it leaves out where a package is missing.
-Every part ends within its seconds and leaves one JSON file, so it can be run part by part; a part that found something
-wrong is run again, those that were not run yet first. Exit status 1 where a part found something wrong, 2 where nothing
-could be run.
+Needs no network: it runs with the torch that is installed, and says what it leaves out where a
+package is missing. Every part ends within its seconds and leaves one JSON file, so it can be run
+part by part; a part that found something wrong is run again, those that were not run yet first.
+Exit status 1 where a part found something wrong, 2 where nothing could be run.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ AROUND = 20.0  # seconds before a gate's first launch and after its last
 CLOCKED = 25.0  # seconds that do_bench gets for three operators
 SIZES = (0.02, 0.03, 0.05)
 OPERATORS = tuple(
-    f"attn_cuda_{kernel}_causal-b8_h16_s1024_d128-cuda-eager-bf16" for kernel in ("math", "flash", "efficient")
+    f"attn_cuda_{kernel}_causal-b8_h16_s1024_d128-cuda-eager-bf16"
+    for kernel in ("math", "flash", "efficient")
 )
 # Answers of 17 million numbers each: a few kernels, and compiled only the one that is made for it.
 ROOFS = "(roofline or (attn_cuda and causal and not backward)) and (eager or flex)"
@@ -67,7 +69,9 @@ Ran = tuple[list[Record], list[str]]  # the records of a run, and what is wrong
 
 @dataclass(frozen=True)
 class Part:
-    """One of the checks. ``run`` gives what goes into its file; ``problems`` there lists what is wrong."""
+    """One of the checks. ``run`` gives what goes into its file; ``problems`` there lists what is
+    wrong.
+    """
 
     name: str
     what: str
@@ -77,15 +81,21 @@ class Part:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Read the command line, and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments(parser)
     return run(parser.parse_args(given))
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the check takes."""
-    parser.add_argument("part", nargs="*", choices=[[], *PARTS], help="default: those that are not shown yet")
-    parser.add_argument("--list", action="store_true", help="the parts, and the most seconds each takes")
+    parser.add_argument(
+        "part", nargs="*", choices=[[], *PARTS], help="default: those that are not shown yet"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="the parts, and the most seconds each takes"
+    )
     parser.add_argument("--out", type=Path, default=FOLDER)
 
 
@@ -103,7 +113,9 @@ def run(parsed: argparse.Namespace) -> int:
     here = conditions()
     chosen, wrong = parsed.part or due(parsed.out, here), 0
     if not chosen:
-        print(f"every part is shown of this code on this GPU, see {parsed.out}; name parts to run them anew")
+        print(
+            f"every part is shown of this code on this GPU, see {parsed.out}; name parts to run them anew"
+        )
     for name in chosen:
         print(f"{name}: {PARTS[name].what}, {PARTS[name].seconds} s at most", flush=True)
         found = here | {"command": f"python -m bench.evidence.gpu {name}"}
@@ -113,14 +125,25 @@ def run(parsed: argparse.Namespace) -> int:
             found |= {"told": [], "problems": [f"{type(error).__name__}: {error}"]}
         write(parsed.out / f"{name}.json", found)
         wrong += bool(found["problems"])
-        print("\n".join(f"  {line}" for line in [*found["told"], *(f"WRONG: {line}" for line in found["problems"])]))
+        print(
+            "\n".join(
+                f"  {line}"
+                for line in [*found["told"], *(f"WRONG: {line}" for line in found["problems"])]
+            )
+        )
     print(f"{len(chosen)} parts run, {wrong} with something wrong; files in {parsed.out}")
     return int(wrong > 0)
 
 
 def due(folder: Path, here: Mapping[str, Any]) -> list[str]:
-    """The parts not shown yet of this code on this GPU with this driver, then those that found something wrong."""
-    kept = {name: json.loads(path.read_text()) for name in PARTS if (path := folder / f"{name}.json").exists()}
+    """The parts not shown yet of this code on this GPU with this driver, then those that found
+    something wrong.
+    """
+    kept = {
+        name: json.loads(path.read_text())
+        for name in PARTS
+        if (path := folder / f"{name}.json").exists()
+    }
     stale = [name for name in PARTS if name not in kept or _of_what(kept[name]) != _of_what(here)]
     return stale + [name for name in kept if name not in stale and kept[name]["problems"]]
 
@@ -139,7 +162,11 @@ def unable() -> str | None:
 
 def left_out() -> list[str]:
     """What is left out for want of a package, a line each."""
-    return [f"without {name}: {what} is left out" for name, what in WISHED.items() if find_spec(name) is None]
+    return [
+        f"without {name}: {what} is left out"
+        for name, what in WISHED.items()
+        if find_spec(name) is None
+    ]
 
 
 def conditions() -> dict[str, Any]:
@@ -152,7 +179,9 @@ def conditions() -> dict[str, Any]:
 
 def code() -> str:
     """A digest of the code that is shown."""
-    files = [path for folder in ("bench", "models") for path in sorted((ROOT / folder).rglob("*.py"))]
+    files = [
+        path for folder in ("bench", "models") for path in sorted((ROOT / folder).rglob("*.py"))
+    ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
@@ -163,14 +192,31 @@ def write(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def run_pytest(arguments: Sequence[str], seconds: float) -> Ran:
-    """The records of a pytest of its own, those that it had when its time was up, and what is wrong with them."""
+    """The records of a pytest of its own, those that it had when its time was up, and what is wrong
+    with them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "run.json"
-        command = [sys.executable, "-m", "pytest", "bench", "-q", "--benchmark-quiet", *arguments,
-                   "--bench-store", f"{folder}/store.sqlite", "--bench-report", str(report)]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "bench",
+            "-q",
+            "--benchmark-quiet",
+            *arguments,
+            "--bench-store",
+            f"{folder}/store.sqlite",
+            "--bench-report",
+            str(report),
+        ]
         problems = []
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_hear_interrupts
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=_hear_interrupts,
         ) as process:
             try:
                 said, _ = process.communicate(timeout=max(1.0, seconds - GRACE))
@@ -181,7 +227,9 @@ def run_pytest(arguments: Sequence[str], seconds: float) -> Ran:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     said, _ = process.communicate()
-                problems.append(f"the time was up after {seconds:.0f} s; once more, with warm caches, it gets further")
+                problems.append(
+                    f"the time was up after {seconds:.0f} s; once more, with warm caches, it gets further"
+                )
         if not report.exists():
             raise SystemExit(f"pytest left no report:\n{said[-3000:]}")
         records = [Record.from_dict(row) for row in json.loads(report.read_text())["records"]]
@@ -189,14 +237,24 @@ def run_pytest(arguments: Sequence[str], seconds: float) -> Ran:
 
 
 def _hear_interrupts() -> None:
-    """In the child: what a script starts in the background is deaf to interrupts, and so are its children."""
+    """In the child: what a script starts in the background is deaf to interrupts, and so are its
+    children.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def failures(records: Sequence[Record]) -> list[str]:
     """Cells that ended badly, with their reasons."""
-    bad = [record for record in records if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED)]
-    return [f"{record.cell}: {record.status}, {record.reason}" for record in bad if "known_gap" not in record.facts]
+    bad = [
+        record
+        for record in records
+        if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED)
+    ]
+    return [
+        f"{record.cell}: {record.status}, {record.reason}"
+        for record in bad
+        if "known_gap" not in record.facts
+    ]
 
 
 # -- the parts
@@ -204,8 +262,12 @@ def failures(records: Sequence[Record]) -> list[str]:
 
 def matrix(seconds: float) -> dict[str, Any]:
     """The quick matrix: whether every cell runs, and its answers are right."""
-    chosen = "cuda,cuda-eager-bf16,cuda-eager-fp16,cuda-eager-tf32,cuda-compile_reduce_overhead-fp32"
-    few = " or ".join(CELLS)  # of which other dtypes and CUDA graphs are run as well, and one training
+    chosen = (
+        "cuda,cuda-eager-bf16,cuda-eager-fp16,cuda-eager-tf32,cuda-compile_reduce_overhead-fp32"
+    )
+    few = " or ".join(
+        CELLS
+    )  # of which other dtypes and CUDA graphs are run as well, and one training
     usual = "fp32 and not reduce_overhead and not train_"
     select = f"not attn_cuda and not roofline and (({usual}) or {few} or ({TRAINED} and fp32))"
     return matrix_of(*run_pytest(["--bench-targets", chosen, "-k", select], seconds))
@@ -215,18 +277,32 @@ def matrix_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, A
     """The parity table, and what is wrong."""
     rows = [
         {
-            "cell": record.cell, "status": str(record.status), "reason": record.reason, "error": record.error,
-            "share": record.error_share, "p50": record.latency_p50, "speedup": record.speedup,
-            "peak_bytes": record.peak_bytes, "device_seconds": record.facts.get("device_seconds"),
+            "cell": record.cell,
+            "status": str(record.status),
+            "reason": record.reason,
+            "error": record.error,
+            "share": record.error_share,
+            "p50": record.latency_p50,
+            "speedup": record.speedup,
+            "peak_bytes": record.peak_bytes,
+            "device_seconds": record.facts.get("device_seconds"),
             "warnings": record.warnings,
         }
         for record in records
-    ]  # fmt: skip
+    ]
     count = {status: sum(record.status is status for record in records) for status in Status}
-    shares = [record.error_share for record in records if record.status is Status.OK and record.error_share is not None]
+    shares = [
+        record.error_share
+        for record in records
+        if record.status is Status.OK and record.error_share is not None
+    ]
     told = [", ".join(f"{number} {status}" for status, number in count.items() if number)]
     told += [f"closest to its limit: {max(shares):.0%}"] if shares else []
-    told += [f"{record.cell}: unchecked, {record.reason}" for record in records if record.status is Status.UNCHECKED]
+    told += [
+        f"{record.cell}: unchecked, {record.reason}"
+        for record in records
+        if record.status is Status.UNCHECKED
+    ]
     reasons = Counter(record.reason for record in records if record.status is Status.SKIPPED)
     told += [f"{number} skipped: {reason}" for reason, number in reasons.items()]
     none = [] if count[Status.OK] else ["no cell was measured"]
@@ -251,13 +327,22 @@ def steady_of(runs: Sequence[Ran]) -> dict[str, Any]:
         if record.measured and record.latency_p50 is not None:
             times.setdefault(record.cell, []).append(record.latency_p50)
     spread = {
-        cell: statistics.stdev(found) / statistics.fmean(found) for cell, found in times.items() if len(found) > 1
+        cell: statistics.stdev(found) / statistics.fmean(found)
+        for cell, found in times.items()
+        if len(found) > 1
     }
-    told = [f"{cell}: {share:.2%} over {len(times[cell])} runs" for cell, share in sorted(spread.items())]
+    told = [
+        f"{cell}: {share:.2%} over {len(times[cell])} runs"
+        for cell, share in sorted(spread.items())
+    ]
     problems = list(dict.fromkeys(line for _, lines in runs for line in lines))
     problems += [] if len(runs) == RUNS else [f"there was time for {len(runs)} runs, not {RUNS}"]
-    return {"told": told, "problems": problems + ([] if spread else ["no cell was measured twice"]),
-            "coefficient_of_variation": spread, "p50": times}  # fmt: skip
+    return {
+        "told": told,
+        "problems": problems + ([] if spread else ["no cell was measured twice"]),
+        "coefficient_of_variation": spread,
+        "p50": times,
+    }
 
 
 def same(seconds: float) -> dict[str, Any]:
@@ -273,34 +358,70 @@ def planted(seconds: float) -> dict[str, Any]:
 
 
 def _gate(seconds: float, sizes: Mapping[str, float]) -> Ran:
-    plants = [part for cell, size in sizes.items() for part in ("--bench-plant", f"{cell}={100 * size:g}%")]
-    limit = max(1, round(seconds - GRACE - AROUND))  # it ends by itself, else it would have no verdict
+    plants = [
+        part
+        for cell, size in sizes.items()
+        for part in ("--bench-plant", f"{cell}={100 * size:g}%")
+    ]
+    limit = max(
+        1, round(seconds - GRACE - AROUND)
+    )  # it ends by itself, else it would have no verdict
     gate = ["--bench-against", "HEAD", "--bench-profile", "strict", "--bench-limit", str(limit)]
     return run_pytest([*FEW, *gate, *plants], seconds)
 
 
-def gate_of(records: Sequence[Record], wrong: Sequence[str], sizes: Mapping[str, float]) -> dict[str, Any]:
+def gate_of(
+    records: Sequence[Record], wrong: Sequence[str], sizes: Mapping[str, float]
+) -> dict[str, Any]:
     """Verdicts beside what was planted: nothing else may be red, and a planted cell should be."""
     judged = [record for record in records if record.verdict and record.effect is not None]
     rows = [
         {
-            "cell": record.cell, "planted": sizes.get(record.cell, 0.0), "verdict": record.verdict,
-            "effect": record.effect, "low": record.effect_low, "high": record.effect_high, "sd": record.effect_sd,
-            "detectable": record.detectable, "launches": record.launches, "findings": record.findings,
+            "cell": record.cell,
+            "planted": sizes.get(record.cell, 0.0),
+            "verdict": record.verdict,
+            "effect": record.effect,
+            "low": record.effect_low,
+            "high": record.effect_high,
+            "sd": record.effect_sd,
+            "detectable": record.detectable,
+            "launches": record.launches,
+            "findings": record.findings,
         }
         for record in judged
-    ]  # fmt: skip
+    ]
     problems = [*wrong]
-    problems += [f"{r.cell}: {r.verdict} without a plant" for r in judged if r.verdict in RED and r.cell not in sizes]
-    problems += [f"{r.cell}: {r.verdict} with {sizes[r.cell]:.0%} planted" for r in judged
-                 if r.cell in sizes and r.verdict not in RED]  # fmt: skip
-    problems += [f"{r.cell}: inconclusive without a plant" for r in judged
-                 if r.verdict == Verdict.INCONCLUSIVE and r.cell not in sizes]  # fmt: skip
-    problems += [f"{r.cell}: {r.verdict}, {r.verdict_reason}" for r in records if r.verdict and r.effect is None]
+    problems += [
+        f"{r.cell}: {r.verdict} without a plant"
+        for r in judged
+        if r.verdict in RED and r.cell not in sizes
+    ]
+    problems += [
+        f"{r.cell}: {r.verdict} with {sizes[r.cell]:.0%} planted"
+        for r in judged
+        if r.cell in sizes and r.verdict not in RED
+    ]
+    problems += [
+        f"{r.cell}: inconclusive without a plant"
+        for r in judged
+        if r.verdict == Verdict.INCONCLUSIVE and r.cell not in sizes
+    ]
+    problems += [
+        f"{r.cell}: {r.verdict}, {r.verdict_reason}"
+        for r in records
+        if r.verdict and r.effect is None
+    ]
     named = {record.cell for record in records if record.verdict}
-    problems += [f"{cell}: no verdict with {size:.0%} planted" for cell, size in sizes.items() if cell not in named]
+    problems += [
+        f"{cell}: no verdict with {size:.0%} planted"
+        for cell, size in sizes.items()
+        if cell not in named
+    ]
     problems += [] if judged else ["no cell was compared"]
-    told = [f"{r.cell}: {r.verdict}, {r.effect:+.2%} ({sizes.get(r.cell, 0.0):.0%} planted)" for r in judged]
+    told = [
+        f"{r.cell}: {r.verdict}, {r.effect:+.2%} ({sizes.get(r.cell, 0.0):.0%} planted)"
+        for r in judged
+    ]
     return {"told": told, "problems": problems, "verdicts": rows}
 
 
@@ -309,27 +430,45 @@ def operators(seconds: float) -> dict[str, Any]:
     if find_spec("triton") is None:
         return {"told": ["left out: triton is not installed"], "problems": []}
     select = " or ".join(cell.partition("-")[0] + "-b8_h16_s1024_d128" for cell in OPERATORS)
-    records, problems = run_pytest(["--bench-targets", "cuda-eager-bf16", "-k", select], seconds - CLOCKED)
+    records, problems = run_pytest(
+        ["--bench-targets", "cuda-eager-bf16", "-k", select], seconds - CLOCKED
+    )
     command = [sys.executable, "-m", "bench.evidence.dobench", *OPERATORS]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CLOCKED)
     except subprocess.TimeoutExpired:
-        return operators_of(records, [*problems, f"do_bench had not ended after {CLOCKED:.0f} s"], {})
+        return operators_of(
+            records, [*problems, f"do_bench had not ended after {CLOCKED:.0f} s"], {}
+        )
     if done.returncode:
         return operators_of(records, [*problems, f"do_bench failed: {done.stderr[-1000:]}"], {})
     return operators_of(records, problems, json.loads(done.stdout.splitlines()[-1]))
 
 
-def operators_of(records: Sequence[Record], wrong: Sequence[str], theirs: Mapping[str, float]) -> dict[str, Any]:
+def operators_of(
+    records: Sequence[Record], wrong: Sequence[str], theirs: Mapping[str, float]
+) -> dict[str, Any]:
     """Our medians over theirs."""
     ours = {record.cell: record.latency_p50 for record in records if record.latency_p50 is not None}
     ratios = {cell: ours[cell] / theirs[cell] for cell in theirs if cell in ours}
-    told = [f"{cell}: {ours[cell] * 1e6:.1f} µs, do_bench {theirs[cell] * 1e6:.1f} µs" for cell in ratios]
+    told = [
+        f"{cell}: {ours[cell] * 1e6:.1f} µs, do_bench {theirs[cell] * 1e6:.1f} µs"
+        for cell in ratios
+    ]
     problems = [*wrong]
-    problems += [f"{cell}: {ratio - 1:+.1%} off do_bench" for cell, ratio in ratios.items()
-                 if abs(ratio - 1) > SAME_CLOCK]  # fmt: skip
+    problems += [
+        f"{cell}: {ratio - 1:+.1%} off do_bench"
+        for cell, ratio in ratios.items()
+        if abs(ratio - 1) > SAME_CLOCK
+    ]
     problems += [f"{cell}: not timed" for cell in theirs if cell not in ours]
-    return {"told": told, "problems": problems, "ratio": ratios, "ours": ours, "do_bench": dict(theirs)}
+    return {
+        "told": told,
+        "problems": problems,
+        "ratio": ratios,
+        "ours": ours,
+        "do_bench": dict(theirs),
+    }
 
 
 def roofs(seconds: float) -> dict[str, Any]:
@@ -341,15 +480,25 @@ def roofs(seconds: float) -> dict[str, Any]:
 def roofs_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, Any]:
     """What each kernel achieves, and the best one."""
     attainable, every = roofline.roofs(records), roofline.achieved(records)
-    kernels = [one for one in every if one.share is not None and not one.cell.startswith("roofline")]
-    told = [f"a matrix product attains {rate / 1e12:.0f} TFLOP/s in {dtype}"
-            for (_, dtype), rate in attainable.flops.items()]  # fmt: skip
+    kernels = [
+        one for one in every if one.share is not None and not one.cell.startswith("roofline")
+    ]
+    told = [
+        f"a matrix product attains {rate / 1e12:.0f} TFLOP/s in {dtype}"
+        for (_, dtype), rate in attainable.flops.items()
+    ]
     told += [f"a copy attains {rate / 1e9:.0f} GB/s" for rate in attainable.bytes.values()]
     if kernels:
         best = max(kernels, key=lambda one: one.share or 0.0)
         told.append(f"best: {best.cell}, {best.share:.0%} of the roof, limited by {best.limit}")
     rows = [
-        {"cell": one.cell, "flops": one.flops, "bytes": one.bytes, "share": one.share, "limit": one.limit}
+        {
+            "cell": one.cell,
+            "flops": one.flops,
+            "bytes": one.bytes,
+            "share": one.share,
+            "limit": one.limit,
+        }
         for one in every
     ]
     none = [] if kernels else ["no kernel has a share of the roof"]
@@ -359,7 +508,11 @@ def roofs_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, An
 def providers(seconds: float) -> dict[str, Any]:
     """ONNX Runtime in each of its ways: whether the GPU really ran it."""
     chosen = "cuda-onnxruntime*-fp32,cuda-tensorrt-fp32,cuda-onnxruntime-fp16,cuda-eager-fp32"
-    return providers_of(*run_pytest(["--bench-targets", chosen, "-k", "cnn_digits-b32 or bert_mini-b8_s64"], seconds))
+    return providers_of(
+        *run_pytest(
+            ["--bench-targets", chosen, "-k", "cnn_digits-b32 or bert_mini-b8_s64"], seconds
+        )
+    )
 
 
 def providers_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, Any]:
@@ -367,13 +520,18 @@ def providers_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str
     ours = [record for record in records if record.backend != "eager"]
     rows = [
         {
-            "cell": record.cell, "status": str(record.status), "reason": record.reason, "p50": record.latency_p50,
+            "cell": record.cell,
+            "status": str(record.status),
+            "reason": record.reason,
+            "p50": record.latency_p50,
             **{name: record.facts.get(name) for name in ("providers", "nodes_by_provider")},
         }
         for record in ours
-    ]  # fmt: skip
+    ]
     told = [f"{row['cell']}: {row['nodes_by_provider'] or row['reason']}" for row in rows]
-    placed = [record.facts.get("nodes_by_provider", {}) for record in ours if record.status is Status.OK]
+    placed = [
+        record.facts.get("nodes_by_provider", {}) for record in ours if record.status is Status.OK
+    ]
     proven = any(nodes.get(CUDA) for nodes in placed)
     none = [] if proven or not find_spec("onnxruntime") else ["ONNX Runtime ran nothing on the GPU"]
     return {"told": told, "problems": [*problems, *none], "cells": rows}

@@ -3,11 +3,12 @@
     python -m bench.evidence.laboratory --launches 10
     python -m bench.evidence.laboratory --launches 10 --six      # reports/evidence/laboratory_six.csv
 
-Every launch execs two processes in laboratory conditions and two in the default environment for each cell, and
-interleaves their blocks. Resumable: launches that are in the file already are kept. Ends with the rule of the
-laboratory (no cell's median over 3 % slower, no cell's spread between processes larger), and with the spreads of
-the six cells that the README states. With ``--six`` the launches of one of these follow each other within a minute or
-two, cell after cell: what the host does from hour to hour then touches them less.
+Every launch execs two processes in laboratory conditions and two in the default environment for
+each cell, and interleaves their blocks. Resumable: launches that are in the file already are kept.
+Ends with the rule of the laboratory (no cell's median over 3 % slower, no cell's spread between
+processes larger), and with the spreads of the six cells that the README states. With ``--six`` the
+launches of one of these follow each other within a minute or two, cell after cell: what the host
+does from hour to hour then touches them less.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from paritygate.doctor import reference_cells, spread
 from paritygate.host import machine
 
 OUT = Path("reports/evidence/laboratory.csv")
-EXPECTED = len(reference_cells.ALL) * len(reference_cells.BACKENDS) * len(spread.SIDES)  # rows of a launch
+EXPECTED = (
+    len(reference_cells.ALL) * len(reference_cells.BACKENDS) * len(spread.SIDES)
+)  # rows of a launch
 
 
 def read(path: Path) -> list[spread.Launch]:
@@ -31,17 +34,25 @@ def read(path: Path) -> list[spread.Launch]:
         return []
     with path.open(newline="") as file:
         return [
-            spread.Launch(int(r["launch"]), r["cell"], r["side"], float(r["block_median"]), float(r["p50"]))
+            spread.Launch(
+                int(r["launch"]), r["cell"], r["side"], float(r["block_median"]), float(r["p50"])
+            )
             for r in csv.DictReader(line for line in file if not line.startswith("#"))
         ]
 
 
 def main() -> None:
     """Measure, append, summarise."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--launches", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=0.3, help="blocks of one cell on one side, a launch")
-    parser.add_argument("--six", action="store_true", help="six cells only, one after the other, from the start")
+    parser.add_argument(
+        "--seconds", type=float, default=0.3, help="blocks of one cell on one side, a launch"
+    )
+    parser.add_argument(
+        "--six", action="store_true", help="six cells only, one after the other, from the start"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     if arguments.six:
@@ -54,7 +65,9 @@ def main() -> None:
     selected = spread.cells_of(reference_cells.ALL, reference_cells.BACKENDS)
     missing = [n for n in range(arguments.launches) if n not in complete]
     for launch in missing:
-        rows += spread.launches(selected, 1, Path(".paritygate"), seconds=arguments.seconds, first=launch, say=str)
+        rows += spread.launches(
+            selected, 1, Path(".paritygate"), seconds=arguments.seconds, first=launch, say=str
+        )
         _write(arguments.out, rows)
         print(f"launch {launch + 1} of {arguments.launches} done", file=sys.stderr, flush=True)
     print(report(rows))
@@ -62,10 +75,16 @@ def main() -> None:
 
 def report(rows: list[spread.Launch]) -> str:
     """The table, the rule, and the six cells' spreads, as text."""
-    lines = ["cell: laboratory, default (median, spread between processes in the same seconds); slower; rule"]
+    lines = [
+        "cell: laboratory, default (median, spread between processes in the same seconds); slower; rule"
+    ]
     for found in spread.summarise(rows):
-        sides = "  ".join(f"{found.median[c] * 1e3:7.3f} ms {found.deviation[c]:5.1%}" for c in spread.CONDITIONS)
-        lines.append(f"{found.cell:<42} {sides}  {found.slower:+6.1%}  {'; '.join(found.breaks()) or 'kept'}")
+        sides = "  ".join(
+            f"{found.median[c] * 1e3:7.3f} ms {found.deviation[c]:5.1%}" for c in spread.CONDITIONS
+        )
+        lines.append(
+            f"{found.cell:<42} {sides}  {found.slower:+6.1%}  {'; '.join(found.breaks()) or 'kept'}"
+        )
     return "\n".join([*lines, "", *_spreads(rows)])
 
 
@@ -99,12 +118,15 @@ def _write(path: Path, rows: list[spread.Launch]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = machine.facts()
     with path.open("w", newline="") as file:
-        file.write(f"# python -m bench.evidence.laboratory; {facts['cpu']}, {facts['threads']} threads, "
-                   f"{facts['libc']}, torch {facts.get('version_torch')}; seconds per call\n")  # fmt: skip
+        file.write(
+            f"# python -m bench.evidence.laboratory; {facts['cpu']}, {facts['threads']} threads, "
+            f"{facts['libc']}, torch {facts.get('version_torch')}; seconds per call\n"
+        )
         writer = csv.DictWriter(file, [f.name for f in fields(spread.Launch)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(
-            asdict(row) | {"block_median": f"{row.block_median:.6g}", "p50": f"{row.p50:.6g}"} for row in rows
+            asdict(row) | {"block_median": f"{row.block_median:.6g}", "p50": f"{row.p50:.6g}"}
+            for row in rows
         )
 
 

@@ -1,11 +1,13 @@
-"""Shows what a training that was compiled by torch 2.13 on a CPU loses: ten epochs of digits, in eager and compiled.
+"""Shows what a training that was compiled by torch 2.13 on a CPU loses: ten epochs of digits, in
+eager and compiled.
 
     python -m bench.evidence.lost_gradient
 
-Prints for both the loss of the last epoch, the share of held-out digits that are right, and how far each layer has
-moved from its initial weights. The compiler fuses what fills the gradient of ``max_pool2d`` with zeros and what reads
-it, and scatters into it afterwards (channels_last, batches of 32 and more): layers in front of the last pooling stay
-where they were. ``TORCHINDUCTOR_LAYOUT_OPTIMIZATION=0`` avoids it.
+Prints for both the loss of the last epoch, the share of held-out digits that are right, and how far
+each layer has moved from its initial weights. The compiler fuses what fills the gradient of
+``max_pool2d`` with zeros and what reads it, and scatters into it afterwards (channels_last, batches
+of 32 and more): layers in front of the last pooling stay where they were.
+``TORCHINDUCTOR_LAYOUT_OPTIMIZATION=0`` avoids it.
 """
 
 from __future__ import annotations
@@ -40,9 +42,13 @@ def main() -> None:
         with torch.no_grad():
             accuracy = (model(held).argmax(1) == right).float().mean().item()
         last = losses[-len(losses) // lessons.DIGIT_EPOCHS :]
-        moved = {key: (value - initial[key]).norm().item() for key, value in model.state_dict().items()}
-        print(f"{name}: loss {sum(last) / len(last):.3f}, accuracy {accuracy:.1%}, moved by "
-              + ", ".join(f"{key} {far:.2f}" for key, far in moved.items() if key.endswith("weight")))  # fmt: skip
+        moved = {
+            key: (value - initial[key]).norm().item() for key, value in model.state_dict().items()
+        }
+        print(
+            f"{name}: loss {sum(last) / len(last):.3f}, accuracy {accuracy:.1%}, moved by "
+            + ", ".join(f"{key} {far:.2f}" for key, far in moved.items() if key.endswith("weight"))
+        )
 
 
 if __name__ == "__main__":

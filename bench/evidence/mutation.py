@@ -1,9 +1,11 @@
-"""Makes ``reports/evidence/mutation.csv``: which weights of every case the check would notice if they were wrong.
+"""Makes ``reports/evidence/mutation.csv``: which weights of every case the check would notice if
+they were wrong.
 
     python -m bench.evidence.mutation
 
-Runs the matrix of the budget normal in eager float32 with ``--bench-mutation on`` and without timing, and keeps the
-score of each case with the names of the weights that go unnoticed, and of those that the answer does not depend on.
+Runs the matrix of the budget normal in eager float32 with ``--bench-mutation on`` and without
+timing, and keeps the score of each case with the names of the weights that go unnoticed, and of
+those that the answer does not depend on.
 """
 
 from __future__ import annotations
@@ -23,20 +25,39 @@ LEAST = 0.95  # is asked of this repository's cases
 
 def main() -> None:
     """Run the matrix, then summarise."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-k", dest="select", default="not train_ and not learn_ and not grad_")
     parser.add_argument("--budget", default="normal")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/store.sqlite"
-        command = ["pytest", "bench", "--benchmark-disable", "-q", "-k", f"test_parity and ({arguments.select})",
-                   "--bench-targets", "cpu-eager-fp32", "--bench-budget", arguments.budget, "--bench-mutation", "on",
-                   "--bench-store", store]  # fmt: skip
+        command = [
+            "pytest",
+            "bench",
+            "--benchmark-disable",
+            "-q",
+            "-k",
+            f"test_parity and ({arguments.select})",
+            "--bench-targets",
+            "cpu-eager-fp32",
+            "--bench-budget",
+            arguments.budget,
+            "--bench-mutation",
+            "on",
+            "--bench-store",
+            store,
+        ]
         subprocess.run([sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL)
         made = Store(store)
         records = [record for run in made.runs() for record in made.records(run.id)]
-    scores = {f"{r.case}-{r.shape}": r.facts["mutation"] for r in records if r.facts.get("mutation", {}).get("weights")}
+    scores = {
+        f"{r.case}-{r.shape}": r.facts["mutation"]
+        for r in records
+        if r.facts.get("mutation", {}).get("weights")
+    }
     with arguments.out.open("w", newline="") as file:
         file.write("# python -m bench.evidence.mutation\n")
         writer = csv.writer(file, lineterminator="\n")

@@ -2,10 +2,12 @@
 
     python -m bench.evidence.overhead
 
-- throughput of five cells against a bare loop, in one laboratory process, on the same object and the same four
+- throughput of five cells against a bare loop, in one laboratory process, on the same object and
+  the same four
   rotating inputs, in alternating blocks, block mean to block mean;
 - a worker, from the request to fork it until it answers, without any model;
-- peak memory of cells with empty and with warm caches, and of BERT base in eager against a bare script's;
+- peak memory of cells with empty and with warm caches, and of BERT base in eager against a bare
+  script's;
 - collecting the whole matrix against collecting nothing.
 """
 
@@ -32,7 +34,9 @@ from paritygate.process import environment
 from paritygate.timing import schedule
 
 OUT = Path("reports/evidence/overhead.json")
-MLP = Case("mlp", model="models.mlp:MLP", inputs="models.mlp:flat_images", shapes={"b1": {"batch": 1}})
+MLP = Case(
+    "mlp", model="models.mlp:MLP", inputs="models.mlp:flat_images", shapes={"b1": {"batch": 1}}
+)
 # four cells over 100 us an iteration, and one under 20 us
 LOOPS = (
     (reference_cells.CNN, "eager"),
@@ -60,19 +64,30 @@ print(peak() - start)
 
 
 def _environment(cache: Path) -> dict[str, str]:
-    return environment.environment(os.environ, threads=machine.threads(), cache=cache, laboratory=True)
+    return environment.environment(
+        os.environ, threads=machine.threads(), cache=cache, laboratory=True
+    )
 
 
 def _task(case: Case, backend: str, folder: str, cache: Path) -> dict[str, Any]:
     return {
-        "case": case.as_dict(), "shape": case.all_shapes()[0].name, "device": "cpu", "dtype_name": "fp32",
-        "backend": backend, "folder": folder, "cache": str(cache), "seed": 0, "threads": machine.threads(),
+        "case": case.as_dict(),
+        "shape": case.all_shapes()[0].name,
+        "device": "cpu",
+        "dtype_name": "fp32",
+        "backend": backend,
+        "folder": folder,
+        "cache": str(cache),
+        "seed": 0,
+        "threads": machine.threads(),
         "laboratory": True,
-    }  # fmt: skip
+    }
 
 
 def loop(number: int) -> None:
-    """In a laboratory process: blocks of the worker and of a bare loop in turn; prints the ratios as JSON."""
+    """In a laboratory process: blocks of the worker and of a bare loop in turn; prints the ratios
+    as JSON.
+    """
     from paritygate.runtime.subject import Subject
     from paritygate.worker.server import Worker
 
@@ -126,13 +141,18 @@ def loop(number: int) -> None:
         pairs.append((ours, theirs))
     ratios = [math.log(ours / theirs) for ours, theirs in pairs]
     low, high = schedule.median_interval(ratios) or (0.0, 0.0)
-    print(json.dumps({
-        "cell": f"{case.name}-cpu-{backend}-fp32",
-        "seconds_per_call": statistics.median(theirs for _, theirs in pairs),
-        "harness_over_bare": math.exp(statistics.median(ratios)),
-        "interval": [math.exp(low), math.exp(high)],
-        "of_block_medians": statistics.median(o for o, _ in pairs) / statistics.median(t for _, t in pairs),
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "cell": f"{case.name}-cpu-{backend}-fp32",
+                "seconds_per_call": statistics.median(theirs for _, theirs in pairs),
+                "harness_over_bare": math.exp(statistics.median(ratios)),
+                "interval": [math.exp(low), math.exp(high)],
+                "of_block_medians": statistics.median(o for o, _ in pairs)
+                / statistics.median(t for _, t in pairs),
+            }
+        )
+    )
 
 
 def _call(model: Any, feed: Any) -> Any:
@@ -146,7 +166,11 @@ def loops() -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "bench.evidence.overhead", "loop"]
     environ = _environment(Path(".paritygate/cache").absolute())
     return [
-        json.loads(subprocess.run([*command, str(n)], env=environ, check=True, capture_output=True, text=True).stdout)
+        json.loads(
+            subprocess.run(
+                [*command, str(n)], env=environ, check=True, capture_output=True, text=True
+            ).stdout
+        )
         for n in range(len(LOOPS))
     ]
 
@@ -159,7 +183,11 @@ def forks() -> dict[str, float]:
     modules = [backend.module for backend in BACKENDS.values() if backend.default]
     with tempfile.TemporaryDirectory() as folder:
         server = ForkServer(
-            _environment(cache), Path(folder), modules=list(reference_cells.BERT), backends=modules, memory=None
+            _environment(cache),
+            Path(folder),
+            modules=list(reference_cells.BERT),
+            backends=modules,
+            memory=None,
         )
         task = _task(reference_cells.CNN, "eager", folder, cache)
         server.fork(task).close()
@@ -179,8 +207,13 @@ def memory() -> list[dict[str, Any]]:
     from paritygate.doctor.spread import conditions_of
     from paritygate.session.group import GroupRun
 
-    base = Case("bert_base", model="models.bert:base", inputs="models.bert:full_mask",
-                shapes={"b1_s32": {"batch": 1, "seq": 32}}, preload=reference_cells.BERT)  # fmt: skip
+    base = Case(
+        "bert_base",
+        model="models.bert:base",
+        inputs="models.bert:full_mask",
+        shapes={"b1_s32": {"batch": 1, "seq": 32}},
+        preload=reference_cells.BERT,
+    )
     rows: list[dict[str, Any]] = []
     for case, backend in (
         (reference_cells.CNN, "compile"),
@@ -202,17 +235,37 @@ def memory() -> list[dict[str, Any]]:
         shutil.rmtree(home)
         assert peaks[0] is not None
         assert peaks[1] is not None
-        rows.append({"cell": cell.id, "cold": peaks[0], "warm": peaks[1], "cold_over_warm": peaks[0] / peaks[1]})
+        rows.append(
+            {
+                "cell": cell.id,
+                "cold": peaks[0],
+                "warm": peaks[1],
+                "cold_over_warm": peaks[0] / peaks[1],
+            }
+        )
     environ = _environment(Path(".paritygate/cache").absolute())
-    bare = subprocess.run([sys.executable, "-c", BARE_BERT_BASE], env=environ, check=True,
-                          capture_output=True, text=True)  # fmt: skip
+    bare = subprocess.run(
+        [sys.executable, "-c", BARE_BERT_BASE],
+        env=environ,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     peak = int(bare.stdout)
-    rows.append({"cell": "bert_base eager, bare script", "peak": peak, "harness_over_bare": rows[-1]["warm"] / peak})
+    rows.append(
+        {
+            "cell": "bert_base eager, bare script",
+            "peak": peak,
+            "harness_over_bare": rows[-1]["warm"] / peak,
+        }
+    )
     return rows
 
 
 def collection(rounds: int = 15) -> dict[str, float]:
-    """Seconds to collect the whole matrix, and to collect nothing in the same environment, in turn."""
+    """Seconds to collect the whole matrix, and to collect nothing in the same environment, in
+    turn.
+    """
     with tempfile.TemporaryDirectory() as empty:
         commands = {
             "matrix": ["bench", "--collect-only", "-q"],
@@ -222,12 +275,18 @@ def collection(rounds: int = 15) -> dict[str, float]:
         for _ in range(rounds):
             for name in random.sample(list(commands), 2):
                 start = time.perf_counter()
-                subprocess.run([sys.executable, "-m", "pytest", *commands[name]], check=False, capture_output=True)
+                subprocess.run(
+                    [sys.executable, "-m", "pytest", *commands[name]],
+                    check=False,
+                    capture_output=True,
+                )
                 times[name].append(time.perf_counter() - start)
     ratios = [a / b for a, b in zip(times["matrix"], times["empty"], strict=True)]
     return {name: statistics.median(values) for name, values in times.items()} | {
-        "ratio_median": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios),
-    }  # fmt: skip
+        "ratio_median": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+    }
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 python -m bench.evidence.panning
 
-Makes a page of 50 cells with 360 runs each, opens it in Chromium, and drags the trend to and fro. Prints how long it
-takes until the first figure stands, and how long a frame takes while dragging, beside one while nothing moves.
+Makes a page of 50 cells with 360 runs each, opens it in Chromium, and drags the trend to and fro.
+Prints how long it takes until the first figure stands, and how long a frame takes while dragging,
+beside one while nothing moves.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def main() -> None:
         path = Path(folder) / "report.html"
         path.write_text(render(page), "utf-8")
         points = sum(len(series) for series in page.trends)
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         window = browser.new_page()
         start = time.perf_counter()
         window.goto(path.as_uri())
@@ -57,7 +60,9 @@ def main() -> None:
         trend = window.locator('.figure[data-figure="trend"]')
         trend.scroll_into_view_if_needed()
         trend.locator(".main-svg").first.wait_for()
-        still, dragged = (statistics.median(window.evaluate(FRAMES, drag)) for drag in (False, True))
+        still, dragged = (
+            statistics.median(window.evaluate(FRAMES, drag)) for drag in (False, True)
+        )
         browser.close()
     print(f"{points:,} points in {len(page.trends)} trends, first figure after {opened:.2f} s")
     print(f"a frame takes {dragged:.1f} ms dragged, {still:.1f} ms still (median of 60)")

@@ -1,8 +1,10 @@
-"""Shows what the gate makes of realistic slowdowns: patches of the code under test, and the verdict on each cell.
+"""Shows what the gate makes of realistic slowdowns: patches of the code under test, and the verdict
+on each cell.
 
     python -m bench.evidence.patches --file reports/evidence/patches.csv
 
-Each patch is applied in a scratch clone of this repository, whose HEAD is base; what one run finds is a row a cell.
+Each patch is applied in a scratch clone of this repository, whose HEAD is base; what one run finds
+is a row a cell.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ Edit = tuple[str, str, str]  # (file, what stands there, what stands there then)
 
 @dataclass(frozen=True)
 class Patch:
-    """A change from base to head, and the cells to look at. ``before`` makes base what it has to be first."""
+    """A change from base to head, and the cells to look at. ``before`` makes base what it has to be
+    first.
+    """
 
     name: str
     cells: str
@@ -34,12 +38,18 @@ class Patch:
 
 SCORES = "        return attention(query, key, value, mask)\n"
 NORMALISED = "    return scores.softmax(dim=-1) @ value\n"
-OPERATOR = "    return functional.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)\n"
+OPERATOR = """    return functional.scaled_dot_product_attention(
+        query, key, value, mask, is_causal=causal, enable_gqa=_grouped(query, key)
+    )
+"""
 RGB = "        x = functional.max_pool2d(functional.relu(self.conv1(images)), 2)\n"
 LAST = RGB.replace("images", "images.contiguous(memory_format=torch.channels_last)")
 DIGITS = "        x = functional.relu(self.conv1(images))\n"
 ATTENTION, CNN = "models/attention.py", "models/cnn.py"
-ALL, COMPILED = "cpu-eager-fp32,cpu-compile-fp32,cpu-onnxruntime-fp32", "cpu-eager-fp32,cpu-compile-fp32"
+ALL, COMPILED = (
+    "cpu-eager-fp32,cpu-compile-fp32,cpu-onnxruntime-fp32",
+    "cpu-eager-fp32,cpu-compile-fp32",
+)
 NAIVE, SDPA = "attn_naive-b4", "attn_sdpa-b4"
 
 FORMULA = "    return attention(query, key, value, mask)\n"
@@ -49,28 +59,57 @@ FEWER = "        torch.set_num_threads(max(1, torch.get_num_threads() - 1))\n"
 TURNED = "key.transpose(-2, -1) /"
 
 PATCHES = (
-    Patch("extra .contiguous()", NAIVE, ALL, (ATTENTION, TURNED, TURNED.replace(" /", ".contiguous() /"))),
+    Patch(
+        "extra .contiguous()",
+        NAIVE,
+        ALL,
+        (ATTENTION, TURNED, TURNED.replace(" /", ".contiguous() /")),
+    ),
     Patch("lost channels_last", "cnn_rgb-b32", ALL, (CNN, LAST, RGB), before=(CNN, RGB, LAST)),
-    Patch("upcast to fp32", NAIVE, "cpu-eager-bf16,cpu-compile-bf16", (ATTENTION, NORMALISED, UPCAST)),
+    Patch(
+        "upcast to fp32", NAIVE, "cpu-eager-bf16,cpu-compile-bf16", (ATTENTION, NORMALISED, UPCAST)
+    ),
     Patch("SDPA replaced by the formula", SDPA, ALL, (ATTENTION, OPERATOR, FORMULA)),
-    Patch("graph break", NAIVE, COMPILED, (ATTENTION, SCORES, "        torch._dynamo.graph_break()\n" + SCORES)),
+    Patch(
+        "graph break",
+        NAIVE,
+        COMPILED,
+        (ATTENTION, SCORES, "        torch._dynamo.graph_break()\n" + SCORES),
+    ),
     Patch(".item() in forward", "cnn_digits-b32", COMPILED, (CNN, DIGITS, ITEM + DIGITS)),
     Patch("one thread less", NAIVE, COMPILED, (ATTENTION, SCORES, FEWER + SCORES)),
 )
-COLUMNS = ("patch", "cell", "exit", "verdict", "effect", "low", "high", "sd", "launches", "detectable", "reason",
-           "findings", "code")  # fmt: skip
+COLUMNS = (
+    "patch",
+    "cell",
+    "exit",
+    "verdict",
+    "effect",
+    "low",
+    "high",
+    "sd",
+    "launches",
+    "detectable",
+    "reason",
+    "findings",
+    "code",
+)
 EFFECT = ("effect", "effect_low", "effect_high", "effect_sd")
 
 
 def main() -> None:
     """Run every patch that the file lacks, and tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--file", type=Path, default=Path("reports/evidence/patches.csv"))
     path = parser.parse_args().file
     rows = list(csv.reader(path.open(newline=""))) if path.exists() else []
     rows = [row for row in rows if row and not row[0].startswith("#") and row[0] != "patch"]
     if stale := {row[-1] for row in rows} - {code_digest()}:
-        parser.error(f"{path} was made with other code of the gate ({', '.join(sorted(stale))}); give another --file")
+        parser.error(
+            f"{path} was made with other code of the gate ({', '.join(sorted(stale))}); give another --file"
+        )
     for patch in PATCHES:
         if any(row[0] == patch.name for row in rows):
             continue
@@ -78,7 +117,10 @@ def main() -> None:
         _write(path, rows)
         for row in rows:
             if row[0] == patch.name:
-                print(f"{patch.name}: {row[1]} {row[3]} {row[4]} after {row[8]} launch pairs; {row[11]}", flush=True)
+                print(
+                    f"{patch.name}: {row[1]} {row[3]} {row[4]} after {row[8]} launch pairs; {row[11]}",
+                    flush=True,
+                )
 
 
 def _run(patch: Patch) -> list[list[str]]:
@@ -92,19 +134,30 @@ def _run(patch: Patch) -> list[list[str]]:
         found = aa.against_head(["-k", patch.cells, "--bench-targets", patch.targets], clone)
     code = found["run"]["environment"].get("gate", {}).get("code", "")
     return [
-        [patch.name, r["cell"], str(found["exit"]), r["verdict"],
-         *("" if r[name] is None else f"{r[name]:.4f}" for name in EFFECT),
-         str(r["launches"]), "" if r["detectable"] is None else f"{r['detectable']:.3f}",
-         r["verdict_reason"] or r["reason"], "; ".join(r["findings"]), code]
-        for r in found["records"] if r["verdict"]
-    ]  # fmt: skip
+        [
+            patch.name,
+            r["cell"],
+            str(found["exit"]),
+            r["verdict"],
+            *("" if r[name] is None else f"{r[name]:.4f}" for name in EFFECT),
+            str(r["launches"]),
+            "" if r["detectable"] is None else f"{r['detectable']:.3f}",
+            r["verdict_reason"] or r["reason"],
+            "; ".join(r["findings"]),
+            code,
+        ]
+        for r in found["records"]
+        if r["verdict"]
+    ]
 
 
 def _edit(clone: Path, edit: Edit) -> None:
     file, old, new = edit
     text = (clone / file).read_text()
     if text.count(old) != 1:
-        raise SystemExit(f"{file} holds {text.count(old)} times what the patch changes: {old.strip()!r}")
+        raise SystemExit(
+            f"{file} holds {text.count(old)} times what the patch changes: {old.strip()!r}"
+        )
     (clone / file).write_text(text.replace(old, new))
 
 

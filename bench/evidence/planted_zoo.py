@@ -1,10 +1,12 @@
-"""Makes ``reports/evidence/zoo_planted.csv``: faults planted in the candidate only, in thirty architectures of the zoo.
+"""Makes ``reports/evidence/zoo_planted.csv``: faults planted in the candidate only, in thirty
+architectures of the zoo.
 
     python -m bench.evidence.planted_zoo
 
-The candidate is eager itself with one fault, in float32, so nothing but the fault differs. ``effect`` is the norm of
-what the fault changes over the norm of eager's own error, both over the elements that it changes. A fault of more than
-ten times eager's error is to be found. Prints how many were, by size of effect.
+The candidate is eager itself with one fault, in float32, so nothing but the fault differs.
+``effect`` is the norm of what the fault changes over the norm of eager's own error, both over the
+elements that it changes. A fault of more than ten times eager's error is to be found. Prints how
+many were, by size of effect.
 """
 
 from __future__ import annotations
@@ -29,12 +31,48 @@ from paritygate.worker import reference
 
 OUT = Path("reports/evidence/zoo_planted.csv")
 ARCHITECTURES = (
-    "bert", "roberta", "albert", "distilbert", "electra", "deberta_v2", "mpnet", "modernbert", "gpt2", "gpt_neox",
-    "opt", "llama", "mistral", "qwen2", "qwen3", "gemma2", "phi3", "mixtral", "olmoe", "mamba", "mamba2", "t5", "bart",
-    "vit", "swin", "convnext", "clip", "whisper", "wav2vec2", "patchtst",
-)  # fmt: skip
+    "bert",
+    "roberta",
+    "albert",
+    "distilbert",
+    "electra",
+    "deberta_v2",
+    "mpnet",
+    "modernbert",
+    "gpt2",
+    "gpt_neox",
+    "opt",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "phi3",
+    "mixtral",
+    "olmoe",
+    "mamba",
+    "mamba2",
+    "t5",
+    "bart",
+    "vit",
+    "swin",
+    "convnext",
+    "clip",
+    "whisper",
+    "wav2vec2",
+    "patchtst",
+)
 OFF = 1e-3  # relative
-VALUES = ("v_proj", "value", "v", "v_lin", "value_proj", "c_attn", "query_key_value", "qkv")  # what heads read
+VALUES = (
+    "v_proj",
+    "value",
+    "v",
+    "v_lin",
+    "value_proj",
+    "c_attn",
+    "query_key_value",
+    "qkv",
+)  # what heads read
 FILL = -1e9
 Sets = list[list[np.ndarray[Any, Any]]]
 Nothing = None  # a fault that an architecture has no place for
@@ -42,7 +80,9 @@ Nothing = None  # a fault that an architecture has no place for
 
 def main() -> None:
     """Plant every fault in every architecture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("names", nargs="*", default=list(ARCHITECTURES))
     arguments = parser.parse_args()
@@ -54,9 +94,15 @@ def main() -> None:
         for name, fault, effect, found, share in rows:
             writer.writerow([name, fault, f"{effect:.3g}", found, f"{share:.3g}"])
     for low in range(-1, 6):
-        within = [found for _, _, effect, found, _ in rows if low <= math.log10(max(effect, 0.1)) < low + 1]
+        within = [
+            found
+            for _, _, effect, found, _ in rows
+            if low <= math.log10(max(effect, 0.1)) < low + 1
+        ]
         if within:
-            print(f"{10.0**low:>9g} to {10.0 ** (low + 1):g} times eager's error: {sum(within)} of {len(within)} found")
+            print(
+                f"{10.0**low:>9g} to {10.0 ** (low + 1):g} times eager's error: {sum(within)} of {len(within)} found"
+            )
     for name, fault, effect, found, share in rows:
         if effect > 10 and not found:
             print(f"missed: {fault} in {name}, effect {effect:.3g}, share {share:.2g}")
@@ -64,12 +110,22 @@ def main() -> None:
 
 def _planted(name: str) -> Iterator[tuple[str, str, float, bool, float]]:
     case = Case(
-        name, model=f"tests.slow.zoo_transformers:{name}", inputs=f"tests.slow.zoo_transformers:{name}_inputs",
+        name,
+        model=f"tests.slow.zoo_transformers:{name}",
+        inputs=f"tests.slow.zoo_transformers:{name}_inputs",
         shapes={"b3_s24": {"batch": 3, "seq": 24}},
-    )  # fmt: skip
+    )
     with tempfile.TemporaryDirectory() as folder:
-        task = {"shape": "b3_s24", "device": "cpu", "dtype_name": "fp32", "backend": "", "folder": folder,
-                "cache": folder, "seed": 0, "threads": torch.get_num_threads()}  # fmt: skip
+        task = {
+            "shape": "b3_s24",
+            "device": "cpu",
+            "dtype_name": "fp32",
+            "backend": "",
+            "folder": folder,
+            "cache": folder,
+            "seed": 0,
+            "threads": torch.get_num_threads(),
+        }
         subject = Subject.of(task | {"case": case.as_dict()})
         made = reference.make(subject, {}, lambda *_, **__: None)
         if made["unchecked"]:
@@ -84,7 +140,9 @@ def _planted(name: str) -> Iterator[tuple[str, str, float, bool, float]]:
             with torch.no_grad():
                 changed = plant(module, sets)
             if changed is not Nothing:
-                candidate = [arrays(outputs) for outputs in answers(mode_of(subject, module), changed)]
+                candidate = [
+                    arrays(outputs) for outputs in answers(mode_of(subject, module), changed)
+                ]
                 yield name, fault, *_judged(candidate, eager, exact, subject)
         for fault, spoil in ANSWER_FAULTS.items():
             spoiled = spoil(eager, exact)
@@ -92,7 +150,9 @@ def _planted(name: str) -> Iterator[tuple[str, str, float, bool, float]]:
                 yield name, fault, *_judged(*spoiled, subject)
 
 
-def _judged(candidate: Sets, eager: Sets, exact: Sets, subject: Subject) -> tuple[float, bool, float]:
+def _judged(
+    candidate: Sets, eager: Sets, exact: Sets, subject: Subject
+) -> tuple[float, bool, float]:
     """Effect, whether it is found, and share of what is allowed."""
     outcome = rule.compare(candidate, eager, exact, subject.tolerance)
     effect = 0.0
@@ -129,9 +189,13 @@ def _norm_eps(module: torch.nn.Module, sets: list[Any]) -> list[Any] | None:
 
 
 def _mask_ignored(_module: torch.nn.Module, sets: list[Any]) -> list[Any] | None:
-    if not any("attention_mask" in inputs and not bool(inputs["attention_mask"].all()) for inputs in sets):
+    if not any(
+        "attention_mask" in inputs and not bool(inputs["attention_mask"].all()) for inputs in sets
+    ):
         return Nothing
-    return [inputs | {"attention_mask": torch.ones_like(inputs["attention_mask"])} for inputs in sets]
+    return [
+        inputs | {"attention_mask": torch.ones_like(inputs["attention_mask"])} for inputs in sets
+    ]
 
 
 def _head_scaled(module: torch.nn.Module, sets: list[Any]) -> list[Any] | None:
@@ -170,7 +234,14 @@ def _weights_rounded(module: torch.nn.Module, sets: list[Any]) -> list[Any] | No
 
 def _first(eager: Sets, wide: int) -> int | None:
     """The first floating output with so many channels."""
-    return next((n for n, a in enumerate(eager[0]) if a.dtype.kind == "f" and a.ndim > 1 and a.shape[-1] >= wide), None)
+    return next(
+        (
+            n
+            for n, a in enumerate(eager[0])
+            if a.dtype.kind == "f" and a.ndim > 1 and a.shape[-1] >= wide
+        ),
+        None,
+    )
 
 
 def _copied(sets: Sets) -> Sets:

@@ -1,11 +1,13 @@
-"""Makes ``reports/evidence/power.csv``: what share of planted relative errors each version of the rule finds.
+"""Makes ``reports/evidence/power.csv``: what share of planted relative errors each version of the
+rule finds.
 
     python -m bench.evidence.power
 
-Simulated answers in float32: the truth, eager's and a backend's with independent noise of 1e-6 of each element's scale.
-An error is planted in the whole output, in one channel, in one element of a usual size, and in one in the smallest
-twentieth; the output is plain, holds boxes of 500 beside scores of 0.01, a third of fills, a few huge elements, or has
-heavy tails. Version 1 had one norm and one bound for the whole output. The row without an error tells false alarms.
+Simulated answers in float32: the truth, eager's and a backend's with independent noise of 1e-6 of
+each element's scale. An error is planted in the whole output, in one channel, in one element of a
+usual size, and in one in the smallest twentieth; the output is plain, holds boxes of 500 beside
+scores of 0.01, a third of fills, a few huge elements, or has heavy tails. Version 1 had one norm
+and one bound for the whole output. The row without an error tells false alarms.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ Array = NDArray[Any]
 
 def main() -> None:
     """Plant every error in every place of every output, many times."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
@@ -44,11 +48,18 @@ def main() -> None:
                 for error in ERRORS:
                     found = [_judged(make, place, error, seed) for seed in range(arguments.runs)]
                     row = [sum(each) / len(found) for each in zip(*found, strict=True)]
-                    writer.writerow([output, place, f"{error:g}", *(f"{share:.2f}" for share in row)])
-                    print(f"{output:>16} {place:>10} {error:>8g}   {row[0]:.2f}  {row[1]:.2f}", flush=True)
+                    writer.writerow(
+                        [output, place, f"{error:g}", *(f"{share:.2f}" for share in row)]
+                    )
+                    print(
+                        f"{output:>16} {place:>10} {error:>8g}   {row[0]:.2f}  {row[1]:.2f}",
+                        flush=True,
+                    )
 
 
-def _judged(make: Callable[[np.random.Generator], tuple[Array, Array]], place: str, error: float, seed: int) -> Any:
+def _judged(
+    make: Callable[[np.random.Generator], tuple[Array, Array]], place: str, error: float, seed: int
+) -> Any:
     """Whether version 1 and version 2 of the rule find the error."""
     rng = np.random.default_rng(seed)
     truth, scale = make(rng)
@@ -61,14 +72,18 @@ def _judged(make: Callable[[np.random.Generator], tuple[Array, Array]], place: s
         spoiled[..., -1] = True
     else:
         order = np.argsort(np.abs(truth[tuple(legal.T)]))
-        usual = rng.integers(len(order) // 2, len(order)) if place == "element" else len(order) // 20
+        usual = (
+            rng.integers(len(order) // 2, len(order)) if place == "element" else len(order) // 20
+        )
         spoiled[tuple(legal[order[usual]])] = True
     signs = rng.choice([-1.0, 1.0], truth.shape)
     candidate = np.where(spoiled & (scale > 0), candidate * (1 + error * signs), candidate)
     outcome = compare(
-        [[one.astype(np.float32)] for one in candidate], [[one.astype(np.float32)] for one in eager],
-        [[one] for one in truth], tolerances()["fp32"],
-    )  # fmt: skip
+        [[one.astype(np.float32)] for one in candidate],
+        [[one.astype(np.float32)] for one in eager],
+        [[one] for one in truth],
+        tolerances()["fp32"],
+    )
     return outcome.whole["share"] > 1, not outcome.agrees
 
 
@@ -100,7 +115,13 @@ def _tails(rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 PLACES = ("whole", "channel", "element", "tail")
-OUTPUTS = {"plain": _plain, "boxes and scores": _boxes, "fills": _fills, "huge elements": _huge, "heavy tails": _tails}
+OUTPUTS = {
+    "plain": _plain,
+    "boxes and scores": _boxes,
+    "fills": _fills,
+    "huge elements": _huge,
+    "heavy tails": _tails,
+}
 
 
 if __name__ == "__main__":

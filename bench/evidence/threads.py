@@ -2,8 +2,8 @@
 
     python -m bench.evidence.threads --launches 10
 
-Fresh laboratory processes in turn, one of each kind a launch: eager attention 4x8x128x64 with and without the
-call. Prints the medians and the ratio, paired within launches.
+Fresh laboratory processes in turn, one of each kind a launch: eager attention 4x8x128x64 with and
+without the call. Prints the medians and the ratio, paired within launches.
 """
 
 from __future__ import annotations
@@ -38,11 +38,15 @@ print(statistics.median(times[500:]))
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--launches", type=int, default=10)
     arguments = parser.parse_args()
     cache = Path(".paritygate/cache").absolute()
-    environ = environment.environment(os.environ, threads=machine.threads(), cache=cache, laboratory=True)
+    environ = environment.environment(
+        os.environ, threads=machine.threads(), cache=cache, laboratory=True
+    )
     found: dict[str, list[float]] = {"call": [], "none": []}
     for _ in range(arguments.launches):
         for kind in random.sample(list(found), 2):
@@ -50,9 +54,11 @@ def main() -> None:
             done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
             found[kind].append(float(done.stdout))
     ratios = [math.log(a / b) for a, b in zip(found["call"], found["none"], strict=True)]
-    print(f"without the call {statistics.median(found['none']) * 1e3:.3f} ms, with it "
-          f"{statistics.median(found['call']) * 1e3:.3f} ms; ratio {math.exp(statistics.median(ratios)):.3f} "
-          f"({math.exp(min(ratios)):.3f} to {math.exp(max(ratios)):.3f})")  # fmt: skip
+    print(
+        f"without the call {statistics.median(found['none']) * 1e3:.3f} ms, with it "
+        f"{statistics.median(found['call']) * 1e3:.3f} ms; ratio {math.exp(statistics.median(ratios)):.3f} "
+        f"({math.exp(min(ratios)):.3f} to {math.exp(max(ratios)):.3f})"
+    )
 
 
 if __name__ == "__main__":

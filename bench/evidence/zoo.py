@@ -1,10 +1,12 @@
-"""Makes ``reports/evidence/zoo.csv`` and ``zoo_cells.csv``: how the zoo agrees on each backend, by family and by cell.
+"""Makes ``reports/evidence/zoo.csv`` and ``zoo_cells.csv``: how the zoo agrees on each backend, by
+family and by cell.
 
     python -m bench.evidence.zoo
     python -m bench.evidence.zoo --targets onnxruntime --seeds 5
 
-Checks what the store does not hold yet, some cases at a time, so it can be stopped and started again. Times nothing.
-What is not ok is listed with its reason; ``tests/slow/zoo_limits.csv`` names the limits of backends.
+Checks what the store does not hold yet, some cases at a time, so it can be stopped and started
+again. Times nothing. What is not ok is listed with its reason; ``tests/slow/zoo_limits.csv`` names
+the limits of backends.
 """
 
 from __future__ import annotations
@@ -31,25 +33,42 @@ EAGER = "eager"
 
 def main() -> None:
     """Check the missing cases, then summarise."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--targets", default="fp32,bf16")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("-k", dest="select", default="", help="a part of the names, e.g. bert")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--summary", action="store_true", help="check nothing, summarise what the store holds")
+    parser.add_argument(
+        "--summary", action="store_true", help="check nothing, summarise what the store holds"
+    )
     arguments = parser.parse_args()
     families = _families()
     store = Store(STORE)
     names = [name for name in families if arguments.select in name]
     for seed in range(arguments.seeds if not arguments.summary else 0):
-        known = {record.case for run in store.runs() if run.seed == seed for record in store.records(run.id)
-                 if _asked(record, arguments.targets)}  # fmt: skip
+        known = {
+            record.case
+            for run in store.runs()
+            if run.seed == seed
+            for record in store.records(run.id)
+            if _asked(record, arguments.targets)
+        }
         every = sorted(enumerate(names), key=lambda numbered: (numbered[0] % STRIDE, numbered[0]))
         missing = [name for _, name in every if name not in known]
         for start in range(0, len(missing), AT_ONCE):
             _check(missing[start : start + AT_ONCE], seed, arguments.targets, store)
-            print(f"seed {seed}: {min(start + AT_ONCE, len(missing))} of {len(missing)}", file=sys.stderr, flush=True)
-    _write(arguments.out, families, [(run.seed, record) for run in store.runs() for record in store.records(run.id)])
+            print(
+                f"seed {seed}: {min(start + AT_ONCE, len(missing))} of {len(missing)}",
+                file=sys.stderr,
+                flush=True,
+            )
+    _write(
+        arguments.out,
+        families,
+        [(run.seed, record) for run in store.runs() for record in store.records(run.id)],
+    )
 
 
 def _families() -> dict[str, str]:
@@ -64,20 +83,38 @@ def _families() -> dict[str, str]:
 def _asked(record: Record, targets: str) -> bool:
     """Whether a record shows that a case was checked for these targets."""
     fields = (record.device, record.backend, record.dtype)
-    return any(term in fields or term == "-".join(fields) for term in targets.split(",") if term != "bf16")
+    return any(
+        term in fields or term == "-".join(fields) for term in targets.split(",") if term != "bf16"
+    )
 
 
 def _check(names: list[str], seed: int, targets: str, store: Store) -> None:
-    command = ["pytest", "tests/slow/test_zoo.py", "--benchmark-disable", "-q", "--bench-budget", "quick",
-               "--bench-targets", targets, "--bench-seed", str(seed), "--bench-store", store.url]  # fmt: skip
+    command = [
+        "pytest",
+        "tests/slow/test_zoo.py",
+        "--benchmark-disable",
+        "-q",
+        "--bench-budget",
+        "quick",
+        "--bench-targets",
+        targets,
+        "--bench-seed",
+        str(seed),
+        "--bench-store",
+        store.url,
+    ]
     subprocess.run(
-        [sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL,
+        [sys.executable, "-m", *command],
+        check=False,
+        stdout=subprocess.DEVNULL,
         env=os.environ | {"PARITYGATE_ZOO": ",".join(names)},
-    )  # fmt: skip
+    )
 
 
 def _write(path: Path, families: dict[str, str], records: list[tuple[int, Record]]) -> None:
-    """A row for each family and target: cells by status, ok ones by how close they came; and what was not ok."""
+    """A row for each family and target: cells by status, ok ones by how close they came; and what
+    was not ok.
+    """
     from tests.slow.test_zoo import limit
 
     latest = {(record.cell, seed): record for seed, record in records if record.case in families}
@@ -87,7 +124,9 @@ def _write(path: Path, families: dict[str, str], records: list[tuple[int, Record
         table.writerow(["cell", "seed", "status", "share", "reason"])
         for (cell, seed), record in sorted(latest.items()):
             share = "" if record.error_share is None else f"{record.error_share:.3g}"
-            table.writerow([cell, seed, record.status, share, reasons.first_line(record.reason)[:200]])
+            table.writerow(
+                [cell, seed, record.status, share, reasons.first_line(record.reason)[:200]]
+            )
     counts: dict[tuple[str, str], Counter[str]] = {}
     shares: dict[tuple[str, str], float] = {}
     for record in latest.values():

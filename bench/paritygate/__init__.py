@@ -1,4 +1,6 @@
-"""The harness: ``from paritygate import Case, Shape, cell_tests`` is all that a suite needs. Imports no torch."""
+"""The harness: ``from paritygate import Case, Shape, cell_tests`` is all that a suite needs.
+Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Case", "Shape", "cell_tests"]
 
-PLACES = {"Case": "paritygate.core.case", "Shape": "paritygate.core.case", "cell_tests": "paritygate.plugin.cell_tests"}
+PLACES = {
+    "Case": "paritygate.core.case",
+    "Shape": "paritygate.core.case",
+    "cell_tests": "paritygate.plugin.cell_tests",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for (PEP 562): a pytest without cells must not pay for it."""
+    """Import a public name when it is first asked for (PEP 562): a pytest without cells must not
+    pay for it.
+    """
     if name not in PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(PLACES)}")
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}; it has {', '.join(PLACES)}"
+        )
     return getattr(import_module(PLACES[name]), name)

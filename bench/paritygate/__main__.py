@@ -1,7 +1,9 @@
 """The command ``paritygate``, also ``python -m paritygate``: what is not a pytest run.
 
-``COMMANDS`` is the table: name -> the module that does it. Such a module has a docstring (the help), ``EXAMPLES``,
-``arguments(parser)`` and ``run(parsed)``, which returns the exit status. Only the one that is asked for is imported.
+``COMMANDS`` is the table: name -> the module that does it. Such a module has a docstring (the
+help), ``EXAMPLES``,
+``arguments(parser)`` and ``run(parsed)``, which returns the exit status. Only the one that is asked
+for is imported.
 """
 
 from __future__ import annotations
@@ -29,15 +31,23 @@ class Command:
 HARNESS, REPORTS = "paritygate.commands", "paritygate_reports.commands"
 COMMANDS = {
     "doctor": Command(f"{HARNESS}.doctor", "is this machine fit to be measured on?", stored=False),
-    "aa": Command(f"{HARNESS}.aa", "how often does the gate cry wolf on this machine?", stored=False),
-    "gpu-check": Command(f"{HARNESS}.gpu_check", "show on this machine's GPU what is claimed of GPUs", stored=False),
+    "aa": Command(
+        f"{HARNESS}.aa", "how often does the gate cry wolf on this machine?", stored=False
+    ),
+    "gpu-check": Command(
+        f"{HARNESS}.gpu_check", "show on this machine's GPU what is claimed of GPUs", stored=False
+    ),
     "runs": Command(f"{REPORTS}.runs", "list the runs, the newest first"),
     "show": Command(f"{REPORTS}.show", "print a run's table again"),
-    "compare": Command(f"{REPORTS}.compare", "compare a run with runs of other days; the gate decides"),
+    "compare": Command(
+        f"{REPORTS}.compare", "compare a run with runs of other days; the gate decides"
+    ),
     "trend": Command(f"{REPORTS}.trend", "draw how long cells took from run to run"),
     "html": Command(f"{REPORTS}.html", "write a run with its history as one HTML file"),
     "site": Command(f"{REPORTS}.site", "write static pages for every machine and branch"),
-    "export": Command(f"{REPORTS}.export", "write runs with their samples as JSON or Parquet files"),
+    "export": Command(
+        f"{REPORTS}.export", "write runs with their samples as JSON or Parquet files"
+    ),
     "import": Command(f"{REPORTS}.import_", "read runs from files into the store"),
     "prune": Command(f"{REPORTS}.prune", "remove old runs for good"),
 }
@@ -46,7 +56,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Returns the exit status: 0, 1 where what is shown is not ok, 2 for what cannot be done, 130 after Ctrl-C.
+    Returns the exit status: 0, 1 where what is shown is not ok, 2 for what cannot be done, 130
+    after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     parsed = _parser(given).parse_args(given)
@@ -82,7 +93,9 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         )
         if module is not None:
             if command.stored:
-                _add_store(sub, argparse.SUPPRESS)  # given here, it replaces the one given before the command
+                _add_store(
+                    sub, argparse.SUPPRESS
+                )  # given here, it replaces the one given before the command
             module.arguments(sub)
             sub.set_defaults(run=module.run)
     return parser

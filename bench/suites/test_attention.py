@@ -4,14 +4,17 @@ from collections.abc import Mapping
 
 from paritygate import Case, Shape, cell_tests
 
-# onnxruntime's graph is the same whichever kernel of PyTorch is forced: measuring it again says nothing.
+# onnxruntime's graph is the same whichever kernel of PyTorch is forced: measuring it again says
+# nothing.
 TORCH_ONLY = ("*-eager-*", "*-compile*-*")
 NO_FLEX = {"onnxruntime": "ConversionError: ONNX has no flex_attention"}
 
 
 def heads(batch: int, seq: int, keys: int | None = None) -> dict[str, int]:
     """Sizes of an operator: 8 heads of size 64, as many keys as queries unless told."""
-    return {"batch": batch, "heads": 8, "seq": seq, "head_dim": 64} | ({"keys": keys} if keys else {})
+    return {"batch": batch, "heads": 8, "seq": seq, "head_dim": 64} | (
+        {"keys": keys} if keys else {}
+    )
 
 
 def operator(
@@ -24,7 +27,9 @@ def operator(
     skips: Mapping[str, str] | None = None,
     short: str = "quick",
 ) -> Case:
-    """An operator timed at two lengths, at the second one from the normal budget up; ``short``: checked at 17 from."""
+    """An operator timed at two lengths, at the second one from the normal budget up; ``short``:
+    checked at 17 from.
+    """
     quick, normal = seqs
     return Case(
         name,
@@ -52,7 +57,9 @@ def cross(name: str, model: str) -> Case:
         inputs="models.attention:qkv",
         shapes={"b4_h8_s64_k256_d64": heads(4, 64, keys=256)},
         parity_shapes={
-            "b1_h8_s17_k33_d64": Shape(heads(1, 17, keys=33), budget="normal"),  # the timed shape is as wide
+            "b1_h8_s17_k33_d64": Shape(
+                heads(1, 17, keys=33), budget="normal"
+            ),  # the timed shape is as wide
             "b3_h8_s33_k17_d64": heads(3, 33, keys=17),
         },
         unit="query",

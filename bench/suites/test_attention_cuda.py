@@ -1,7 +1,8 @@
-"""Attention on CUDA: each kernel at the sizes of language models, forward and backward, with a cold L2.
+"""Attention on CUDA: each kernel at the sizes of language models, forward and backward, with a cold
+L2.
 
-8,192 tokens of width 2,048 throughout. fp16 and bf16 are what these kernels are for; in fp32 flash and cudnn refuse,
-and their cells are skipped with the reason that they give.
+8,192 tokens of width 2,048 throughout. fp16 and bf16 are what these kernels are for; in fp32 flash
+and cudnn refuse, and their cells are skipped with the reason that they give.
 """
 
 from paritygate import Case, Shape, cell_tests
@@ -21,7 +22,9 @@ CAUSAL = ("causal", "gqa")  # grouped queries are causal as well: decoders have 
 
 
 def heads(seq: int, size: int, shared: int) -> dict[str, int]:
-    """Sizes of an operator; ``shared``: so many heads of queries share a head of keys and values."""
+    """Sizes of an operator; ``shared``: so many heads of queries share a head of keys and
+    values.
+    """
     count = WIDTH // size
     few = {"kv_heads": count // shared} if shared > 1 else {}
     return {"batch": TOKENS // seq, "heads": count, "seq": seq, "head_dim": size} | few
@@ -33,7 +36,9 @@ def name(sizes: dict[str, int]) -> str:
 
 
 def budget(sizes: dict[str, int], backward: bool) -> str:
-    """Quick: forward at 1,024. Normal: heads of size 128 at all lengths, of size 64 at 4,096. Long: the others."""
+    """Quick: forward at 1,024. Normal: heads of size 128 at all lengths, of size 64 at 4,096. Long:
+    the others.
+    """
     if (sizes["seq"], sizes["head_dim"], backward) == (LENGTHS[0], SIZES[0], False):
         return "quick"
     return "normal" if sizes["head_dim"] == SIZES[0] or sizes["seq"] == LENGTHS[1] else "long"
@@ -42,10 +47,13 @@ def budget(sizes: dict[str, int], backward: bool) -> str:
 def operator(kernel: str, variant: str, backward: bool) -> Case:
     """A kernel at every length and size of a head."""
     causal, shared = variant in CAUSAL, 4 if variant == "gqa" else 1
-    # math writes the scores of all heads, 9 GB in fp32 at 8,192, and eager and compiled are open at once
+    # math writes the scores of all heads, 9 GB in fp32 at 8,192, and eager and compiled are open at
+    # once
     lengths = LENGTHS[:2] if kernel == "math" else LENGTHS
     every = [heads(seq, size, shared) for size in SIZES for seq in lengths]
-    odd = {"batch": 3, "heads": 8, "seq": 333, "head_dim": 64} | ({"kv_heads": 2} if shared > 1 else {})
+    odd = {"batch": 3, "heads": 8, "seq": 333, "head_dim": 64} | (
+        {"kv_heads": 2} if shared > 1 else {}
+    )
     model = "flex" if kernel == "flex" else f"sdpa_{kernel}"
     return Case(
         f"attn_cuda_{kernel}_{variant}{'_backward' if backward else ''}",

@@ -1,4 +1,6 @@
-"""Attention forward and backward: the gradients of queries, keys, values and parameters, against float64."""
+"""Attention forward and backward: the gradients of queries, keys, values and parameters, against
+float64.
+"""
 
 from paritygate import Case, Shape, cell_tests
 

@@ -1,4 +1,5 @@
-"""BERT for sequence classification: three sizes with seeded random weights, and a checkpoint if one is given.
+"""BERT for sequence classification: three sizes with seeded random weights, and a checkpoint if one
+is given.
 
 A checkpoint is given by ``PARITYGATE_BERT``: a folder made by ``save_pretrained``, or a hub name.
 """
@@ -10,13 +11,23 @@ from paritygate import Case, Shape, cell_tests
 
 def sequences(budget: str, *sizes: tuple[int, int]) -> dict[str, Shape]:
     """Shapes named b<batch>_s<sequence>, from the given budget up."""
-    return {f"b{batch}_s{seq}": Shape({"batch": batch, "seq": seq}, budget=budget) for batch, seq in sizes}
+    return {
+        f"b{batch}_s{seq}": Shape({"batch": batch, "seq": seq}, budget=budget)
+        for batch, seq in sizes
+    }
 
 
 def bert(
-    name: str, model: str, inputs: str, shapes: dict[str, Shape], mask: str | None = None, short: str = "quick"
+    name: str,
+    model: str,
+    inputs: str,
+    shapes: dict[str, Shape],
+    mask: str | None = None,
+    short: str = "quick",
 ) -> Case:
-    """A classifier; ``short`` is the budget from which a short sequence alone is checked as well."""
+    """A classifier; ``short`` is the budget from which a short sequence alone is checked as
+    well.
+    """
     return Case(
         name,
         model=f"models.bert:{model}",
@@ -44,12 +55,20 @@ BASE = (
 CASES: tuple[Case, ...] = (
     bert("bert_tiny", "tiny", "full_mask", SMALL),
     bert("bert_tiny_padded", "tiny", "padded_mask", PADDED, mask="attention_mask", short="normal"),
-    bert("bert_tiny_no_mask", "tiny", "no_mask", sequences("normal", (8, 64), (8, 128)), short="normal"),
+    bert(
+        "bert_tiny_no_mask",
+        "tiny",
+        "no_mask",
+        sequences("normal", (8, 64), (8, 128)),
+        short="normal",
+    ),
     bert("bert_mini", "mini", "full_mask", SMALL, short="normal"),
     bert("bert_mini_padded", "mini", "padded_mask", PADDED, mask="attention_mask", short="normal"),
     bert("bert_base", "base", "full_mask", BASE, short="normal"),
 )
 if os.environ.get("PARITYGATE_BERT"):
-    CASES += (bert("bert_checkpoint", "checkpoint", "checkpoint_sentences", BASE, mask="attention_mask"),)
+    CASES += (
+        bert("bert_checkpoint", "checkpoint", "checkpoint_sentences", BASE, mask="attention_mask"),
+    )
 
 test_parity, test_throughput = cell_tests(CASES)

@@ -1,4 +1,6 @@
-"""Convolutional networks on small images: seeded random weights, and weights trained on real digits."""
+"""Convolutional networks on small images: seeded random weights, and weights trained on real
+digits.
+"""
 
 from collections.abc import Mapping
 

@@ -7,7 +7,10 @@ CASES = (
         "digits_compressed",
         model="models.digits:trained",
         inputs="models.digits:digit_images",
-        shapes={"b32": Shape({"batch": 32}, budget="normal"), "b1": Shape({"batch": 1}, budget="normal")},
+        shapes={
+            "b32": Shape({"batch": 32}, budget="normal"),
+            "b1": Shape({"batch": 1}, budget="normal"),
+        },
         unit="image",
         targets=("*-eager-fp32",),
         ways={

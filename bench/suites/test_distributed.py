@@ -1,4 +1,6 @@
-"""Data-parallel training: one process, and the same steps shared by the ranks of DistributedDataParallel."""
+"""Data-parallel training: one process, and the same steps shared by the ranks of
+DistributedDataParallel.
+"""
 
 from paritygate import Case, Shape, cell_tests
 
@@ -7,7 +9,9 @@ CASES = (
         "ddp_digits",
         model="models.distributed:OneProcess",
         inputs="models.distributed:global_batches",
-        shapes={"b64_k5": Shape({"batch": 64, "steps": 5}, budget="normal")},  # ranks take seconds to start
+        shapes={
+            "b64_k5": Shape({"batch": 64, "steps": 5}, budget="normal")
+        },  # ranks take seconds to start
         unit="sample",
         count=("batch", "steps"),
         targets=("*-eager-fp32",),

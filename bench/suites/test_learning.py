@@ -1,11 +1,15 @@
-"""Whole trainings: what eager and compiled models have learnt after them, told by samples that they never saw."""
+"""Whole trainings: what eager and compiled models have learnt after them, told by samples that they
+never saw.
+"""
 
 from collections.abc import Mapping
 
 from paritygate import Case, Shape, cell_tests
 from suites.test_training import NO_GRADIENT
 
-DEADLINE = 600.0  # seconds; a whole training takes up to one minute on two cores that nobody else uses
+DEADLINE = (
+    600.0  # seconds; a whole training takes up to one minute on two cores that nobody else uses
+)
 
 
 def digits(name: str, optimizer: str, batch: int, accuracy: float, gaps: Mapping[str, str]) -> Case:
@@ -26,7 +30,9 @@ def digits(name: str, optimizer: str, batch: int, accuracy: float, gaps: Mapping
     )
 
 
-def sentences(name: str, inputs: str, shape: str, sizes: dict[str, int], accuracy: float, optimizer: str) -> Case:
+def sentences(
+    name: str, inputs: str, shape: str, sizes: dict[str, int], accuracy: float, optimizer: str
+) -> Case:
     """BERT tiny on sentences that praise or blame."""
     return Case(
         f"learn_{name}",
@@ -46,7 +52,9 @@ def sentences(name: str, inputs: str, shape: str, sizes: dict[str, int], accurac
 
 CASES = (
     digits("momentum", "sgd_momentum", 32, 0.95, NO_GRADIENT),
-    digits("sgd", "sgd", 16, 0.94, {}),  # plain SGD is not done after ten epochs: of eleven seeds 92.5 to 97 %
+    digits(
+        "sgd", "sgd", 16, 0.94, {}
+    ),  # plain SGD is not done after ten epochs: of eleven seeds 92.5 to 97 %
     sentences("corpus", "sentence_batch", "b32", {"batch": 32}, 0.95, "adamw_scratch"),
     sentences("seed_sentences", "seed_batch", "b4", {"batch": 4, "epochs": 100}, 1.0, "adamw"),
 )

@@ -1,4 +1,6 @@
-"""Loading data: an epoch of real digits by the calling process, by worker processes, and into pinned memory."""
+"""Loading data: an epoch of real digits by the calling process, by worker processes, and into
+pinned memory.
+"""
 
 from collections.abc import Mapping
 
@@ -9,7 +11,9 @@ SAMPLES = 1437  # the digits to learn from
 
 def epochs(budget: str, *batches: int) -> dict[str, Mapping[str, int] | Shape]:
     """Shapes named b<batch>, each of one epoch, from the given budget up."""
-    return {f"b{batch}": Shape({"batch": batch, "samples": SAMPLES}, budget=budget) for batch in batches}
+    return {
+        f"b{batch}": Shape({"batch": batch, "samples": SAMPLES}, budget=budget) for batch in batches
+    }
 
 
 CASES = (
@@ -17,7 +21,9 @@ CASES = (
         "load_digits",
         model="models.loading:Loader",
         inputs="models.loading:epoch",
-        shapes=epochs("normal", 32, 1, 128),  # four processes that import scikit-learn: seconds before any epoch
+        shapes=epochs(
+            "normal", 32, 1, 128
+        ),  # four processes that import scikit-learn: seconds before any epoch
         unit="sample",
         count=("samples",),
         targets=("cpu-eager-fp32",),  # into the memory of the host

@@ -1,4 +1,5 @@
-"""What this machine attains: a large matrix product and a large copy. Cells of the same run are held against them.
+"""What this machine attains: a large matrix product and a large copy. Cells of the same run are
+held against them.
 
 Operations over time are the product's FLOP/s, bytes over time the copy's bytes/s; see
 ``bench/paritygate/timing/roofline.py``.

@@ -1,4 +1,6 @@
-"""Text: from sentences to probabilities in one call, and a short training by hand and by Hugging Face's Trainer."""
+"""Text: from sentences to probabilities in one call, and a short training by hand and by Hugging
+Face's Trainer.
+"""
 
 from paritygate import Case, Shape, cell_tests
 

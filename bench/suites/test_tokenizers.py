@@ -1,8 +1,13 @@
-"""Tokenizers: BERT's in plain Python, and those of transformers and tokenizers, on reviews and on hostile Unicode."""
+"""Tokenizers: BERT's in plain Python, and those of transformers and tokenizers, on reviews and on
+hostile Unicode.
+"""
 
 from paritygate import Case, Shape, cell_tests
 
-WAYS = {name: f"models.tokenizing:{name}" for name in ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")}
+WAYS = {
+    name: f"models.tokenizing:{name}"
+    for name in ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")
+}
 SKIPS = {"cuda": "texts are tokenised by the host, which the cpu cells measure"} | dict.fromkeys(
     ("bf16", "fp16", "tf32", "amp_*"), "texts and ids are no floating-point numbers"
 )
@@ -10,10 +15,15 @@ SKIPS = {"cuda": "texts are tokenised by the host, which the cpu cells measure"}
 
 def batches(budget: str, *sizes: tuple[int, int]) -> dict[str, Shape]:
     """Shapes named b<batch>_s<sequence>, from the given budget up."""
-    return {f"b{batch}_s{seq}": Shape({"batch": batch, "seq": seq}, budget=budget) for batch, seq in sizes}
+    return {
+        f"b{batch}_s{seq}": Shape({"batch": batch, "seq": seq}, budget=budget)
+        for batch, seq in sizes
+    }
 
 
-def tokenizers(name: str, inputs: str, shapes: dict[str, Shape], parity_shapes: dict[str, Shape]) -> Case:
+def tokenizers(
+    name: str, inputs: str, shapes: dict[str, Shape], parity_shapes: dict[str, Shape]
+) -> Case:
     """The tokenizers on these inputs."""
     return Case(
         name,
@@ -32,10 +42,16 @@ def tokenizers(name: str, inputs: str, shapes: dict[str, Shape], parity_shapes: 
 
 CASES = (
     tokenizers(
-        "tokenize", "sentences", batches("normal", (64, 64)) | batches("normal", (1, 64), (64, 512), (1, 512)), {}
+        "tokenize",
+        "sentences",
+        batches("normal", (64, 64)) | batches("normal", (1, 64), (64, 512), (1, 512)),
+        {},
     ),
     tokenizers(
-        "tokenize_hostile", "hostile", batches("normal", (64, 64)), batches("normal", (64, 512), (1, 64), (16, 5))
+        "tokenize_hostile",
+        "hostile",
+        batches("normal", (64, 64)),
+        batches("normal", (64, 512), (1, 64), (16, 5)),
     ),
 )
 

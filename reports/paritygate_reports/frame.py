@@ -1,4 +1,6 @@
-"""Records as one tidy DataFrame, one row a cell; the same one from a store, a JSON file or memory."""
+"""Records as one tidy DataFrame, one row a cell; the same one from a store, a JSON file or
+memory.
+"""
 
 from __future__ import annotations
 
@@ -82,9 +84,24 @@ _RECORD = {  # field of Record that is no metric -> unit, meaning; the metrics s
     "parity": ("", "JSON: every number of the comparison"),
 }
 
-MACHINE = ("gpu", "gpu_driver", "cpu", "cores", "affinity", "quota", "threads", "governor", "turbo", "virtual",
-           "huge_pages", "python", "version_torch", "version_onnxruntime_gpu", "version_onnxruntime",
-           "version_transformers")  # fmt: skip
+MACHINE = (
+    "gpu",
+    "gpu_driver",
+    "cpu",
+    "cores",
+    "affinity",
+    "quota",
+    "threads",
+    "governor",
+    "turbo",
+    "virtual",
+    "huge_pages",
+    "python",
+    "version_torch",
+    "version_onnxruntime_gpu",
+    "version_onnxruntime",
+    "version_transformers",
+)
 
 
 def _columns() -> tuple[Column, ...]:
@@ -96,9 +113,26 @@ def _columns() -> tuple[Column, ...]:
         metric = METRIC.get(name)
         unit, meaning = (metric.unit, metric.meaning) if metric else _RECORD.get(name, ("", ""))
         found.append(Column(name, _DTYPE[RECORD_SCALARS.get(name, str)], unit, meaning))
-    found.append(Column("machine", _DTYPE[str], "", "JSON: what must be equal for times of two runs to be comparable"))
-    found.append(Column("calibration", _DTYPE[str], "", "JSON: seconds that the machine's own small kernels took"))
-    return (*found, Column("environment", _DTYPE[str], "", "JSON: machine, versions, threads of the run"))
+    found.append(
+        Column(
+            "machine",
+            _DTYPE[str],
+            "",
+            "JSON: what must be equal for times of two runs to be comparable",
+        )
+    )
+    found.append(
+        Column(
+            "calibration",
+            _DTYPE[str],
+            "",
+            "JSON: seconds that the machine's own small kernels took",
+        )
+    )
+    return (
+        *found,
+        Column("environment", _DTYPE[str], "", "JSON: machine, versions, threads of the run"),
+    )
 
 
 COLUMNS = _columns()
@@ -108,11 +142,15 @@ DETAILS = (*RECORD_JSON, "environment")
 
 
 def frame(pairs: Iterable[tuple[Run, Record]]) -> pd.DataFrame:
-    """One row a cell with the columns of ``COLUMNS``; what is not known is ``<NA>``, and so is NaN."""
+    """One row a cell with the columns of ``COLUMNS``; what is not known is ``<NA>``, and so is
+    NaN.
+    """
     import pandas as pd
 
     rows = [_row(run, record) for run, record in pairs]
-    return pd.DataFrame({column.name: _series(column, [row[column.name] for row in rows]) for column in COLUMNS})
+    return pd.DataFrame(
+        {column.name: _series(column, [row[column.name] for row in rows]) for column in COLUMNS}
+    )
 
 
 def from_records(run: Run, records: Iterable[Record]) -> pd.DataFrame:
@@ -121,7 +159,9 @@ def from_records(run: Run, records: Iterable[Record]) -> pd.DataFrame:
 
 
 def from_json(path: Path | str) -> pd.DataFrame:
-    """The frame of a file written by ``--bench-report FILE.json``; raises ``FileError`` if it is none."""
+    """The frame of a file written by ``--bench-report FILE.json``; raises ``FileError`` if it is
+    none.
+    """
     return from_records(*read_run(path))
 
 
@@ -138,10 +178,12 @@ def load(
 ) -> pd.DataFrame:
     """The frame of a store's records, the oldest run first.
 
-    ``run``: the id of one run. ``case`` and ``target`` (device-backend-dtype) may hold ``*`` and ``?``. ``since`` and
-    ``until`` bound the start of the run; a date without a zone is UTC, ``until`` itself is left out. ``columns``: names
-    of ``COLUMNS``, in the order wanted; all without the long texts of ``DETAILS`` unless given. Raises ``ValueError``
-    for a column or a time that is none, ``StoreError`` for what the database says.
+    ``run``: the id of one run. ``case`` and ``target`` (device-backend-dtype) may hold ``*`` and
+    ``?``. ``since`` and
+    ``until`` bound the start of the run; a date without a zone is UTC, ``until`` itself is left
+    out. ``columns``: names of ``COLUMNS``, in the order wanted; all without the long texts of
+    ``DETAILS`` unless given. Raises ``ValueError`` for a column or a time that is none,
+    ``StoreError`` for what the database says.
     """
     from paritygate_reports.store.store import Store  # sqlalchemy: 0.2 s
 
@@ -149,29 +191,46 @@ def load(
     if strangers := [name for name in columns or () if name not in known]:
         raise ValueError(f"there is no column {strangers[0]!r}; the columns are {', '.join(known)}")
     wanted = [known[name] for name in (columns or [name for name in known if name not in DETAILS])]
-    of_records = [column.name for column in wanted if column.name in (*RECORD_SCALARS, *RECORD_JSON)]
+    of_records = [
+        column.name for column in wanted if column.name in (*RECORD_SCALARS, *RECORD_JSON)
+    ]
     selected = Store(store, make=False).selected(
-        of_records, run=run, case=case, target=target, branch=branch, since=_utc(since), until=_utc(until)
+        of_records,
+        run=run,
+        case=case,
+        target=target,
+        branch=branch,
+        since=_utc(since),
+        until=_utc(until),
     )
     with selected as (runs, parts), _uncollected():
         return _joined(wanted, of_records, runs, parts)
 
 
 def _joined(
-    wanted: Sequence[Column], of_records: Sequence[str], runs: Mapping[int, Run], parts: Iterable[Sequence[Any]]
+    wanted: Sequence[Column],
+    of_records: Sequence[str],
+    runs: Mapping[int, Run],
+    parts: Iterable[Sequence[Any]],
 ) -> pd.DataFrame:
-    """The frame, run by run, of rows that begin with the number of theirs; what a run says is made once and spread."""
+    """The frame, run by run, of rows that begin with the number of theirs; what a run says is made
+    once and spread.
+    """
     import numpy as np
     import pandas as pd
 
     described = [_of_run(run) for run in runs.values()]
     once = {
         column.name: _series(column, [row[column.name] for row in described]).array
-        for column in wanted if column.name not in of_records
-    }  # fmt: skip
+        for column in wanted
+        if column.name not in of_records
+    }
     place = {number: place for place, number in enumerate(runs)}
     same: dict[Any, Any] = {}  # a million rows name 500 cells: equal texts become one object
-    places, frames = [np.empty(0, int)], [pd.DataFrame({column.name: _series(column, []) for column in wanted})]
+    places, frames = (
+        [np.empty(0, int)],
+        [pd.DataFrame({column.name: _series(column, []) for column in wanted})],
+    )
     for rows in parts:
         numbers, *values = zip(*rows, strict=True)
         read = dict(zip(of_records, values, strict=True))
@@ -181,7 +240,9 @@ def _joined(
             if column.name in once:
                 columns[column.name] = pd.Series(once[column.name].take(where))
             elif column.dtype == _DTYPE[str]:
-                columns[column.name] = _series(column, [same.setdefault(value, value) for value in read[column.name]])
+                columns[column.name] = _series(
+                    column, [same.setdefault(value, value) for value in read[column.name]]
+                )
             else:
                 columns[column.name] = _series(column, read[column.name])
         places.append(where)
@@ -192,7 +253,9 @@ def _joined(
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """A block in which Python looks for no cycles: rows are in none, and the search doubles the time of a million."""
+    """A block in which Python looks for no cycles: rows are in none, and the search doubles the
+    time of a million.
+    """
     on = gc.isenabled()
     gc.disable()
     try:
@@ -216,7 +279,11 @@ def _utc(time: str | datetime | None) -> str | None:
     if time is None:
         return None
     given = datetime.fromisoformat(time) if isinstance(time, str) else time
-    return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+    return (
+        (given if given.tzinfo else given.replace(tzinfo=UTC))
+        .astimezone(UTC)
+        .isoformat(timespec="seconds")
+    )
 
 
 def _of_run(run: Run) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""The pytest half of the reports: its options, and when something is to be told. ``session`` does the work.
+"""The pytest half of the reports: its options, and when something is to be told. ``session`` does
+the work.
 
-pytest loads this in every session of the environment: without a cell nothing is printed, stored or imported.
+pytest loads this in every session of the environment: without a cell nothing is printed, stored or
+imported.
 """
 
 from __future__ import annotations
@@ -41,9 +43,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="also tell how this run stands to the stored runs of that branch before it, or to one run: advice from "
         "other days, which fails only with --bench-strict",
     )
-    parser.addini("bench_baseline", "a branch or run to compare each run with; as --bench-baseline", default="")
-    parser.addini("bench_store", "a SQLite file (relative to the rootdir) or a database URL for the records")
-    parser.addini("bench_report", "files to write each run to, one a line", type="linelist", default=[])
+    parser.addini(
+        "bench_baseline",
+        "a branch or run to compare each run with; as --bench-baseline",
+        default="",
+    )
+    parser.addini(
+        "bench_store", "a SQLite file (relative to the rootdir) or a database URL for the records"
+    )
+    parser.addini(
+        "bench_report", "files to write each run to, one a line", type="linelist", default=[]
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -84,7 +94,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         finish(session)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
     """Print the table."""
     if _tells(config, exitstatus):
         from paritygate_reports.session import print_table
@@ -93,10 +105,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
 
 def _tells(config: pytest.Config, exitstatus: int) -> bool:
-    """Whether this process is the one that tells: there was a run, it was not refused, and it is no worker of xdist."""
+    """Whether this process is the one that tells: there was a run, it was not refused, and it is no
+    worker of xdist.
+    """
     return (
         RUN in config.stash
-        and exitstatus != pytest.ExitCode.USAGE_ERROR  # a refused store: nothing was measured, and earlier reports stay
+        and exitstatus
+        != pytest.ExitCode.USAGE_ERROR  # a refused store: nothing was measured, and earlier reports stay
         and not config.option.collectonly
         and not hasattr(config, "workerinput")
     )

@@ -1,7 +1,9 @@
-"""What a session tells: stores each record at once; at the end prints the table and writes the files.
+"""What a session tells: stores each record at once; at the end prints the table and writes the
+files.
 
-``paritygate_reports.plugin`` calls these functions. pandas, sqlalchemy and pyarrow are imported inside them, once there
-is a record: importing them takes longer than collecting the whole matrix does.
+``paritygate_reports.plugin`` calls these functions. pandas, sqlalchemy and pyarrow are imported
+inside them, once there is a record: importing them takes longer than collecting the whole matrix
+does.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ TONES = {"good": {"green": True}, "bad": {"red": True}, "title": {"bold": True}}
 class Told:
     """What this session has to tell: where its records go, and the records themselves.
 
-    They stay in memory as well, so that a store that breaks in the middle of a run costs the run nothing.
+    They stay in memory as well, so that a store that breaks in the middle of a run costs the run
+    nothing.
     """
 
     url: str | None  # None: the default store, whose folder is made with the first record only
@@ -52,14 +55,18 @@ TOLD = pytest.StashKey[Told]()
 
 
 def told_of(config: pytest.Config) -> Told:
-    """What this session tells. Raises ``UsageError`` for an option that could not work, when first asked for."""
+    """What this session tells. Raises ``UsageError`` for an option that could not work, when first
+    asked for.
+    """
     if TOLD not in config.stash:
         config.stash[TOLD] = Told(_store_url(config), tuple(_report_paths(config)))
     return config.stash[TOLD]
 
 
 def open_store(config: pytest.Config) -> None:
-    """Open the store before the first cell: an hour's measuring must not end at a store that is refused."""
+    """Open the store before the first cell: an hour's measuring must not end at a store that is
+    refused.
+    """
     from paritygate_reports.store.database import StoreError
 
     try:
@@ -83,15 +90,21 @@ def keep(config: pytest.Config, run: Run, record: Record) -> None:
 
 
 def finish(session: pytest.Session) -> None:
-    """Write the reports. One that cannot be written makes a green session fail: somebody asked for it."""
+    """Write the reports. One that cannot be written makes a green session fail: somebody asked for
+    it.
+    """
     config = session.config
     told, run = told_of(config), config.stash[RUN]
     records = _records(config, run)
     told.places[:] = [_store_line(config, run, records)]
     told.advice = _advice(config, run)
     if session.exitstatus == pytest.ExitCode.OK and _baseline_name(config) and _strict(config):
-        slower = told.advice and any(row["verdict"] == Verdict.REGRESSED for row in told.advice.rows)
-        session.exitstatus = Exit.REGRESSION if slower else Exit.OK if told.advice else Exit.UNDECIDED
+        slower = told.advice and any(
+            row["verdict"] == Verdict.REGRESSED for row in told.advice.rows
+        )
+        session.exitstatus = (
+            Exit.REGRESSION if slower else Exit.OK if told.advice else Exit.UNDECIDED
+        )
     for path in told.reports:
         try:
             writers.write(path, run, records, told.places[:1])
@@ -122,7 +135,9 @@ def print_table(terminalreporter: pytest.TerminalReporter, config: pytest.Config
 
 
 def _advice(config: pytest.Config, run: Run) -> Advice | None:
-    """How the run stands to the baseline, None without one; what prevents it is told where the records are."""
+    """How the run stands to the baseline, None without one; what prevents it is told where the
+    records are.
+    """
     told, name = told_of(config), _baseline_name(config)
     if not name:
         return None
@@ -144,7 +159,9 @@ def _baseline_name(config: pytest.Config) -> str:
 def _strict(config: pytest.Config) -> bool:
     """Whether ``--bench-strict`` holds; a session without paritygate.plugin has no such option."""
     try:
-        return bool(config.getoption("--bench-strict", default=False) or config.getini("bench_strict"))
+        return bool(
+            config.getoption("--bench-strict", default=False) or config.getini("bench_strict")
+        )
     except (KeyError, ValueError):
         return False
 
@@ -158,12 +175,18 @@ def _baseline(told: Told) -> list[Section]:
 
     rows = told.advice.rows
     items = [Item(line(row)) for row in rows if row["verdict"] != Verdict.SAME]
-    items.append(Item(f"{sum(row['verdict'] == Verdict.SAME for row in rows)} of {len(rows)} cells same. {CONFIRM}"))
+    items.append(
+        Item(
+            f"{sum(row['verdict'] == Verdict.SAME for row in rows)} of {len(rows)} cells same. {CONFIRM}"
+        )
+    )
     return [Section(told.advice.title, tuple(items), bad=told.advice.bad)]
 
 
 def _store_url(config: pytest.Config) -> str | None:
-    """The store's URL or absolute path, None for the default; raises ``UsageError`` where it cannot be."""
+    """The store's URL or absolute path, None for the default; raises ``UsageError`` where it cannot
+    be.
+    """
     for source, value, base in (
         ("--bench-store", config.getoption("--bench-store"), config.invocation_params.dir),
         (STORE_VARIABLE, os.environ.get(STORE_VARIABLE), config.invocation_params.dir),
@@ -180,7 +203,9 @@ def _store_url(config: pytest.Config) -> str | None:
 
 
 def _no_store(path: Path) -> str | None:
-    """Why the path cannot be a store, as far as a glance tells (no import of sqlalchemy), or None."""
+    """Why the path cannot be a store, as far as a glance tells (no import of sqlalchemy), or
+    None.
+    """
     if path.is_dir():
         return f"is a folder; give a file in it, e.g. {path / 'store.sqlite'}"
     try:
@@ -196,10 +221,14 @@ def _no_store(path: Path) -> str | None:
 
 
 def _report_paths(config: pytest.Config) -> list[Path]:
-    """The report files as absolute paths, each once; raises ``UsageError`` for what cannot be written."""
+    """The report files as absolute paths, each once; raises ``UsageError`` for what cannot be
+    written.
+    """
     here = config.invocation_params.dir
     given = [("--bench-report", value, here) for value in config.getoption("--bench-report")]
-    given += [("ini bench_report", value, config.rootpath) for value in config.getini("bench_report")]
+    given += [
+        ("ini bench_report", value, config.rootpath) for value in config.getini("bench_report")
+    ]
     paths: dict[Path, None] = {}
     for source, value, base in given:
         path = Path(base, value).absolute()
@@ -220,11 +249,18 @@ def _open(config: pytest.Config) -> Store:
 
 
 def _records(config: pytest.Config, run: Run) -> Sequence[Record]:
-    """The run's records: those in the store (xdist's workers write there), and what it did not take."""
+    """The run's records: those in the store (xdist's workers write there), and what it did not
+    take.
+    """
     told = told_of(config)
     try:
-        found = {record.cell: record for record in _open(config).records(run.id, samples=bool(told.reports))}
-    except Exception as error:  # the store broke after it was written: what we saw ourselves remains
+        found = {
+            record.cell: record
+            for record in _open(config).records(run.id, samples=bool(told.reports))
+        }
+    except (
+        Exception
+    ) as error:  # the store broke after it was written: what we saw ourselves remains
         told.trouble = told.trouble or str(error)
         told.unstored = set(told.seen)
         return list(told.seen.values())
@@ -247,7 +283,9 @@ def _short(config: pytest.Config, path: Path | str) -> str:
 
 def _say(config: pytest.Config, line: str) -> None:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin("capturemanager")  # a test is running: it would take the line
+    capture = config.pluginmanager.get_plugin(
+        "capturemanager"
+    )  # a test is running: it would take the line
     if reporter is not None:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             reporter.ensure_newline()

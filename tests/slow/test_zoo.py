@@ -33,14 +33,18 @@ def rows(path: Path) -> list[dict[str, str]]:
     """A table without its comments; nothing where there is none."""
     if not path.exists():
         return []
-    return list(csv.DictReader(line for line in path.read_text().splitlines() if not line.startswith("#")))
+    return list(
+        csv.DictReader(line for line in path.read_text().splitlines() if not line.startswith("#"))
+    )
 
 
 LIMITS = rows(Path(__file__).parent / "zoo_limits.csv")
 
 
 def sampled() -> list[str]:
-    """The names in PARITYGATE_ZOO, every one for "all", else a share of what was checked that follows the commit."""
+    """The names in PARITYGATE_ZOO, every one for "all", else a share of what was checked that
+    follows the commit.
+    """
     every = [*ARCHITECTURES, *OPERATORS]
     if asked := os.environ.get("PARITYGATE_ZOO"):
         return every if asked == "all" else [name for name in every if name in asked.split(",")]
@@ -73,7 +77,9 @@ def limit(cell: str, status: str, reason: str) -> str | None:
     """Why a backend cannot run a cell, as the table of limits says; None where it does not."""
     case, _, device, backend, dtype = cell.split("-")
     for row in LIMITS:
-        fits = fnmatchcase(case, row["case"]) and fnmatchcase(f"{device}-{backend}-{dtype}", row["target"])
+        fits = fnmatchcase(case, row["case"]) and fnmatchcase(
+            f"{device}-{backend}-{dtype}", row["target"]
+        )
         if fits and status == row["status"] and re.search(row["reason"], reason):
             return row["why"]
     return None
@@ -83,6 +89,8 @@ def limit(cell: str, status: str, reason: str) -> str | None:
 def test_parity(cell):
     record = cell.record
     # Not a fault of anybody's here, and named with its reason in a table that everybody can read.
-    if record.status is not Status.OK and (why := limit(cell.id, str(record.status), record.reason)):
+    if record.status is not Status.OK and (
+        why := limit(cell.id, str(record.status), record.reason)
+    ):
         pytest.skip(f"a limit of the backend: {why}")
     cell.assert_parity()

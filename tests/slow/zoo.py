@@ -1,4 +1,6 @@
-"""The names by which a ``Case`` finds the rows of a table: of a model's factory, and with "_inputs" of its inputs."""
+"""The names by which a ``Case`` finds the rows of a table: of a model's factory, and with "_inputs"
+of its inputs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from typing import Any
 
 
 def attributes(table: Mapping[str, Any], module: str) -> Callable[[str], Callable[..., Any]]:
-    """Return the ``__getattr__`` of a module that has such a table, whose rows have ``make`` and ``inputs``."""
+    """Return the ``__getattr__`` of a module that has such a table, whose rows have ``make`` and
+    ``inputs``.
+    """
 
     def find(name: str) -> Callable[..., Any]:
         row = table.get(name.removesuffix("_inputs"))

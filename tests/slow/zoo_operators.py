@@ -1,11 +1,11 @@
 """Operators and layers of torch, each as a module of its own.
 
-Shapes: B batch, L sequence ("seq"). A row names the sizes of its inputs after B; "L" stands for the sequence. Inputs
-are called x, y, z, v.
+Shapes: B batch, L sequence ("seq"). A row names the sizes of its inputs after B; "L" stands for the
+sequence. Inputs are called x, y, z, v.
 
-``OPERATORS`` is a table of plain values. torch is imported when a module or its inputs are made, not before. Each row
-has two names for a ``Case``: ``tests.slow.zoo_operators:erf`` makes the module, ``tests.slow.zoo_operators:erf_inputs``
-its inputs.
+``OPERATORS`` is a table of plain values. torch is imported when a module or its inputs are made,
+not before. Each row has two names for a ``Case``: ``tests.slow.zoo_operators:erf`` makes the
+module, ``tests.slow.zoo_operators:erf_inputs`` its inputs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Operator:
     inputs: Inputs
 
 
-# ------------------------------------------------------------------------------------------------- inputs
+# -------------------------------------------------------------------------------------------------
+# inputs
 
 
 def real(*shape: int | str, batch: bool = True) -> Maker:
@@ -133,7 +134,9 @@ def order(size: int | str) -> Maker:
 
 
 def regular(size: int, *, symmetric: bool = False, lower: bool = False) -> Maker:
-    """Return a maker of matrices (B, size, size) that are far from singular; symmetric ones are positive definite."""
+    """Return a maker of matrices (B, size, size) that are far from singular; symmetric ones are
+    positive definite.
+    """
 
     def make(sizes: Sizes, generator: torch.Generator) -> Tensor:
         import torch
@@ -152,11 +155,14 @@ def _sized(sizes: Sizes, shape: tuple[int | str, ...], batch: bool) -> list[int]
     return [sizes["batch"], *sized] if batch else sized
 
 
-def _together(makers: tuple[Maker, ...], sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
+def _together(
+    makers: tuple[Maker, ...], sizes: Sizes, generator: torch.Generator
+) -> dict[str, Tensor]:
     return {name: make(sizes, generator) for name, make in zip(NAMES, makers, strict=False)}
 
 
-# ------------------------------------------------------------------------------------------------- modules
+# -------------------------------------------------------------------------------------------------
+# modules
 
 
 def _module(operation: Callable[[Any], Callable[..., Any]]) -> nn.Module:
@@ -167,13 +173,21 @@ def _module(operation: Callable[[Any], Callable[..., Any]]) -> nn.Module:
             super().__init__()
             self.operation = operation(torch)
 
-        def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None, v: Tensor | None = None) -> Any:
+        def forward(
+            self,
+            x: Tensor,
+            y: Tensor | None = None,
+            z: Tensor | None = None,
+            v: Tensor | None = None,
+        ) -> Any:
             return self.operation(*(given for given in (x, y, z, v) if given is not None))
 
     return spread(Operation())
 
 
-def _row(name: str, kind: str, operation: Callable[[Any], Callable[..., Any]], *makers: Maker) -> Operator:
+def _row(
+    name: str, kind: str, operation: Callable[[Any], Callable[..., Any]], *makers: Maker
+) -> Operator:
     """Return the operator that ``operation`` gives when it is called with the module torch."""
     return Operator(name, kind, partial(_module, operation), partial(_together, makers))
 

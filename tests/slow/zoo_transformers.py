@@ -1,11 +1,14 @@
-"""Architectures of transformers, tiny and random, as transformers gives them: with caches and ``ModelOutput``.
+"""Architectures of transformers, tiny and random, as transformers gives them: with caches and
+``ModelOutput``.
 
-Shapes: B batch, L sequence ("seq"). Ids and masks are int64 (B, L), pixels float32 (B, 3, height, width), waves
-float32 (B, samples). A mask holds 1 at a token and 0 at padding; about a third of every row is padding, at its end.
+Shapes: B batch, L sequence ("seq"). Ids and masks are int64 (B, L), pixels float32 (B, 3, height,
+width), waves float32 (B, samples). A mask holds 1 at a token and 0 at padding; about a third of
+every row is padding, at its end.
 
-``ARCHITECTURES`` is a table of plain values. torch and transformers are imported when a model or its inputs are
-made, not before. Each row has two names for a ``Case``: ``tests.slow.zoo_transformers:bert`` is the factory of the
-model, ``tests.slow.zoo_transformers:bert_inputs`` makes its inputs.
+``ARCHITECTURES`` is a table of plain values. torch and transformers are imported when a model or
+its inputs are made, not before. Each row has two names for a ``Case``:
+``tests.slow.zoo_transformers:bert`` is the factory of the model,
+``tests.slow.zoo_transformers:bert_inputs`` makes its inputs.
 """
 
 from __future__ import annotations
@@ -64,16 +67,17 @@ class Architecture:
     inputs: Inputs
 
 
-# ------------------------------------------------------------------------------------------------ weights
+# ------------------------------------------------------------------------------------------------
+# weights
 
 
 def spread(model: nn.Module) -> nn.Module:
     """Make the weights of a new model uneven, with the global generator, and return the model.
 
-    Draw every parameter that is all zeros (or as good as) or all ones anew, as 0.2 n or 1 + 0.2 n, n normal: a bias of
-    0 or a scale of 1 hides a backend that forgets it. So do the buffers that are learned. Scale every matrix with a
-    standard deviation below 0.05, for which the config has no setting, to 0.2. All other parameters may have a meaning
-    and stay.
+    Draw every parameter that is all zeros (or as good as) or all ones anew, as 0.2 n or 1 + 0.2 n,
+    n normal: a bias of 0 or a scale of 1 hides a backend that forgets it. So do the buffers that
+    are learned. Scale every matrix with a standard deviation below 0.05, for which the config has
+    no setting, to 0.2. All other parameters may have a meaning and stay.
     """
     import torch
 
@@ -85,7 +89,9 @@ def spread(model: nn.Module) -> nn.Module:
             if tensor.abs().max() < 1e-4:
                 tensor.copy_(0.2 * torch.randn_like(tensor))
             elif (tensor == 1).all():
-                tensor.copy_(1 + 0.2 * torch.randn_like(tensor).clamp(-3, 3))  # also a variance, which is above 0
+                tensor.copy_(
+                    1 + 0.2 * torch.randn_like(tensor).clamp(-3, 3)
+                )  # also a variance, which is above 0
             elif tensor.ndim > 1 and 0 < (std := tensor.std().item()) < 0.05:
                 tensor.mul_(0.2 / std)
     return model
@@ -103,7 +109,8 @@ def _build(model: str, config: Mapping[str, Any]) -> nn.Module:
     return spread(made(made.config_class(**copy.deepcopy(dict(config)))))
 
 
-# ------------------------------------------------------------------------------------------------- inputs
+# -------------------------------------------------------------------------------------------------
+# inputs
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:
@@ -121,10 +128,11 @@ def whole(generator: torch.Generator, low: int, high: int, *shape: int) -> Tenso
 
 
 def padding(generator: torch.Generator, batch: int, seq: int, most: int = LONGEST) -> Tensor:
-    """Return a mask (B, L) whose rows end in padding, from a sixth to a half of L, and are never empty.
+    """Return a mask (B, L) whose rows end in padding, from a sixth to a half of L, and are never
+    empty.
 
-    ``most`` is the largest number of padded tokens. A query that sees only a window of keys must find one that is
-    not padding, or its answer is an accident of rounding.
+    ``most`` is the largest number of padded tokens. A query that sees only a window of keys must
+    find one that is not padding, or its answer is an accident of rounding.
     """
     import torch
 
@@ -145,9 +153,9 @@ def text(
 ) -> Inputs:
     """Return a function that makes token ids with padding.
 
-    ``types`` is the number of token types, if the model takes them; ``mask`` the name of the mask, None for a model
-    without one, whose rows are then full; ``seq`` a length that replaces that of the shape; ``most`` is the largest
-    number of padded tokens.
+    ``types`` is the number of token types, if the model takes them; ``mask`` the name of the mask,
+    None for a model without one, whose rows are then full; ``seq`` a length that replaces that of
+    the shape; ``most`` is the largest number of padded tokens.
     """
 
     def inputs(sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
@@ -166,7 +174,9 @@ def text(
 
 
 def decoding(encoder: Inputs, *, ids: str = "decoder_input_ids", mask: bool = False) -> Inputs:
-    """Return a function that adds the decoder's ids to the encoder's inputs: half as many as L, without padding."""
+    """Return a function that adds the decoder's ids to the encoder's inputs: half as many as L,
+    without padding.
+    """
 
     def inputs(sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
         made = encoder(sizes, generator)
@@ -191,7 +201,9 @@ def boxes(base: Inputs) -> Inputs:
     return inputs
 
 
-def pixels(size: int = IMAGE, *, mask: bool = False, frames: int = 0, name: str = "pixel_values") -> Inputs:
+def pixels(
+    size: int = IMAGE, *, mask: bool = False, frames: int = 0, name: str = "pixel_values"
+) -> Inputs:
     """Return a function that makes images; with ``mask`` their right half is padding."""
 
     def inputs(sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
@@ -222,10 +234,14 @@ def wave(per_token: int = 20, least: int = 60, *, mask: bool = False, channels: 
 
 
 def features(name: str, *shape: int | str, mask: str | None = None) -> Inputs:
-    """Return a function that makes a float tensor (B, *shape); "L" stands for the sequence, "4L" for four times it."""
+    """Return a function that makes a float tensor (B, *shape); "L" stands for the sequence, "4L"
+    for four times it.
+    """
 
     def inputs(sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
-        sized = [int(size[:-1] or 1) * sizes["seq"] if isinstance(size, str) else size for size in shape]
+        sized = [
+            int(size[:-1] or 1) * sizes["seq"] if isinstance(size, str) else size for size in shape
+        ]
         made = {name: normal(generator, sizes["batch"], *sized)}
         if mask:
             made[mask] = padding(generator, sizes["batch"], sized[0])
@@ -335,7 +351,8 @@ def _regions(sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
     return made
 
 
-# --------------------------------------------------------------------------------------- sizes of configs
+# --------------------------------------------------------------------------------------- sizes of
+# configs
 
 SPECIAL = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SMALL = {
@@ -346,13 +363,35 @@ SMALL = {
     "initializer_range": STD,
 }
 ENCODER = SPECIAL | SMALL | {"max_position_embeddings": LONGEST}
-ROBERTA = ENCODER | {"pad_token_id": 1, "bos_token_id": 0}  # counts positions from the padding id + 1
+ROBERTA = ENCODER | {
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+}  # counts positions from the padding id + 1
 DECODER = ENCODER | {"num_key_value_heads": 2}
 HEADS = DECODER | {"head_dim": 8}
-GPT = SPECIAL | {"n_positions": LONGEST, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": STD}
+GPT = SPECIAL | {
+    "n_positions": LONGEST,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "initializer_range": STD,
+}
 EXPERTS = DECODER | {"num_experts": 4, "num_experts_per_tok": 2}
-LATENT = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8}
-T5 = SPECIAL | {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+LATENT = {
+    "kv_lora_rank": 16,
+    "q_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+}
+T5 = SPECIAL | {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": 0,
+}
 BART = SPECIAL | {
     "d_model": 32,
     "encoder_layers": 2,
@@ -373,7 +412,13 @@ PYRAMID = {  # four stages that halve the picture
     "num_attention_heads": [1, 2, 2, 4],
     "initializer_range": STD,
 }
-SWIN = {"embed_dim": 16, "depths": (1, 2), "num_heads": (2, 4), "window_size": 4, "initializer_range": STD}
+SWIN = {
+    "embed_dim": 16,
+    "depths": (1, 2),
+    "num_heads": (2, 4),
+    "window_size": 4,
+    "initializer_range": STD,
+}
 RESNET = {"embedding_size": 8, "hidden_sizes": (8, 16, 16, 32), "depths": (1, 1, 1, 1)}
 BACKBONE = RESNET | {"model_type": "resnet", "layer_type": "basic", "out_features": ["stage4"]}
 DETR = BART | {"num_queries": 6, "init_std": STD, "backbone_config": BACKBONE}
@@ -405,7 +450,12 @@ IMAGE_TOKEN = VOCABULARY  # one more than the words
 
 
 def _row(
-    name: str, family: str, model: str, inputs: Inputs, base: Mapping[str, Any] | None = None, **config: Any
+    name: str,
+    family: str,
+    model: str,
+    inputs: Inputs,
+    base: Mapping[str, Any] | None = None,
+    **config: Any,
 ) -> Architecture:
     """Return the architecture whose config is ``base`` changed by ``config``."""
     return Architecture(name, family, partial(_build, model, {**(base or {}), **config}), inputs)

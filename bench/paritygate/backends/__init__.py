@@ -1,6 +1,7 @@
 """BACKENDS: the ways a model can be run, one file each, and what such a file has.
 
-A backend is a module with three functions; none of them may import torch or a runtime before it is called:
+A backend is a module with three functions; none of them may import torch or a runtime before it is
+called:
 
 ``available(target) -> str | None``
     At collection, standard library only: why the target cannot work here, or None.
@@ -29,7 +30,8 @@ __all__ = ["BACKENDS", "Backend", "Misbehaved", "Prepared", "Unavailable"]
 
 @dataclass(frozen=True)
 class Backend:
-    """A row of the table. ``default``: part of a run that names no backends. ``artefact``: it has that function.
+    """A row of the table. ``default``: part of a run that names no backends. ``artefact``: it has
+    that function.
 
     ``differentiable``: it can run a backward, and so the modes that need one.
     """
@@ -46,11 +48,25 @@ BACKENDS = {
     for backend in (
         Backend("eager", "paritygate.backends.eager", differentiable=True),
         Backend("compile", "paritygate.backends.compiled", differentiable=True),
-        Backend("compile_reduce_overhead", "paritygate.backends.compiled", default=False, differentiable=True),
-        Backend("compile_max_autotune", "paritygate.backends.compiled", default=False, differentiable=True),
+        Backend(
+            "compile_reduce_overhead",
+            "paritygate.backends.compiled",
+            default=False,
+            differentiable=True,
+        ),
+        Backend(
+            "compile_max_autotune",
+            "paritygate.backends.compiled",
+            default=False,
+            differentiable=True,
+        ),
         Backend("onnxruntime", "paritygate.backends.onnxruntime", artefact=True),
-        Backend("onnxruntime_host", "paritygate.backends.onnxruntime", default=False, artefact=True),
-        Backend("onnxruntime_graph", "paritygate.backends.onnxruntime", default=False, artefact=True),
+        Backend(
+            "onnxruntime_host", "paritygate.backends.onnxruntime", default=False, artefact=True
+        ),
+        Backend(
+            "onnxruntime_graph", "paritygate.backends.onnxruntime", default=False, artefact=True
+        ),
         Backend("tensorrt", "paritygate.backends.onnxruntime", default=False, artefact=True),
         Backend("aoti", "paritygate.backends.aoti", default=False, artefact=True),
     )

@@ -1,8 +1,10 @@
-"""aoti: the model exported by ``torch.export``, compiled ahead of time by AOTInductor into a package, and run from it.
+"""aoti: the model exported by ``torch.export``, compiled ahead of time by AOTInductor into a
+package, and run from it.
 
-A package is made in the reference worker, one for each shape, and cached by content; a cell's worker loads it and
-holds no model. What is called is the package's loader, as it is from C++: the Python object around it reads the
-signature from JSON in every call, some 70 µs, which is longer than a small network takes.
+A package is made in the reference worker, one for each shape, and cached by content; a cell's
+worker loads it and holds no model. What is called is the package's loader, as it is from C++: the
+Python object around it reads the signature from JSON in every call, some 70 µs, which is longer
+than a small network takes.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 LAYOUT = 1  # of a cache entry
 # What of a device's facts a package follows from: not which card it is, nor what its memory held.
 COMPILED_FOR = ("cpu_capability", "gpu", "gpu_capability", "gpu_processors", "cuda")
-# What a package's own source calls: kernels that inductor wrote, and operators of PyTorch with or without a C function.
+# What a package's own source calls: kernels that inductor wrote, and operators of PyTorch with or
+# without a C function.
 KERNEL = re.compile(r"^ +(?:call_)?((?:cpp|triton)_\w+)\(", re.MULTILINE)
 OPERATOR = re.compile(r"\(aoti_torch_(cpu|cuda)_(\w+)\(")
 DISPATCHED = re.compile(r"\(aoti_torch_proxy_executor_call_function\(")
@@ -43,14 +46,18 @@ def available(_target: Target) -> str | None:
 
 
 def preload() -> None:
-    """Import inductor and what loads packages, and ask once which instructions and which compiler there are."""
+    """Import inductor and what loads packages, and ask once which instructions and which compiler
+    there are.
+    """
     importlib.import_module("torch._inductor.compile_fx")
     importlib.import_module("torch._inductor.package")
     _toolchain()
 
 
 def artefact(subject: Subject) -> dict[str, Any]:
-    """Export and compile the model unless the cache holds it; facts about the package, with ``path`` and ``cold``."""
+    """Export and compile the model unless the cache holds it; facts about the package, with
+    ``path`` and ``cold``.
+    """
     from paritygate.backends.flat import example
 
     started, inputs = time.perf_counter(), example(subject)
@@ -71,7 +78,9 @@ def artefact(subject: Subject) -> dict[str, Any]:
 
 
 def prepare(subject: Subject) -> Prepared:
-    """The loaded package, on the device that was asked for, for inputs like those it was compiled for."""
+    """The loaded package, on the device that was asked for, for inputs like those it was compiled
+    for.
+    """
     import torch
     from torch._inductor import aoti_load_package
 
@@ -79,20 +88,26 @@ def prepare(subject: Subject) -> Prepared:
     from paritygate.runtime.nest import comparable, tensor_leaves
 
     found = subject.scratch.artefact("aoti")
-    os.environ["TMPDIR"] = subject.folder  # where it is unpacked: workers are killed, and what they leave must go
+    os.environ["TMPDIR"] = (
+        subject.folder
+    )  # where it is unpacked: workers are killed, and what they leave must go
     package = aoti_load_package(found["path"])
     metadata = package.get_metadata()
     operators = found["operators"].get(subject.device, {})
 
     def feed(inputs: Any) -> list[torch.Tensor]:
         leaves = tensor_leaves(inputs)
-        if (signature := _signature(leaves)) != found["signature"]:  # the package itself does not look
+        if (signature := _signature(leaves)) != found[
+            "signature"
+        ]:  # the package itself does not look
             raise Misbehaved(f"compiled for inputs {found['signature']}, called with {signature}")
         return leaves
 
     def facts() -> dict[str, Any]:
         if elsewhere := {*found["operators"], metadata["AOTI_DEVICE_KEY"]} - {subject.device}:
-            raise Misbehaved(f"fallback: the package computes on {', '.join(sorted(elsewhere))}, not {subject.device}")
+            raise Misbehaved(
+                f"fallback: the package computes on {', '.join(sorted(elsewhere))}, not {subject.device}"
+            )
         return {
             "package_bytes": found["bytes"],
             "kernels": found["kernels"],
@@ -101,8 +116,13 @@ def prepare(subject: Subject) -> Prepared:
             "instructions": metadata.get("AOTI_CPU_ISA"),
         }
 
-    # Not by profile: a package calls PyTorch's kernels past the dispatcher, which is what a profile sees.
-    kernels = {kernel: n for name, kernel in SDPA_KERNELS.items() if (n := operators.get(name.removeprefix("aten::")))}
+    # Not by profile: a package calls PyTorch's kernels past the dispatcher, which is what a profile
+    # sees.
+    kernels = {
+        kernel: n
+        for name, kernel in SDPA_KERNELS.items()
+        if (n := operators.get(name.removeprefix("aten::")))
+    }
     return Prepared(
         call=package.loader.run,
         model=package,
@@ -118,14 +138,17 @@ def prepare(subject: Subject) -> Prepared:
 def contents(path: Path) -> dict[str, Any] | None:
     """What is in a package, or None where there is none or it is damaged.
 
-    ``kernels``: calls of kernels that inductor wrote. ``operators``: device -> operator of PyTorch -> calls.
+    ``kernels``: calls of kernels that inductor wrote. ``operators``: device -> operator of PyTorch
+    -> calls.
     ``dispatched``: calls of operators without a C function, which PyTorch's dispatcher runs.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
                 return None
-            (wrapper,) = (archive.read(name) for name in archive.namelist() if name.endswith("wrapper.cpp"))
+            (wrapper,) = (
+                archive.read(name) for name in archive.namelist() if name.endswith("wrapper.cpp")
+            )
             source = wrapper.decode()
     except Exception:  # whatever is wrong with the file, it is no package
         return None
@@ -141,7 +164,9 @@ def contents(path: Path) -> dict[str, Any] | None:
 
 
 def _compile(subject: Subject, inputs: Any, path: Path) -> None:
-    """Export, compile in the group's own folder, which goes with the run, and move into the cache at once."""
+    """Export, compile in the group's own folder, which goes with the run, and move into the cache
+    at once.
+    """
     import torch
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.utils import fresh_cache
@@ -157,7 +182,11 @@ def _compile(subject: Subject, inputs: Any, path: Path) -> None:
         )
     module = exportable(subject)
     made = Path(subject.folder) / "model.pt2"
-    with torch.no_grad(), autocast(subject)(), fresh_cache(dir=subject.folder):  # inductor's copies are not kept
+    with (
+        torch.no_grad(),
+        autocast(subject)(),
+        fresh_cache(dir=subject.folder),
+    ):  # inductor's copies are not kept
         program = torch.export.export(Flat(module, inputs).eval(), tuple(tensor_leaves(inputs)))
         aoti_compile_and_package(program, package_path=str(made))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +200,9 @@ def _compile(subject: Subject, inputs: Any, path: Path) -> None:
 
 
 def _key(subject: Subject, inputs: Any) -> str:
-    """The content that a package follows from, hashed: source, weights, signature, versions, machine, threads."""
+    """The content that a package follows from, hashed: source, weights, signature, versions,
+    machine, threads.
+    """
     import torch
 
     from paritygate.runtime.devices import DEVICES
@@ -195,17 +226,27 @@ def _key(subject: Subject, inputs: Any) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {name: str(sys.modules[name].__version__) for name in ("torch", "transformers") if name in sys.modules}
+    return {
+        name: str(sys.modules[name].__version__)
+        for name in ("torch", "transformers")
+        if name in sys.modules
+    }
 
 
 def _toolchain() -> list[str]:
-    """Compiler, processor and its vector instructions: code is compiled for the machine it is compiled on."""
+    """Compiler, processor and its vector instructions: code is compiled for the machine it is
+    compiled on.
+    """
     from torch._inductor.cpp_builder import get_compiler_version_info, get_cpp_compiler
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
     from paritygate.host import machine
 
-    return [get_compiler_version_info(get_cpp_compiler()), machine.facts()["cpu"], str(pick_vec_isa())]
+    return [
+        get_compiler_version_info(get_cpp_compiler()),
+        machine.facts()["cpu"],
+        str(pick_vec_isa()),
+    ]
 
 
 def _signature(inputs: Any) -> list[list[Any]]:
@@ -213,6 +254,10 @@ def _signature(inputs: Any) -> list[list[Any]]:
     from paritygate.runtime.nest import tensor_leaves
 
     return [
-        [str(leaf.dtype), list(leaf.shape), [n for n, size in zip(leaf.stride(), leaf.shape, strict=True) if size > 1]]
+        [
+            str(leaf.dtype),
+            list(leaf.shape),
+            [n for n, size in zip(leaf.stride(), leaf.shape, strict=True) if size > 1],
+        ]
         for leaf in tensor_leaves(inputs)
     ]

@@ -1,4 +1,5 @@
-"""compile: ``torch.compile`` in its modes, a graph per shape; recompiles and undeclared breaks are failures.
+"""compile: ``torch.compile`` in its modes, a graph per shape; recompiles and undeclared breaks are
+failures.
 
 So is every answer that would come from eager under the name of compile: see ``Evidence``.
 """
@@ -47,11 +48,13 @@ def has_compiler(variable: str, usual: str, other: str) -> bool:
 
 
 def preload() -> None:
-    """Import dynamo and inductor with what they import late, and do once what every worker would otherwise repeat.
+    """Import dynamo and inductor with what they import late, and do once what every worker would
+    otherwise repeat.
 
-    Asking for the vector instructions starts a Python of its own, 1.1 s; a hash of torch's sources is part of every
-    key of the cache, 0.2 s, and so is one of triton's, 0.25 s, where it is installed: with every torch for CUDA; the
-    header of the C++ kernels is preprocessed to see whether it has changed, 0.15 s. None of it asks CUDA anything.
+    Asking for the vector instructions starts a Python of its own, 1.1 s; a hash of torch's sources
+    is part of every key of the cache, 0.2 s, and so is one of triton's, 0.25 s, where it is
+    installed: with every torch for CUDA; the header of the C++ kernels is preprocessed to see
+    whether it has changed, 0.15 s. None of it asks CUDA anything.
     """
     importlib.import_module("torch._dynamo")
     importlib.import_module("torch._inductor.compile_fx")
@@ -65,8 +68,12 @@ def preload() -> None:
     if HAS_TRITON:
         triton_key()
     pick_vec_isa()
-    with suppress(Exception):  # no C++ compiler, say: a worker that needs one will meet and report it
-        CppPythonBindingsCodeCache.load_pybinding_async([], 'extern "C" void kernel() {}')  # prepares, compiles nothing
+    with suppress(
+        Exception
+    ):  # no C++ compiler, say: a worker that needs one will meet and report it
+        CppPythonBindingsCodeCache.load_pybinding_async(
+            [], 'extern "C" void kernel() {}'
+        )  # prepares, compiles nothing
 
 
 def prepare(subject: Subject) -> Prepared:
@@ -82,8 +89,14 @@ def prepare(subject: Subject) -> Prepared:
     raise_instead_of_eager()
     counters = CompileCounters(module)
     compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
-    graphs = subject.device == "cuda" and subject.backend != "compile"  # CUDA graphs, which own their outputs
-    evidence = Evidence(counters, subject.case["graph_breaks"], graphs and subject.backend == "compile_reduce_overhead")
+    graphs = (
+        subject.device == "cuda" and subject.backend != "compile"
+    )  # CUDA graphs, which own their outputs
+    evidence = Evidence(
+        counters,
+        subject.case["graph_breaks"],
+        graphs and subject.backend == "compile_reduce_overhead",
+    )
 
     def stepping(*args: Any, **kwargs: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()  # the outputs of the call before may be written over
@@ -94,7 +107,9 @@ def prepare(subject: Subject) -> Prepared:
             return forward(*args, **kwargs)
 
     forward = stepping if graphs else compiled
-    training = subject.case["mode"] == "training"  # which is called for its curve, too, not under the guard
+    training = (
+        subject.case["mode"] == "training"
+    )  # which is called for its curve, too, not under the guard
     mode = mode_of(subject, module, lambda _: limited if training else forward)
     return evidence.of(
         Prepared.of(
@@ -130,9 +145,11 @@ def unsuitable(module: Any) -> str | None:
 
 
 def raise_instead_of_eager() -> None:
-    """Have torch raise where it would go on in eager without a word, whatever the model's module has set.
+    """Have torch raise where it would go on in eager without a word, whatever the model's module
+    has set.
 
-    Such places are the recompile limit, an error while compiling, a recompile under the stance "eager_on_recompile".
+    Such places are the recompile limit, an error while compiling, a recompile under the stance
+    "eager_on_recompile".
     """
     import torch
 
@@ -157,7 +174,9 @@ def steady() -> Iterator[None]:
         if "fail_on_recompile" not in str(error):
             raise
         again = Recompile.of_stance(str(error))
-        raise Misbehaved(f"recompile in the measured loop: {again}; {KEEP}\n\n{again.reason}") from error
+        raise Misbehaved(
+            f"recompile in the measured loop: {again}; {KEEP}\n\n{again.reason}"
+        ) from error
 
 
 KEEP = "keep what changes from call to call in a tensor, or out of forward"
@@ -168,8 +187,8 @@ RNN = "torch._dynamo.config.allow_rnn = True in the model's module has torch com
 class Evidence:
     """Check that the answers came from compiled graphs.
 
-    ``facts`` is asked after the checked calls; the first time it makes two calls of its own. ``declared``: how many
-    graph breaks there must be. ``replayed``: no CUDA graph may be skipped.
+    ``facts`` is asked after the checked calls; the first time it makes two calls of its own.
+    ``declared``: how many graph breaks there must be. ``replayed``: no CUDA graph may be skipped.
     """
 
     def __init__(self, counters: CompileCounters, declared: int, replayed: bool) -> None:
@@ -178,13 +197,17 @@ class Evidence:
         self._inputs: Any = None  # of the first call, until facts() has called with them again
 
     def of(self, ready: Prepared, mode: Mode) -> Prepared:
-        """Return the same, its first call watched, and the recompile limit told in every call under its guard."""
+        """Return the same, its first call watched, and the recompile limit told in every call under
+        its guard.
+        """
         self._mode, self._ready = mode, ready
         ready.call, ready.guard = self._first, self._guard
         return ready
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts of the compilation; raise ``Misbehaved`` or ``Unavailable`` where eager answered instead."""
+        """Return the facts of the compilation; raise ``Misbehaved`` or ``Unavailable`` where eager
+        answered instead.
+        """
         self._call_twice()
         found = self._counters.facts()
         breaks = self._counters.breaks()
@@ -199,17 +222,26 @@ class Evidence:
             raise _undeclared(breaks, self._declared)
         if self._replayed and found["cudagraph_skips"]:
             reasons = "; ".join(found["cudagraph_skip_reasons"]) or "no reason given"
-            raise Misbehaved(f"fallback: CUDA graphs were skipped {found['cudagraph_skips']} times ({reasons})")
-        # All calls are of one layout. In the first one, layers that break their graph may share a function.
-        again = self._counters.recompiles(since=self._counters.compiled() if self._compiled is None else self._compiled)
+            raise Misbehaved(
+                f"fallback: CUDA graphs were skipped {found['cudagraph_skips']} times ({reasons})"
+            )
+        # All calls are of one layout. In the first one, layers that break their graph may share a
+        # function.
+        again = self._counters.recompiles(
+            since=self._counters.compiled() if self._compiled is None else self._compiled
+        )
         if again:
             more = f" ({len(again)} in all)" if len(again) > 1 else ""
-            raise Misbehaved(f"recompile between calls of one layout: {again[0]}{more}; {KEEP}\n\n{again[0].reason}")
+            raise Misbehaved(
+                f"recompile between calls of one layout: {again[0]}{more}; {KEEP}\n\n{again[0].reason}"
+            )
         return found | {"recompiles": 0, "cold": self._counters.cold()}
 
     @contextmanager
     def limit(self) -> Iterator[None]:
-        """Raise torch's error at the recompile limit as ``Misbehaved``, with the guard that failed."""
+        """Raise torch's error at the recompile limit as ``Misbehaved``, with the guard that
+        failed.
+        """
         from torch._dynamo.exc import FailOnRecompileLimitHit
 
         try:
@@ -240,9 +272,11 @@ class Evidence:
         return answer
 
     def _call_twice(self) -> None:
-        """Call twice in a row, the first time facts are asked for; a recompile is found among the frames.
+        """Call twice in a row, the first time facts are asked for; a recompile is found among the
+        frames.
 
-        Checked calls may begin with the initial state put back, timed ones follow each other. A training resets itself.
+        Checked calls may begin with the initial state put back, timed ones follow each other. A
+        training resets itself.
         """
         inputs, self._inputs = self._inputs, None
         if inputs is None or self._ready.training is not None:
@@ -257,8 +291,8 @@ class Evidence:
 def _copied(inputs: Any) -> Any:
     """Return a copy of inputs, in case a call writes to them.
 
-    Inference tensors stay: preprocessing makes them for one call, and a copy made here would be a normal tensor, for
-    which torch compiles anew.
+    Inference tensors stay: preprocessing makes them for one call, and a copy made here would be a
+    normal tensor, for which torch compiles anew.
     """
     from paritygate.runtime.nest import fresh, tensor_leaves
 
@@ -276,12 +310,16 @@ def _nothing_captured(breaks: list[GraphBreak]) -> Exception:
         )
     if torch._dynamo.config.disable:
         places = "torch._dynamo.config.disable is set, or TORCH_COMPILE_DISABLE"
-    return Misbehaved(f"fallback: torch.compile captured no graph, the model ran in eager: {places}{_whole(breaks)}")
+    return Misbehaved(
+        f"fallback: torch.compile captured no graph, the model ran in eager: {places}{_whole(breaks)}"
+    )
 
 
 def _undeclared(breaks: list[GraphBreak], declared: int) -> Misbehaved:
     """Return the exception for a number of graph breaks that is not the declared one."""
-    advice = f"rewrite the line, or declare graph_breaks={len(breaks)}" if breaks else "declare none"
+    advice = (
+        f"rewrite the line, or declare graph_breaks={len(breaks)}" if breaks else "declare none"
+    )
     if any(_of_rnn(broken) for broken in breaks):
         advice = f"{RNN}, experimentally; or declare graph_breaks={len(breaks)}"
     found = f"graph break: {len(breaks)} found, {declared} declared"

@@ -16,22 +16,25 @@ class Unavailable(Exception):
 
 
 class Misbehaved(Exception):
-    """A backend quietly did something else: fell back, recompiled, broke the graph. The message names it."""
+    """A backend quietly did something else: fell back, recompiled, broke the graph. The message
+    names it.
+    """
 
 
 @dataclass
 class Prepared:
     """A model ready to be called by one backend.
 
-    ``call`` is what is timed: takes one input set as ``feed`` made it, returns raw outputs. ``read`` turns
-    those into tensors (or arrays) of their own memory. ``facts`` is asked after the first calls and after the
-    last; it raises ``Misbehaved`` where something is not as declared. ``guard`` is entered around everything
-    that calls; ``steady`` around what must not change any more (the measured loop). ``kernels`` tells which
-    attention kernels one call runs, None where that cannot be seen. ``resizable``: another batch size costs no
-    compile. ``model`` is what ``call`` calls. ``training``: of a training case. ``reset``: of a model whose answers
-    depend on the calls before; puts back its initial state. ``reads_only``: its calls never write into what ``feed``
-    gave, whatever the model does. ``queued``: its work is queued on the device's stream, so that marks there enclose
-    it.
+    ``call`` is what is timed: takes one input set as ``feed`` made it, returns raw outputs.
+    ``read`` turns those into tensors (or arrays) of their own memory. ``facts`` is asked after the
+    first calls and after the last; it raises ``Misbehaved`` where something is not as declared.
+    ``guard`` is entered around everything that calls; ``steady`` around what must not change any
+    more (the measured loop). ``kernels`` tells which attention kernels one call runs, None where
+    that cannot be seen. ``resizable``: another batch size costs no compile. ``model`` is what
+    ``call`` calls. ``training``: of a training case. ``reset``: of a model whose answers depend on
+    the calls before; puts back its initial state. ``reads_only``: its calls never write into what
+    ``feed`` gave, whatever the model does. ``queued``: its work is queued on the device's stream,
+    so that marks there enclose it.
     """
 
     call: Callable[[Any], Any]
@@ -53,6 +56,11 @@ class Prepared:
         """A mode ready to be called, with whatever else the backend has to tell."""
         training, remembers = mode.training, mode.remembers
         return cls(
-            call=mode, feed=mode.feed, read=mode.read, guard=mode.guard, training=training,
-            reset=mode.reset if remembers else None, **rest,
-        )  # fmt: skip
+            call=mode,
+            feed=mode.feed,
+            read=mode.read,
+            guard=mode.guard,
+            training=training,
+            reset=mode.reset if remembers else None,
+            **rest,
+        )

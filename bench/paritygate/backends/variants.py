@@ -1,4 +1,6 @@
-"""ways: a case's own further backends, each a callable made from the case's model; see ``Case.ways``."""
+"""ways: a case's own further backends, each a callable made from the case's model; see
+``Case.ways``.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def prepare(subject: Subject) -> Prepared:
     make = resolve(location)
     model = subject.module()
     if isinstance(model, torch.nn.Module):
-        model.requires_grad_(False)  # ways are for inference, and may write into weights: prune them, say
+        model.requires_grad_(
+            False
+        )  # ways are for inference, and may write into weights: prune them, say
     try:
         way = make(model)
     except (ImportError, NotImplementedError) as error:
@@ -40,7 +44,9 @@ def prepare(subject: Subject) -> Prepared:
             raise  # a misspelt import is a mistake, and no reason to skip
         raise Unavailable(f"{subject.backend}: {error}") from error
     if not callable(way):
-        raise WrongDeclaration(f'way "{location}" gave a {type(way).__name__}; it must give something to call')
+        raise WrongDeclaration(
+            f'way "{location}" gave a {type(way).__name__}; it must give something to call'
+        )
     told = getattr(way, "facts", dict)
     return Prepared.of(
         mode_of(subject, way), model=way, facts=told, resizable=False, queued=False
@@ -48,5 +54,7 @@ def prepare(subject: Subject) -> Prepared:
 
 
 def _lacks_a_package(error: ImportError) -> bool:
-    """Whether a package is not installed, as Python found or the way says itself; not a part of one that is."""
+    """Whether a package is not installed, as Python found or the way says itself; not a part of one
+    that is.
+    """
     return error.name is None or importlib.util.find_spec(error.name.partition(".")[0]) is None

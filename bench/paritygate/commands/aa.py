@@ -1,7 +1,8 @@
 """Show how often the gate cries wolf on this machine.
 
-Runs the gate with the same code on both sides and tells false alarms, coverage, spread and cost; with --plant also what
-share of slowdowns is found. Exit status 1 when unchanged code was called slower.
+Runs the gate with the same code on both sides and tells false alarms, coverage, spread and cost;
+with --plant also what share of slowdowns is found. Exit status 1 when unchanged code was called
+slower.
 """
 
 from __future__ import annotations
@@ -14,13 +15,30 @@ EXAMPLES = ("paritygate aa --runs 20 --resume aa.csv", "paritygate aa --plant 3,
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("--runs", type=int, default=5, metavar="N",
-                        help="runs in all, those in FILE included (default 5)")  # fmt: skip
-    parser.add_argument("--resume", type=Path, default=Path(".paritygate/aa.csv"), metavar="FILE",
-                        help="where rows are kept and continued (default .paritygate/aa.csv)")  # fmt: skip
-    parser.add_argument("--plant", type=_shares, default=[], metavar="SIZES",
-                        help="make two cells slower by each of these shares in every run, e.g. 3,5,10%%")  # fmt: skip
-    parser.add_argument("-k", dest="select", metavar="EXPRESSION", help="which cells (default: 15 of five models)")
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=5,
+        metavar="N",
+        help="runs in all, those in FILE included (default 5)",
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        default=Path(".paritygate/aa.csv"),
+        metavar="FILE",
+        help="where rows are kept and continued (default .paritygate/aa.csv)",
+    )
+    parser.add_argument(
+        "--plant",
+        type=_shares,
+        default=[],
+        metavar="SIZES",
+        help="make two cells slower by each of these shares in every run, e.g. 3,5,10%%",
+    )
+    parser.add_argument(
+        "-k", dest="select", metavar="EXPRESSION", help="which cells (default: 15 of five models)"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:

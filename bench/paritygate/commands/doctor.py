@@ -1,7 +1,8 @@
 """Show whether this machine is fit to be measured on.
 
-Shows the conditions that measuring processes get here, times six cells in fresh processes with and without the
-laboratory, and says what to do about each finding. Changes nothing. Exit status 1 when there is something to do.
+Shows the conditions that measuring processes get here, times six cells in fresh processes with and
+without the laboratory, and says what to do about each finding. Changes nothing. Exit status 1 when
+there is something to do.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ EXAMPLES = ("paritygate doctor", "paritygate doctor --launches 0    (no timing, 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("--launches", type=_count, default=5, metavar="N", help="fresh processes a side (default 5)")
+    parser.add_argument(
+        "--launches", type=_count, default=5, metavar="N", help="fresh processes a side (default 5)"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -41,5 +44,7 @@ def run(parsed: argparse.Namespace) -> int:
 def _count(text: str) -> int:
     count = int(text)
     if count < 0 or count == 1:
-        raise argparse.ArgumentTypeError("0 (no timing), or at least 2: a spread needs two processes")
+        raise argparse.ArgumentTypeError(
+            "0 (no timing), or at least 2: a spread needs two processes"
+        )
     return count

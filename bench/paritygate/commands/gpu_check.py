@@ -1,4 +1,5 @@
-"""Show on this machine's GPU what is claimed of GPUs: every part writes its figures and commands to a file.
+"""Show on this machine's GPU what is claimed of GPUs: every part writes its figures and commands to
+a file.
 
 Needs a checkout of paritygate with its suites and models; ``make gpu-check`` there does the same.
 """
@@ -11,7 +12,11 @@ from importlib.util import find_spec
 
 from paritygate.core.errors import UserError
 
-EXAMPLES = ("paritygate gpu-check", "paritygate gpu-check --list", "paritygate gpu-check matrix planted")
+EXAMPLES = (
+    "paritygate gpu-check",
+    "paritygate gpu-check --list",
+    "paritygate gpu-check matrix planted",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run the parts that are not shown yet, or those that are named."""
     if find_spec("evidence") is None:
-        raise UserError("gpu-check needs a checkout of paritygate, installed by `make setup`; run it there")
+        raise UserError(
+            "gpu-check needs a checkout of paritygate, installed by `make setup`; run it there"
+        )
     status: int = import_module("evidence.gpu").run(parsed)
     return status

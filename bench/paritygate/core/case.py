@@ -16,8 +16,16 @@ from typing import Any
 
 FIELD = re.compile(r"[a-z0-9_]+")
 LOCATIONS = (  # fields of a Case
-    "model", "inputs", "evaluate", "optimizer", "loss", "learn", "preprocess", "flops", "output_mask",
-)  # fmt: skip
+    "model",
+    "inputs",
+    "evaluate",
+    "optimizer",
+    "loss",
+    "learn",
+    "preprocess",
+    "flops",
+    "output_mask",
+)
 LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16")
 MODES = ("inference", "backward", "training")
@@ -25,15 +33,18 @@ BUDGETS = ("quick", "normal", "long")
 
 
 class DeclarationError(ValueError):
-    """A case, shape or target that cannot be: says which one, what was found, and what would be right."""
+    """A case, shape or target that cannot be: says which one, what was found, and what would be
+    right.
+    """
 
 
 @dataclass(frozen=True)
 class Shape:
     """Named sizes, e.g. ``Shape({"batch": 8, "seq": 128})``; the name is given by the case.
 
-    ``timed=False`` marks a shape whose answers are checked and never timed. ``budget`` is the smallest
-    budget that includes it (``quick`` takes the first timed shape of a case only, whatever this says).
+    ``timed=False`` marks a shape whose answers are checked and never timed. ``budget`` is the
+    smallest budget that includes it (``quick`` takes the first timed shape of a case only, whatever
+    this says).
     """
 
     sizes: Mapping[str, int]
@@ -43,10 +54,14 @@ class Shape:
 
     def __post_init__(self) -> None:
         if self.budget not in BUDGETS:
-            raise DeclarationError(f"shape {self.name!r}: budget {self.budget!r} is none of {', '.join(BUDGETS)}")
+            raise DeclarationError(
+                f"shape {self.name!r}: budget {self.budget!r} is none of {', '.join(BUDGETS)}"
+            )
         for key, size in self.sizes.items():
             if not isinstance(size, int) or size < 0:
-                raise DeclarationError(f"shape {self.name!r}: {key}={size!r} must be a whole number, 0 or more")
+                raise DeclarationError(
+                    f"shape {self.name!r}: {key}={size!r} must be a whole number, 0 or more"
+                )
 
 
 @dataclass(frozen=True)
@@ -61,13 +76,17 @@ class Target:
         for what in (self.device, self.backend, self.dtype):
             _check_field("target", what)
         if self.dtype not in DTYPES:
-            raise DeclarationError(f"target {self}: dtype {self.dtype!r} is none of {', '.join(DTYPES)}")
+            raise DeclarationError(
+                f"target {self}: dtype {self.dtype!r} is none of {', '.join(DTYPES)}"
+            )
 
     def __str__(self) -> str:
         return f"{self.device}-{self.backend}-{self.dtype}"
 
     def matches(self, pattern: str) -> bool:
-        """Whether the glob ``pattern`` names this target; one without a dash may name any one field."""
+        """Whether the glob ``pattern`` names this target; one without a dash may name any one
+        field.
+        """
         if "-" in pattern:
             return fnmatchcase(str(self), pattern)
         return any(fnmatchcase(what, pattern) for what in (self.device, self.backend, self.dtype))
@@ -77,48 +96,70 @@ class Target:
 class Case:
     """A model with its inputs.
 
-    Strings of the form ``"module:attribute"`` are resolved in the worker, so declaring costs nothing:
+    Strings of the form ``"module:attribute"`` are resolved in the worker, so declaring costs
+    nothing:
 
-    - ``model``: called without arguments gives an ``nn.Module`` (a class or a function), or any other callable.
-    - ``inputs``: called with ``(sizes, generator)`` gives the positional arguments as a tuple or the
+    - ``model``: called without arguments gives an ``nn.Module`` (a class or a function), or any
+      other callable.
+    - ``inputs``: called with ``(sizes, generator)`` gives the positional arguments as a tuple or
+      the
       keyword arguments as a dict. Floating tensors are cast to the target's dtype by the harness.
-    - ``mode``: what a call does. ``"inference"``; ``"backward"``: forward, and the gradients of inputs and
+    - ``mode``: what a call does. ``"inference"``; ``"backward"``: forward, and the gradients of
+      inputs and
       parameters; ``"training"``: forward, backward and a step of the optimizer, where ``inputs`` gives
       ``(inputs, labels)``.
-    - ``optimizer``: of a training case; called with the parameters gives a ``torch.optim.Optimizer``.
-    - ``loss``: of a training case; called with (logits, labels) gives a scalar; cross-entropy unless given.
-    - ``learn``: of a training case; called with ``sizes`` gives the ``(inputs, labels)`` of every step of a whole
+    - ``optimizer``: of a training case; called with the parameters gives a
+      ``torch.optim.Optimizer``.
+    - ``loss``: of a training case; called with (logits, labels) gives a scalar; cross-entropy
+      unless given.
+    - ``learn``: of a training case; called with ``sizes`` gives the ``(inputs, labels)`` of every
+      step of a whole
       training, after which ``accuracy`` of the samples of ``evaluate`` must be answered rightly.
-    - ``ways``: backends of this case only, name -> string: called with the model gives another callable that takes
+    - ``ways``: backends of this case only, name -> string: called with the model gives another
+      callable that takes
       the same inputs and must give the same answers, e.g. another implementation, or a compressed model. They
       come where eager is wanted; one with ``facts()`` and ``close()`` is asked for facts and told when it is over.
-    - ``preprocess``: called with the positional arguments that ``inputs`` gave (texts, say) gives the model's
+    - ``preprocess``: called with the positional arguments that ``inputs`` gave (texts, say) gives
+      the model's
       arguments; part of every timed call.
-    - ``shapes``: name -> sizes, or name -> ``Shape``. ``parity_shapes`` are checked and never timed.
-    - ``unit`` is what throughput counts; one call works on the product of the sizes named in ``count``.
+    - ``shapes``: name -> sizes, or name -> ``Shape``. ``parity_shapes`` are checked and never
+      timed.
+    - ``unit`` is what throughput counts; one call works on the product of the sizes named in
+      ``count``.
     - ``targets``: globs; only targets that match one of them become cells.
     - ``skips``: glob -> reason; such cells are collected and skipped with the reason.
-    - ``known_gaps``: glob -> reason; a parity failure there is reported as expected, and so is its end.
-    - ``mask``: the name (or position) of the input that masks padding; ignoring it must be noticeable.
+    - ``known_gaps``: glob -> reason; a parity failure there is reported as expected, and so is its
+      end.
+    - ``mask``: the name (or position) of the input that masks padding; ignoring it must be
+      noticeable.
       Of outputs that have its dimensions only unmasked positions are compared.
-    - ``output_mask``: called with the model's inputs gives a boolean tensor: which positions of the outputs that begin
+    - ``output_mask``: called with the model's inputs gives a boolean tensor: which positions of the
+      outputs that begin
       with its dimensions are compared; or a tuple of such and None, one for each output.
-    - ``dynamic``: names of the sizes whose dimensions an export keeps dynamic; without it those in which shapes of the
+    - ``dynamic``: names of the sizes whose dimensions an export keeps dynamic; without it those in
+      which shapes of the
       case differ, or with one shape the batch.
     - ``evaluate``: called without arguments gives ``(inputs, labels)``, real labelled samples; the
       accuracy of every backend is recorded and its top-1 answers must agree with eager's.
     - ``accuracy``: the smallest share of the samples of ``evaluate`` that must be answered rightly.
     - ``reference``: ``"float64"`` (default), or ``"eager"`` for a model that cannot run in float64.
-    - ``tolerance``: the row of ``tolerances.csv`` to use instead of the dtype's own, e.g. ``"fp32_folded"``.
-    - ``graph_breaks``: at how many places of the code ``torch.compile`` may break its graph; any other number fails.
-    - ``nonfinite``: the reference answer may hold NaN or infinities; elsewhere that leaves it unchecked.
-    - ``cold_cache``: an operator, not a model: where a device has a large cache of its own, every call is timed with
+    - ``tolerance``: the row of ``tolerances.csv`` to use instead of the dtype's own, e.g.
+      ``"fp32_folded"``.
+    - ``graph_breaks``: at how many places of the code ``torch.compile`` may break its graph; any
+      other number fails.
+    - ``nonfinite``: the reference answer may hold NaN or infinities; elsewhere that leaves it
+      unchecked.
+    - ``cold_cache``: an operator, not a model: where a device has a large cache of its own, every
+      call is timed with
       that cache flushed, by the device's clock.
-    - ``flops``: called with ``sizes`` gives the floating point operations of one call, instead of counting them.
-    - ``soak``: after so many calls the cell must hold no more memory than after the first ones; none unless given.
+    - ``flops``: called with ``sizes`` gives the floating point operations of one call, instead of
+      counting them.
+    - ``soak``: after so many calls the cell must hold no more memory than after the first ones;
+      none unless given.
     - ``preload``: modules that the fork server imports before its first fork.
     - ``deadline``: seconds a worker may take to open; without it the budget's.
-    - ``tolerated``: the share by which the gate lets this case become slower, e.g. 0.1; without it the profile's.
+    - ``tolerated``: the share by which the gate lets this case become slower, e.g. 0.1; without it
+      the profile's.
     """
 
     name: str
@@ -157,23 +198,36 @@ class Case:
         _check_field("case", self.name)
         for what in LOCATIONS:
             location = getattr(self, what)
-            if (location is not None or what in ("model", "inputs")) and not LOCATION.fullmatch(str(location)):
+            if (location is not None or what in ("model", "inputs")) and not LOCATION.fullmatch(
+                str(location)
+            ):
                 raise DeclarationError(
                     f'case {self.name}: {what}={location!r} must look like "package.module:attribute"'
                 )
         self._check_mode()
         self._check_ways()
         if self.reference not in ("float64", "eager"):
-            raise DeclarationError(f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"')
+            raise DeclarationError(
+                f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"'
+            )
         if isinstance(self.targets, str) or isinstance(self.preload, str):
-            raise DeclarationError(f"case {self.name}: targets and preload are tuples of strings, not one string")
+            raise DeclarationError(
+                f"case {self.name}: targets and preload are tuples of strings, not one string"
+            )
         self._check_dynamic()
         if not isinstance(self.soak, int) or self.soak < 0:
-            raise DeclarationError(f"case {self.name}: soak={self.soak!r} must be a number of calls, e.g. 1000")
+            raise DeclarationError(
+                f"case {self.name}: soak={self.soak!r} must be a number of calls, e.g. 1000"
+            )
         if self.tolerated is not None and not 0 <= self.tolerated < 10:
-            raise DeclarationError(f"case {self.name}: tolerated={self.tolerated!r} must be a share, e.g. 0.1 for 10 %")
+            raise DeclarationError(
+                f"case {self.name}: tolerated={self.tolerated!r} must be a share, e.g. 0.1 for 10 %"
+            )
         named = {name: _named(sizes, name) for name, sizes in self.shapes.items()}
-        named |= {name: replace(_named(sizes, name), timed=False) for name, sizes in self.parity_shapes.items()}
+        named |= {
+            name: replace(_named(sizes, name), timed=False)
+            for name, sizes in self.parity_shapes.items()
+        }
         if not any(shape.timed for shape in named.values()):
             raise DeclarationError(
                 f'case {self.name}: shapes is empty; give at least one, e.g. {{"b1": {{"batch": 1}}}}'
@@ -190,7 +244,9 @@ class Case:
 
     def all_shapes(self) -> list[Shape]:
         """Every shape of the case: the timed ones in declared order, then those for parity only."""
-        return [shape for shape in self.shapes.values() if isinstance(shape, Shape)]  # all, since __post_init__
+        return [
+            shape for shape in self.shapes.values() if isinstance(shape, Shape)
+        ]  # all, since __post_init__
 
     def units(self, shape: Shape) -> int:
         """How many units one call works on."""
@@ -206,16 +262,24 @@ class Case:
     def _check_dynamic(self) -> None:
         """Sizes are named by shapes that have them."""
         if isinstance(self.dynamic, str):
-            raise DeclarationError(f"case {self.name}: dynamic is a tuple of strings, not one string")
+            raise DeclarationError(
+                f"case {self.name}: dynamic is a tuple of strings, not one string"
+            )
         for size in self.dynamic or ():
-            named = [sizes.sizes if isinstance(sizes, Shape) else sizes for sizes in self.shapes.values()]
+            named = [
+                sizes.sizes if isinstance(sizes, Shape) else sizes for sizes in self.shapes.values()
+            ]
             if not any(size in sizes for sizes in named):
-                raise DeclarationError(f"case {self.name}: dynamic names {size!r}, which none of its shapes has")
+                raise DeclarationError(
+                    f"case {self.name}: dynamic names {size!r}, which none of its shapes has"
+                )
 
     def _check_mode(self) -> None:
         """What belongs to a mode is there, and nothing of another one."""
         if self.mode not in MODES:
-            raise DeclarationError(f"case {self.name}: mode={self.mode!r} is none of {', '.join(MODES)}")
+            raise DeclarationError(
+                f"case {self.name}: mode={self.mode!r} is none of {', '.join(MODES)}"
+            )
         training = self.mode == "training"
         if training != (self.optimizer is not None):
             raise DeclarationError(f'case {self.name}: mode="training" and optimizer= go together')
@@ -223,11 +287,17 @@ class Case:
             if getattr(self, what) is not None and not training:
                 raise DeclarationError(f'case {self.name}: {what}= is for mode="training" only')
         if self.learn is not None and (self.evaluate is None or self.accuracy is None):
-            raise DeclarationError(f"case {self.name}: learn= needs evaluate= and accuracy=, to be judged by")
+            raise DeclarationError(
+                f"case {self.name}: learn= needs evaluate= and accuracy=, to be judged by"
+            )
         if self.accuracy is not None and (self.evaluate is None or not 0 <= self.accuracy <= 1):
-            raise DeclarationError(f"case {self.name}: accuracy={self.accuracy!r} must be a share, 0 to 1")
+            raise DeclarationError(
+                f"case {self.name}: accuracy={self.accuracy!r} must be a share, 0 to 1"
+            )
         if self.evaluate is not None and (self.preprocess is not None or self.mode == "backward"):
-            raise DeclarationError(f'case {self.name}: evaluate= goes with neither preprocess= nor mode="backward"')
+            raise DeclarationError(
+                f'case {self.name}: evaluate= goes with neither preprocess= nor mode="backward"'
+            )
         masked = self.mask is not None or self.output_mask is not None
         if self.mode != "inference" and (masked or self.preprocess is not None or self.ways):
             raise DeclarationError(
@@ -236,7 +306,9 @@ class Case:
 
     def _check_ways(self) -> None:
         if not isinstance(self.ways, Mapping):
-            raise DeclarationError(f'case {self.name}: ways is a dict, name -> "package.module:attribute"')
+            raise DeclarationError(
+                f'case {self.name}: ways is a dict, name -> "package.module:attribute"'
+            )
         for name, location in self.ways.items():
             _check_field(f"case {self.name}: way", name)
             if not LOCATION.fullmatch(str(location)):
@@ -254,7 +326,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one case and shape on one device and dtype: measured interleaved, compared with eager."""
+    """The cells of one case and shape on one device and dtype: measured interleaved, compared with
+    eager.
+    """
 
     case: str
     shape: str
@@ -300,7 +374,9 @@ class Cell:
 
 def cell_of(case: Case, shape: Shape, target: Target) -> Cell | None:
     """The cell, or None where the case does not want that target."""
-    plain = replace(target, backend="eager") if target.backend in case.ways else target  # ways go with eager
+    plain = (
+        replace(target, backend="eager") if target.backend in case.ways else target
+    )  # ways go with eager
     wanted = any(plain.matches(pattern) for pattern in case.targets)
     return Cell(case, shape, target) if wanted else None
 

@@ -2,4 +2,6 @@
 
 
 class UserError(Exception):
-    """Something the user asked for cannot be done; the message says what and what to do. Shown without a traceback."""
+    """Something the user asked for cannot be done; the message says what and what to do. Shown
+    without a traceback.
+    """

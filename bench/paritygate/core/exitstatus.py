@@ -1,4 +1,6 @@
-"""The exit status of a session: pytest's own, and where the failures are the harness's alone, ours. Pure."""
+"""The exit status of a session: pytest's own, and where the failures are the harness's alone, ours.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,27 @@ class Exit(IntEnum):
     UNDECIDED = 15
 
 
-COMPARED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.SAME, Verdict.UNSTABLE, Verdict.INCONCLUSIVE)
-UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE, Verdict.BROKEN)  # broken here: on base only
+COMPARED = (
+    Verdict.REGRESSED,
+    Verdict.IMPROVED,
+    Verdict.SAME,
+    Verdict.UNSTABLE,
+    Verdict.INCONCLUSIVE,
+)
+UNDECIDED = (
+    Verdict.INCONCLUSIVE,
+    Verdict.NOT_COMPARABLE,
+    Verdict.BROKEN,
+)  # broken here: on base only
 BROKEN = (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
 NOT_COMPARED = (Status.SKIPPED, Status.UNCHECKED)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one of our items ended with. ``judged``: its failure, if any, is the harness's verdict on the cell."""
+    """What one of our items ended with. ``judged``: its failure, if any, is the harness's verdict
+    on the cell.
+    """
 
     cell: str
     kind: str  # "parity", "throughput" or "regression"
@@ -53,8 +67,9 @@ def exit_status(
 ) -> int:
     """The session's exit status; the first that applies, in the order of the lines below.
 
-    ``foreign_failures`` counts failures that are not the harness's. ``timing``: measuring was asked for (it
-    was not switched off by ``--benchmark-disable`` or its like). ``invalid``: the gate's run cannot be trusted;
+    ``foreign_failures`` counts failures that are not the harness's. ``timing``: measuring was asked
+    for (it was not switched off by ``--benchmark-disable`` or its like). ``invalid``: the gate's
+    run cannot be trusted;
     ``missing``: base has cells that head has not.
     """
     outcomes = list(outcomes)
@@ -67,7 +82,9 @@ def exit_status(
         return Exit.PARITY
     if any(status in BROKEN for status in failed):
         return Exit.BROKEN
-    if any(outcome.judged and not outcome.verdict for outcome in outcomes):  # a gap that closed, under --bench-strict
+    if any(
+        outcome.judged and not outcome.verdict for outcome in outcomes
+    ):  # a gap that closed, under --bench-strict
         return Exit.PARITY
     if invalid:
         return Exit.INVALID
@@ -75,13 +92,17 @@ def exit_status(
         return Exit.REGRESSION
     if missing or _nothing(outcomes, timing):
         return Exit.NOTHING
-    if strict and any(outcome.status is Status.UNCHECKED or outcome.verdict in UNDECIDED for outcome in outcomes):
+    if strict and any(
+        outcome.status is Status.UNCHECKED or outcome.verdict in UNDECIDED for outcome in outcomes
+    ):
         return Exit.UNDECIDED
     return pytest_status
 
 
 def _nothing(outcomes: list[Outcome], timing: bool) -> bool:
-    """Whether nothing was compared; or nothing measured of what was to be timed; or no revisions by a gate."""
+    """Whether nothing was compared; or nothing measured of what was to be timed; or no revisions by
+    a gate.
+    """
     regression = [outcome for outcome in outcomes if outcome.kind == "regression"]
     return (
         all(outcome.status in NOT_COMPARED for outcome in outcomes)
@@ -99,14 +120,24 @@ def why(status: int, outcomes: Iterable[Outcome], *, timing: bool, missing: int 
     cells = len({outcome.cell for outcome in outcomes})
 
     def count(*statuses: Status) -> int:
-        return len({outcome.cell for outcome in outcomes if outcome.judged and outcome.status in statuses})
+        return len(
+            {outcome.cell for outcome in outcomes if outcome.judged and outcome.status in statuses}
+        )
 
     if status == Exit.PARITY:
         wrong = count(Status.PARITY_FAILED)
-        return f"{_cells(wrong)} with a wrong answer" if wrong else "a known gap has closed (--bench-strict)"
+        return (
+            f"{_cells(wrong)} with a wrong answer"
+            if wrong
+            else "a known gap has closed (--bench-strict)"
+        )
     if status == Exit.REGRESSION:
         slower = len({outcome.cell for outcome in outcomes if outcome.verdict in RED})
-        return f"{_cells(slower)} slower than the other revision" if slower else "slower than --bench-baseline"
+        return (
+            f"{_cells(slower)} slower than the other revision"
+            if slower
+            else "slower than --bench-baseline"
+        )
     if status == Exit.BROKEN:
         return f"{_cells(count(*BROKEN))} broken: failed, crashed, out of time or out of memory"
     if status == Exit.INVALID:
@@ -118,7 +149,9 @@ def why(status: int, outcomes: Iterable[Outcome], *, timing: bool, missing: int 
             return "no cell was selected; see --bench-targets, --bench-budget and -k"
         if all(outcome.status in NOT_COMPARED for outcome in outcomes):
             return f"nothing was compared: {_cells(cells)}, each skipped or unchecked"
-        if any(outcome.kind == "regression" for outcome in outcomes) and not timing_lost(outcomes, timing):
+        if any(outcome.kind == "regression" for outcome in outcomes) and not timing_lost(
+            outcomes, timing
+        ):
             return "the gate compared no cell with the other revision"
         return "nothing was timed of what was to be timed"
     if status == Exit.UNDECIDED:

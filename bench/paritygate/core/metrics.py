@@ -1,4 +1,6 @@
-"""METRICS: every number of a record that is shown or compared, as rows. A new metric is a new row."""
+"""METRICS: every number of a record that is shown or compared, as rows. A new metric is a new
+row.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,12 @@ METRICS = (
         "units per second at the median block mean",
     ),
     Metric("latency_p50", "p50", "s", "lower", "timing", "median of the samples, per call"),
-    Metric("latency_p90", "p90", "s", "lower", "timing", "90th percentile of the samples, per call"),
-    Metric("latency_p99", "p99", "s", "lower", "timing", "99th percentile of the samples, per call"),
+    Metric(
+        "latency_p90", "p90", "s", "lower", "timing", "90th percentile of the samples, per call"
+    ),
+    Metric(
+        "latency_p99", "p99", "s", "lower", "timing", "99th percentile of the samples, per call"
+    ),
     Metric(
         "speedup",
         "vs eager",
@@ -42,12 +48,27 @@ METRICS = (
         "timing",
         "eager's time over this cell's, interleaved in one run",
     ),
-    Metric("error", "error", "1", "lower", "fact", "norm of the difference over norm of the reference"),
-    Metric("error_share", "of allowed", "1", "lower", "fact", "the error as a share of what is allowed"),
-    Metric("accuracy", "accuracy", "1", "higher", "fact", "share of labelled samples answered rightly"),
+    Metric(
+        "error", "error", "1", "lower", "fact", "norm of the difference over norm of the reference"
+    ),
+    Metric(
+        "error_share", "of allowed", "1", "lower", "fact", "the error as a share of what is allowed"
+    ),
+    Metric(
+        "accuracy", "accuracy", "1", "higher", "fact", "share of labelled samples answered rightly"
+    ),
     Metric("peak_bytes", "memory", "B", "lower", "fact", "peak of the worker above its start"),
-    Metric("prepare_seconds", "prepare", "s", "lower", "timing", "until the first answer, caches warm"),
-    Metric("prepare_cold_seconds", "cold", "s", "lower", "timing", "until the first answer, caches empty"),
+    Metric(
+        "prepare_seconds", "prepare", "s", "lower", "timing", "until the first answer, caches warm"
+    ),
+    Metric(
+        "prepare_cold_seconds",
+        "cold",
+        "s",
+        "lower",
+        "timing",
+        "until the first answer, caches empty",
+    ),
     Metric("parameters", "parameters", "1", "", "fact", "numbers in the model's weights"),
     Metric("flops", "FLOPs", "1", "lower", "fact", "of one call, counted in eager"),
 )

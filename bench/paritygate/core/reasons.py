@@ -1,7 +1,9 @@
-"""Reasons and traces as text: no terminal codes, every line up to a limit, a first line that says something.
+"""Reasons and traces as text: no terminal codes, every line up to a limit, a first line that says
+something.
 
-Messages of libraries come with colours, progress bars, empty first lines and pages of context, and often the second
-line holds the content. A record keeps the ``whole`` reason. Tables and one-line summaries show its ``first_line``.
+Messages of libraries come with colours, progress bars, empty first lines and pages of context, and
+often the second line holds the content. A record keeps the ``whole`` reason. Tables and one-line
+summaries show its ``first_line``.
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ import re
 from collections.abc import Sequence
 
 LIMIT = 4000  # characters of a reason or a trace
-HEAD, TAIL = 2600, 1000  # of them kept where it is longer; the sum leaves room for words put in front later
+HEAD, TAIL = (
+    2600,
+    1000,
+)  # of them kept where it is longer; the sum leaves room for words put in front later
 LINE = 400  # characters of a first line
 MERGED = 5  # lines that a first line without content may take along
 
@@ -31,11 +36,15 @@ def clean(text: str) -> str:
     """Return the text as a terminal would show it in the end, without what acts on a terminal."""
     text = BREAKS.sub("\n", CODES.sub("", text))
     text = re.sub(r"[^\n\x08]\x08", "", text)  # a spinner that goes back over what it wrote
-    return "\n".join(CONTROLS.sub("", _shown(line)).rstrip() for line in text.split("\n")).strip("\n")
+    return "\n".join(CONTROLS.sub("", _shown(line)).rstrip() for line in text.split("\n")).strip(
+        "\n"
+    )
 
 
 def whole(text: str) -> str:
-    """Return all lines of a reason, its first line one with content, cut in the middle where it is too long."""
+    """Return all lines of a reason, its first line one with content, cut in the middle where it is
+    too long.
+    """
     return cut("\n".join(_leading(clean(text).strip().split("\n"))))
 
 
@@ -52,7 +61,9 @@ def split(reason: str) -> tuple[str, str]:
 
 
 def cut(text: str, limit: int = LIMIT, head: int = HEAD, tail: int = TAIL) -> str:
-    """Return the text, its middle replaced by a line that says so where it is longer than ``limit`` characters."""
+    """Return the text, its middle replaced by a line that says so where it is longer than ``limit``
+    characters.
+    """
     if len(text) <= limit:
         return text
     return f"{text[:head]}\n... {len(text) - head - tail:,} characters left out ...\n{text[-tail:]}"
@@ -60,7 +71,9 @@ def cut(text: str, limit: int = LIMIT, head: int = HEAD, tail: int = TAIL) -> st
 
 def listed(names: Sequence[str], between: str = ", ") -> str:
     """Return the first three names, and how many more there are."""
-    return between.join(names[:3]) + (f"{between}and {len(names) - 3} more" if len(names) > 3 else "")
+    return between.join(names[:3]) + (
+        f"{between}and {len(names) - 3} more" if len(names) > 3 else ""
+    )
 
 
 def _shown(line: str) -> str:
@@ -70,7 +83,9 @@ def _shown(line: str) -> str:
 
 
 def _leading(lines: list[str]) -> list[str]:
-    """Return the lines with a first one that has content: it takes the next ones along until it has."""
+    """Return the lines with a first one that has content: it takes the next ones along until it
+    has.
+    """
     for _ in range(MERGED):
         first, rest = lines[0], lines[1:]
         while rest and not rest[0].strip():
@@ -78,7 +93,9 @@ def _leading(lines: list[str]) -> list[str]:
         if first.startswith(TRACEBACK) and rest:
             return [_last_words(rest), *lines]
         ruler = RULER.fullmatch(first)
-        if not rest or not (ruler or first.endswith(":") or (len(first) <= LINE and NAMES.fullmatch(first))):
+        if not rest or not (
+            ruler or first.endswith(":") or (len(first) <= LINE and NAMES.fullmatch(first))
+        ):
             break
         lead = ruler[1] if ruler else f"{first} " if first.endswith(":") else f"{first}: "
         if rest[0].startswith(TRACEBACK):
@@ -88,5 +105,9 @@ def _leading(lines: list[str]) -> list[str]:
 
 
 def _last_words(lines: list[str]) -> str:
-    """Return the line of a traceback that names the exception: the last one that is not indented."""
-    return next((line for line in reversed(lines) if line and not line[0].isspace()), lines[-1]).strip()
+    """Return the line of a traceback that names the exception: the last one that is not
+    indented.
+    """
+    return next(
+        (line for line in reversed(lines) if line and not line[0].isspace()), lines[-1]
+    ).strip()

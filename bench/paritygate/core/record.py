@@ -49,8 +49,9 @@ RED = (Verdict.REGRESSED, Verdict.UNSTABLE)
 class Record:
     """One cell in one run. Seconds, bytes and plain ratios throughout; None where not known.
 
-    Times come from *samples* (one sample is ``calls_per_sample`` calls, its value seconds per call) and
-    *blocks* (about 50 ms of samples, its value their mean). ``blocks`` holds one list per launch.
+    Times come from *samples* (one sample is ``calls_per_sample`` calls, its value seconds per call)
+    and *blocks* (about 50 ms of samples, its value their mean). ``blocks`` holds one list per
+    launch.
     """
 
     cell: str
@@ -78,12 +79,16 @@ class Record:
     samples_seen: int = 0  # measured; at most 2,000 of them are kept
     stop: str = ""  # why measuring ended: "precision", "budget"
 
-    error: float | None = None  # e: norm of (answer - reference) over norm of reference, worst output
+    error: float | None = (
+        None  # e: norm of (answer - reference) over norm of reference, worst output
+    )
     error_allowed: float | None = None
     error_share: float | None = None  # error over what is allowed, worst rule; above 1 fails
     eager_error: float | None = None
     max_abs_error: float | None = None
-    reference: str = ""  # "float64", "promoted" (casts inside the model became casts to float64), or "eager"
+    reference: str = (
+        ""  # "float64", "promoted" (casts inside the model became casts to float64), or "eager"
+    )
     top1_agreement: float | None = None
     accuracy: float | None = None  # share of labelled samples answered rightly
     accuracy_samples: int | None = None
@@ -105,7 +110,9 @@ class Record:
 
     findings: list[str] = field(default_factory=list)  # what changed from base to head for certain
     warnings: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)  # graphs, providers, kernels, node counts ...
+    facts: dict[str, Any] = field(
+        default_factory=dict
+    )  # graphs, providers, kernels, node counts ...
     parity: dict[str, Any] = field(default_factory=dict)  # every number of the comparison
     blocks: list[list[float]] = field(default_factory=list)  # seconds per call, a list per launch
     samples: list[float] = field(default_factory=list)  # seconds per call, at most 2,000
@@ -121,13 +128,17 @@ class Record:
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Record:
-        """The record of such a dict; unknown keys raise ``TypeError``, missing ones take the default."""
+        """The record of such a dict; unknown keys raise ``TypeError``, missing ones take the
+        default.
+        """
         return cls(**row | {"status": Status(row["status"])})
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a whole run before its first cell: which code, which machine, which conditions."""
+    """What is known of a whole run before its first cell: which code, which machine, which
+    conditions.
+    """
 
     id: str  # a UUID
     started: str  # ISO 8601, UTC

@@ -1,7 +1,9 @@
-"""doctor: is this machine fit to be measured on? What was asked for, what was found, what to do about each.
+"""doctor: is this machine fit to be measured on? What was asked for, what was found, what to do
+about each.
 
-``examine`` and ``examine_gpu`` are pure: facts in, findings out. ``paritygate doctor`` gathers the facts, and
-times six cells on each device in fresh processes, in laboratory conditions and in the default environment alike.
+``examine`` and ``examine_gpu`` are pure: facts in, findings out. ``paritygate doctor`` gathers the
+facts, and times six cells on each device in fresh processes, in laboratory conditions and in the
+default environment alike.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Finding:
         mark = "!" if self.todo else " "
         lines = textwrap.wrap(f"{self.what:<22} {self.found}", 98, subsequent_indent=" " * 23)
         if self.todo:
-            lines += textwrap.wrap(f"-> {self.todo}", 98, initial_indent=" " * 23, subsequent_indent=" " * 26)
+            lines += textwrap.wrap(
+                f"-> {self.todo}", 98, initial_indent=" " * 23, subsequent_indent=" " * 26
+            )
         return f"{mark} " + "\n  ".join(lines)
 
 
@@ -63,7 +67,9 @@ def examine(
     gpus: Sequence[Card] = (),
     ambiguous: str | None = None,
 ) -> list[Finding]:
-    """Findings about the machine (``machine.facts()``), its GPUs, and a process in laboratory conditions (``got``)."""
+    """Findings about the machine (``machine.facts()``), its GPUs, and a process in laboratory
+    conditions (``got``).
+    """
     cores = facts["cores"] or 1
     found = [
         Finding("processor", f"{facts['cpu']}, {cores} cores, {facts['affinity']} allowed"),
@@ -82,7 +88,9 @@ def examine(
         Finding(
             "steal",
             f"{steal:.1%} over one second",
-            "the hypervisor gives this machine's time to others; measure elsewhere" if steal > STEAL else "",
+            "the hypervisor gives this machine's time to others; measure elsewhere"
+            if steal > STEAL
+            else "",
         ),
         Finding(
             "governor",
@@ -94,12 +102,16 @@ def examine(
         Finding(
             "turbo",
             {True: "on", False: "off", None: "not visible"}[facts["turbo"]],
-            "clocks depend on temperature and neighbours; switch it off where you may" if facts["turbo"] else "",
+            "clocks depend on temperature and neighbours; switch it off where you may"
+            if facts["turbo"]
+            else "",
         ),
         Finding(
             "huge pages",
             facts["huge_pages"] or "not visible",
-            "set /sys/kernel/mm/transparent_hugepage/enabled to madvise" if facts["huge_pages"] == "never" else "",
+            "set /sys/kernel/mm/transparent_hugepage/enabled to madvise"
+            if facts["huge_pages"] == "never"
+            else "",
         ),
         Finding(
             "C library",
@@ -108,7 +120,11 @@ def examine(
             if facts["libc"].startswith("glibc")
             else "the laboratory's malloc settings need glibc; spread is larger",
         ),
-        *(Finding(device, reason) for device in DEVICE_KINDS if (reason := targets.absent(device)) is not None),
+        *(
+            Finding(device, reason)
+            for device in DEVICE_KINDS
+            if (reason := targets.absent(device)) is not None
+        ),
         *(finding for number, card in enumerate(gpus) for finding in examine_gpu(number, card)),
         *([Finding("GPU order", *ambiguous.split("; "))] if ambiguous else []),
     ]
@@ -117,11 +133,16 @@ def examine(
     kept, huge, threads = got["kept_by_malloc"], got["huge_pages"], got["settings"]["threads"]
     return [
         *found,
-        Finding("asked for", ", ".join(f"{k}={v}" for k, v in sorted(got["asked"].items()) if k != "PYTHONHASHSEED")),
+        Finding(
+            "asked for",
+            ", ".join(f"{k}={v}" for k, v in sorted(got["asked"].items()) if k != "PYTHONHASHSEED"),
+        ),
         Finding(
             "torch threads",
             str(threads),
-            "" if threads == facts["threads"] else f"{facts['threads']} were asked for: something overrides them",
+            ""
+            if threads == facts["threads"]
+            else f"{facts['threads']} were asked for: something overrides them",
         ),
         Finding(
             "malloc keeps memory",
@@ -150,14 +171,28 @@ def cards() -> list[Card]:
 
 
 def examine_gpu(number: int, card: Card) -> list[Finding]:
-    """Findings about one GPU; none of our processes is on it yet. We change no setting of it, and say who may."""
+    """Findings about one GPU; none of our processes is on it yet. We change no setting of it, and
+    say who may.
+    """
     gpu, facts, now = f"GPU {number}", card.facts, card.reading
     if now is None:
-        return [Finding(gpu, f"{card.name}, {card.uuid}", "it is lost: look for Xid in the kernel's log, and reset it")]
-    best, set_to, usual = facts["max_sm_mhz"], facts["application_mhz"], facts["default_application_mhz"]
+        return [
+            Finding(
+                gpu,
+                f"{card.name}, {card.uuid}",
+                "it is lost: look for Xid in the kernel's log, and reset it",
+            )
+        ]
+    best, set_to, usual = (
+        facts["max_sm_mhz"],
+        facts["application_mhz"],
+        facts["default_application_mhz"],
+    )
     lowered = None not in (best, set_to) and set_to < best and set_to != usual
     return [
-        Finding(gpu, f"{card.name}, {card.uuid}, driver {facts['driver']} (CUDA {facts['cuda_driver']})"),
+        Finding(
+            gpu, f"{card.name}, {card.uuid}, driver {facts['driver']} (CUDA {facts['cuda_driver']})"
+        ),
         Finding(
             f"{gpu} persistence",
             {True: "on", False: "off", None: "not told"}[facts["persistence"]],
@@ -168,12 +203,16 @@ def examine_gpu(number: int, card: Card) -> list[Finding]:
         Finding(
             f"{gpu} clock",
             f"{_told(now.sm_mhz, 'MHz')} now, {_told(best, 'MHz')} at most, {_told(set_to, 'MHz')} for applications",
-            "somebody has set it below its maximum: nvidia-smi -rac takes that back" if lowered else "",
+            "somebody has set it below its maximum: nvidia-smi -rac takes that back"
+            if lowered
+            else "",
         ),
         Finding(
             f"{gpu} throttling",
             "not told" if now.throttled is None else ", ".join(now.throttled) or "none now",
-            "its clock is held down: wait until it is cool, see nvidia-smi -q -d PERFORMANCE" if now.throttled else "",
+            "its clock is held down: wait until it is cool, see nvidia-smi -q -d PERFORMANCE"
+            if now.throttled
+            else "",
         ),
         Finding(
             f"{gpu} heat",
@@ -181,7 +220,9 @@ def examine_gpu(number: int, card: Card) -> list[Finding]:
         ),
         Finding(
             f"{gpu} others",
-            f"processes {', '.join(map(str, now.processes))}" if now.processes else "no process computes on it",
+            f"processes {', '.join(map(str, now.processes))}"
+            if now.processes
+            else "no process computes on it",
             "stop them: they take time, memory and power" if now.processes else "",
         ),
         Finding(
@@ -192,7 +233,12 @@ def examine_gpu(number: int, card: Card) -> list[Finding]:
             else "",
         ),
         *(
-            [Finding(f"{gpu} MIG", "an instance; neighbours share clock and power, so energy is not told")]
+            [
+                Finding(
+                    f"{gpu} MIG",
+                    "an instance; neighbours share clock and power, so energy is not told",
+                )
+            ]
             if facts["mig"]
             else []
         ),
@@ -210,15 +256,19 @@ def judge(spreads: Sequence[spread.Spread]) -> list[Finding]:
             f"{s.cell}",
             f"{s.median['laboratory'] * 1e3:.3g} ms, processes differ by {s.deviation['laboratory']:.1%} "
             f"(default environment: {s.median['default'] * 1e3:.3g} ms, {s.deviation['default']:.1%})",
-            "; ".join(s.breaks()) and "the laboratory does not help here: " + "; ".join(s.breaks())
+            "; ".join(s.breaks())
+            and "the laboratory does not help here: "
+            + "; ".join(s.breaks())
             + f" ({s.launches} launches; run again with --launches 10 before you believe it)",
         )
         for s in spreads
-    ]  # fmt: skip
+    ]
 
 
 def judge_gpu(spreads: Sequence[spread.Spread]) -> list[Finding]:
-    """How far fresh processes lie apart on a GPU: a finding for each cell. The laboratory does nothing there."""
+    """How far fresh processes lie apart on a GPU: a finding for each cell. The laboratory does
+    nothing there.
+    """
     return [
         Finding(
             s.cell,
@@ -231,8 +281,12 @@ def judge_gpu(spreads: Sequence[spread.Spread]) -> list[Finding]:
     ]
 
 
-def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[[str], object]) -> int:
-    """Examine this machine; ``say`` hears progress, ``tell`` gets the report. 0, or 1 with something to do."""
+def run(
+    launches: int, home: Path, say: Callable[[str], object], tell: Callable[[str], object]
+) -> int:
+    """Examine this machine; ``say`` hears progress, ``tell`` gets the report. 0, or 1 with
+    something to do.
+    """
     before, started = machine.processor_times(), time.monotonic()
     say("starting a process in laboratory conditions")
     six = spread.cells_of(reference_cells.SIX, reference_cells.SIX_BACKENDS)
@@ -248,22 +302,29 @@ def run(launches: int, home: Path, say: Callable[[str], object], tell: Callable[
         shutil.rmtree(lab.scratch, ignore_errors=True)
     time.sleep(max(0.0, 1.0 - (time.monotonic() - started)))
     stolen = machine.steal(before, machine.processor_times())
-    findings = examine(machine.facts(), got, machine.load(), stolen, cards(), nvml.ambiguous(os.environ))
+    findings = examine(
+        machine.facts(), got, machine.load(), stolen, cards(), nvml.ambiguous(os.environ)
+    )
     if failed:
         findings.append(Finding("fork server", "does not start", failed))
     for finding in findings:
         tell(str(finding))
     judged: list[Finding] = []
     if find_spec("models") is None or find_spec("models.cnn") is None:
-        tell("\nNo cell is timed: the six cells are paritygate's own models, run the doctor in its checkout.")
+        tell(
+            "\nNo cell is timed: the six cells are paritygate's own models, run the doctor in its checkout."
+        )
     elif launches and not failed:
         judged = _time("CPU", judge, six, launches, home, say, tell)
         if targets.absent("cuda") is None:
             cells = spread.cells_of(reference_cells.SIX, reference_cells.SIX_CUDA_BACKENDS, "cuda")
             judged += _time("GPU", judge_gpu, cells, launches, home, say, tell)
     todo = [finding for finding in [*findings, *judged] if finding.todo]
-    tell(f"\n{len(todo)} of {len(findings) + len(judged)} findings with something to do"
-         if todo else "\nNothing to do: this machine is fit to be measured on.")  # fmt: skip
+    tell(
+        f"\n{len(todo)} of {len(findings) + len(judged)} findings with something to do"
+        if todo
+        else "\nNothing to do: this machine is fit to be measured on."
+    )
     return 1 if todo else 0
 
 
@@ -276,7 +337,9 @@ def _time(
     say: Callable[[str], object],
     tell: Callable[[str], object],
 ) -> list[Finding]:
-    """The findings about cells of one device, timed in fresh processes and told; a cell that fails is one of them."""
+    """The findings about cells of one device, timed in fresh processes and told; a cell that fails
+    is one of them.
+    """
     try:
         rows = list(spread.launches(cells, launches, home, seconds=0.3, say=say))
         judged = judged_by(spread.summarise(rows))

@@ -1,4 +1,6 @@
-"""The cells that the doctor and the evidence of the laboratory time: the doctor six, the evidence all."""
+"""The cells that the doctor and the evidence of the laboratory time: the doctor six, the evidence
+all.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,20 @@ BERT = ("transformers.models.bert.modeling_bert",)
 
 def _operator(name: str, model: str, seq: int) -> Case:
     sizes = {"batch": 4, "heads": 8, "seq": seq, "head_dim": 64}
-    return Case(name, model=f"models.attention:{model}", inputs="models.attention:qkv", shapes={f"s{seq}": sizes})
+    return Case(
+        name,
+        model=f"models.attention:{model}",
+        inputs="models.attention:qkv",
+        shapes={f"s{seq}": sizes},
+    )
 
 
-CNN = Case("cnn_digits", model="models.cnn:DigitsCNN", inputs="models.cnn:digit_images", shapes={"b32": {"batch": 32}})
+CNN = Case(
+    "cnn_digits",
+    model="models.cnn:DigitsCNN",
+    inputs="models.cnn:digit_images",
+    shapes={"b32": {"batch": 32}},
+)
 BERT_MINI = Case(
     "bert_mini",
     model="models.bert:mini",

@@ -1,8 +1,9 @@
-"""How far do fresh processes differ? The same cells, again and again, under two sets of conditions at once.
+"""How far do fresh processes differ? The same cells, again and again, under two sets of conditions
+at once.
 
-Iterations inside one process say little about the next process. Here every launch execs one fork server for
-each side, and each cell is timed in one worker of either side, their blocks interleaved; so what a launch
-says of one side, it says of the other side in the same seconds.
+Iterations inside one process say little about the next process. Here every launch execs one fork
+server for each side, and each cell is timed in one worker of either side, their blocks interleaved;
+so what a launch says of one side, it says of the other side in the same seconds.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from paritygate.session.group import GroupRun
 from paritygate.session.laboratory import Laboratory
 from paritygate.timing import schedule
 
-# name of a side -> whether it is in laboratory conditions; two processes of each, so that what the machine does in
-# those seconds can be told from what the process is
+# name of a side -> whether it is in laboratory conditions; two processes of each, so that what the
+# machine does in those seconds can be told from what the process is
 SIDES = {"laboratory": True, "laboratory 2": True, "default": False, "default 2": False}
 CONDITIONS = ("laboratory", "default")
 SLOWER = 0.03  # a cell's median under laboratory conditions may be this much above the default's
@@ -53,9 +54,10 @@ class Launch:
 class Spread:
     """One cell over launches, by condition (laboratory, default).
 
-    ``median``: over launches, seconds per call. ``variation``: the coefficient of variation between launches,
-    which the machine's drift is part of. ``deviation``: how much two processes differ that ran in the same
-    seconds, as the standard deviation of one process (that of the log ratio over the root of two).
+    ``median``: over launches, seconds per call. ``variation``: the coefficient of variation between
+    launches, which the machine's drift is part of. ``deviation``: how much two processes differ
+    that ran in the same seconds, as the standard deviation of one process (that of the log ratio
+    over the root of two).
     ``slower`` is laboratory over default, less 1, paired within launches.
     """
 
@@ -88,18 +90,23 @@ def launches(
     say: Callable[[str], object],
     first: int = 0,
 ) -> Iterator[Launch]:
-    """The cells in ``count`` fresh processes a side, as they are measured; ``seconds`` of blocks each.
+    """The cells in ``count`` fresh processes a side, as they are measured; ``seconds`` of blocks
+    each.
 
     ``first``: the number of the first launch.
     """
-    laboratories = {side: conditions_of(home, side, controlled, cells) for side, controlled in SIDES.items()}
+    laboratories = {
+        side: conditions_of(home, side, controlled, cells) for side, controlled in SIDES.items()
+    }
     referenced: set[str] = set()
     try:
         for launch in range(first, first + count):
             for side in random.sample(list(SIDES), len(SIDES)):
                 laboratories[side].server(launch)  # all import at once
             for number, cell in enumerate(random.sample(list(cells), len(cells))):
-                say(f"launch {launch + 1 - first} of {count}, cell {number + 1} of {len(cells)}: {cell.id}")
+                say(
+                    f"launch {launch + 1 - first} of {count}, cell {number + 1} of {len(cells)}: {cell.id}"
+                )
                 yield from _launch(cell, launch, laboratories, referenced, seconds)
             for lab in laboratories.values():
                 lab.close()
@@ -111,7 +118,11 @@ def launches(
 
 
 def _launch(
-    cell: Cell, launch: int, laboratories: dict[str, Laboratory], referenced: set[str], seconds: float
+    cell: Cell,
+    launch: int,
+    laboratories: dict[str, Laboratory],
+    referenced: set[str],
+    seconds: float,
 ) -> Iterator[Launch]:
     with _opened(cell, launch, laboratories, referenced) as workers:
         contestants = {side: Contestant(worker) for side, worker in workers.items()}
@@ -128,7 +139,11 @@ def _launch(
             if result.dropped is not None:
                 raise RuntimeError(f"{cell.id} under {side}: {result.dropped.args[0]}")
             yield Launch(
-                launch, cell.id, side, statistics.median(result.blocks), schedule.quantile(result.samples, 0.5)
+                launch,
+                cell.id,
+                side,
+                statistics.median(result.blocks),
+                schedule.quantile(result.samples, 0.5),
             )
 
 
@@ -150,7 +165,9 @@ def two_processes(cell: Cell, home: Path) -> Iterator[tuple[Worker, Worker]]:
 def _opened(
     cell: Cell, launch: int, laboratories: dict[str, Laboratory], referenced: set[str]
 ) -> Iterator[dict[str, Worker]]:
-    """A worker of the cell in each laboratory; ``referenced`` holds the cells whose reference is there already."""
+    """A worker of the cell in each laboratory; ``referenced`` holds the cells whose reference is
+    there already.
+    """
     runs = {side: GroupRun(lab, cell.group, [cell], [cell]) for side, lab in laboratories.items()}
     for run in runs.values():
         run.cells = [cell]  # alone: no unreported eager beside it
@@ -174,25 +191,38 @@ def summarise(rows: Sequence[Launch], value: str = "block_median") -> list[Sprea
     found = []
     for cell in dict.fromkeys(row.cell for row in rows):
         values = {
-            side: [getattr(row, value) for row in rows if row.cell == cell and row.side == side] for side in SIDES
+            side: [getattr(row, value) for row in rows if row.cell == cell and row.side == side]
+            for side in SIDES
         }
         both = {condition: values[condition] + values[f"{condition} 2"] for condition in CONDITIONS}
-        ratios = {condition: _log_ratios(values[condition], values[f"{condition} 2"]) for condition in CONDITIONS}
+        ratios = {
+            condition: _log_ratios(values[condition], values[f"{condition} 2"])
+            for condition in CONDITIONS
+        }
         found.append(
             Spread(
                 cell=cell,
                 launches=len(values["laboratory"]),
                 median={condition: statistics.median(v) for condition, v in both.items()},
-                variation={condition: statistics.stdev(v) / statistics.fmean(v) for condition, v in both.items()},
-                deviation={condition: _root_mean_square(v) / math.sqrt(2) for condition, v in ratios.items()},
-                slower=math.exp(statistics.median(_log_ratios(both["laboratory"], both["default"]))) - 1,
+                variation={
+                    condition: statistics.stdev(v) / statistics.fmean(v)
+                    for condition, v in both.items()
+                },
+                deviation={
+                    condition: _root_mean_square(v) / math.sqrt(2)
+                    for condition, v in ratios.items()
+                },
+                slower=math.exp(statistics.median(_log_ratios(both["laboratory"], both["default"])))
+                - 1,
             )
         )
     return found
 
 
 def gain(spreads: Sequence[Spread], of: str) -> float:
-    """The geometric mean over cells of ``variation`` or ``deviation`` in the laboratory over that without."""
+    """The geometric mean over cells of ``variation`` or ``deviation`` in the laboratory over that
+    without.
+    """
     ratios = [getattr(s, of)["laboratory"] / getattr(s, of)["default"] for s in spreads]
     return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
 
@@ -208,7 +238,11 @@ def _root_mean_square(values: Sequence[float]) -> float:
 
 def cells_of(cases: Sequence[Case], backends: Sequence[str], device: str = "cpu") -> list[Cell]:
     """The first shape of each case on the device in fp32, with each of the backends."""
-    return [Cell(case, case.all_shapes()[0], Target(device, backend, "fp32")) for case in cases for backend in backends]
+    return [
+        Cell(case, case.all_shapes()[0], Target(device, backend, "fp32"))
+        for case in cases
+        for backend in backends
+    ]
 
 
 def conditions_of(home: Path, side: str, controlled: bool, cells: Sequence[Cell]) -> Laboratory:

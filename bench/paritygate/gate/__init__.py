@@ -1,1 +1,3 @@
-"""The gate: is head slower than base? Statistics (pure), revisions, launches, and the run that ties them."""
+"""The gate: is head slower than base? Statistics (pure), revisions, launches, and the run that ties
+them.
+"""

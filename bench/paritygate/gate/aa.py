@@ -1,8 +1,11 @@
-"""The A/A protocol: the gate with the same code on both sides, again and again, and what came of it.
+"""The A/A protocol: the gate with the same code on both sides, again and again, and what came of
+it.
 
-``paritygate aa --runs 20 --resume FILE`` appends each run to FILE, a CSV with a row a cell, and ends with the
-figures: false reds with their Clopper-Pearson bound, coverage, what stayed undecided, spread and cost. With ``--plant``
-each run makes two cells slower by each of these sizes on purpose, and the power is told as well.
+``paritygate aa --runs 20 --resume FILE`` appends each run to FILE, a CSV with a row a cell, and
+ends with the
+figures: false reds with their Clopper-Pearson bound, coverage, what stayed undecided, spread and
+cost. With ``--plant`` each run makes two cells slower by each of these sizes on purpose, and the
+power is told as well.
 """
 
 from __future__ import annotations
@@ -30,12 +33,19 @@ CELLS = "(cnn_digits-b32 or bert_tiny-b8 or bert_mini-b8 or attn_naive-b or attn
 PLANTED_CELLS = 2  # of each size, in every run
 CALM = 0.015  # sd of launch pairs up to which a cell must be decided
 SURE = 0.01  # sd of launch pairs up to which a slowdown of `caught` must be found
-PARSERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "bool": "True".__eq__}
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": "True".__eq__,
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One cell in one run; effects as shares, times in seconds. ``planted``: by what share head was made slower."""
+    """One cell in one run; effects as shares, times in seconds. ``planted``: by what share head was
+    made slower.
+    """
 
     run: int
     cell: str
@@ -60,60 +70,128 @@ def read(path: Path) -> list[Row]:
     parsers: list[Callable[[str], Any]] = [PARSERS[str(field.type)] for field in fields(Row)]
     with path.open(newline="") as file:
         rows = csv.reader(line for line in file if not line.startswith(("#", "run,")))
-        return [Row(*(parse(text) for parse, text in zip(parsers, row, strict=True))) for row in rows]
+        return [
+            Row(*(parse(text) for parse, text in zip(parsers, row, strict=True))) for row in rows
+        ]
 
 
-def run(path: Path, runs: int, sizes: list[float], select: str, say: Callable[[str], object]) -> int:
+def run(
+    path: Path, runs: int, sizes: list[float], select: str, say: Callable[[str], object]
+) -> int:
     """Make the runs that the file lacks, then tell; the exit status is 1 for a false red."""
     rows = read(path)
     if stale := {row.code for row in rows} - {code_digest()}:
-        say(f"{path} was made with other code of the gate ({', '.join(sorted(stale))}); it is stale, give another file")
+        say(
+            f"{path} was made with other code of the gate ({', '.join(sorted(stale))}); it is stale, give another file"
+        )
         return 2
     cells = _cells(select)
     if len(cells) < PLANTED_CELLS * len(sizes) or not cells:
-        say(f"-k {select!r} selects {len(cells)} cells, too few to make {PLANTED_CELLS * len(sizes)} of them slower")
+        say(
+            f"-k {select!r} selects {len(cells)} cells, too few to make {PLANTED_CELLS * len(sizes)} of them slower"
+        )
         return 2
     for number in sorted(set(range(runs)) - {row.run for row in rows}):
         rng = random.Random(number)
-        planted = dict(zip(rng.sample(cells, PLANTED_CELLS * len(sizes)), sizes * PLANTED_CELLS, strict=True))
+        planted = dict(
+            zip(rng.sample(cells, PLANTED_CELLS * len(sizes)), sizes * PLANTED_CELLS, strict=True)
+        )
         rows += _gate(number, select, planted)
         _write(path, rows, runs, sizes)
-        say(f"run {number + 1} of {runs} done: {summary([row for row in rows if row.run == number])}")
+        say(
+            f"run {number + 1} of {runs} done: {summary([row for row in rows if row.run == number])}"
+        )
     say(report(rows))
     return int(any(row.verdict in RED and not row.planted for row in rows))
 
 
 def _cells(select: str) -> list[str]:
-    done = subprocess.run([sys.executable, "-m", "pytest", "bench", "-k", select, "--collect-only", "-q",
-                           "--bench-against", "HEAD"], capture_output=True, text=True, check=False)  # fmt: skip
-    return [line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "::test_regression[" in line]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "bench",
+            "-k",
+            select,
+            "--collect-only",
+            "-q",
+            "--bench-against",
+            "HEAD",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [
+        line.partition("[")[2].rstrip("]")
+        for line in done.stdout.splitlines()
+        if "::test_regression[" in line
+    ]
 
 
 def _gate(number: int, select: str, planted: dict[str, float]) -> list[Row]:
     """One run of the gate in a pytest of its own."""
     started = time.monotonic()
     found = against_head(
-        ["-k", select, *(part for cell, size in planted.items() for part in ("--bench-plant", f"{cell}={size}"))]
+        [
+            "-k",
+            select,
+            *(
+                part
+                for cell, size in planted.items()
+                for part in ("--bench-plant", f"{cell}={size}")
+            ),
+        ]
     )
     seconds = time.monotonic() - started
-    gate = found["run"]["environment"].get("gate", {"invalid": [], "code": code_digest(), "cost": {}})
+    gate = found["run"]["environment"].get(
+        "gate", {"invalid": [], "code": code_digest(), "cost": {}}
+    )
     return [
-        Row(number, r["cell"], planted.get(r["cell"], 0.0), r["verdict"], r["effect"], r["effect_low"],
-            r["effect_high"], r["effect_sd"], r["launches"], r["detectable"], bool(gate["invalid"]),
-            gate["cost"].get(r["cell"], 0.0), seconds, gate["code"])
-        for r in found["records"] if r["verdict"] and r["effect"] is not None
-    ]  # fmt: skip
+        Row(
+            number,
+            r["cell"],
+            planted.get(r["cell"], 0.0),
+            r["verdict"],
+            r["effect"],
+            r["effect_low"],
+            r["effect_high"],
+            r["effect_sd"],
+            r["launches"],
+            r["detectable"],
+            bool(gate["invalid"]),
+            gate["cost"].get(r["cell"], 0.0),
+            seconds,
+            gate["code"],
+        )
+        for r in found["records"]
+        if r["verdict"] and r["effect"] is not None
+    ]
 
 
 def against_head(arguments: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
     """The report (``--bench-report``) of a gate of the working tree in ``folder`` against its HEAD.
 
-    In a pytest of its own, and with a store that is thrown away. Raises ``SystemExit`` where it left no report.
+    In a pytest of its own, and with a store that is thrown away. Raises ``SystemExit`` where it
+    left no report.
     """
     with tempfile.TemporaryDirectory() as place:
         report_file = Path(place) / "run.json"
-        command = [sys.executable, "-m", "pytest", "bench", "-q", "--bench-against", "HEAD", *arguments,
-                   "--bench-report", str(report_file), "--bench-store", str(Path(place) / "store.sqlite")]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "bench",
+            "-q",
+            "--bench-against",
+            "HEAD",
+            *arguments,
+            "--bench-report",
+            str(report_file),
+            "--bench-store",
+            str(Path(place) / "store.sqlite"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if not report_file.exists():
             raise SystemExit(
@@ -131,7 +209,9 @@ def _write(path: Path, rows: Sequence[Row], runs: int, sizes: Sequence[float]) -
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
+            writer.writerow(
+                {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()}
+            )
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -151,24 +231,39 @@ def report(rows: Sequence[Row]) -> str:
     runs = sorted({row.run for row in rows})
     plain = [row for row in rows if not row.planted]
     reds = {row.run for row in plain if row.verdict in RED}
-    upper = stats.beta.ppf(0.95, len(reds) + 1, len(runs) - len(reds)) if len(reds) < len(runs) else 1.0
-    lines = [f"{len(runs)} runs, {len(rows)} verdicts, {sum(row.invalid for row in rows)} of them in invalid runs",
-             f"false reds: {len(reds)} of {len(runs)} runs (at most {upper:.1%} at 95 %, Clopper-Pearson)"]  # fmt: skip
+    upper = (
+        stats.beta.ppf(0.95, len(reds) + 1, len(runs) - len(reds)) if len(reds) < len(runs) else 1.0
+    )
+    lines = [
+        f"{len(runs)} runs, {len(rows)} verdicts, {sum(row.invalid for row in rows)} of them in invalid runs",
+        f"false reds: {len(reds)} of {len(runs)} runs (at most {upper:.1%} at 95 %, Clopper-Pearson)",
+    ]
     covered = sum(row.low <= 0 <= row.high for row in plain)
-    lines.append(f"95 % intervals that cover 0: {covered} of {len(plain)} ({covered / max(1, len(plain)):.1%})")
-    spread = {cell: float(np.median([row.sd for row in plain if row.cell == cell])) for cell in {r.cell for r in plain}}
+    lines.append(
+        f"95 % intervals that cover 0: {covered} of {len(plain)} ({covered / max(1, len(plain)):.1%})"
+    )
+    spread = {
+        cell: float(np.median([row.sd for row in plain if row.cell == cell]))
+        for cell in {r.cell for r in plain}
+    }
     calm = [row for row in plain if spread[row.cell] <= CALM]
     open_ = sum(row.verdict == Verdict.INCONCLUSIVE for row in calm)
-    lines.append(f"inconclusive: {open_} of {len(calm)} among cells whose launch pairs spread by at most {CALM:.1%}")
+    lines.append(
+        f"inconclusive: {open_} of {len(calm)} among cells whose launch pairs spread by at most {CALM:.1%}"
+    )
     seconds = np.array([next(row.seconds for row in rows if row.run == number) for number in runs])
     cells = len({row.cell for row in rows})
     lines.append(
         f"time: median {np.median(seconds):.0f} s a run of {cells} cells, {np.median(seconds) / cells:.1f} s a cell"
     )
-    for what, mine in (("same", [row for row in rows if row.verdict == Verdict.SAME]),
-                       ("regressed", [row for row in rows if row.verdict == Verdict.REGRESSED])):  # fmt: skip
+    for what, mine in (
+        ("same", [row for row in rows if row.verdict == Verdict.SAME]),
+        ("regressed", [row for row in rows if row.verdict == Verdict.REGRESSED]),
+    ):
         if mine:
-            lines.append(f"the gate's own time for a cell that ends {what}: median {_median(mine, 'cost'):.1f} s")
+            lines.append(
+                f"the gate's own time for a cell that ends {what}: median {_median(mine, 'cost'):.1f} s"
+            )
     for size in sorted({row.planted for row in rows if row.planted}):
         lines.append(_power([row for row in rows if row.planted == size], size))
     lines.append("cell: sd of launch pairs (median), smallest slowdown seen (median), verdicts")

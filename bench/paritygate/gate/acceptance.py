@@ -1,4 +1,5 @@
-"""Slowdowns that somebody has accepted, with the reason: by ``Case(tolerated=...)`` or by a commit's trailer.
+"""Slowdowns that somebody has accepted, with the reason: by ``Case(tolerated=...)`` or by a
+commit's trailer.
 
 Bench-Accept: bert_*-cpu-eager-* <= 10 % masked softmax is needed for correctness
 """
@@ -44,17 +45,27 @@ def parse(trailers: Iterable[str]) -> tuple[list[Accepted], list[str]]:
 
 def of(cell: Cell, accepted: Sequence[Accepted]) -> Accepted | None:
     """The widest acceptance of a cell, its case's own included, or None."""
-    own = [] if cell.case.tolerated is None else [Accepted(cell.id, cell.case.tolerated, "Case(tolerated)")]
+    own = (
+        []
+        if cell.case.tolerated is None
+        else [Accepted(cell.id, cell.case.tolerated, "Case(tolerated)")]
+    )
     return max(
-        [*own, *(one for one in accepted if fnmatchcase(cell.id, one.pattern))], key=lambda one: one.share, default=None
+        [*own, *(one for one in accepted if fnmatchcase(cell.id, one.pattern))],
+        key=lambda one: one.share,
+        default=None,
     )
 
 
 def judge(decided: Decided, d: ArrayLike, accepted: Accepted | None, margins: Margins) -> Decided:
-    """The verdict once what is accepted counts: *same* unless the slowdown is surely larger than that."""
+    """The verdict once what is accepted counts: *same* unless the slowdown is surely larger than
+    that.
+    """
     if accepted is None or decided.verdict is not Verdict.REGRESSED:
         return decided
     if verdict.p_slower(d, float(np.log1p(accepted.share))) <= margins.alpha:
-        return replace(decided, reason=f"{decided.reason}, and by more than the accepted {accepted.share:.0%}")
+        return replace(
+            decided, reason=f"{decided.reason}, and by more than the accepted {accepted.share:.0%}"
+        )
     reason = f"accepted up to {accepted.share:.0%}: {accepted.reason}"
     return replace(decided, verdict=Verdict.SAME, reason=reason)

@@ -1,4 +1,6 @@
-"""What changed between two revisions for certain: facts without noise, compared exactly, a line each. Pure."""
+"""What changed between two revisions for certain: facts without noise, compared exactly, a line
+each. Pure.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,26 @@ from typing import Any
 
 from paritygate.core.record import Record
 
-EXACT = ("graphs", "graph_breaks", "recompiles", "captured_calls", "fused_attention", "nodes", "optimised_nodes",
-         "fusions", "providers", "nodes_by_provider", "sdpa_kernels", "graph_hash")  # fmt: skip
+EXACT = (
+    "graphs",
+    "graph_breaks",
+    "recompiles",
+    "captured_calls",
+    "fused_attention",
+    "nodes",
+    "optimised_nodes",
+    "fusions",
+    "providers",
+    "nodes_by_provider",
+    "sdpa_kernels",
+    "graph_hash",
+)
 OPERATORS = 5
 CLOCK_SHARE = 0.005  # a step of an NVIDIA clock is 15 MHz of some 2,000
-PEAK_SHARE, PEAK_BYTES = 0.02, 1 << 20  # of one cell's peak memory in two workers; reports/evidence/overhead.json
+PEAK_SHARE, PEAK_BYTES = (
+    0.02,
+    1 << 20,
+)  # of one cell's peak memory in two workers; reports/evidence/overhead.json
 
 
 def changed_facts(base: Record, head: Record) -> list[str]:
@@ -31,20 +48,26 @@ def changed_facts(base: Record, head: Record) -> list[str]:
 
 
 def changed_peak(peaks: Sequence[tuple[int, int]]) -> str | None:
-    """What to say of peak memory, from (base, head) in bytes of every launch; None unless each of them tells the same.
+    """What to say of peak memory, from (base, head) in bytes of every launch; None unless each of
+    them tells the same.
 
-    In one launch unchanged code differs by some MiB now and then: when threads first ask for memory is chance.
+    In one launch unchanged code differs by some MiB now and then: when threads first ask for memory
+    is chance.
     """
     margins = [max(PEAK_BYTES, PEAK_SHARE * base) for base, _ in peaks]
     for sign in (1, -1):
-        if peaks and all(sign * (head - base) > margin for (base, head), margin in zip(peaks, margins, strict=True)):
+        if peaks and all(
+            sign * (head - base) > margin
+            for (base, head), margin in zip(peaks, margins, strict=True)
+        ):
             base, head = (statistics.median(side) / 2**20 for side in zip(*peaks, strict=True))
             return f"peak memory: {base:.1f} -> {head:.1f} MiB"
     return None
 
 
 def changed_clock(clocks: Sequence[float], cycles: Sequence[float]) -> str | None:
-    """What to say of a device whose clock differed between the sides, from ln(head/base) of clock and cycles a launch.
+    """What to say of a device whose clock differed between the sides, from ln(head/base) of clock
+    and cycles a launch.
 
     A head that works harder may be given a lower clock: then it takes longer, and no more cycles.
     """
@@ -56,9 +79,13 @@ def changed_clock(clocks: Sequence[float], cycles: Sequence[float]) -> str | Non
 
 
 def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> list[str]:
-    """The operators that take the most longer on head, at most five, as "name: before -> after"; seconds a call."""
+    """The operators that take the most longer on head, at most five, as "name: before -> after";
+    seconds a call.
+    """
     more = {name: head.get(name, 0.0) - base.get(name, 0.0) for name in {*base, *head}}
-    worst = sorted((name for name in more if more[name] > 0), key=lambda name: -more[name])[:OPERATORS]
+    worst = sorted((name for name in more if more[name] > 0), key=lambda name: -more[name])[
+        :OPERATORS
+    ]
     return [
         f"operator {name}: {base.get(name, 0.0) * 1e6:.0f} -> {head.get(name, 0.0) * 1e6:.0f} µs a call"
         for name in worst
@@ -66,13 +93,19 @@ def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> l
 
 
 def changed_answers(compared: dict[str, Any]) -> str | None:
-    """What to say of head's answers against base's, on the same inputs and weights; None for the same bits."""
+    """What to say of head's answers against base's, on the same inputs and weights; None for the
+    same bits.
+    """
     if compared["identical"]:
         return None
     error, allowed = compared["error"], compared["allowed"]
     if compared["reason"] and error == float("inf"):
         return f"answers: {compared['reason']}"
-    size = "rounding" if error <= allowed else f"more than the {allowed:.1g} that backends may differ by"
+    size = (
+        "rounding"
+        if error <= allowed
+        else f"more than the {allowed:.1g} that backends may differ by"
+    )
     return f"answers: differ from base's by {error:.2g} on the same inputs and weights ({size})"
 
 

@@ -1,4 +1,6 @@
-"""One launch pair of one cell: warm both sides up, then ABBA quads until the pair's own spread is small enough."""
+"""One launch pair of one cell: warm both sides up, then ABBA quads until the pair's own spread is
+small enough.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,10 @@ from paritygate.timing import schedule
 from paritygate.timing.schedule import Contestant
 
 WARM_UP = 0.5  # seconds at most for each side
-# After the same seconds, quads of short blocks valued by the lower quartile of their samples spread 0.4 to 0.9 times as
-# far as those of 50 ms and the median (two runs of python -m bench.evidence.blocks on a noisy host): neighbours make
-# samples slower and never faster, and come and go within some 100 ms.
+# After the same seconds, quads of short blocks valued by the lower quartile of their samples spread
+# 0.4 to 0.9 times as far as those of 50 ms and the median (two runs of python -m
+# bench.evidence.blocks on a noisy host): neighbours make samples slower and never faster, and come
+# and go within some 100 ms.
 BLOCK = 0.02  # seconds
 FEWEST_SAMPLES = 3
 QUARTILE = 0.25
@@ -23,7 +26,9 @@ QUARTILE = 0.25
 
 @dataclass
 class Measured:
-    """Quads of one launch pair; blocks in seconds per call. ``orders`` tells which quads ran BAAB."""
+    """Quads of one launch pair; blocks in seconds per call. ``orders`` tells which quads ran
+    BAAB.
+    """
 
     quads: list[float] = field(default_factory=list)
     orders: list[str] = field(default_factory=list)
@@ -40,12 +45,16 @@ class Measured:
 
     @property
     def cycles(self) -> float:
-        """ln(head/base) counted in cycles of the device: a second witness, which a lower clock does not move."""
+        """ln(head/base) counted in cycles of the device: a second witness, which a lower clock does
+        not move.
+        """
         return self.d + self.clock
 
     @property
     def level(self) -> float:
-        """How slow the machine was meanwhile: the median block, both sides weighing the same, in ln(seconds)."""
+        """How slow the machine was meanwhile: the median block, both sides weighing the same, in
+        ln(seconds).
+        """
         return float(np.median(np.log(self.base)) + np.median(np.log(self.head))) / 2
 
     @property
@@ -55,7 +64,11 @@ class Measured:
 
 
 def measure(
-    base: Contestant, head: Contestant, rng: random.Random, clock: Callable[[], float], busy: float = 0.0
+    base: Contestant,
+    head: Contestant,
+    rng: random.Random,
+    clock: Callable[[], float],
+    busy: float = 0.0,
 ) -> Measured:
     """The launch pair's quads, each side having worked for ``busy`` seconds.
 
@@ -67,13 +80,17 @@ def measure(
         warm[name] = schedule.warm_up(sides[name], clock, WARM_UP, busy)
         if (gone := warm[name].dropped) is not None:
             raise gone
-    plan = shorter(max((found.plan for found in warm.values()), key=lambda plan: plan.calls * plan.samples))
+    plan = shorter(
+        max((found.plan for found in warm.values()), key=lambda plan: plan.calls * plan.samples)
+    )
     found = Measured(calls=plan.calls)
     while not quads.enough(found.quads):
         order = rng.choice(quads.ORDERS)
         times: dict[str, list[float]] = {"A": [], "B": []}
         for name in order:
-            times[name].append(float(np.quantile(sides[name].block(plan.calls, plan.samples), QUARTILE)))
+            times[name].append(
+                float(np.quantile(sides[name].block(plan.calls, plan.samples), QUARTILE))
+            )
         found.orders.append(order)
         found.base += times["A"]
         found.head += times["B"]
@@ -91,4 +108,6 @@ def _clock(base: list[int], head: list[int]) -> float:
 def shorter(plan: schedule.Plan) -> schedule.Plan:
     """The plan for a block of the gate, from that for one of ``timing.BLOCK_SECONDS``."""
     share = BLOCK / schedule.BLOCK_SECONDS
-    return schedule.Plan(plan.calls, max(min(FEWEST_SAMPLES, plan.samples), round(plan.samples * share)))
+    return schedule.Plan(
+        plan.calls, max(min(FEWEST_SAMPLES, plan.samples), round(plan.samples * share))
+    )

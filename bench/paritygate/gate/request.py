@@ -1,4 +1,6 @@
-"""What the gate is asked: compare with what, and by which margins. Plain values, read when options are."""
+"""What the gate is asked: compare with what, and by which margins. Plain values, read when options
+are.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Margins:
-    """What is tolerated, what must be caught (slowdowns as shares), and the chance of a false red in a whole run."""
+    """What is tolerated, what must be caught (slowdowns as shares), and the chance of a false red
+    in a whole run.
+    """
 
     tolerated: float = 0.01
     caught: float = 0.03
@@ -16,7 +20,9 @@ class Margins:
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerated < self.caught < 1 or not 0 < self.alpha < 1:
-            raise ValueError(f"margins must satisfy 0 < tolerated < caught < 1 and 0 < alpha < 1, not {self}")
+            raise ValueError(
+                f"margins must satisfy 0 < tolerated < caught < 1 and 0 < alpha < 1, not {self}"
+            )
 
     @property
     def low(self) -> float:
@@ -40,9 +46,15 @@ class Against:
     python: str | None
     profile: str
     sources: list[str]  # paths relative to the project's root: the code under test
-    removed: dict[str, str] = field(default_factory=dict)  # cells that head has given up -> the reason
-    limit: float | None = None  # seconds after which no further launch begins; None: what the budget says
-    planted: dict[str, float] = field(default_factory=dict)  # cell -> share by which head is made slower on purpose
+    removed: dict[str, str] = field(
+        default_factory=dict
+    )  # cells that head has given up -> the reason
+    limit: float | None = (
+        None  # seconds after which no further launch begins; None: what the budget says
+    )
+    planted: dict[str, float] = field(
+        default_factory=dict
+    )  # cell -> share by which head is made slower on purpose
 
     @property
     def name(self) -> str:

@@ -15,17 +15,29 @@ class RevisionError(Exception):
 
 
 class Worktree:
-    """A detached checkout of a revision below ``parent``; ``close`` removes it, also from git's list."""
+    """A detached checkout of a revision below ``parent``; ``close`` removes it, also from git's
+    list.
+    """
 
     def __init__(self, root: Path, revision: str, parent: Path) -> None:
-        self.repository = Path(_git(root, "rev-parse", "--show-toplevel", why="--bench-against needs a git repository"))
+        self.repository = Path(
+            _git(root, "rev-parse", "--show-toplevel", why="--bench-against needs a git repository")
+        )
         self.commit = resolve(root, revision)
         self.head = resolve(root, "HEAD")
         parent.mkdir(parents=True, exist_ok=True)
         sweep(self.repository, parent)
         self.path = parent / paths.own_name()
-        _git(self.repository, "worktree", "add", "--detach", "--force", str(self.path), self.commit,
-             why=f"cannot check {revision} out")  # fmt: skip
+        _git(
+            self.repository,
+            "worktree",
+            "add",
+            "--detach",
+            "--force",
+            str(self.path),
+            self.commit,
+            why=f"cannot check {revision} out",
+        )
         self.root = self.path / root.resolve().relative_to(self.repository.resolve())
 
     def close(self) -> None:
@@ -34,8 +46,12 @@ class Worktree:
 
 
 def resolve(root: Path, revision: str) -> str:
-    """The commit that a branch, tag or abbreviation names. Raises ``RevisionError`` with what to do where none does."""
-    done = _run(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    """The commit that a branch, tag or abbreviation names. Raises ``RevisionError`` with what to do
+    where none does.
+    """
+    done = _run(
+        root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+    )
     if done.returncode == 0:
         return done.stdout.strip()
     if _run(root, "rev-parse", "--git-dir").returncode != 0:
@@ -45,12 +61,16 @@ def resolve(root: Path, revision: str) -> str:
             f"--bench-against: {revision!r} is not in this shallow clone; fetch it (`git fetch --unshallow`, or "
             "`fetch-depth: 0` in actions/checkout)"
         )
-    raise RevisionError(f"--bench-against: {revision!r} is no branch, tag or commit here; is it fetched (`git fetch`)?")
+    raise RevisionError(
+        f"--bench-against: {revision!r} is no branch, tag or commit here; is it fetched (`git fetch`)?"
+    )
 
 
 def trailers(root: Path, base: str, key: str) -> list[str]:
     """The values of a trailer in the commits from base to HEAD."""
-    log = _run(root, "log", f"--format=%(trailers:key={key},valueonly,unfold)", f"{base}..HEAD").stdout
+    log = _run(
+        root, "log", f"--format=%(trailers:key={key},valueonly,unfold)", f"{base}..HEAD"
+    ).stdout
     return [line for line in log.splitlines() if line.strip()]
 
 

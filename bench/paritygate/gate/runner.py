@@ -1,7 +1,9 @@
-"""One run of the gate: base and head side by side, launch pair after launch pair, until every cell is decided.
+"""One run of the gate: base and head side by side, launch pair after launch pair, until every cell
+is decided.
 
-A launch has a fresh fork server for either side, and a third, the twin of base, where control cells are in it. Cells
-come in random order; the two workers of a cell run their quads in turn and are gone before the next opens.
+A launch has a fresh fork server for either side, and a third, the twin of base, where control cells
+are in it. Cells come in random order; the two workers of a cell run their quads in turn and are
+gone before the next opens.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ PROFILED = 50  # times the seconds of a call that a profile of five may take
 
 
 class GateRun:
-    """Ties sides, slots and courses together. ``limit``: seconds after which no further launch begins.
+    """Ties sides, slots and courses together. ``limit``: seconds after which no further launch
+    begins.
 
     ``planted``: cell -> share by which head is made slower on purpose.
     """
@@ -64,7 +67,11 @@ class GateRun:
         self.rng, self.planted = random.Random(seed), planted
         self.margins, self.limit, self.say, self.tell = margins, limit, say, tell
         self.course = Course(list(self.cells), margins)
-        chosen = self.rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells))) if twin else []
+        chosen = (
+            self.rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells)))
+            if twin
+            else []
+        )
         self.controls = Course(chosen, margins)
         self.disturbances = Disturbances()
         self.result = Result()
@@ -100,7 +107,9 @@ class GateRun:
         groups: dict[Group, list[Cell]] = {}
         for cell in self.cells.values():
             groups.setdefault(cell.group, []).append(cell)
-        self._start(self.cells.values(), self._sides())  # the first launch goes on with these servers
+        self._start(
+            self.cells.values(), self._sides()
+        )  # the first launch goes on with these servers
         for number, (group, cells) in enumerate(groups.items(), 1):
             self.say(f"references, group {number} of {len(groups)}: {group}")
             for side in self._sides():
@@ -149,21 +158,35 @@ class GateRun:
     # -- launches
 
     def _wanted(self) -> list[tuple[Course, Cell]]:
-        return [(course, self.cells[name]) for course in (self.course, self.controls) for name in course.wanted()]
+        return [
+            (course, self.cells[name])
+            for course in (self.course, self.controls)
+            for name in course.wanted()
+        ]
 
     def _late(self) -> bool:
         each = self.result.seconds.get("launches", 0.0) / max(1, self._number)
         if time.monotonic() - self._started + each <= self.limit:
             return False
-        self.tell(f"gate: the time is up ({self.limit:.0f} s); what is undecided stays inconclusive")
+        self.tell(
+            f"gate: the time is up ({self.limit:.0f} s); what is undecided stays inconclusive"
+        )
         return True
 
     def _launch(self) -> None:
-        """One launch of every wanted cell; a pair that was disturbed gets a second one, and the calmer counts."""
+        """One launch of every wanted cell; a pair that was disturbed gets a second one, and the
+        calmer counts.
+        """
         wanted = self._wanted()
         started = time.monotonic()
-        if self._number not in self.base.laboratory.servers:  # else those that the references were made with
-            sides = [self.base, self.head, *([self.twin] if self.twin and self._has_controls(wanted) else [])]
+        if (
+            self._number not in self.base.laboratory.servers
+        ):  # else those that the references were made with
+            sides = [
+                self.base,
+                self.head,
+                *([self.twin] if self.twin and self._has_controls(wanted) else []),
+            ]
             self._start((cell for _, cell in wanted), sides)
         found: dict[Course, dict[str, launch_pair.Measured]] = {self.course: {}, self.controls: {}}
         queue = self.rng.sample(wanted, len(wanted))
@@ -191,13 +214,24 @@ class GateRun:
         for course, measurements in found.items():
             open_cells = course.wanted()
             if open_cells and not set(open_cells) - set(measurements):
-                course.note({name: Pair(measurements[name].d, measurements[name].within) for name in open_cells})
+                course.note(
+                    {
+                        name: Pair(measurements[name].d, measurements[name].within)
+                        for name in open_cells
+                    }
+                )
         self.result.launches.append(list(found[self.course].items()))
 
     def _disturbed(
-        self, course: Course, cell: Cell, measured: launch_pair.Measured, conditions: diagnostics.Conditions
+        self,
+        course: Course,
+        cell: Cell,
+        measured: launch_pair.Measured,
+        conditions: diagnostics.Conditions,
     ) -> bool:
-        return self.disturbances.again((course, cell.id), measured.level, conditions, measured.clock)
+        return self.disturbances.again(
+            (course, cell.id), measured.level, conditions, measured.clock
+        )
 
     def _start(self, cells: Iterable[Cell], sides: Sequence[Side]) -> None:
         """Exec the fork servers of the next launch; they import at once."""
@@ -218,11 +252,17 @@ class GateRun:
     def _measure(self, cell: Cell, other: Side) -> launch_pair.Measured | None:
         """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
         order = self.rng.sample([self.base, other], 2)
-        # Teams of threads that compute at once wait for each other's processors; what gains is loading compiled graphs,
-        # which one thread does. The first time there are many answers to compute, too.
-        loads = cell.target.backend.startswith("compile") and (self._revision(self.base), cell.id) in self._kept
+        # Teams of threads that compute at once wait for each other's processors; what gains is
+        # loading compiled graphs, which one thread does. The first time there are many answers to
+        # compute, too.
+        loads = (
+            cell.target.backend.startswith("compile")
+            and (self._revision(self.base), cell.id) in self._kept
+        )
         at_once = DEVICE_KINDS[cell.target.device].workers_at_once if loads else 1
-        together([partial(self._open, side, cell) for side in order], end=self.close, at_once=at_once)
+        together(
+            [partial(self._open, side, cell) for side in order], end=self.close, at_once=at_once
+        )
         base, head = (side.run_of(cell).workers.get(cell.id) for side in (self.base, other))
         try:
             for side in (other, self.base):
@@ -270,13 +310,19 @@ class GateRun:
             self._peaks.setdefault(cell.id, []).append((base, head))
 
     def _compare(self, cell: Cell) -> None:
-        """What changed for certain, once a cell: facts, and answers where the weights are the same."""
+        """What changed for certain, once a cell: facts, and answers where the weights are the
+        same.
+        """
         base, head = self.base.run_of(cell), self.head.run_of(cell)
         found = findings.changed_facts(base.records[cell.id], head.records[cell.id])
         if base.foreign_weights:
-            found.append(f"answers: not comparable, base cannot load head's weights ({base.foreign_weights})")
+            found.append(
+                f"answers: not comparable, base cannot load head's weights ({base.foreign_weights})"
+            )
         else:
-            compared = head.workers[cell.id].ask({"op": "against", "folder": str(base.folder)}, KEEP_DEADLINE)
+            compared = head.workers[cell.id].ask(
+                {"op": "against", "folder": str(base.folder)}, KEEP_DEADLINE
+            )
             head.workers[cell.id].park()
             if (line := findings.changed_answers(compared)) is not None:
                 found.append(line)
@@ -284,7 +330,11 @@ class GateRun:
 
     def _explain(self) -> None:
         """Where the time went in cells that have regressed: a profiled call on either side."""
-        regressed = [name for name, decided in self.result.decided.items() if decided.verdict is Verdict.REGRESSED]
+        regressed = [
+            name
+            for name, decided in self.result.decided.items()
+            if decided.verdict is Verdict.REGRESSED
+        ]
         if not regressed or self.result.invalid:
             return
         self._number += 1
@@ -297,7 +347,10 @@ class GateRun:
             workers = [side.run_of(cell).workers.get(name) for side in (self.base, self.head)]
             with suppress(Ended):  # the verdict stands without
                 found = [
-                    worker.ask({"op": "profile"}, KEEP_DEADLINE + PROFILED * (worker.seconds_per_call or 0.0))
+                    worker.ask(
+                        {"op": "profile"},
+                        KEEP_DEADLINE + PROFILED * (worker.seconds_per_call or 0.0),
+                    )
                     for worker in workers
                     if worker is not None
                 ]
@@ -311,9 +364,14 @@ class GateRun:
         """Draw the slots of a launch that holds these cells."""
         sides, cells = self._sides(), list(dict.fromkeys(cells))
         order = self.rng.sample(range(len(sides)), len(sides))
-        for side, slot in zip(sides, self.places.fill(order, [side.tree for side in sides]), strict=True):
+        for side, slot in zip(
+            sides, self.places.fill(order, [side.tree for side in sides]), strict=True
+        ):
             side.slot, side.laboratory.cells = slot, lambda: cells
-            side.laboratory.path, side.laboratory.places = self.places.path(slot), self.places.stands_for(slot)
+            side.laboratory.path, side.laboratory.places = (
+                self.places.path(slot),
+                self.places.stands_for(slot),
+            )
 
     def _sides(self) -> list[Side]:
         return [self.base, self.head, *([self.twin] if self.twin else [])]
@@ -323,7 +381,9 @@ class GateRun:
         try:
             step()
         finally:
-            self.result.seconds[what] = self.result.seconds.get(what, 0.0) + time.monotonic() - started
+            self.result.seconds[what] = (
+                self.result.seconds.get(what, 0.0) + time.monotonic() - started
+            )
 
     # -- after the last launch
 
@@ -337,7 +397,9 @@ class GateRun:
             if (line := findings.changed_peak(self._peaks.get(name, ()))) is not None:
                 result.findings[name].append(line)
             mine = [launch[name] for launch in map(dict, result.launches) if name in launch]
-            if (line := findings.changed_clock([m.clock for m in mine], [m.cycles for m in mine])) is not None:
+            if (
+                line := findings.changed_clock([m.clock for m in mine], [m.cycles for m in mine])
+            ) is not None:
                 result.findings[name].append(line)
         result.controls = self.controls.verdicts()
         d = {name: [p.d for p in self.controls.screened[name]] for name in result.controls}

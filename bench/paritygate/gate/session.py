@@ -1,6 +1,8 @@
-"""The gate of one pytest session: the other revision's checkout, both sides' laboratories, and a verdict for each cell.
+"""The gate of one pytest session: the other revision's checkout, both sides' laboratories, and a
+verdict for each cell.
 
-Imported only with ``--bench-against``: the statistics need numpy and scipy, which collection does without.
+Imported only with ``--bench-against``: the statistics need numpy and scipy, which collection does
+without.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # sec
 
 
 class Gate:
-    """Base and head of one session. Raises ``RevisionError`` when made, ``Invalid`` when run, where they cannot be."""
+    """Base and head of one session. Raises ``RevisionError`` when made, ``Invalid`` when run, where
+    they cannot be.
+    """
 
     def __init__(self, root: Path, against: Against, folder: Path) -> None:
         self.against, self.root = against, root
@@ -69,19 +73,30 @@ class Gate:
         """The whole schedule for these cells; everything it started is gone afterwards."""
         trees = {"base": self.base, "head": self.root, "twin": self.base}
         places = Slots(laboratory.scratch / "slots", self.root, self.against.sources)
-        names = ["base", "head"] if self.same else ["base", "head", "twin"]  # an A/A run is all controls
+        names = (
+            ["base", "head"] if self.same else ["base", "head", "twin"]
+        )  # an A/A run is all controls
         sides = {}
         for name in names:
-            python = self.against.python if name != "head" and self.against.python else laboratory.python
+            python = (
+                self.against.python if name != "head" and self.against.python else laboratory.python
+            )
             own = replace(laboratory, scratch=laboratory.scratch / name, servers={}, python=python)
             sides[name] = Side(name, trees[name], own)
         limit = self.against.limit or LIMITS[laboratory.budget.name]
         gate = GateRun(
-            sides["base"], sides["head"], sides.get("twin"),
-            places=places, cells=cells, margins=PROFILES[self.against.profile], limit=limit,
-            seed=random.SystemRandom().randrange(2**32), planted=self.against.planted,
-            say=laboratory.say, tell=laboratory.tell,
-        )  # fmt: skip
+            sides["base"],
+            sides["head"],
+            sides.get("twin"),
+            places=places,
+            cells=cells,
+            margins=PROFILES[self.against.profile],
+            limit=limit,
+            seed=random.SystemRandom().randrange(2**32),
+            planted=self.against.planted,
+            say=laboratory.say,
+            tell=laboratory.tell,
+        )
         self.running = gate
         try:
             return gate.run()
@@ -96,31 +111,63 @@ class Gate:
             }
 
     def cells_of_base(self, arguments: Sequence[str] | None) -> tuple[list[str] | None, str]:
-        """(the ids that base collects, or None where they are not known; why they could not be asked for, or "").
+        """(the ids that base collects, or None where they are not known; why they could not be
+        asked for, or "").
 
-        ``arguments`` select in base's checkout what was selected here; None where single items were named.
+        ``arguments`` select in base's checkout what was selected here; None where single items were
+        named.
         """
         if arguments is None or self.against.python is not None:
             return None, ""
-        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider",
-                   "--bench-against", "HEAD", *arguments]  # fmt: skip  # gated as here: -k finds the same items
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GIT_"))}
-        path = os.pathsep.join([str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--bench-against",
+            "HEAD",
+            *arguments,
+        ]  # gated as here: -k finds the same items
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTEST_", "GIT_"))
+        }
+        path = os.pathsep.join(
+            [str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
         try:
-            done = subprocess.run(command, cwd=self.worktree.root, env=environment | {"PYTHONPATH": path},
-                                  capture_output=True, text=True, check=False, timeout=300)  # fmt: skip
+            done = subprocess.run(
+                command,
+                cwd=self.worktree.root,
+                env=environment | {"PYTHONPATH": path},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=300,
+            )
         except subprocess.TimeoutExpired:
             return None, "collecting base's cells took over 300 s"
         if done.returncode not in (0, 5):
             last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
-            return None, f"base's cells could not be collected, so that none is known to be new or missing: {last}"
-        found = [line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "::" in line]
+            return (
+                None,
+                f"base's cells could not be collected, so that none is known to be new or missing: {last}",
+            )
+        found = [
+            line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "::" in line
+        ]
         return [cell for cell in dict.fromkeys(found) if cell.count("-") == 4], ""
 
     def judged(self, cell: Cell, result: Result) -> Record:
         """The cell's record with its verdict, what was accepted included."""
         accepted = acceptance.of(cell, self.accepted)
-        return gated(cell, self.records.get(cell.id), result, accepted, PROFILES[self.against.profile])
+        return gated(
+            cell, self.records.get(cell.id), result, accepted, PROFILES[self.against.profile]
+        )
 
     def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
         """The cells of base that head lacks and has not given up."""
@@ -128,8 +175,8 @@ class Gate:
         return [cell for cell in base if cell not in known]
 
     def _check_place(self, source: str) -> None:
-        """Refuse a source that is not there, and one whose link in a slot would lie outside of it, or inside another's:
-        in somebody's files.
+        """Refuse a source that is not there, and one whose link in a slot would lie outside of it,
+        or inside another's: in somebody's files.
         """
         path = Path(source)
         if not (self.root / path).exists():
@@ -137,10 +184,14 @@ class Gate:
                 f"bench_source: {source!r} is not in {self.root}; it names the code under test, a path a line"
             )
         if path.is_absolute() or ".." in path.parts or not path.parts:
-            raise RevisionError(f"bench_source: {source!r} must be a path below {self.root}, without ..")
+            raise RevisionError(
+                f"bench_source: {source!r} must be a path below {self.root}, without .."
+            )
         for other in map(Path, self.against.sources):
             if other in path.parents:
-                raise RevisionError(f"bench_source: {source!r} is in {str(other)!r}, which is named, too; leave it out")
+                raise RevisionError(
+                    f"bench_source: {source!r} is in {str(other)!r}, which is named, too; leave it out"
+                )
 
     def _check_sources(self) -> None:
         inside = revisions.submodules(self.worktree.path, self.worktree.commit)
@@ -160,9 +211,11 @@ class Gate:
 
 
 class Verdicts:
-    """The verdicts of one session's cells. The first one that is asked for runs the gate for all of them.
+    """The verdicts of one session's cells. The first one that is asked for runs the gate for all of
+    them.
 
-    ``arguments`` select in base's checkout the cells that were selected here; None where they cannot.
+    ``arguments`` select in base's checkout the cells that were selected here; None where they
+    cannot.
     """
 
     def __init__(self, gate: Gate, matrix: Matrix, arguments: list[str] | None) -> None:
@@ -179,7 +232,9 @@ class Verdicts:
             try:
                 self._run()
             except Exception as error:
-                self._failed = error  # every cell fails by it; the whole is not begun again for each
+                self._failed = (
+                    error  # every cell fails by it; the whole is not begun again for each
+                )
                 raise
         return records_of[cell.id]
 
@@ -193,7 +248,9 @@ class Verdicts:
         result = gate.run(waiting, matrix.laboratory) if waiting else Result()
         for cell in waiting:
             matrix.records[cell.id] = gate.judged(cell, result)
-        missing = gate.missing(base or (), (cell.id for cells in matrix.members.values() for cell in cells))
+        missing = gate.missing(
+            base or (), (cell.id for cells in matrix.members.values() for cell in cells)
+        )
         self.summary = summary(gate, result, missing, note)
         for cell in waiting:
             matrix.emit(cell.id)
@@ -218,7 +275,9 @@ class Verdicts:
         return False
 
 
-def gated(cell: Cell, record: Record | None, result: Result, accepted: Accepted | None, margins: Margins) -> Record:
+def gated(
+    cell: Cell, record: Record | None, result: Result, accepted: Accepted | None, margins: Margins
+) -> Record:
     """The cell's record with head's times of all launches, and with its verdict."""
     record = records.blank(cell) if record is None else record
     pairs = [measured for launch in result.launches for name, measured in launch if name == cell.id]
@@ -234,30 +293,50 @@ def gated(cell: Cell, record: Record | None, result: Result, accepted: Accepted 
     decided = result.decided.get(cell.id)
     if decided is None:
         record.verdict = str(Verdict.INCONCLUSIVE)
-        record.verdict_reason = result.invalid[0] if result.invalid else "the time was up before its first launch"
+        record.verdict_reason = (
+            result.invalid[0] if result.invalid else "the time was up before its first launch"
+        )
         return record
     decided = acceptance.judge(decided, result.d[cell.id], accepted, margins)
     record.verdict, record.verdict_reason = str(decided.verdict), decided.reason
-    if result.invalid and decided.verdict is not Verdict.SAME:  # in an invalid run nothing is red, nothing better
-        record.verdict, record.verdict_reason = str(Verdict.INCONCLUSIVE), f"the run is invalid: {result.invalid[0]}"
+    if (
+        result.invalid and decided.verdict is not Verdict.SAME
+    ):  # in an invalid run nothing is red, nothing better
+        record.verdict, record.verdict_reason = (
+            str(Verdict.INCONCLUSIVE),
+            f"the run is invalid: {result.invalid[0]}",
+        )
     estimate = decided.estimate
-    record.effect, record.effect_low, record.effect_high = estimate.effect, estimate.low, estimate.high
-    record.effect_sd, record.detectable, record.launches = estimate.sd, decided.detectable, estimate.launches
+    record.effect, record.effect_low, record.effect_high = (
+        estimate.effect,
+        estimate.low,
+        estimate.high,
+    )
+    record.effect_sd, record.detectable, record.launches = (
+        estimate.sd,
+        decided.detectable,
+        estimate.launches,
+    )
     return record
 
 
 def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> dict[str, Any]:
     """What is known of the gate's run as a whole, for the run's environment."""
     return {
-        "against": gate.against.name, "commit": gate.worktree.commit, "profile": gate.against.profile,
-        "invalid": result.invalid, "missing": list(missing),
+        "against": gate.against.name,
+        "commit": gate.worktree.commit,
+        "profile": gate.against.profile,
+        "invalid": result.invalid,
+        "missing": list(missing),
         "warnings": [*result.warnings, *gate.unread, *filter(None, [note])],
         "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},
-        "replaced": result.replaced, "launches": len(result.launches), "planted": gate.against.planted,
+        "replaced": result.replaced,
+        "launches": len(result.launches),
+        "planted": gate.against.planted,
         "code": code_digest(),
         "seconds": {what: round(seconds, 1) for what, seconds in result.seconds.items()},
         "cost": {cell: round(seconds, 2) for cell, seconds in result.cost.items()},
-    }  # fmt: skip
+    }
 
 
 def code_digest() -> str:

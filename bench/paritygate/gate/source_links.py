@@ -1,7 +1,9 @@
-"""Slots: folders of equal path length through which a measuring process imports the code under test of one side.
+"""Slots: folders of equal path length through which a measuring process imports the code under test
+of one side.
 
-Harness and suites are the same on both sides; only ``bench_source`` differs, and it comes through links. Which slot
-holds which side is drawn anew for every launch, so that a path can favour neither.
+Harness and suites are the same on both sides; only ``bench_source`` differs, and it comes through
+links. Which slot holds which side is drawn anew for every launch, so that a path can favour
+neither.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class Slots:
         return [self.places[number] for number in order]
 
     def path(self, slot: Path, existing: Sequence[str] = sys.path) -> list[str]:
-        """``sys.path`` of a process of that slot: entries inside the project come from the slot first."""
+        """``sys.path`` of a process of that slot: entries inside the project come from the slot
+        first.
+        """
         inside = []
         for entry in existing:
             place = Path(entry or ".").resolve()
@@ -49,7 +53,9 @@ class Slots:
 
 
 def strangers(sources: Mapping[str, str], names: set[str], slot: Path) -> list[str]:
-    """The modules under test that were imported from elsewhere than the slot: both sides would run the same code."""
+    """The modules under test that were imported from elsewhere than the slot: both sides would run
+    the same code.
+    """
     return [
         f"{module} from {file}"
         for module, file in sorted(sources.items())

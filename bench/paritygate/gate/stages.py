@@ -1,8 +1,9 @@
-"""The course of a gate: which cells the next launch pair holds, and the verdicts when none is wanted. Pure.
+"""The course of a gate: which cells the next launch pair holds, and the verdicts when none is
+wanted. Pure.
 
-All cells go through stage 1 together, a launch pair at a time; those that it does not clear go through stage 2
-together, with fresh launches. So all open cells have the same number of launches, and the launches of one cell lie
-spread over the run.
+All cells go through stage 1 together, a launch pair at a time; those that it does not clear go
+through stage 2 together, with fresh launches. So all open cells have the same number of launches,
+and the launches of one cell lie spread over the run.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from paritygate.gate.verdict import Confirmation, Decided, Screened
 
 @dataclass(frozen=True)
 class Pair:
-    """What one launch pair gave for one cell: ``d`` is ln(head/base), ``within`` its standard error."""
+    """What one launch pair gave for one cell: ``d`` is ln(head/base), ``within`` its standard
+    error.
+    """
 
     d: float
     within: float
 
 
 class Course:
-    """The two stages over some cells. Ask ``wanted``, give ``note``; ``verdicts`` may be asked for at any time."""
+    """The two stages over some cells. Ask ``wanted``, give ``note``; ``verdicts`` may be asked for
+    at any time.
+    """
 
     def __init__(self, cells: Sequence[str], margins: Margins) -> None:
         self.margins = margins
@@ -63,9 +68,13 @@ class Course:
         self._advance()
 
     def note(self, found: Mapping[str, Pair]) -> None:
-        """Take a launch pair's numbers: one for every wanted cell. Raises ``ValueError`` where one is missing."""
+        """Take a launch pair's numbers: one for every wanted cell. Raises ``ValueError`` where one
+        is missing.
+        """
         if set(found) != set(self.wanted()):
-            raise ValueError(f"a launch pair must hold {self.wanted()}, this one holds {list(found)}")
+            raise ValueError(
+                f"a launch pair must hold {self.wanted()}, this one holds {list(found)}"
+            )
         if self._confirmation is None:
             for cell, pair in found.items():
                 self.screened[cell].append(pair)
@@ -77,14 +86,20 @@ class Course:
         self._advance()
 
     def verdicts(self) -> dict[str, Decided]:
-        """The verdict of every cell that was launched and not dropped; what is open is inconclusive."""
+        """The verdict of every cell that was launched and not dropped; what is open is
+        inconclusive.
+        """
         others = self._shared()
-        launched = [cell for cell, pairs in self.screened.items() if pairs and cell not in self.broken]
+        launched = [
+            cell for cell, pairs in self.screened.items() if pairs and cell not in self.broken
+        ]
         found = {cell: self._decided(cell, others) for cell in launched}
         return found | self._unstable(found)
 
     def evidence(self, cell: str) -> list[float]:
-        """D of the launch pairs that a cell's verdict stands on: those of stage 2 where it got there."""
+        """D of the launch pairs that a cell's verdict stands on: those of stage 2 where it got
+        there.
+        """
         return _d(self.confirmed.get(cell) or self.screened[cell])
 
     def _screen(self) -> None:
@@ -92,8 +107,12 @@ class Course:
             return
         d = np.array([_d(self.screened[cell]) for cell in self._screening])
         outcome = verdict.screen(d, self.margins, self._shared())
-        self._routed += [cell for cell, o in zip(self._screening, outcome, strict=True) if o == Screened.ROUTED]
-        self._screening = [cell for cell, o in zip(self._screening, outcome, strict=True) if o == Screened.MORE]
+        self._routed += [
+            cell for cell, o in zip(self._screening, outcome, strict=True) if o == Screened.ROUTED
+        ]
+        self._screening = [
+            cell for cell, o in zip(self._screening, outcome, strict=True) if o == Screened.MORE
+        ]
 
     def _shared(self) -> verdict.Shared:
         """What the launch pairs of stage 1 say of the spread of any cell."""
@@ -118,16 +137,24 @@ class Course:
             what, reason = self._confirmation.decided[cell]
         elif cell in self._routed or cell in self._screening:
             what = Verdict.INCONCLUSIVE
-            reason = f"{len(d)} launch pairs do not tell; a slowdown of {seen:.1%} would have been found"
+            reason = (
+                f"{len(d)} launch pairs do not tell; a slowdown of {seen:.1%} would have been found"
+            )
         else:
             what, reason = Verdict.SAME, f"any change is below {self.margins.caught:.0%}"
         return Decided(what, reason, estimate, seen)
 
     def _unstable(self, found: Mapping[str, Decided]) -> dict[str, Decided]:
-        """The routed cells in which head has a slow mode that base never showed, though the means told nothing."""
+        """The routed cells in which head has a slow mode that base never showed, though the means
+        told nothing.
+        """
         modes = {}
         for cell, pairs in self.confirmed.items():
-            if cell in found and found[cell].verdict in (Verdict.INCONCLUSIVE, Verdict.SAME) and pairs:
+            if (
+                cell in found
+                and found[cell].verdict in (Verdict.INCONCLUSIVE, Verdict.SAME)
+                and pairs
+            ):
                 within = float(np.median([pair.within for pair in pairs]))
                 modes[cell] = verdict.slow_modes(_d(pairs), within, self.margins)
         p = dict.fromkeys(self.confirmed, 1.0)
@@ -140,9 +167,12 @@ class Course:
             head, _, size = modes[cell]
             n = len(self.confirmed[cell])
             reason = (
-                f"head was {size:.0%} slower in {head} of {n} launches, base never: a slow mode (p = {p[cell]:.1g})"
+                f"head was {size:.0%} slower in {head} of {n} launches, base never: "
+                f"a slow mode (p = {p[cell]:.1g})"
             )
-            changed[cell] = Decided(Verdict.UNSTABLE, reason, found[cell].estimate, found[cell].detectable)
+            changed[cell] = Decided(
+                Verdict.UNSTABLE, reason, found[cell].estimate, found[cell].detectable
+            )
         return changed
 
 

@@ -1,4 +1,6 @@
-"""Is the run itself to be trusted? Judges control cells, in which base is measured against a twin of itself. Pure."""
+"""Is the run itself to be trusted? Judges control cells, in which base is measured against a twin
+of itself. Pure.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +26,24 @@ def controls_wanted(cells: int) -> int:
 
 
 def problems(controls: Mapping[str, Decided], d: Mapping[str, ArrayLike]) -> list[str]:
-    """What makes the run invalid, or nothing. ``d`` holds each control's launch pairs of stage 1."""
+    """What makes the run invalid, or nothing. ``d`` holds each control's launch pairs of stage
+    1.
+    """
     found = [
         f"control {cell}: base was {decided.estimate.effect:+.1%} against itself ({decided.verdict})"
         for cell, decided in controls.items()
         if decided.verdict in (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.UNSTABLE)
     ]
-    usable = {cell: np.asarray(values, float) for cell, values in d.items() if len(np.asarray(values)) > 1}
+    usable = {
+        cell: np.asarray(values, float) for cell, values in d.items() if len(np.asarray(values)) > 1
+    }
     means = np.array([values.mean() for values in usable.values()])
     if len(means) and abs(np.median(means)) > SIDE_BIAS:
         ahead = int((means > 0).sum())
         n = min(len(values) for values in usable.values())
-        launches = np.mean([values[:n] for values in usable.values()], axis=0)  # one launch may be slow in all cells
+        launches = np.mean(
+            [values[:n] for values in usable.values()], axis=0
+        )  # one launch may be slow in all cells
         lasting = launches.std() == 0 or stats.ttest_1samp(launches, 0).pvalue < LASTING_P
         if lasting and stats.binomtest(ahead, len(means)).pvalue < SIDE_P:
             found.append(
@@ -46,22 +54,40 @@ def problems(controls: Mapping[str, Decided], d: Mapping[str, ArrayLike]) -> lis
     if len(z) >= MANY:
         spread = float(stats.median_abs_deviation(z, scale="normal"))
         if spread > SPREAD and stats.chi2.sf(float(np.var(z) * len(z)), len(z) - 1) < SPREAD_P:
-            found.append(f"spread: controls scatter {spread:.1f} times as far as their launches let expect")
+            found.append(
+                f"spread: controls scatter {spread:.1f} times as far as their launches let expect"
+            )
     return found
 
 
 def warnings(abba: ArrayLike, baab: ArrayLike, d: Sequence[ArrayLike]) -> list[str]:
-    """What to be told of a valid run. ``abba`` and ``baab``: cell means of quads in either order; ``d``: per cell."""
+    """What to be told of a valid run. ``abba`` and ``baab``: cell means of quads in either order;
+    ``d``: per cell.
+    """
     found = []
     effect = (np.asarray(abba, float) - np.asarray(baab, float)) / 2
-    if len(effect) > 2 and abs(effect.mean()) > ORDER and stats.ttest_1samp(effect, 0).pvalue < ORDER_P:
-        found.append(f"order effect: what is measured first in a quad differs by {effect.mean():+.1%}")
-    places = np.concatenate([np.arange(len(np.asarray(values))) for values in d]) if d else np.zeros(0)
-    values = np.concatenate([np.asarray(v, float) - np.mean(np.asarray(v, float)) for v in d]) if d else np.zeros(0)
+    if (
+        len(effect) > 2
+        and abs(effect.mean()) > ORDER
+        and stats.ttest_1samp(effect, 0).pvalue < ORDER_P
+    ):
+        found.append(
+            f"order effect: what is measured first in a quad differs by {effect.mean():+.1%}"
+        )
+    places = (
+        np.concatenate([np.arange(len(np.asarray(values))) for values in d]) if d else np.zeros(0)
+    )
+    values = (
+        np.concatenate([np.asarray(v, float) - np.mean(np.asarray(v, float)) for v in d])
+        if d
+        else np.zeros(0)
+    )
     if len(places) > 10 and values.std() > 0:
         trend = float(stats.spearmanr(places, values).statistic)
         if abs(trend) > TREND:
-            found.append(f"drift: head against base changes over the run (rank correlation {trend:+.2f})")
+            found.append(
+                f"drift: head against base changes over the run (rank correlation {trend:+.2f})"
+            )
     return found
 
 

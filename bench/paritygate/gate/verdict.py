@@ -1,15 +1,18 @@
-"""Is head slower than base? The two-stage decision over launch pairs. Pure; the same seed gives the same verdict.
+"""Is head slower than base? The two-stage decision over launch pairs. Pure; the same seed gives the
+same verdict.
 
-``D`` is one number a launch pair, ln(head/base). Stage 1 (*screen*) sorts out what is surely the same, in three to
-six launches, and spends no alpha. Stage 2 (*confirm*) takes fresh launches of the few cells that are left; so the
-correction for many comparisons is over those few. What cannot be told is *inconclusive*, with its interval.
+``D`` is one number a launch pair, ln(head/base). Stage 1 (*screen*) sorts out what is surely the
+same, in three to six launches, and spends no alpha. Stage 2 (*confirm*) takes fresh launches of the
+few cells that are left; so the correction for many comparisons is over those few. What cannot be
+told is *inconclusive*, with its interval.
 
-All tests are mirrored: swapping base and head swaps *regressed* and *improved* and changes nothing else.
-Launches are few, so stage 1 judges a cell's spread together with that of the others (moderated t, Smyth 2004); stage 2,
-which alone can call a cell slower, knows nothing but the cell's own launches.
+All tests are mirrored: swapping base and head swaps *regressed* and *improved* and changes nothing
+else. Launches are few, so stage 1 judges a cell's spread together with that of the others
+(moderated t, Smyth 2004); stage 2, which alone can call a cell slower, knows nothing but the cell's
+own launches.
 
-Sources: Holm 1979; Maurer & Bretz 2013 for its use with several looks; the sign-flip test is exact for symmetric D,
-which holds for equal code, because the order within every pair is drawn by coin.
+Sources: Holm 1979; Maurer & Bretz 2013 for its use with several looks; the sign-flip test is exact
+for symmetric D, which holds for equal code, because the order within every pair is drawn by coin.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ SCREEN_MISS = 0.05 / len(SCREEN_LOOKS)  # to miss a slowdown of `caught`: 5 % ov
 ROUTE_LOOK, ROUTE_P = 4, 0.02
 CONFIRM_LOOKS = (4, 8, 12, 16, 20)
 CONFIRM_MISS = 0.005
-MOST_SHARED = 8.0  # degrees of freedom that a cell gets from the others, at most: they are not all alike
+MOST_SHARED = (
+    8.0  # degrees of freedom that a cell gets from the others, at most: they are not all alike
+)
 MODE_SHARE = 0.1  # of alpha, for the check of modes; the rest is for means
 MODE_SPREADS = 4.0  # a heap of its own lies this many spreads within a launch away
 
@@ -53,7 +58,9 @@ class Screened(StrEnum):
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of D with its two-sided 95 % interval, as shares: 0.02 is 2 % slower. ``sd`` of single launch pairs."""
+    """The mean of D with its two-sided 95 % interval, as shares: 0.02 is 2 % slower. ``sd`` of
+    single launch pairs.
+    """
 
     launches: int
     effect: float
@@ -64,7 +71,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Decided:
-    """The verdict on one cell. ``detectable``: the smallest slowdown that would have been found with 95 %."""
+    """The verdict on one cell. ``detectable``: the smallest slowdown that would have been found
+    with 95 %.
+    """
 
     verdict: Verdict
     reason: str
@@ -74,7 +83,9 @@ class Decided:
 
 @dataclass(frozen=True)
 class Shared:
-    """What the cells of a run have in common: ``variance`` of D, worth ``freedom`` degrees of freedom to each."""
+    """What the cells of a run have in common: ``variance`` of D, worth ``freedom`` degrees of
+    freedom to each.
+    """
 
     freedom: float = 0.0
     variance: float = 0.0
@@ -90,15 +101,26 @@ ALONE = Shared()
 
 
 def shared(d: Sequence[ArrayLike]) -> Shared:
-    """What variances of launch pairs have in common over cells, of which ``d`` holds those with two launches or more.
+    """What variances of launch pairs have in common over cells, of which ``d`` holds those with two
+    launches or more.
 
-    Log variances scatter by trigamma(df/2) if all cells are alike; what they scatter beyond tells how little one cell
-    says of another. Method of moments: Smyth 2004, Statistical Applications in Genetics 3(1), section 6.2.
+    Log variances scatter by trigamma(df/2) if all cells are alike; what they scatter beyond tells
+    how little one cell says of another. Method of moments: Smyth 2004, Statistical Applications in
+    Genetics 3(1), section 6.2.
     """
     lengths = [len(np.asarray(values)) for values in d]
-    alike = [np.array([v for v, n in zip(d, lengths, strict=True) if n == length]) for length in set(lengths)]
-    variance = np.concatenate([values.var(-1, ddof=1) for values in alike]) if alike else np.zeros(0)
-    own = np.concatenate([np.full(len(values), values.shape[-1] - 1.0) for values in alike]) if alike else np.zeros(0)
+    alike = [
+        np.array([v for v, n in zip(d, lengths, strict=True) if n == length])
+        for length in set(lengths)
+    ]
+    variance = (
+        np.concatenate([values.var(-1, ddof=1) for values in alike]) if alike else np.zeros(0)
+    )
+    own = (
+        np.concatenate([np.full(len(values), values.shape[-1] - 1.0) for values in alike])
+        if alike
+        else np.zeros(0)
+    )
     own, variance = own[variance > 0], variance[variance > 0]
     if len(own) < 3:
         return ALONE
@@ -106,18 +128,26 @@ def shared(d: Sequence[ArrayLike]) -> Shared:
     beyond = float(e.var(ddof=1) - special.polygamma(1, own / 2).mean())
     freedom = min(MOST_SHARED, len(own) - 1.0)
     if beyond > float(special.polygamma(1, freedom / 2)):
-        freedom = 2 * optimize.brentq(lambda half: float(special.polygamma(1, half)) - beyond, 1e-4, freedom / 2)
-    return Shared(freedom, float(np.exp(e.mean() + special.digamma(freedom / 2) - np.log(freedom / 2))))
+        freedom = 2 * optimize.brentq(
+            lambda half: float(special.polygamma(1, half)) - beyond, 1e-4, freedom / 2
+        )
+    return Shared(
+        freedom, float(np.exp(e.mean() + special.digamma(freedom / 2) - np.log(freedom / 2)))
+    )
 
 
-def screen(d: Array, margins: Margins, others: Shared = ALONE) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
+def screen(
+    d: Array, margins: Margins, others: Shared = ALONE
+) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
     """Stage 1, after each launch pair; ``d`` is cells x launches, all so far.
 
     Raises ``ValueError`` for values not finite.
     """
     n = d.shape[-1]
     if not np.isfinite(d).all():
-        raise ValueError("D must be finite: a launch pair that failed is replaced or its cell ends broken")
+        raise ValueError(
+            "D must be finite: a launch pair that failed is replaced or its cell ends broken"
+        )
     found = np.full(d.shape[:-1], str(Screened.MORE), dtype="<U6")
     if n < SCREEN_LOOKS[0]:
         return found
@@ -135,9 +165,11 @@ def screen(d: Array, margins: Margins, others: Shared = ALONE) -> np.ndarray[tup
 
 @cache
 def looks(cells: int, margins: Margins) -> dict[int, float]:
-    """Launches -> level of that look of stage 2, before Holm; the levels sum to alpha's part for means.
+    """Launches -> level of that look of stage 2, before Holm; the levels sum to alpha's part for
+    means.
 
-    The first look is the earliest at which the sign-flip test can reject at all: 2^-n is its smallest p.
+    The first look is the earliest at which the sign-flip test can reject at all: 2^-n is its
+    smallest p.
     """
     alpha = margins.alpha * (1 - MODE_SHARE)
     first = int(np.ceil(np.log2(max(cells, 1) / (0.5 * alpha))))
@@ -147,19 +179,27 @@ def looks(cells: int, margins: Margins) -> dict[int, float]:
 
 
 def p_slower(d: ArrayLike, margin: float) -> float:
-    """The p-value of "the mean of D is at most ``margin``": the larger of Student's t and the exact sign-flip test.
+    """The p-value of "the mean of D is at most ``margin``": the larger of Student's t and the exact
+    sign-flip test.
 
-    Where Student's t alone says over 5 % the other, which takes 2^n sums, is not asked: nothing can be rejected.
+    Where Student's t alone says over 5 % the other, which takes 2^n sums, is not asked: nothing can
+    be rejected.
     """
     x = np.asarray(d, float) - margin
     n = len(x)
     spread = x.std(ddof=1)
-    p_t = float(stats.t.sf(x.mean() / (spread / np.sqrt(n)), n - 1)) if spread > 0 else float(x.mean() <= 0)
+    p_t = (
+        float(stats.t.sf(x.mean() / (spread / np.sqrt(n)), n - 1))
+        if spread > 0
+        else float(x.mean() <= 0)
+    )
     return p_t if p_t > 0.05 else max(p_t, sign_flip(x))
 
 
 def sign_flip(x: ArrayLike) -> float:
-    """The share of the 2^n ways to sign ``x`` whose sum is at least the observed one. Exact; n up to 22."""
+    """The share of the 2^n ways to sign ``x`` whose sum is at least the observed one. Exact; n up
+    to 22.
+    """
     x = np.asarray(x, float)
     sums = np.zeros(1)
     for size in np.abs(x):
@@ -170,8 +210,8 @@ def sign_flip(x: ArrayLike) -> float:
 def holm(p: Mapping[str, float], level: float) -> set[str]:
     """The names whose hypotheses Holm's procedure rejects.
 
-    ``p`` holds every hypothesis of the family but those that an earlier look rejected (Maurer & Bretz 2013); one that
-    is no longer tested has p = 1.
+    ``p`` holds every hypothesis of the family but those that an earlier look rejected (Maurer &
+    Bretz 2013); one that is no longer tested has p = 1.
     """
     found: set[str] = set()
     left = len(p)
@@ -184,7 +224,9 @@ def holm(p: Mapping[str, float], level: float) -> set[str]:
 
 
 class Confirmation:
-    """Stage 2 over the routed cells: fresh launches, one family. Feed it after each launch; ask what is open."""
+    """Stage 2 over the routed cells: fresh launches, one family. Feed it after each launch; ask
+    what is open.
+    """
 
     def __init__(self, cells: Sequence[str], margins: Margins) -> None:
         self.margins = margins
@@ -214,12 +256,18 @@ class Confirmation:
         if n in self.looks or n in CONFIRM_LOOKS:
             for cell in self.open:
                 if bound(d[cell], CONFIRM_MISS) < self.margins.high:
-                    self.decided[cell] = Verdict.SAME, f"any change is below {self.margins.caught:.0%}"
+                    self.decided[cell] = (
+                        Verdict.SAME,
+                        f"any change is below {self.margins.caught:.0%}",
+                    )
 
     def _test(self, d: Mapping[str, ArrayLike], sign: int, verdict: Verdict, level: float) -> None:
         done = [cell for cell, (found, _) in self.decided.items() if found is verdict]
         p = {cell: 1.0 for cell in self._cells if cell not in done}
-        p |= {cell: p_slower(sign * np.asarray(d[cell], float), self.margins.low) for cell in self.open}
+        p |= {
+            cell: p_slower(sign * np.asarray(d[cell], float), self.margins.low)
+            for cell in self.open
+        }
         for cell in holm(p, level):
             word = "slower" if sign > 0 else "faster"
             reason = f"{word} by more than the tolerated {self.margins.tolerated:.1%} (p = {p[cell]:.1g})"
@@ -227,14 +275,18 @@ class Confirmation:
 
 
 def bound(d: ArrayLike, miss: float) -> float:
-    """What the size of the effect, in either direction, stays below but for a chance of ``miss``."""
+    """What the size of the effect, in either direction, stays below but for a chance of
+    ``miss``.
+    """
     d = np.asarray(d, float)
     n = len(d)
     return float(np.abs(d.mean()) + _t(1 - miss, n - 1) * d.std(ddof=1) / np.sqrt(n))
 
 
 def estimate(d: ArrayLike, others: Shared = ALONE) -> Estimate:
-    """Mean and 95 % interval over launches (Student's t, moderated by what is known of the other cells)."""
+    """Mean and 95 % interval over launches (Student's t, moderated by what is known of the other
+    cells).
+    """
     d = np.asarray(d, float)
     n = len(d)
     mean, sd = float(d.mean()), float(d.std(ddof=1)) if n > 1 else 0.0
@@ -255,10 +307,12 @@ def detectable(sd: float, margins: Margins, cells: int = 1) -> float:
 
 
 def slow_modes(d: ArrayLike, within: float, margins: Margins) -> tuple[int, int, float]:
-    """(launches in which only head was slow, only base was slow, how far off), or zeros where there is one heap.
+    """(launches in which only head was slow, only base was slow, how far off), or zeros where there
+    is one heap.
 
-    A launch is slow when its |D| lies beyond the largest gap among them, if that gap is over ``caught`` and over four
-    times ``within``, the spread within a launch. A process that fell into a slow mode on both sides shows no D.
+    A launch is slow when its |D| lies beyond the largest gap among them, if that gap is over
+    ``caught`` and over four times ``within``, the spread within a launch. A process that fell into
+    a slow mode on both sides shows no D.
     """
     d = np.asarray(d, float)
     size = np.sort(np.abs(d))
@@ -267,7 +321,11 @@ def slow_modes(d: ArrayLike, within: float, margins: Margins) -> tuple[int, int,
         return 0, 0, 0.0
     outer = size[int(gaps.argmax()) + 1]
     far = np.abs(d) >= outer
-    return int((far & (d > 0)).sum()), int((far & (d < 0)).sum()), float(np.expm1(np.abs(d[far]).mean()))
+    return (
+        int((far & (d > 0)).sum()),
+        int((far & (d < 0)).sum()),
+        float(np.expm1(np.abs(d[far]).mean())),
+    )
 
 
 def p_unstable(head_slow: int, base_slow: int, launches: int) -> float:

@@ -1,7 +1,9 @@
-"""Calibration: a few small kernels that tell, on another day, whether the machine itself has changed.
+"""Calibration: a few small kernels that tell, on another day, whether the machine itself has
+changed.
 
-Timed once a run, before its first cell, in a process of its own in laboratory conditions. They are numpy's, so that a
-new torch does not move them. Never divided by: a machine does not change by one factor for all that runs on it.
+Timed once a run, before its first cell, in a process of its own in laboratory conditions. They are
+numpy's, so that a new torch does not move them. Never divided by: a machine does not change by one
+factor for all that runs on it.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ DEADLINE = 60.0  # seconds; it takes less than one
 
 
 def measure(environment: Mapping[str, str], threads: int) -> dict[str, Any]:
-    """Kernel -> seconds a call on this machine, in a process with that environment; empty where that fails.
+    """Kernel -> seconds a call on this machine, in a process with that environment; empty where
+    that fails.
 
     And ``numpy`` -> its version: times of two versions are not compared.
     """
     command = [sys.executable, "-m", "paritygate.host.calibration", str(threads)]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=DEADLINE)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=DEADLINE
+        )
         found: dict[str, Any] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return {}  # advice of other days is then without it; the run goes on
@@ -62,7 +67,9 @@ def kernels(threads: int, pool: ThreadPoolExecutor) -> dict[str, Callable[[], An
 
 
 def timed(kernel: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds a call: the median over blocks of their means; the first block warms up and does not count."""
+    """Seconds a call: the median over blocks of their means; the first block warms up and does not
+    count.
+    """
     means = []
     for _ in range(BLOCKS + 1):
         start, calls = clock(), 0

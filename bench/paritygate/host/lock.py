@@ -1,4 +1,6 @@
-"""The machine-wide lock around timing: two sessions (IDE and terminal) that measure at once spoil both."""
+"""The machine-wide lock around timing: two sessions (IDE and terminal) that measure at once spoil
+both.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ PATH = Path(tempfile.gettempdir()) / "paritygate-timing.lock"
 
 @contextmanager
 def timing_lock(on_wait: Callable[[str], object], path: Path = PATH) -> Iterator[None]:
-    """Hold the lock; ``on_wait`` hears once who holds it. Waits as long as it takes; dies with its process."""
+    """Hold the lock; ``on_wait`` hears once who holds it. Waits as long as it takes; dies with its
+    process.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -29,7 +33,9 @@ def timing_lock(on_wait: Callable[[str], object], path: Path = PATH) -> Iterator
                 break
             except BlockingIOError:
                 if not told:
-                    holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                    holder = (
+                        os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                    )
                     on_wait(f"another run measures on this machine (pid {holder}); waiting for it")
                     told = True
                 time.sleep(0.05)

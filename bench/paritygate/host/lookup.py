@@ -1,8 +1,10 @@
-"""Lookup: which file a module's name means to a case, where several suites lie on one path. Imports nothing of theirs.
+"""Lookup: which file a module's name means to a case, where several suites lie on one path. Imports
+nothing of theirs.
 
-pytest puts the folder of every test file on ``sys.path``, so the path of a run knows two modules of one name. A name
-means to a case what it would mean if its own suite were run alone. Only what is not found there comes from the folders
-of other suites. ``paritygate.runtime.sources`` does it in the worker.
+pytest puts the folder of every test file on ``sys.path``, so the path of a run knows two modules of
+one name. A name means to a case what it would mean if its own suite were run alone. Only what is
+not found there comes from the folders of other suites. ``paritygate.runtime.sources`` does it in
+the worker.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ INSTALLED = {"site-packages", "dist-packages"}
 
 @dataclass(frozen=True)
 class Order:
-    """The path of one suite's cases: its own folders before those of others, of which ``theirs`` are looked at last."""
+    """The path of one suite's cases: its own folders before those of others, of which ``theirs``
+    are looked at last.
+    """
 
     suite: str
     path: list[str]
@@ -34,8 +38,8 @@ class Order:
 class Suites:
     """The folders of the test files and conftests of a session.
 
-    ``configured``: entries of the path that stand there by the user's own wish (ini ``pythonpath``, ``$PYTHONPATH``).
-    They are part of it whichever suite is run.
+    ``configured``: entries of the path that stand there by the user's own wish (ini ``pythonpath``,
+    ``$PYTHONPATH``). They are part of it whichever suite is run.
     """
 
     def __init__(self, configured: Iterable[str | Path] = ()) -> None:
@@ -48,35 +52,54 @@ class Suites:
 
 
 class Lookup:
-    """The path of a process, for the suites of a session. ``places``: entry -> the folder it stands for (slots)."""
+    """The path of a process, for the suites of a session. ``places``: entry -> the folder it stands
+    for (slots).
+    """
 
-    def __init__(self, suites: Suites, path: Sequence[str], places: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self, suites: Suites, path: Sequence[str], places: Mapping[str, Path] | None = None
+    ) -> None:
         self.suites, self.places = suites, dict(places or {})
         self.path = list(dict.fromkeys(entry or os.getcwd() for entry in path))
         self._at = {entry: self.places.get(entry) or Path(entry).resolve() for entry in self.path}
 
     def order(self, suite: str) -> Order | None:
-        """The order for cases of the suite in this folder; None where nobody else's folder is on the path."""
+        """The order for cases of the suite in this folder; None where nobody else's folder is on
+        the path.
+        """
         others = self._others(suite) if suite else []
         if not others:
             return None
         home, ordered = Path(suite).resolve(), list[str]()
         of_slots = [entry for entry in self.path if entry in self.places]
-        for part in (of_slots, [entry for entry in self.path if entry not in self.places]):  # slots stay first
+        for part in (
+            of_slots,
+            [entry for entry in self.path if entry not in self.places],
+        ):  # slots stay first
             own = [entry for entry in part if home.is_relative_to(self._at[entry])]
             for entry in part:
-                if entry in others:  # an own one that holds the other's folder, too, is no nearer to either
-                    ordered += [mine for mine in own if not self._at[entry].is_relative_to(self._at[mine])]
+                if (
+                    entry in others
+                ):  # an own one that holds the other's folder, too, is no nearer to either
+                    ordered += [
+                        mine for mine in own if not self._at[entry].is_relative_to(self._at[mine])
+                    ]
                 ordered.append(entry)
         theirs = [entry for entry in others if self._at[entry] not in self.suites.configured]
         return Order(suite, list(dict.fromkeys(ordered)), theirs)
 
     def apart(self, suites: Iterable[str]) -> list[str]:
-        """The entries that are another suite's to one of these: a module there may mean another file to each."""
-        return list(dict.fromkeys(entry for suite in suites if suite for entry in self._others(suite)))
+        """The entries that are another suite's to one of these: a module there may mean another
+        file to each.
+        """
+        return list(
+            dict.fromkeys(entry for suite in suites if suite for entry in self._others(suite))
+        )
 
     def locate(self, module: str, suite: str) -> str | None:
-        """The file (or folder) that a module's name means to a suite; None where there is none on the path."""
+        """The file (or folder) that a module's name means to a suite; None where there is none on
+        the path.
+        """
         order = self.order(suite)
         path = self.path
         if order is not None:
@@ -103,7 +126,9 @@ class Lookup:
 
 
 def _spec(name: str, path: Iterable[str]) -> ModuleSpec | None:
-    """Where a module is found on these entries, as ``PathFinder`` goes through them; its parents are not imported."""
+    """Where a module is found on these entries, as ``PathFinder`` goes through them; its parents
+    are not imported.
+    """
     namespace: ModuleSpec | None = None
     for entry in path:
         finder = pkgutil.get_importer(entry)

@@ -1,4 +1,6 @@
-"""Facts of the machine as found: processor, threads, quota, memory, conditions, versions. No torch."""
+"""Facts of the machine as found: processor, threads, quota, memory, conditions, versions. No
+torch.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "onnxruntime-gpu", "onnxruntime", "onnx", "onnxscript", "numpy",
-            "pandas", "pytest", "pytest-benchmark", "paritygate")  # fmt: skip
+PACKAGES = (
+    "torch",
+    "transformers",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "onnx",
+    "onnxscript",
+    "numpy",
+    "pandas",
+    "pytest",
+    "pytest-benchmark",
+    "paritygate",
+)
 
 
 def affinity() -> int:
@@ -28,19 +41,27 @@ def quota() -> float | None:
         pass
     try:
         limit_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        return None if limit_us <= 0 else limit_us / int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
+        return (
+            None
+            if limit_us <= 0
+            else limit_us / int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
+        )
     except (OSError, ValueError):
         return None
 
 
 def threads() -> int:
-    """How many threads a measuring process gets: the affinity, cut by the quota; never ``os.cpu_count()``."""
+    """How many threads a measuring process gets: the affinity, cut by the quota; never
+    ``os.cpu_count()``.
+    """
     limit = quota()
     return max(1, affinity() if limit is None else min(affinity(), math.floor(limit)))
 
 
 def available_memory() -> int | None:
-    """Bytes that can still be allocated: MemAvailable, cut by what the cgroup has left; None where unknown."""
+    """Bytes that can still be allocated: MemAvailable, cut by what the cgroup has left; None where
+    unknown.
+    """
     found = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -54,7 +75,9 @@ def available_memory() -> int | None:
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has killed for memory so far, in this cgroup or else on this machine."""
+    """How many processes the kernel has killed for memory so far, in this cgroup or else on this
+    machine.
+    """
     for path, key in (("/sys/fs/cgroup/memory.events", "oom_kill"), ("/proc/vmstat", "oom_kill")):
         try:
             for line in Path(path).read_text().splitlines():
@@ -75,14 +98,20 @@ def processor_times() -> tuple[int, int]:
 
 
 def steal(before: tuple[int, int], after: tuple[int, int]) -> float:
-    """The share of processor time that the hypervisor gave to others between two ``processor_times()``."""
+    """The share of processor time that the hypervisor gave to others between two
+    ``processor_times()``.
+    """
     return (after[0] - before[0]) / max(1, after[1] - before[1])
 
 
 def throttles() -> int:
-    """How often the processors' clocks were cut for heat so far; 0 where the kernel does not tell."""
+    """How often the processors' clocks were cut for heat so far; 0 where the kernel does not
+    tell.
+    """
     counts = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
-    return sum(int(found) for path in counts if (found := _text(str(path))) is not None and found.isdigit())
+    return sum(
+        int(found) for path in counts if (found := _text(str(path))) is not None and found.isdigit()
+    )
 
 
 def busy_time() -> int:
@@ -127,7 +156,9 @@ def facts() -> dict[str, Any]:
         "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "turbo": _turbo(),
         "virtual": _virtual(),
-    } | {f"version_{name.replace('-', '_')}": found for name in PACKAGES if (found := _version(name))}
+    } | {
+        f"version_{name.replace('-', '_')}": found for name in PACKAGES if (found := _version(name))
+    }
 
 
 def _text(path: str) -> str | None:

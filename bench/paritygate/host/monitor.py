@@ -1,4 +1,6 @@
-"""What the machine did while something was measured: what was stolen, what others used, heat; of GPUs as well."""
+"""What the machine did while something was measured: what was stolen, what others used, heat; of
+GPUs as well.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,11 @@ from paritygate.timing import diagnostics
 
 
 class Watch:
-    """Looks from here to ``conditions()``; ``pids`` are the measuring processes, whose time is not foreign.
+    """Looks from here to ``conditions()``; ``pids`` are the measuring processes, whose time is not
+    foreign.
 
-    GPUs are looked at now, by ``conditions()``, and whenever ``look()`` is called in between: what they tell holds
-    for a moment only.
+    GPUs are looked at now, by ``conditions()``, and whenever ``look()`` is called in between: what
+    they tell holds for a moment only.
     """
 
     def __init__(self, pids: list[int], gpus: Sequence[nvml.Reader] = ()) -> None:
@@ -62,8 +65,8 @@ class Watch:
     def _foreign(self, pid: int) -> bool:
         """Whether a process is neither a measuring one nor started by this one.
 
-        A pid that means nothing here is no stranger's: it has ended, or an older driver told a container the pid that
-        its host gives to one of ours.
+        A pid that means nothing here is no stranger's: it has ended, or an older driver told a
+        container the pid that its host gives to one of ours.
         """
         try:
             os.kill(pid, 0)  # sends nothing; sees what a /proc with hidepid hides

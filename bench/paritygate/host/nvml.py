@@ -1,7 +1,8 @@
-"""NVIDIA GPUs as their management library (NVML) sees them: names, clocks, energy, heat, and who else is there.
+"""NVIDIA GPUs as their management library (NVML) sees them: names, clocks, energy, heat, and who
+else is there.
 
-Reads and never changes a setting of a card; makes no CUDA context and imports no torch. What a card does not tell is
-None, each value for itself.
+Reads and never changes a setting of a card; makes no CUDA context and imports no torch. What a card
+does not tell is None, each value for itself.
 """
 
 from __future__ import annotations
@@ -12,28 +13,45 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-# nvml.h, group nvmlClocksEventReasons: the bits that make a measurement wrong. The others (idle, clocks that somebody
-# asked for, a display) are no disturbance.
-HARMFUL = {0x4: "SwPowerCap", 0x8: "HwSlowdown", 0x20: "SwThermal", 0x40: "HwThermal", 0x80: "HwPowerBrake"}
-COMPUTE_MODES = ("default", "exclusive thread", "prohibited", "exclusive process")  # nvmlComputeMode_t
+# nvml.h, group nvmlClocksEventReasons: the bits that make a measurement wrong. The others (idle,
+# clocks that somebody asked for, a display) are no disturbance.
+HARMFUL = {
+    0x4: "SwPowerCap",
+    0x8: "HwSlowdown",
+    0x20: "SwThermal",
+    0x40: "HwThermal",
+    0x80: "HwPowerBrake",
+}
+COMPUTE_MODES = (
+    "default",
+    "exclusive thread",
+    "prohibited",
+    "exclusive process",
+)  # nvmlComputeMode_t
 GRAPHICS, SM = 0, 1  # nvmlClockType_t
 DEGREES = 0  # NVML_TEMPERATURE_GPU: of the chip
 
 
 class GpuLost(RuntimeError):
-    """A GPU that was there has fallen off the bus, or was taken away; the message names its uuid."""
+    """A GPU that was there has fallen off the bus, or was taken away; the message names its
+    uuid.
+    """
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A GPU in one moment. ``joules``: in all since its driver was loaded. ``throttled``: harmful reasons only."""
+    """A GPU in one moment. ``joules``: in all since its driver was loaded. ``throttled``: harmful
+    reasons only.
+    """
 
     sm_mhz: int | None = None
     watts: float | None = None
     joules: float | None = None
     celsius: int | None = None
     throttled: tuple[str, ...] | None = None
-    processes: tuple[int, ...] = ()  # pids that compute on it; in a container an older driver tells the host's pids
+    processes: tuple[
+        int, ...
+    ] = ()  # pids that compute on it; in a container an older driver tells the host's pids
 
 
 class Reader(Protocol):
@@ -98,9 +116,15 @@ class Gpu:
             "application_mhz": self._get("nvmlDeviceGetApplicationsClock", GRAPHICS),
             "default_application_mhz": self._get("nvmlDeviceGetDefaultApplicationsClock", GRAPHICS),
             "power_limit_watts": _thousandths(self._get("nvmlDeviceGetEnforcedPowerLimit")),
-            "compute_mode": COMPUTE_MODES[compute] if compute in range(len(COMPUTE_MODES)) else None,
+            "compute_mode": COMPUTE_MODES[compute]
+            if compute in range(len(COMPUTE_MODES))
+            else None,
             "mig": self._mig(),
-            "pci": None if pci is None else pci.busId.decode() if isinstance(pci.busId, bytes) else pci.busId,
+            "pci": None
+            if pci is None
+            else pci.busId.decode()
+            if isinstance(pci.busId, bytes)
+            else pci.busId,
             "ecc": None if ecc is None else bool(ecc[0]),
         }
 
@@ -121,7 +145,11 @@ class Gpu:
         return getattr(self._get("nvmlDeviceGetMemoryInfo"), of, None)
 
     def _processes(self) -> tuple[int, ...]:
-        return tuple(sorted({process.pid for process in self._get("nvmlDeviceGetComputeRunningProcesses") or ()}))
+        return tuple(
+            sorted(
+                {process.pid for process in self._get("nvmlDeviceGetComputeRunningProcesses") or ()}
+            )
+        )
 
     def _get(self, call: str, *arguments: int) -> Any:
         return self._get_of_all(call, self._handle, *arguments)
@@ -133,13 +161,19 @@ class Gpu:
         try:
             return getattr(pynvml, call)(*arguments)
         except pynvml.NVMLError_GpuIsLost as lost:
-            raise GpuLost(f"{self.uuid} is lost: it has fallen off the bus, or was taken away") from lost
-        except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError):  # the second is none of the first
+            raise GpuLost(
+                f"{self.uuid} is lost: it has fallen off the bus, or was taken away"
+            ) from lost
+        except (
+            pynvml.NVMLError,
+            pynvml.NVMLLibraryMismatchError,
+        ):  # the second is none of the first
             return None
 
 
 class Instance(Gpu):
-    """A MIG instance: its own name, uuid, memory and processes; clocks and heat are those of the GPU that it is of.
+    """A MIG instance: its own name, uuid, memory and processes; clocks and heat are those of the
+    GPU that it is of.
 
     Power and energy are None: NVML tells them of the whole GPU, which neighbours share.
     """
@@ -162,7 +196,11 @@ class Instance(Gpu):
 
     def facts(self) -> dict[str, Any]:
         """Those of its GPU, with what is its own."""
-        return self.parent.facts() | {"name": self.name, "uuid": self.uuid, "memory_bytes": self._memory("total")}
+        return self.parent.facts() | {
+            "name": self.name,
+            "uuid": self.uuid,
+            "memory_bytes": self._memory("total"),
+        }
 
     def instances(self) -> list[Gpu] | None:
         """None: it is not divided any more."""
@@ -170,7 +208,9 @@ class Instance(Gpu):
 
 
 def gpus() -> list[Gpu] | None:
-    """The GPUs in the order of the PCI bus, less those that do not answer; None without a driver or its NVML."""
+    """The GPUs in the order of the PCI bus, less those that do not answer; None without a driver or
+    its NVML.
+    """
     import pynvml
 
     try:
@@ -186,10 +226,12 @@ def gpus() -> list[Gpu] | None:
 
 
 def visible(environ: Mapping[str, str]) -> list[Gpu]:
-    """The devices that CUDA will number 0, 1, ... in this environment; with ``ambiguous`` indices their set is a guess.
+    """The devices that CUDA will number 0, 1, ... in this environment; with ``ambiguous`` indices
+    their set is a guess.
 
-    The rules are those of CUDA's programming guide (environment variables) and of torch.cuda's own count. With MIG a
-    process sees one instance, the first, and no whole GPU beside it (MIG user guide, CUDA device enumeration).
+    The rules are those of CUDA's programming guide (environment variables) and of torch.cuda's own
+    count. With MIG a process sees one instance, the first, and no whole GPU beside it (MIG user
+    guide, CUDA device enumeration).
     """
     every = gpus() or []
     chosen = environ.get("CUDA_VISIBLE_DEVICES")
@@ -205,7 +247,12 @@ def ambiguous(environ: Mapping[str, str]) -> str | None:
     """Why it cannot be told which GPU CUDA gives which number, and what to do, or None."""
     names = list(dict.fromkeys(gpu.name for gpu in gpus() or []))
     by_uuid = environ.get("CUDA_VISIBLE_DEVICES", "").startswith(("GPU-", "MIG-"))
-    if len(names) < 2 or by_uuid or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not visible(environ):
+    if (
+        len(names) < 2
+        or by_uuid
+        or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+        or not visible(environ)
+    ):
         return None
     return (
         f"GPUs of different kinds ({', '.join(names)}): CUDA numbers them by a guess at which is fastest, nvidia-smi "
@@ -225,15 +272,17 @@ def by_uuid(uuid: str) -> Gpu:
 def of_process(environ: Mapping[str, str], uuid: str) -> Gpu:
     """The device that a process with this environment computes on, whose uuid torch tells.
 
-    A MIG instance is known by the environment: torch may tell the uuid of the whole GPU, which neighbours share.
-    Raises ``LookupError``.
+    A MIG instance is known by the environment: torch may tell the uuid of the whole GPU, which
+    neighbours share. Raises ``LookupError``.
     """
     first = visible(environ)[:1]
     return first[0] if first and isinstance(first[0], Instance) else by_uuid(uuid)
 
 
 def _chosen(text: str, every: list[Gpu]) -> list[Gpu]:
-    """What CUDA_VISIBLE_DEVICES names, up to the first entry that names nothing; nothing where one comes twice."""
+    """What CUDA_VISIBLE_DEVICES names, up to the first entry that names nothing; nothing where one
+    comes twice.
+    """
     prefix = text[:4] if text.startswith(("GPU-", "MIG-")) else ""
     found: list[Gpu] = []
     for entry in text.split(","):
@@ -252,8 +301,14 @@ def _of_number(entry: str, every: list[Gpu]) -> Gpu | None:
 
 
 def _of_prefix(entry: str, prefix: str, every: list[Gpu]) -> Gpu | None:
-    """The one device whose uuid begins so; kinds do not mix, the first entry's is that of the list."""
-    devices = every if prefix == "GPU-" else [instance for gpu in every for instance in gpu.instances() or []]
+    """The one device whose uuid begins so; kinds do not mix, the first entry's is that of the
+    list.
+    """
+    devices = (
+        every
+        if prefix == "GPU-"
+        else [instance for gpu in every for instance in gpu.instances() or []]
+    )
     matching = [device for device in devices if device.uuid.startswith(entry)]
     return matching[0] if len(matching) == 1 and entry.startswith(prefix) else None
 

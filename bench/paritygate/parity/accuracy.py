@@ -22,18 +22,22 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def paired_accuracy(
     original: Sequence[bool] | np.ndarray, compressed: Sequence[bool] | np.ndarray
 ) -> tuple[float, float, float]:
-    """The difference of two accuracies on the same N samples, compressed less original, and its 95 % interval.
+    """The difference of two accuracies on the same N samples, compressed less original, and its 95
+    % interval.
 
-    ``original`` and ``compressed`` (N,) tell which samples were answered rightly. Shares, -1 to 1. The interval is
-    method 10 of Newcombe, "Improved confidence intervals for the difference between binomial proportions based on
-    paired data", Statistics in Medicine 17 (1998): Wilson's intervals of both accuracies, joined by their correlation.
-    Unlike a t interval it holds near 100 %, and is not empty where all answers agree. Raises ``ValueError``.
+    ``original`` and ``compressed`` (N,) tell which samples were answered rightly. Shares, -1 to 1.
+    The interval is method 10 of Newcombe, "Improved confidence intervals for the difference between
+    binomial proportions based on paired data", Statistics in Medicine 17 (1998): Wilson's intervals
+    of both accuracies, joined by their correlation. Unlike a t interval it holds near 100 %, and is
+    not empty where all answers agree. Raises ``ValueError``.
     """
     import numpy as np
 
     old, new = np.asarray(original, dtype=bool), np.asarray(compressed, dtype=bool)
     if old.shape != new.shape or old.ndim != 1 or not old.size:
-        raise ValueError(f"two accuracies are compared on the same samples: shapes are {old.shape} and {new.shape}")
+        raise ValueError(
+            f"two accuracies are compared on the same samples: shapes are {old.shape} and {new.shape}"
+        )
     n, both, neither = old.size, int((old & new).sum()), int((~old & ~new).sum())
     p, q = float(new.mean()), float(old.mean())
     (p_low, p_high), (q_low, q_high) = wilson(p, n), wilson(q, n)
@@ -49,7 +53,9 @@ def _joined(one: float, other: float, phi: float) -> float:
 
 
 def _correlation(both: int, first: int, second: int, neither: int) -> float:
-    """The correlation phi of two properties by how many samples have them; a positive one is corrected downwards."""
+    """The correlation phi of two properties by how many samples have them; a positive one is
+    corrected downwards.
+    """
     n = both + first + second + neither
     product = (both + first) * (second + neither) * (both + second) * (first + neither)
     if not product:

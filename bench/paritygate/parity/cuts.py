@@ -1,8 +1,8 @@
 """Cuts: the elements of an output by magnitude and by place.
 
-By *magnitude*: elements within a factor of eight form a band; bands without a gap of about 1000 between them form a
-*level* (logits are one, the -1e9 beside them are another). By *place*: every index of every axis (a channel, a
-position, an input set) is a slice. Pure: numpy arrays in and out.
+By *magnitude*: elements within a factor of eight form a band; bands without a gap of about 1000
+between them form a *level* (logits are one, the -1e9 beside them are another). By *place*: every
+index of every axis (a channel, a position, an input set) is a slice. Pure: numpy arrays in and out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ LARGEST, SMALLEST = 1e70, 1e-70  # beyond these squares of squares overflow
 class Axis:
     """An axis of an output, and which of its indices an element at a flat position has.
 
-    ``starts``: instead of a stride, for input sets of differing sizes, the position at which each begins.
+    ``starts``: instead of a stride, for input sets of differing sizes, the position at which each
+    begins.
     """
 
     name: str
@@ -45,12 +46,16 @@ class Axis:
         index = at if self.stride == 1 else at // self.stride
         if not at.size or index[-1] < self.length:  # positions ascend
             return index
-        return index - index // self.length * self.length  # numpy divides fast, and takes remainders slowly
+        return (
+            index - index // self.length * self.length
+        )  # numpy divides fast, and takes remainders slowly
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the elements of an output lie: its shape in each input set, laid flat, one set behind the other."""
+    """Where the elements of an output lie: its shape in each input set, laid flat, one set behind
+    the other.
+    """
 
     shapes: tuple[tuple[int, ...], ...]
 
@@ -64,7 +69,11 @@ class Grid:
             starts = tuple(int(start) for start in np.cumsum([0, *sizes[:-1]]))
             return [Axis("input set", 1, len(sizes), starts)] if min(sizes) >= FEW else []
         total, found, stride = sum(sizes), [], sum(sizes)
-        names = ("input set", *(f"axis {axis} index" for axis in range(len(self.shapes[0])))) if self.shapes else ()
+        names = (
+            ("input set", *(f"axis {axis} index" for axis in range(len(self.shapes[0]))))
+            if self.shapes
+            else ()
+        )
         for name, length in zip(names, self._lengths(), strict=True):
             stride //= max(length, 1)
             if length > 1 and total // length >= FEW:
@@ -74,7 +83,8 @@ class Grid:
     def samples(self) -> list[Axis]:
         """The indices of the first axis in each input set, where they have enough elements.
 
-        They differ in noise, and are not judged alone, since all errors of a sample may come from one rounding.
+        They differ in noise, and are not judged alone, since all errors of a sample may come from
+        one rounding.
         """
         if len(set(self.shapes)) != 1 or not self.shapes[0] or self.shapes[0][0] < 2:
             return []
@@ -84,12 +94,15 @@ class Grid:
     def groups(self, most: int) -> list[tuple[Axis, list[Axis]]]:
         """The leading and the trailing axes, each as one, and the axes of each as they lie therein.
 
-        What is summed up by the index of a group is soon summed up by all its axes. Where a group has more than
+        What is summed up by the index of a group is soon summed up by all its axes. Where a group
+        has more than
         ``most`` indices, every axis is one of its own. The first axis is the whole, without a name.
         """
         total = sum(math.prod(shape) for shape in self.shapes)
         every = [Axis("", max(total, 1), 1), *self.samples(), *self.axes()]
-        strides = [math.prod(self._lengths()[place:]) for place in range(2, len(self._lengths()) + 1)]
+        strides = [
+            math.prod(self._lengths()[place:]) for place in range(2, len(self._lengths()) + 1)
+        ]
         cut = min(strides, key=lambda stride: max(stride, total // max(stride, 1)), default=0)
         found = []
         if len(set(self.shapes)) == 1 and cut > 0 and total // cut <= most:
@@ -106,9 +119,11 @@ class Grid:
 
 @dataclass(frozen=True)
 class Judged:
-    """The elements of one output that are compared, over all input sets; all arrays are flat and of one length.
+    """The elements of one output that are compared, over all input sets; all arrays are flat and of
+    one length.
 
-    ``off``: distance of the candidate from the reference, ``own``: eager's, ``size``: the reference's magnitude,
+    ``off``: distance of the candidate from the reference, ``own``: eager's, ``size``: the
+    reference's magnitude,
     ``at``: the position in ``grid``.
     """
 
@@ -152,7 +167,9 @@ def band_of(size: Floats) -> NDArray[np.int16]:
 
 
 def bands_of(size: Floats) -> tuple[Places, int]:
-    """The band of each magnitude, counted from the lowest one, which zeros join; and what that one's number is."""
+    """The band of each magnitude, counted from the lowest one, which zeros join; and what that
+    one's number is.
+    """
     exponents, real = band_of(size), size > 0
     if not real.any():
         return np.zeros(size.shape, np.intp), 0
@@ -161,11 +178,14 @@ def bands_of(size: Floats) -> tuple[Places, int]:
 
 
 def edges(first: int, last: int, lowest: int) -> tuple[float, float]:
-    """The magnitudes between which bands lie: 2**e has the mantissa 0.5, so its exponent in frexp is e + 1.
+    """The magnitudes between which bands lie: 2**e has the mantissa 0.5, so its exponent in frexp
+    is e + 1.
 
     Zeros join the lowest band.
     """
-    return 2.0 ** ((first + lowest) * BAND - 1) if first else 0.0, 2.0 ** ((last + lowest + 1) * BAND - 1)
+    return 2.0 ** ((first + lowest) * BAND - 1) if first else 0.0, 2.0 ** (
+        (last + lowest + 1) * BAND - 1
+    )
 
 
 def between(size: Floats, low: float, high: float) -> NDArray[np.bool_]:
@@ -174,7 +194,9 @@ def between(size: Floats, low: float, high: float) -> NDArray[np.bool_]:
 
 
 def runs(number: NDArray[Any]) -> Iterator[tuple[int, int]]:
-    """First and last band of each level, largest numbers first; of an output of zeros the one band there is."""
+    """First and last band of each level, largest numbers first; of an output of zeros the one band
+    there is.
+    """
     filled = np.flatnonzero(number)
     if not filled.size:
         yield 0, 0
@@ -184,7 +206,8 @@ def runs(number: NDArray[Any]) -> Iterator[tuple[int, int]]:
 
 
 def median_of(number: Floats, size: Floats) -> Floats:
-    """The median size of the level that a part is of: arrays (slices, bands); of zeros alone, that of the level above.
+    """The median size of the level that a part is of: arrays (slices, bands); of zeros alone, that
+    of the level above.
 
     The median, since a few huge elements say nothing of what the others were computed of.
     """

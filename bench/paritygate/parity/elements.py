@@ -1,7 +1,8 @@
-"""Elements: the numbers of one output, the candidate's beside eager's and the reference's, over all input sets.
+"""Elements: the numbers of one output, the candidate's beside eager's and the reference's, over all
+input sets.
 
-They are looked at piece by piece: a piece stays in the processor's cache, and new memory for whole outputs costs more
-than all the arithmetic. Pure: numpy arrays in and out.
+They are looked at piece by piece: a piece stays in the processor's cache, and new memory for whole
+outputs costs more than all the arithmetic. Pure: numpy arrays in and out.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Sets = Sequence[Outputs]  # the outputs for each input set
 Masks = Sequence[Sequence[Array | None]]  # for each of them which elements are compared; None: all
 
 TINY = 1e-300
-FILL = 1e-3  # of the largest number of a dtype: from there on a number stands for "as large as can be"
+FILL = (
+    1e-3  # of the largest number of a dtype: from there on a number stands for "as large as can be"
+)
 PIECE = 1 << 15  # elements: their doubles take 256 KiB, and some ten arrays of them fit a cache
 
 
@@ -33,9 +36,10 @@ PIECE = 1 << 15  # elements: their doubles take 256 KiB, and some ten arrays of 
 class Seen:
     """What was seen in passing of the elements of an output.
 
-    ``asked``: those that no mask leaves out; ``finite`` of them in eager and the reference; ``saturated`` of them;
-    ``gaps``: those that are not finite in eager or in the candidate. ``largest``: by how much one is off, ``relative``
-    the same over its own size.
+    ``asked``: those that no mask leaves out; ``finite`` of them in eager and the reference;
+    ``saturated`` of them;
+    ``gaps``: those that are not finite in eager or in the candidate. ``largest``: by how much one
+    is off, ``relative`` the same over its own size.
     """
 
     asked: int = 0
@@ -48,7 +52,9 @@ class Seen:
 
 
 class Three(NamedTuple):
-    """Elements in float64, flat: the candidate's, eager's, the reference's, and which of those are saturated."""
+    """Elements in float64, flat: the candidate's, eager's, the reference's, and which of those are
+    saturated.
+    """
 
     ours: Floats
     base: Floats
@@ -59,9 +65,13 @@ class Three(NamedTuple):
 class Elements:
     """One output over all input sets. ``exact``: integers, which are compared as such."""
 
-    def __init__(self, number: int, candidate: Sets, eager: Sets, reference: Sets | None, masks: Masks | None) -> None:
+    def __init__(
+        self, number: int, candidate: Sets, eager: Sets, reference: Sets | None, masks: Masks | None
+    ) -> None:
         self.number, self.eager_is_truth = number, reference is None
-        self.sets, self.theirs = ([outputs[number] for outputs in sets] for sets in (candidate, eager))
+        self.sets, self.theirs = (
+            [outputs[number] for outputs in sets] for sets in (candidate, eager)
+        )
         dtype = self.theirs[0].dtype
         self.exact = dtype.kind in "iub"
         self.truths = self.theirs
@@ -78,7 +88,9 @@ class Elements:
     def of_eager(self) -> bool:
         """Whether the candidate's answers are eager's own."""
         pairs = zip(self.sets, self.theirs, strict=True)
-        return all(np.array_equal(ours, base, equal_nan=base.dtype.kind == "f") for ours, base in pairs)
+        return all(
+            np.array_equal(ours, base, equal_nan=base.dtype.kind == "f") for ours, base in pairs
+        )
 
     def pieces(self, seen: Seen) -> Iterator[Judged]:
         """The elements that are compared, in order. ``seen`` is added to on the way."""
@@ -98,7 +110,9 @@ class Elements:
         return Judged(off, own, size, at.astype(np.intp), self.grid)
 
     def off_by(self, twin: Sets, at: cuts.Places) -> Floats:
-        """How far another answer of eager's is from the reference at some positions, 0 where it is not finite."""
+        """How far another answer of eager's is from the reference at some positions, 0 where it is
+        not finite.
+        """
         other = copy.copy(self)
         other.sets = [outputs[self.number] for outputs in twin]
         judged, found = other.judged(Seen()), np.zeros(self.total)
@@ -112,10 +126,18 @@ class Elements:
         return np.concatenate([(ours != base).ravel() for ours, base in pairs]) & self._asked
 
     def gaps(self) -> tuple[Bools, int, int]:
-        """Which are NaN or infinite, and not so on both sides; how many the candidate has of such, and eager."""
+        """Which are NaN or infinite, and not so on both sides; how many the candidate has of such,
+        and eager.
+        """
         ours, base = flat(self.sets), flat(self.theirs)
-        found = self.unequal & ~(np.isfinite(ours) & np.isfinite(base)) & ~(np.isnan(ours) & np.isnan(base))
-        ours_are, base_is = (int((self._asked & ~np.isfinite(values)).sum()) for values in (ours, base))
+        found = (
+            self.unequal
+            & ~(np.isfinite(ours) & np.isfinite(base))
+            & ~(np.isnan(ours) & np.isnan(base))
+        )
+        ours_are, base_is = (
+            int((self._asked & ~np.isfinite(values)).sum()) for values in (ours, base)
+        )
         return found, ours_are, base_is
 
     def at(self, place: int) -> dict[str, Any]:
@@ -124,26 +146,39 @@ class Elements:
         for which, array in enumerate(self.sets):
             if rest < array.size:
                 index = tuple(int(i) for i in np.unravel_index(rest, array.shape))
-                three = self._three(*(
-                    np.asarray(arrays[which][index]).reshape(1) for arrays in (self.sets, self.theirs, self.truths)
-                ))  # fmt: skip
+                three = self._three(
+                    *(
+                        np.asarray(arrays[which][index]).reshape(1)
+                        for arrays in (self.sets, self.theirs, self.truths)
+                    )
+                )
                 return {
-                    "set": which, "output": self.number, "index": index, "candidate": float(three.ours[0]),
-                    "reference": float(three.truth[0]), "eager": float(three.base[0]),
-                }  # fmt: skip
+                    "set": which,
+                    "output": self.number,
+                    "index": index,
+                    "candidate": float(three.ours[0]),
+                    "reference": float(three.truth[0]),
+                    "eager": float(three.base[0]),
+                }
             rest -= array.size
         raise IndexError(place)
 
     @property
     def _asked(self) -> Bools:
-        return np.concatenate([_every(mask, one) for mask, one in zip(self._masks, self.sets, strict=True)])
+        return np.concatenate(
+            [_every(mask, one) for mask, one in zip(self._masks, self.sets, strict=True)]
+        )
 
     def _cut(self) -> Iterator[tuple[int, Bools | None, Array, Array, Array]]:
-        """Position of the first, which are asked for (None: all), and the three numbers of each, piece by piece."""
+        """Position of the first, which are asked for (None: all), and the three numbers of each,
+        piece by piece.
+        """
         columns = (self.sets, self.theirs, self.truths)
         if self.total <= PIECE:
             asked = self._asked if any(mask is not None for mask in self._masks) else None
-            ours, base, truth = (np.concatenate([one.reshape(-1) for one in arrays]) for arrays in columns)
+            ours, base, truth = (
+                np.concatenate([one.reshape(-1) for one in arrays]) for arrays in columns
+            )
             yield 0, asked, ours, base, truth
             return
         first = 0
@@ -152,7 +187,13 @@ class Elements:
             ours, base, truth = (array.reshape(-1) for array in arrays)
             for start in range(0, ours.size, PIECE):
                 part = slice(start, start + PIECE)
-                yield first + start, None if asked is None else asked[part], ours[part], base[part], truth[part]
+                yield (
+                    first + start,
+                    None if asked is None else asked[part],
+                    ours[part],
+                    base[part],
+                    truth[part],
+                )
             first += ours.size
 
     def _three(self, ours: Array, base: Array, truth: Array) -> Three:
@@ -164,11 +205,16 @@ class Elements:
             saturated &= stands & np.isfinite(base)
             truth = np.where(saturated, np.clip(base, -self.limit, self.limit), truth)
         if self.limit == cuts.LARGEST:
-            ours, base = (np.where(np.isfinite(v), np.clip(v, -self.limit, self.limit), v) for v in (ours, base))
+            ours, base = (
+                np.where(np.isfinite(v), np.clip(v, -self.limit, self.limit), v)
+                for v in (ours, base)
+            )
         return Three(ours, base, truth, saturated)
 
     def _judged(self, start: int, three: Three, asked: Bools | None, seen: Seen) -> Judged:
-        """Distances and magnitudes of those that are compared, without what no dtype holds in full."""
+        """Distances and magnitudes of those that are compared, without what no dtype holds in
+        full.
+        """
         ours, base, truth, saturated = three
         size, at = np.abs(truth), np.arange(start, start + truth.size)
         with np.errstate(invalid="ignore"):  # of what is not finite, and not compared
@@ -201,7 +247,9 @@ def flat(arrays: Sequence[Array]) -> Floats:
 
 
 def _every(mask: Array | None, array: Array) -> Bools:
-    """Which elements of an array are asked for: all, or those that the mask of its leading axes leaves; flat."""
+    """Which elements of an array are asked for: all, or those that the mask of its leading axes
+    leaves; flat.
+    """
     if mask is None:
         return np.ones(array.size, bool)
     wide = np.asarray(mask, bool).reshape(mask.shape + (1,) * (array.ndim - mask.ndim))

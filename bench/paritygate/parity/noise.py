@@ -1,6 +1,7 @@
 """Noise: by how much eager is to be expected to be off, of each element.
 
-One run of eager can be exact by chance, so what it was off by is no measure alone. Pure: numpy arrays in and out.
+One run of eager can be exact by chance, so what it was off by is no measure alone. Pure: numpy
+arrays in and out.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ ENOUGH = 256  # elements of each slice, on average, to which its factor is fitte
 
 
 def expected(judged: Judged) -> Judged:
-    """The same with eager's error as it is to be expected of each element, where that is larger than what it is.
+    """The same with eager's error as it is to be expected of each element, where that is larger
+    than what it is.
 
-    That is a product of factors, one for the band of an element and one for its slice by each axis, fitted in turn so
-    that the mean square of each comes out right (iterative proportional fitting): noise differs by magnitude, sample
-    and channel. A slice counts as quieter than usual only beyond ``QUIET``, since all errors in it may come from one
-    rounding.
+    That is a product of factors, one for the band of an element and one for its slice by each axis,
+    fitted in turn so that the mean square of each comes out right (iterative proportional fitting):
+    noise differs by magnitude, sample and channel. A slice counts as quieter than usual only beyond
+    ``QUIET``, since all errors in it may come from one rounding.
     """
     if not judged.off.size or not judged.own.any():
         return judged
@@ -43,19 +45,27 @@ def expected(judged: Judged) -> Judged:
 
 
 class _Slices:
-    """Where elements lie by a group of axes, and by each of these, ``rows`` of the group; ``numbers`` of elements."""
+    """Where elements lie by a group of axes, and by each of these, ``rows`` of the group;
+    ``numbers`` of elements.
+    """
 
     def __init__(self, judged: Judged, group: Axis, axes: Sequence[Axis]) -> None:
         self.length, self.place = group.length, judged.place(group)
         count = np.bincount(self.place, minlength=group.length).astype(np.float64)
         self.rows = [axis.place(np.arange(group.length)) for axis in axes]
-        self.numbers = [totals(rows, count, axis.length) for rows, axis in zip(self.rows, axes, strict=True)]
+        self.numbers = [
+            totals(rows, count, axis.length) for rows, axis in zip(self.rows, axes, strict=True)
+        ]
 
 
 def _some(judged: Judged, groups: Sequence[tuple[Axis, list[Axis]]]) -> Judged:
     """Elements drawn by chance, as many as are enough to know the factor of every slice."""
     share = ENOUGH * max(axis.length for _, axes in groups for axis in axes) / len(judged.at)
-    return judged if share > 1 / 2 else judged.only(np.random.default_rng(0).random(len(judged.at)) < share)
+    return (
+        judged
+        if share > 1 / 2
+        else judged.only(np.random.default_rng(0).random(len(judged.at)) < share)
+    )
 
 
 def _fitted(judged: Judged, groups: Sequence[_Slices]) -> list[list[Floats]]:
@@ -65,7 +75,10 @@ def _fitted(judged: Judged, groups: Sequence[_Slices]) -> list[list[Floats]]:
     factors = [[np.ones(len(number)) for number in slices.numbers] for slices in groups]
     for _ in range(FITS):
         for slices, of_axes in zip(groups, factors, strict=True):
-            left, changed = totals(slices.place, _ratio(square, noise), slices.length), np.ones(slices.length)
+            left, changed = (
+                totals(slices.place, _ratio(square, noise), slices.length),
+                np.ones(slices.length),
+            )
             for rows, number, factor in zip(slices.rows, slices.numbers, of_axes, strict=True):
                 change = totals(rows, left, len(number)) / np.maximum(number, 1)
                 factor *= change
@@ -82,10 +95,14 @@ def _ratio(values: Floats, by: Floats) -> Floats:
 
 
 def _by_band(judged: Judged, values: Floats) -> Floats:
-    """The mean of each element's band; one with few is joined with larger ones, or is as noisy as the one below."""
+    """The mean of each element's band; one with few is joined with larger ones, or is as noisy as
+    the one below.
+    """
     band, _ = judged.bands
     bands = int(band.max()) + 1
-    number, total = (totals(band, one, bands) for one in ((judged.size > 0).astype(np.float64), values))
+    number, total = (
+        totals(band, one, bands) for one in ((judged.size > 0).astype(np.float64), values)
+    )
     mean, above = np.zeros(bands), (0.0, 0.0)
     for place in range(bands - 1, -1, -1):
         few = number[place] < FEW

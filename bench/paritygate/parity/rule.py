@@ -1,4 +1,5 @@
-"""When do two answers agree? The candidate's error against float64, measured by eager's own error. Version 2.
+"""When do two answers agree? The candidate's error against float64, measured by eager's own error.
+Version 2.
 
     e(x)   = ||x - reference||2 / ||reference||2       over all checked input sets at once
     ratio  = e(candidate) / max(e(eager), floor)
@@ -8,12 +9,14 @@
              and of every part (a band of magnitudes, of the whole or of one slice): ratio <= R
              and of every level and part: max|candidate - reference| <= outlier bound
 
-R grows where a part has few elements, see ``paritygate.parity.parts``. Version 1 had one norm and one bound for the
-whole output; its numbers are kept beside as ``whole``. What no dtype can hold (float64's -1.8e308 beside float32's
--3.4e38) is compared with eager's. A level in which eager itself is off by more than the cap is unchecked alone, unless
-the candidate is off by far more than eager.
+R grows where a part has few elements, see ``paritygate.parity.parts``. Version 1 had one norm and
+one bound for the whole output; its numbers are kept beside as ``whole``. What no dtype can hold
+(float64's -1.8e308 beside float32's -3.4e38) is compared with eager's. A level in which eager
+itself is off by more than the cap is unchecked alone, unless the candidate is off by far more than
+eager.
 
-Pure: numpy arrays in, a Parity out. R, cap, floor and outlier are rows of ``tolerances.csv``, calibrated by
+Pure: numpy arrays in, a Parity out. R, cap, floor and outlier are rows of ``tolerances.csv``,
+calibrated by
 ``python -m bench.evidence.calibrate``.
 """
 
@@ -40,14 +43,15 @@ GROSS = 100.0  # times what is allowed: a fault even where eager is too coarse t
 class Parity:
     """The outcome of a comparison; all numbers are of the output that came closest to its limit.
 
-    ``share`` is the largest over all levels and parts of: ratio over R, error over cap, largest element over its bound.
-    Above 1 fails. ``error``, ``allowed``, ``eager_error`` and ``ratio`` are of the level (elements of like magnitude)
-    that came closest, ``part`` is what decided, where that is smaller than a level. ``worst`` is the element farthest
-    off there: input set, output, index, and the three values. ``undetermined``: it does not agree, and rounding alone
-    may explain every output that does not. ``coarse``: outputs that are wholly unchecked: eager itself is too far from
-    the reference there. ``uncompared``: how many elements were not compared, by reason. ``whole``: the numbers of
-    the rule's version 1, one norm for the whole output. ``second_look``: a part seemed wrong, and was judged again by
-    eager's twins.
+    ``share`` is the largest over all levels and parts of: ratio over R, error over cap, largest
+    element over its bound. Above 1 fails. ``error``, ``allowed``, ``eager_error`` and ``ratio`` are
+    of the level (elements of like magnitude) that came closest, ``part`` is what decided, where
+    that is smaller than a level. ``worst`` is the element farthest off there: input set, output,
+    index, and the three values. ``undetermined``: it does not agree, and rounding alone may explain
+    every output that does not. ``coarse``: outputs that are wholly unchecked: eager itself is too
+    far from the reference there. ``uncompared``: how many elements were not compared, by reason.
+    ``whole``: the numbers of the rule's version 1, one norm for the whole output. ``second_look``:
+    a part seemed wrong, and was judged again by eager's twins.
     """
 
     agrees: bool
@@ -99,30 +103,51 @@ class Undecidable(ArithmeticError):
 
 
 def compare(
-    candidate: Sets, eager: Sets, reference: Sets | None, tolerance: Tolerance, common: int | None = None,
-    jumps: Sequence[float] = (), masks: Masks | None = None, twins: Sequence[Sets] = (),
-) -> Parity:  # fmt: skip
+    candidate: Sets,
+    eager: Sets,
+    reference: Sets | None,
+    tolerance: Tolerance,
+    common: int | None = None,
+    jumps: Sequence[float] = (),
+    masks: Masks | None = None,
+    twins: Sequence[Sets] = (),
+) -> Parity:
     """How the candidate's answers compare with the reference, output by output.
 
-    ``common``: the outputs from this one on are parts of one whole (the gradients of a model), and the norm of a part
-    counts as at least ``tolerance.least`` of what its size lets expect of the whole's.
+    ``common``: the outputs from this one on are parts of one whole (the gradients of a model), and
+    the norm of a part counts as at least ``tolerance.least`` of what its size lets expect of the
+    whole's.
 
-    ``jumps``: for every output how far rounding moves the reference itself, over the same norm. What is off by no more
-    than R times that is no fault, and no agreement either.
+    ``jumps``: for every output how far rounding moves the reference itself, over the same norm.
+    What is off by no more than R times that is no fault, and no agreement either.
 
-    ``twins``: further answers of eager's, off by rounding; a part may be as far off as the worst of them is.
+    ``twins``: further answers of eager's, off by rounding; a part may be as far off as the worst of
+    them is.
 
     ``masks``: which elements of each output are compared, broadcast over its last axes; None: all.
 
-    ``reference`` None: eager itself is the reference, and the cap alone decides. Integer and boolean outputs
-    must be equal. Arrays have their own dtypes for ``candidate`` and ``eager``, float64 for ``reference``;
-    bf16, which numpy lacks, comes as float32 on both sides, the names of dtypes are compared by the caller.
+    ``reference`` None: eager itself is the reference, and the cap alone decides. Integer and
+    boolean outputs must be equal. Arrays have their own dtypes for ``candidate`` and ``eager``,
+    float64 for ``reference``; bf16, which numpy lacks, comes as float32 on both sides, the names of
+    dtypes are compared by the caller.
 
     Raises ``Undecidable`` where a number that decides is not a number.
     """
     problem = _different_layout(candidate, eager)
     if problem:
-        return Parity(False, math.inf, tolerance.cap, math.inf, 0.0, math.inf, math.inf, math.inf, problem, {}, 0)
+        return Parity(
+            False,
+            math.inf,
+            tolerance.cap,
+            math.inf,
+            0.0,
+            math.inf,
+            math.inf,
+            math.inf,
+            problem,
+            {},
+            0,
+        )
     if not eager[0]:
         return Parity(True, 0.0, tolerance.cap, 0.0, 0.0, 0.0, 0.0, 0.0, "", {}, 0)
     candidate, eager = _real(candidate), _real(eager)
@@ -130,7 +155,9 @@ def compare(
     others = [_real(twin) for twin in twins]
     least = _least_norms(eager if reference is None else reference, common, tolerance.least)
     outcomes = [
-        _judge(Elements(number, candidate, eager, reference, masks), tolerance, least[number], others)
+        _judge(
+            Elements(number, candidate, eager, reference, masks), tolerance, least[number], others
+        )
         for number in range(len(eager[0]))
     ]
     return _joined(outcomes, tolerance, jumps)
@@ -142,11 +169,16 @@ def _joined(outcomes: Sequence[Parity], tolerance: Tolerance, jumps: Sequence[fl
     explained = {
         number
         for number, jump in enumerate(jumps)
-        if number in failed and math.isfinite(outcomes[number].share)  # not where a NaN is, or an integer differs
+        if number in failed
+        and math.isfinite(outcomes[number].share)  # not where a NaN is, or an integer differs
         and outcomes[number].whole["error"] <= tolerance.ratio * jump
-    }  # fmt: skip
+    }
     undetermined = bool(explained) and failed == explained
-    judged = [outcome for number, outcome in enumerate(outcomes) if undetermined or number not in explained]
+    judged = [
+        outcome
+        for number, outcome in enumerate(outcomes)
+        if undetermined or number not in explained
+    ]
     told = max(judged, key=lambda outcome: (not outcome.agrees, not outcome.coarse, outcome.share))
     uncompared: dict[str, int] = {}
     for outcome in outcomes:
@@ -161,18 +193,27 @@ def _joined(outcomes: Sequence[Parity], tolerance: Tolerance, jumps: Sequence[fl
     )
 
 
-def distances(moved: Sets, reference: Sets, tolerance: Tolerance, common: int | None) -> list[float]:
-    """For every output how far ``moved`` is from the reference, over the norm of the whole output."""
+def distances(
+    moved: Sets, reference: Sets, tolerance: Tolerance, common: int | None
+) -> list[float]:
+    """For every output how far ``moved`` is from the reference, over the norm of the whole
+    output.
+    """
     found = []
     for number, least in enumerate(_least_norms(reference, common, tolerance.least)):
         truth, other = (flat([outputs[number] for outputs in sets]) for sets in (reference, moved))
-        found.append(float(np.linalg.norm(other - truth)) / max(float(np.linalg.norm(truth)), least))
+        found.append(
+            float(np.linalg.norm(other - truth)) / max(float(np.linalg.norm(truth)), least)
+        )
     return found
 
 
 def _real(sets: Sets) -> list[list[Array]]:
     """Complex arrays with a last axis for real and imaginary part, all others as they are."""
-    return [[np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a for a in outputs] for outputs in sets]
+    return [
+        [np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a for a in outputs]
+        for outputs in sets
+    ]
 
 
 def _different_layout(candidate: Sets, eager: Sets) -> str:
@@ -191,7 +232,9 @@ def _least_norms(truth: Sets, common: int | None, share: float) -> list[float]:
     """For every output the norm that it counts as having at least."""
     least = [TINY] * len(truth[0])
     if common is not None:
-        gradients = [flat([outputs[number] for outputs in truth]) for number in range(common, len(truth[0]))]
+        gradients = [
+            flat([outputs[number] for outputs in truth]) for number in range(common, len(truth[0]))
+        ]
         square = sum(float(np.square(part[np.isfinite(part)]).sum()) for part in gradients)
         each = share * math.sqrt(square / max(1, sum(part.size for part in gradients)))
         least[common:] = [max(TINY, each * math.sqrt(part.size)) for part in gradients]
@@ -200,7 +243,10 @@ def _least_norms(truth: Sets, common: int | None, share: float) -> list[float]:
 
 def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequence[Sets]) -> Parity:
     """The outcome for one output alone."""
-    seen, alike = Seen(), elements.exact or elements.of_eager  # of which no part is judged by itself
+    seen, alike = (
+        Seen(),
+        elements.exact or elements.of_eager,
+    )  # of which no part is judged by itself
     pieces: Iterable[cuts.Judged] = elements.pieces(seen)
     if elements.eager_is_truth:
         pieces = [_as_allowed(elements, tolerance, seen)]
@@ -209,14 +255,20 @@ def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequen
     sums = list(tally.cuts())
     _, whole = sums[0]
     found = parts.levels(whole, tally.lowest, tolerance, least) if seen.compared else []
-    coarse = [one for one in found if one.coarse and not one.part.share > GROSS and not elements.exact]
+    coarse = [
+        one for one in found if one.coarse and not one.part.share > GROSS and not elements.exact
+    ]
     sure = [one.part for one in found if one not in coarse]
     part = None
     if tolerance.parts and seen.compared and not alike:
         part = _part(elements, sums, tally, coarse, tolerance, twins)
     told = (*sure, *(one.part for one in coarse), part)
-    if any(math.isnan(one.share) or not math.isfinite(one.allowed) for one in told if one is not None):
-        raise Undecidable(f"output {elements.number}: how close it comes to its limit is not a number")
+    if any(
+        math.isnan(one.share) or not math.isfinite(one.allowed) for one in told if one is not None
+    ):
+        raise Undecidable(
+            f"output {elements.number}: how close it comes to its limit is not a number"
+        )
     decided = max(sure, key=lambda one: one.share, default=None)
     if part is not None and (decided is None or part.share > max(1.0, decided.share)):
         decided = part
@@ -255,9 +307,13 @@ def _as_allowed(elements: Elements, tolerance: Tolerance, seen: Seen) -> cuts.Ju
 
 
 def _part(
-    elements: Elements, sums: Sequence[tuple[cuts.Axis, Sums]], tally: Tally, coarse: Sequence[parts.Level],
-    tolerance: Tolerance, twins: Sequence[Sets],
-) -> parts.Part | None:  # fmt: skip
+    elements: Elements,
+    sums: Sequence[tuple[cuts.Axis, Sums]],
+    tally: Tally,
+    coarse: Sequence[parts.Level],
+    tolerance: Tolerance,
+    twins: Sequence[Sets],
+) -> parts.Part | None:
     """The part that comes closest to its limit, in levels that can be judged.
 
     ``twins``: with eager's error as that of the worst of them.
@@ -269,7 +325,11 @@ def _part(
         part = parts.first_look(sums, tally.lowest, bands, tolerance)
         if part is None or part.share <= 1:
             return part
-    judged = _as_allowed(elements, tolerance, Seen()) if elements.eager_is_truth else elements.judged(Seen())
+    judged = (
+        _as_allowed(elements, tolerance, Seen())
+        if elements.eager_is_truth
+        else elements.judged(Seen())
+    )
     own = judged.own
     for twin in twins:
         own = np.maximum(own, elements.off_by(twin, judged.at))
@@ -294,29 +354,47 @@ def _uncompared(elements: Elements, seen: Seen, coarse: int) -> dict[str, int]:
     return {reason: count for reason, count in counts.items() if count}
 
 
-def _version_1(elements: Elements, seen: Seen, whole: Sums, tolerance: Tolerance, least: float) -> dict[str, float]:
-    """Version 1 of the rule: one norm and one bound for all. Kept until the table is calibrated for the new one."""
+def _version_1(
+    elements: Elements, seen: Seen, whole: Sums, tolerance: Tolerance, least: float
+) -> dict[str, float]:
+    """Version 1 of the rule: one norm and one bound for all. Kept until the table is calibrated for
+    the new one.
+    """
     off, size = (float(values.sum()) for values in (whole.off, whole.size))
-    own, most_own = (0.0, 0.0) if elements.eager_is_truth else (float(whole.own.sum()), float(whole.most_own.max()))
+    own, most_own = (
+        (0.0, 0.0)
+        if elements.eager_is_truth
+        else (float(whole.own.sum()), float(whole.most_own.max()))
+    )
     norm = max(math.sqrt(size), least, elements.smallest)
     error, own_error = math.sqrt(off) / norm, math.sqrt(own) / norm
     allowed = min(tolerance.ratio * max(own_error, tolerance.floor), tolerance.cap)
     if elements.eager_is_truth:
         allowed = tolerance.cap
     scale = norm / math.sqrt(max(seen.finite, 1)) * math.sqrt(2 * math.log(max(seen.finite, 2)))
-    expected = allowed * scale if elements.eager_is_truth else max(most_own, tolerance.floor * scale)
+    expected = (
+        allowed * scale if elements.eager_is_truth else max(most_own, tolerance.floor * scale)
+    )
     bound = tolerance.outlier * expected
-    share = max(error / allowed, seen.largest / bound if bound else (math.inf if seen.largest else 0.0))
+    share = max(
+        error / allowed, seen.largest / bound if bound else (math.inf if seen.largest else 0.0)
+    )
     return {"error": error, "allowed": allowed, "eager_error": own_error, "share": share}
 
 
-def _problem(elements: Elements, seen: Seen, share: float, decided: parts.Part | None) -> tuple[str, Bools | None]:
+def _problem(
+    elements: Elements, seen: Seen, share: float, decided: parts.Part | None
+) -> tuple[str, Bools | None]:
     """What is wrong, or ""; and the elements that are wrong whatever their size."""
     output = f"output {elements.number}"
     if elements.exact:  # judged as integers: float64 rounds the large ones
         unequal = elements.unequal
         count = int(unequal.sum())
-        return (f"{output}: {count} of {elements.total} integers differ", unequal) if count else ("", None)
+        return (
+            (f"{output}: {count} of {elements.total} integers differ", unequal)
+            if count
+            else ("", None)
+        )
     if seen.gaps:
         gaps, ours, theirs = elements.gaps()
         if gaps.any():

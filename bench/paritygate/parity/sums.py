@@ -1,4 +1,5 @@
-"""Sums: what a judgement needs to know of the elements of an output, by slices and by bands of magnitudes.
+"""Sums: what a judgement needs to know of the elements of an output, by slices and by bands of
+magnitudes.
 
 They are added up piece by piece. Pure: numpy arrays in and out.
 """
@@ -20,9 +21,11 @@ MOST = "most_"  # with which the names of largest values begin
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over the parts of one cut: arrays (slices, bands). Elements that are zero count in none of the numbers.
+    """Sums over the parts of one cut: arrays (slices, bands). Elements that are zero count in none
+    of the numbers.
 
-    ``number`` of elements; ``off``, ``own``, ``size``: sums of squares; ``fourth``: of fourth powers of ``own``;
+    ``number`` of elements; ``off``, ``own``, ``size``: sums of squares; ``fourth``: of fourth
+    powers of ``own``;
     ``most_off``, ``most_own``, ``most_size``: the largest of each.
     """
 
@@ -48,7 +51,11 @@ class Sums:
 
     def only(self, bands: NDArray[np.bool_]) -> Sums:
         """The same with nothing in the other bands."""
-        return self if bands.all() else Sums(*(np.where(bands, getattr(self, name), 0.0) for name in NAMES))
+        return (
+            self
+            if bands.all()
+            else Sums(*(np.where(bands, getattr(self, name), 0.0) for name in NAMES))
+        )
 
 
 NAMES = tuple(one.name for one in fields(Sums))
@@ -57,13 +64,15 @@ NAMES = tuple(one.name for one in fields(Sums))
 class Tally:
     """The sums of an output by the groups of its grid, while they are added up.
 
-    A column more than there are bands holds the zeros, which join the lowest band in the end. ``small``: the share of
-    its size by which an element may be off anywhere.
+    A column more than there are bands holds the zeros, which join the lowest band in the end.
+    ``small``: the share of its size by which an element may be off anywhere.
     """
 
     def __init__(self, grid: Grid, count: int, small: float) -> None:
         self._groups, self._small = grid.groups(count // USUAL), small
-        self._tables = [{name: np.zeros((group.length, 1)) for name in NAMES} for group, _ in self._groups]
+        self._tables = [
+            {name: np.zeros((group.length, 1)) for name in NAMES} for group, _ in self._groups
+        ]
         self._beyond = {"beyond": np.zeros((1, 1))}
         self.lowest, self._bands = 0, 0
 
@@ -80,13 +89,21 @@ class Tally:
         np.maximum.at(self._beyond["beyond"][0], column[piece.off > self._small * piece.size], 1.0)
         own = piece.own**2
         values: dict[str, NDArray[Any]] = {
-            "number": real.astype(np.float64), "off": piece.off**2, "own": own, "size": piece.size**2,
-            "fourth": own**2, "most_off": piece.off, "most_own": piece.own, "most_size": piece.size,
-        }  # fmt: skip
+            "number": real.astype(np.float64),
+            "off": piece.off**2,
+            "own": own,
+            "size": piece.size**2,
+            "fourth": own**2,
+            "most_off": piece.off,
+            "most_own": piece.own,
+            "most_size": piece.size,
+        }
         for (group, _), table in zip(self._groups, self._tables, strict=True):
             key = group.place(piece.at) * (self._bands + 1) + column
             for name, one in values.items():
-                (np.maximum if name.startswith(MOST) else np.add).at(table[name].reshape(-1), key, one)
+                (np.maximum if name.startswith(MOST) else np.add).at(
+                    table[name].reshape(-1), key, one
+                )
 
     def cuts(self) -> Iterator[tuple[Axis, Sums]]:
         """The sums of the whole and by every axis that is judged; the lowest band is ``lowest``."""
@@ -104,13 +121,19 @@ class Tally:
         """Have columns for these bands, too."""
         if not self._bands:
             self.lowest = lowest
-        before, behind = max(0, self.lowest - lowest), max(0, highest + 1 - self.lowest - self._bands)
+        before, behind = (
+            max(0, self.lowest - lowest),
+            max(0, highest + 1 - self.lowest - self._bands),
+        )
         if not before and not behind:
             return
         for table in (*self._tables, self._beyond):
             for name, found in table.items():
                 wide = np.zeros((len(found), 1 + before + self._bands + behind))
-                wide[:, 0], wide[:, 1 + before : 1 + before + self._bands] = found[:, 0], found[:, 1:]
+                wide[:, 0], wide[:, 1 + before : 1 + before + self._bands] = (
+                    found[:, 0],
+                    found[:, 1:],
+                )
                 table[name] = wide
         self.lowest, self._bands = min(self.lowest, lowest), before + self._bands + behind
 
@@ -129,5 +152,7 @@ def _with_zeros(name: str, table: Floats) -> Floats:
     if table.shape[1] == 1:
         return table
     found = table[:, 1:].copy()
-    found[:, 0] = np.maximum(found[:, 0], table[:, 0]) if name.startswith(MOST) else found[:, 0] + table[:, 0]
+    found[:, 0] = (
+        np.maximum(found[:, 0], table[:, 0]) if name.startswith(MOST) else found[:, 0] + table[:, 0]
+    )
     return found

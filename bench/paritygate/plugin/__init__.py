@@ -1,7 +1,9 @@
-"""The plugin that pytest loads in every session: it waits for the first sign that paritygate is wanted.
+"""The plugin that pytest loads in every session: it waits for the first sign that paritygate is
+wanted.
 
-A sign is one of the options or ini values, or a test marked with ``cells``. Until then nothing is printed, sorted or
-imported that a session without cells would have to pay for; ``paritygate.plugin.session`` does the work.
+A sign is one of the options or ini values, or a test marked with ``cells``. Until then nothing is
+printed, sorted or imported that a session without cells would have to pay for;
+``paritygate.plugin.session`` does the work.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and begin where an option asks for it."""
-    config.addinivalue_line("markers", "cells(cases): run this test for every cell of these paritygate.Case")
+    config.addinivalue_line(
+        "markers", "cells(cases): run this test for every cell of these paritygate.Case"
+    )
     config.stash[MODULES] = []
     if options.given(config):
         begin(config)
@@ -53,7 +57,9 @@ def begin(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
-    """Note the test files: pytest puts their folders on the path, and suites are told apart by them."""
+    """Note the test files: pytest puts their folders on the path, and suites are told apart by
+    them.
+    """
     parent.config.stash[MODULES].append(module_path)
 
 

@@ -1,4 +1,6 @@
-"""Hands times that a worker has measured to pytest-benchmark, so that its table, JSON and compare work on cells."""
+"""Hands times that a worker has measured to pytest-benchmark, so that its table, JSON and compare
+work on cells.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ CLOCK = pytest.StashKey["ReplayClock"]()
 
 
 class ReplayClock:
-    """A clock for pytest-benchmark that shows times a worker has measured: it is advanced, it never runs."""
+    """A clock for pytest-benchmark that shows times a worker has measured: it is advanced, it never
+    runs.
+    """
 
     __name__ = "worker_clock"
 
@@ -31,7 +35,9 @@ class ReplayClock:
 
 
 class FallbackBenchmark:
-    """Stands in for pytest-benchmark's fixture under ``-p no:benchmark``: cells are measured, no table is made."""
+    """Stands in for pytest-benchmark's fixture under ``-p no:benchmark``: cells are measured, no
+    table is made.
+    """
 
     @pytest.fixture
     def benchmark(self) -> None:
@@ -50,7 +56,8 @@ def attach_clock(config: pytest.Config, item: pytest.Item) -> None:
     own = item.get_closest_marker("benchmark")
     given = {"group": str(cell.group) if cell else None} | (dict(own.kwargs) if own else {})
     item.add_marker(pytest.mark.benchmark(**given | {"timer": clock}), append=False)
-    # A cell that fails before it is measured has said why; that its fixture was not used says nothing more.
+    # A cell that fails before it is measured has said why; that its fixture was not used says
+    # nothing more.
     item.add_marker(pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all"))
 
 
@@ -58,11 +65,26 @@ def replay(item: pytest.Item, benchmark: Any, record: Record) -> None:
     """Have pytest-benchmark's fixture measure the record's samples, one round each."""
     times: Sequence[float] = record.samples or [0.0]
     benchmark.extra_info.update(_extra_info(record))
-    benchmark.pedantic(item.stash[CLOCK].replay, args=(iter([*times, 0.0]),), rounds=len(times), iterations=1)
+    benchmark.pedantic(
+        item.stash[CLOCK].replay, args=(iter([*times, 0.0]),), rounds=len(times), iterations=1
+    )
 
 
 def _extra_info(record: Record) -> dict[str, Any]:
-    names = ("throughput", "unit", "speedup", "error", "error_share", "peak_bytes", "prepare_seconds", "accuracy")
+    names = (
+        "throughput",
+        "unit",
+        "speedup",
+        "error",
+        "error_share",
+        "peak_bytes",
+        "prepare_seconds",
+        "accuracy",
+    )
     plain = {name: getattr(record, name) for name in names if getattr(record, name) is not None}
-    facts = {name: value for name, value in record.facts.items() if isinstance(value, str | int | float | bool)}
+    facts = {
+        name: value
+        for name, value in record.facts.items()
+        if isinstance(value, str | int | float | bool)
+    }
     return {"cell": record.cell, "status": str(record.status)} | plain | {"facts": facts}

@@ -1,4 +1,6 @@
-"""The ``cell`` of a test: its verdict on answers and its times, as failures and skips of that test."""
+"""The ``cell`` of a test: its verdict on answers and its times, as failures and skips of that
+test.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,19 @@ from paritygate.core.exitstatus import Outcome
 from paritygate.core.record import RED, Record, Status, Verdict
 from paritygate.plugin import options
 from paritygate.plugin.benchmark_bridge import replay
-from paritygate.plugin.items import MATRIX, OUTCOME, VERDICTS, cell_of_item, is_regression, is_throughput, kind
+from paritygate.plugin.items import (
+    MATRIX,
+    OUTCOME,
+    VERDICTS,
+    cell_of_item,
+    is_regression,
+    is_throughput,
+    kind,
+)
 
-XDIST_REASON = "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
+XDIST_REASON = (
+    "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
+)
 
 
 class CellHandle:
@@ -40,14 +52,21 @@ class CellHandle:
         self._note(record)
         if record.status is Status.OK:
             if "gap_closed" in record.facts and options.strict(self._item.config):
-                self._fail(record, f"{self.id}: gap closed ({record.facts['gap_closed']}); remove it from known_gaps")
+                self._fail(
+                    record,
+                    f"{self.id}: gap closed ({record.facts['gap_closed']}); remove it from known_gaps",
+                )
             return
         if record.facts.get("known_gap"):
-            pytest.xfail(f"known gap: {record.facts['known_gap']} ({reasons.first_line(record.reason)})")
+            pytest.xfail(
+                f"known gap: {record.facts['known_gap']} ({reasons.first_line(record.reason)})"
+            )
         self._fail(record, _explain(record))
 
     def measure(self, benchmark: Any = None) -> None:
-        """Time the cell, together with its group, and hand the times to pytest-benchmark's fixture."""
+        """Time the cell, together with its group, and hand the times to pytest-benchmark's
+        fixture.
+        """
         record = self.record
         off = benchmark is not None and not getattr(benchmark, "enabled", True)
         if record.status is Status.OK and not off:
@@ -59,7 +78,9 @@ class CellHandle:
             replay(self._item, benchmark, record)
 
     def assert_not_slower(self) -> None:
-        """Fail where head is slower than the revision of ``--bench-against``; skip where that cannot be told."""
+        """Fail where head is slower than the revision of ``--bench-against``; skip where that
+        cannot be told.
+        """
         record = self._item.config.stash[VERDICTS].of(self._cell)
         self._note(record)
         if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED):
@@ -74,21 +95,30 @@ class CellHandle:
 
     def _note(self, record: Record, judged: bool = False) -> None:
         self._item.stash[OUTCOME] = Outcome(
-            self.id, kind(self._item), record.status, judged, record.measured, "gap_closed" in record.facts,
+            self.id,
+            kind(self._item),
+            record.status,
+            judged,
+            record.measured,
+            "gap_closed" in record.facts,
             record.verdict if is_regression(self._item) else "",
-        )  # fmt: skip
+        )
 
     def _fail(self, record: Record, message: str) -> None:
         self._note(record, judged=True)
         pytest.fail(message, pytrace=False)
 
     def _skip(self, record: Record, message: str) -> None:
-        """End the test as skipped: pytest's word for a cell that has nothing to fail by, with why."""
+        """End the test as skipped: pytest's word for a cell that has nothing to fail by, with
+        why.
+        """
         self._note(record)
         pytest.skip(message)
 
     def skip_if_due(self) -> None:
-        """Skip here, in the fixture, so that ``benchmark`` is never set up for a cell that is not timed."""
+        """Skip here, in the fixture, so that ``benchmark`` is never set up for a cell that is not
+        timed.
+        """
         item = self._item
         throughput = is_throughput(item)
         if (throughput or is_regression(item)) and hasattr(item.config, "workerinput"):
@@ -96,24 +126,37 @@ class CellHandle:
         if is_regression(item):
             return
         record = self.record
-        if record.status is Status.UNCHECKED:  # of this cell alone, and what to do may stand in any line
+        if (
+            record.status is Status.UNCHECKED
+        ):  # of this cell alone, and what to do may stand in any line
             self._skip(record, f"{self.id}: {record.status}: {record.reason}")
-        if record.status is Status.SKIPPED:  # of many cells alike: pytest folds what reads the same into one line
+        if (
+            record.status is Status.SKIPPED
+        ):  # of many cells alike: pytest folds what reads the same into one line
             self._skip(record, reasons.first_line(record.reason))
         if throughput and record.status is not Status.OK and self._told_by_parity_item():
             self._skip(record, f"{self.id}: {record.status}: see its test_parity")
 
     def _told_by_parity_item(self) -> bool:
-        """Whether the cell's test_parity has run and told that it is not ok; ``--benchmark-only`` skips it, say."""
-        told = [other.stash.get(OUTCOME, None) for other in self._item.session.items
-                if cell_of_item(other) == self._cell and kind(other) == "parity"]  # fmt: skip
+        """Whether the cell's test_parity has run and told that it is not ok; ``--benchmark-only``
+        skips it, say.
+        """
+        told = [
+            other.stash.get(OUTCOME, None)
+            for other in self._item.session.items
+            if cell_of_item(other) == self._cell and kind(other) == "parity"
+        ]
         return any(outcome is not None and outcome.status is not Status.OK for outcome in told)
 
 
 def comparison(record: Record) -> str:
     """The verdict with its numbers and findings, for a failure or skip message."""
     text = f"{record.verdict}: {record.verdict_reason}"
-    if record.effect is not None and record.effect_low is not None and record.effect_high is not None:
+    if (
+        record.effect is not None
+        and record.effect_low is not None
+        and record.effect_high is not None
+    ):
         text += (
             f"; head's time is base's {record.effect:+.1%} ({record.effect_low:+.1%} to {record.effect_high:+.1%}, "
             f"95 %) over {record.launches} launch pairs"

@@ -33,7 +33,11 @@ def cell_tests(cases: Sequence[Case]) -> tuple[Callable[..., None], Callable[...
     Raises ``TypeError`` where ``cases`` is no tuple or list of ``Case``.
     """
     if not isinstance(cases, tuple | list) or not all(isinstance(case, Case) for case in cases):
-        comma = "; a tuple of one needs a comma: CASES = (Case(...),)" if isinstance(cases, Case) else ""
+        comma = (
+            "; a tuple of one needs a comma: CASES = (Case(...),)"
+            if isinstance(cases, Case)
+            else ""
+        )
         raise TypeError(f"cell_tests takes a tuple of Case, it was given {cases!r:.200}{comma}")
 
     @pytest.mark.cells(cases)

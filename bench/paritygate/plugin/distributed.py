@@ -1,4 +1,6 @@
-"""pytest-xdist: one run for all of its workers, and its outcome in the process that controls them."""
+"""pytest-xdist: one run for all of its workers, and its outcome in the process that controls
+them.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,17 @@ def name_run(node: Any) -> None:
     """Tell a worker the run's id and start; count from now on what the workers report."""
     config = node.config
     if IDENTITY not in config.stash:
-        config.stash[IDENTITY] = {"id": str(uuid.uuid4()), "started": datetime.now(UTC).isoformat(timespec="seconds")}
+        config.stash[IDENTITY] = {
+            "id": str(uuid.uuid4()),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
         Tally.of(config)
     node.workerinput["paritygate_run"] = config.stash[IDENTITY]
 
 
 def identity(config: pytest.Config) -> dict[str, str]:
     """The id and start that the run of this process must have; none where it is alone."""
-    found: dict[str, str] = getattr(config, "workerinput", {}).get("paritygate_run") or config.stash.get(IDENTITY, {})
+    found: dict[str, str] = getattr(config, "workerinput", {}).get(
+        "paritygate_run"
+    ) or config.stash.get(IDENTITY, {})
     return found

@@ -1,4 +1,6 @@
-"""The pytest half of the gate: its items, and the checkout of the other revision. Measures nothing."""
+"""The pytest half of the gate: its items, and the checkout of the other revision. Measures
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from paritygate.plugin.items import MATRIX, REGRESSION, VERDICTS, is_throughput
 
 Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
 
-# Options that leave out items of this checkout by name, by path or by what failed here: base's cannot repeat that.
+# Options that leave out items of this checkout by name, by path or by what failed here: base's
+# cannot repeat that.
 NARROWING = ("lf", "stepwise", "deselect", "ignore", "ignore_glob")
 
 
@@ -22,7 +25,8 @@ NARROWING = ("lf", "stepwise", "deselect", "ignore", "ignore_glob")
 def pytest_pycollect_makeitem(
     collector: pytest.Module | pytest.Class, name: str, obj: object
 ) -> Generator[None, Made, Made]:
-    """With ``--bench-against`` the harness's own test_regression stands in for each test that times cells.
+    """With ``--bench-against`` the harness's own test_regression stands in for each test that times
+    cells.
 
     Made here, beside the other items of the file, so that node ids, ``-k`` and ``--lf`` find them.
     """
@@ -35,7 +39,9 @@ def pytest_pycollect_makeitem(
     own = name.replace("throughput", "regression") if "throughput" in name else f"{name}_regression"
     test = _regression_test(own, getattr(obj, "pytestmark", []))
     setattr(collector.obj, own, test)  # an item looks its function up there, by name
-    regressions: Made = collector.ihook.pytest_pycollect_makeitem(collector=collector, name=own, obj=test)
+    regressions: Made = collector.ihook.pytest_pycollect_makeitem(
+        collector=collector, name=own, obj=test
+    )
     return regressions
 
 
@@ -58,7 +64,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     asked = settings.against(config)
     for cell in asked.planted:
         if cell not in config.stash[MATRIX].gated:
-            raise pytest.UsageError(f"--bench-plant: {cell!r} is no cell that this run compares; see --collect-only")
+            raise pytest.UsageError(
+                f"--bench-plant: {cell!r} is no cell that this run compares; see --collect-only"
+            )
     from paritygate.gate.revisions import RevisionError
     from paritygate.gate.session import Gate, Verdicts
 
@@ -79,7 +87,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _same_selection(config: pytest.Config) -> list[str] | None:
-    """Arguments with which base's checkout collects what was selected here; None where it could not."""
+    """Arguments with which base's checkout collects what was selected here; None where it could
+    not.
+    """
     if any(config.getoption(name, None) for name in NARROWING):
         return None
     found = []

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from paritygate.core.record import Record, Run
 
 RUN: pytest.StashKey[Run] = pytest.StashKey()
-"""``config.stash[RUN]``: the run of this session, once the first cell is known; xdist's controller has it too."""
+"""``config.stash[RUN]``: the run of this session, once the first cell is known; xdist's controller
+has it too."""
 
 
 def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str | Backend] | None:
-    """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``, or a ``Backend``.
+    """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``, or a
+    ``Backend``.
 
     ``paritygate.backends`` says what these three do. A name is of small letters, digits and ``_``. The module is
     imported before collection and must not import torch or a runtime at its top. One that makes artefacts or runs a

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 MATRIX = pytest.StashKey[Matrix]()
 OUTCOME = pytest.StashKey[Outcome]()
-VERDICTS: pytest.StashKey[Verdicts] = pytest.StashKey()  # with --bench-against, once base is checked out
+VERDICTS: pytest.StashKey[Verdicts] = (
+    pytest.StashKey()
+)  # with --bench-against, once base is checked out
 KINDS = ("parity", "throughput", "regression")
 REGRESSION = "paritygate_regression"  # the attribute that marks our own test function
 
@@ -39,4 +41,6 @@ def is_regression(item: pytest.Item) -> bool:
 
 def kind(item: pytest.Item) -> str:
     """``parity``, ``throughput`` or ``regression``: in this order they run."""
-    return "regression" if is_regression(item) else "throughput" if is_throughput(item) else "parity"
+    return (
+        "regression" if is_regression(item) else "throughput" if is_throughput(item) else "parity"
+    )

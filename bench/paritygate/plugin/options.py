@@ -1,4 +1,6 @@
-"""The harness's options and their ini twins: declared once. Light: every pytest of the environment imports this."""
+"""The harness's options and their ini twins: declared once. Light: every pytest of the environment
+imports this.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +8,49 @@ import pytest
 
 # (option, ini twin, default, what it does)
 OPTIONS = (
-    ("--bench-targets", "bench_targets", "present", 'what to run, e.g. "cpu", "compile,eager", "cpu-*-fp32"; '
-     "default: every device present, the default backends, fp32"),
+    (
+        "--bench-targets",
+        "bench_targets",
+        "present",
+        'what to run, e.g. "cpu", "compile,eager", "cpu-*-fp32"; '
+        "default: every device present, the default backends, fp32",
+    ),
     ("--bench-budget", "bench_budget", "quick", "how much time to spend: quick, normal or long"),
-    ("--bench-lab", "bench_lab", "on", "on: measure in laboratory conditions; off: in the environment as it is"),
+    (
+        "--bench-lab",
+        "bench_lab",
+        "on",
+        "on: measure in laboratory conditions; off: in the environment as it is",
+    ),
     ("--bench-seed", "bench_seed", "0", "seed of weights and inputs, a whole number"),
-    ("--bench-profile", "bench_profile", "normal", "what slowdown the gate tolerates and what it must catch: normal "
-     "(1 %% and 3 %%), strict (0.5 %% and 2 %%) or noisy (2 %% and 5 %%)"),
-    ("--bench-limit", "bench_limit", "auto", "seconds after which the gate begins no further launch, and what is "
-     "undecided stays inconclusive; auto: 20 minutes in the budget quick, 60 in normal, 240 in long"),
-    ("--bench-mutation", "bench_mutation", "auto", "measure which of a model's weights the check would notice if they "
-     "were wrong: on, off; auto: in the budgets normal and long"),
-    ("--bench-memory", "bench_memory", "auto", "bytes a worker may allocate, e.g. 8G; auto: 90 %% of what is free"),
-)  # fmt: skip
+    (
+        "--bench-profile",
+        "bench_profile",
+        "normal",
+        "what slowdown the gate tolerates and what it must catch: normal "
+        "(1 %% and 3 %%), strict (0.5 %% and 2 %%) or noisy (2 %% and 5 %%)",
+    ),
+    (
+        "--bench-limit",
+        "bench_limit",
+        "auto",
+        "seconds after which the gate begins no further launch, and what is "
+        "undecided stays inconclusive; auto: 20 minutes in the budget quick, 60 in normal, 240 in long",
+    ),
+    (
+        "--bench-mutation",
+        "bench_mutation",
+        "auto",
+        "measure which of a model's weights the check would notice if they "
+        "were wrong: on, off; auto: in the budgets normal and long",
+    ),
+    (
+        "--bench-memory",
+        "bench_memory",
+        "auto",
+        "bytes a worker may allocate, e.g. 8G; auto: 90 %% of what is free",
+    ),
+)
 
 
 DEFAULTS: dict[str, object] = {ini: default for _, ini, default, _ in OPTIONS}
@@ -32,26 +64,45 @@ def add(parser: pytest.Parser) -> None:
         group.addoption(option, metavar="VALUE", default=None, help=f"{text} (ini: {ini})")
         parser.addini(ini, text.replace("%%", "%"), default=default)
     group.addoption(
-        "--bench-strict", action="store_true", default=None,
+        "--bench-strict",
+        action="store_true",
+        default=None,
         help="unchecked cells end with status 15, and a known gap that has closed is a failure (ini: bench_strict)",
-    )  # fmt: skip
-    parser.addini("bench_strict", "see --bench-strict", type="bool", default=DEFAULTS["bench_strict"])
+    )
+    parser.addini(
+        "bench_strict", "see --bench-strict", type="bool", default=DEFAULTS["bench_strict"]
+    )
     group.addoption(  # no ini twin: it would gate every run
-        "--bench-against", metavar="REV", default=None,
+        "--bench-against",
+        metavar="REV",
+        default=None,
         help="the gate: compare head with this revision (branch, tag, commit), launch pair by launch pair",
-    )  # fmt: skip
+    )
     group.addoption(
-        "--bench-against-python", metavar="PATH", default=None,
+        "--bench-against-python",
+        metavar="PATH",
+        default=None,
         help="the gate: compare with the same code under this interpreter and its packages",
-    )  # fmt: skip
+    )
     group.addoption(
-        "--bench-plant", metavar="ID=SHARE", action="append", default=[],
+        "--bench-plant",
+        metavar="ID=SHARE",
+        action="append",
+        default=[],
         help="with --bench-against: make head's cell slower on purpose, e.g. ID=5%%, to see that the gate finds it",
-    )  # fmt: skip
-    parser.addini("bench_source", "the code under test, paths relative to the rootdir (default: models)",
-                  type="linelist", default=DEFAULTS["bench_source"])  # fmt: skip
-    parser.addini("bench_removed", "cells that head has given up on purpose, `ID: reason`, one a line",
-                  type="linelist", default=DEFAULTS["bench_removed"])  # fmt: skip
+    )
+    parser.addini(
+        "bench_source",
+        "the code under test, paths relative to the rootdir (default: models)",
+        type="linelist",
+        default=DEFAULTS["bench_source"],
+    )
+    parser.addini(
+        "bench_removed",
+        "cells that head has given up on purpose, `ID: reason`, one a line",
+        type="linelist",
+        default=DEFAULTS["bench_removed"],
+    )
 
 
 def given(config: pytest.Config) -> bool:
@@ -65,13 +116,19 @@ def given(config: pytest.Config) -> bool:
 def _ini(config: pytest.Config, name: str) -> object:
     try:
         return config.getini(name)
-    except (TypeError, ValueError) as error:  # no value of its type: given all the same, and refused later
+    except (
+        TypeError,
+        ValueError,
+    ) as error:  # no value of its type: given all the same, and refused later
         return error
 
 
 def gates(config: pytest.Config) -> bool:
     """Whether this session compares with something."""
-    return config.getoption("--bench-against") is not None or config.getoption("--bench-against-python") is not None
+    return (
+        config.getoption("--bench-against") is not None
+        or config.getoption("--bench-against-python") is not None
+    )
 
 
 def value(config: pytest.Config, name: str) -> str:
@@ -87,4 +144,6 @@ def strict(config: pytest.Config) -> bool:
 
 def timing(config: pytest.Config) -> bool:
     """Whether measuring is on, as far as pytest-benchmark's options say."""
-    return not (config.getoption("benchmark_disable", False) or config.getoption("benchmark_skip", False))
+    return not (
+        config.getoption("benchmark_disable", False) or config.getoption("benchmark_skip", False)
+    )

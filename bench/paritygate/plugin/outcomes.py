@@ -11,7 +11,9 @@ TALLY = pytest.StashKey["Tally"]()
 
 
 class Tally:
-    """A plugin of its own: gathers from reports what the exit status is made of, also from xdist's workers."""
+    """A plugin of its own: gathers from reports what the exit status is made of, also from xdist's
+    workers.
+    """
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []

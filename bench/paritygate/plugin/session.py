@@ -1,7 +1,8 @@
-"""The pytest half of a session that has cells: collection, the ``cell`` fixture, exit status. Measures nothing.
+"""The pytest half of a session that has cells: collection, the ``cell`` fixture, exit status.
+Measures nothing.
 
-The pytest process imports no torch: a session is safe from every crash of a native library, and collecting the
-whole matrix costs what an empty collection costs.
+The pytest process imports no torch: a session is safe from every crash of a native library, and
+collecting the whole matrix costs what an empty collection costs.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ HEADER = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse a system on which nothing works, and gather outcomes."""
     if os.name != "posix":
-        raise pytest.UsageError("paritygate needs Linux (all of it) or macOS (no gate); on Windows use WSL")
+        raise pytest.UsageError(
+            "paritygate needs Linux (all of it) or macOS (no gate); on Windows use WSL"
+        )
     Tally.of(config)
     if not config.pluginmanager.hasplugin("benchmark"):
         config.pluginmanager.register(FallbackBenchmark(), "paritygate-benchmark")
@@ -61,12 +64,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Begin with the session; here and not at configure, because conftests of suites may add backends."""
+    """Begin with the session; here and not at configure, because conftests of suites may add
+    backends.
+    """
     start(session)
 
 
 def start(session: pytest.Session) -> None:
-    """Read the options and make the matrix. A bad value ends the session before anything is measured."""
+    """Read the options and make the matrix. A bad value ends the session before anything is
+    measured.
+    """
     config = session.config
     asked = settings.read(config)
 
@@ -89,7 +96,10 @@ def start(session: pytest.Session) -> None:
         memory=asked.memory,
         mutate=asked.mutate,
         progress=_progress(
-            config, Times(paths.find(config.rootpath) / "times.json", asked.budget.name, asked.budget.launches)
+            config,
+            Times(
+                paths.find(config.rootpath) / "times.json", asked.budget.name, asked.budget.launches
+            ),
         ),
         emit=emit,
         suites=Suites(_configured_path(config)),
@@ -107,7 +117,9 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say under what conditions this run measures, on which devices, and where results go if not into the project."""
+    """Say under what conditions this run measures, on which devices, and where results go if not
+    into the project.
+    """
     config.stash[HEADER] = _header(config)
     return config.stash[HEADER]
 
@@ -116,9 +128,16 @@ def _header(config: pytest.Config) -> str:
     devices = [f"{device}: {why}" for device in DEVICE_KINDS if (why := targets.absent(device))]
     conditions = f"budget {options.value(config, 'bench_budget')}, laboratory {options.value(config, 'bench_lab')}"
     if found := targets.gpu():
-        devices.append(f"cuda: {found['gpu']}" + (f", the first of {found['gpus']}" if found["gpus"] > 1 else ""))
+        devices.append(
+            f"cuda: {found['gpu']}"
+            + (f", the first of {found['gpus']}" if found["gpus"] > 1 else "")
+        )
     place = paths.find(config.rootpath)
-    elsewhere = [] if place.parent == config.rootpath else [f"{paths.NAME} cannot be written: results go to {place}"]
+    elsewhere = (
+        []
+        if place.parent == config.rootpath
+        else [f"{paths.NAME} cannot be written: results go to {place}"]
+    )
     return "paritygate: " + "; ".join([conditions, *devices, *elsewhere])
 
 
@@ -147,9 +166,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     name = metafunc.definition.nodeid
     if "cell" not in metafunc.fixturenames:
-        raise pytest.Collector.CollectError(f"{name}: a test marked with cells needs the fixture `cell`")
+        raise pytest.Collector.CollectError(
+            f"{name}: a test marked with cells needs the fixture `cell`"
+        )
     if len(marker.args) != 1 or marker.kwargs or not isinstance(marker.args[0], list | tuple):
-        given = ", ".join(type(what).__name__ for what in (*marker.args, *marker.kwargs.values())) or "nothing"
+        given = (
+            ", ".join(type(what).__name__ for what in (*marker.args, *marker.kwargs.values()))
+            or "nothing"
+        )
         comma = "; a tuple of one needs a comma: CASES = (Case(...),)" if given == "Case" else ""
         raise pytest.Collector.CollectError(
             f"{name}: write @pytest.mark.cells(CASES) with one tuple of Case, it was given {given}{comma}"
@@ -157,15 +181,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.config.stash[TALLY].cell_functions += 1
     try:
         timed = "benchmark" in metafunc.fixturenames or hasattr(metafunc.function, REGRESSION)
-        cells = metafunc.config.stash[MATRIX].cells(marker.args[0], timed, metafunc.definition.path.parent)
+        cells = metafunc.config.stash[MATRIX].cells(
+            marker.args[0], timed, metafunc.definition.path.parent
+        )
     except DeclarationError as error:
         raise pytest.Collector.CollectError(f"{name}: {error}") from None
     if cells:
         metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells], indirect=True)
     else:  # pytest would skip it as well, for "got empty parameter set": true, and of no help
-        asked = ", ".join(f"--{what}={options.value(metafunc.config, what.replace('-', '_'))}" for what in CHOICES)
+        asked = ", ".join(
+            f"--{what}={options.value(metafunc.config, what.replace('-', '_'))}" for what in CHOICES
+        )
         why = f"no cell: no case wants these targets, or has a shape within the budget ({asked}); see their targets="
-        metafunc.parametrize("cell", [pytest.param(None, id="none", marks=pytest.mark.skip(why))], indirect=True)
+        metafunc.parametrize(
+            "cell", [pytest.param(None, id="none", marks=pytest.mark.skip(why))], indirect=True
+        )
 
 
 @pytest.hookimpl(trylast=True)
@@ -178,7 +208,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         cell = cell_of_item(item)
         group = item if cell is None else cell.group
         if is_regression(item):
-            return len(items), 0, number  # after everything else: the gate runs once for all of them
+            return (
+                len(items),
+                0,
+                number,
+            )  # after everything else: the gate runs once for all of them
         return first.setdefault(group, number), int(is_throughput(item)), number
 
     items[:] = [item for _, item in sorted(enumerate(items), key=place)]
@@ -192,19 +226,30 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Tell the matrix what was selected."""
     config = session.config
     ours = [(item, cell) for item in session.items if (cell := cell_of_item(item)) is not None]
-    alone = hasattr(config, "workerinput")  # xdist: this worker runs some of these, and none is timed
+    alone = hasattr(
+        config, "workerinput"
+    )  # xdist: this worker runs some of these, and none is timed
     kinds = {what: [cell for item, cell in ours if kind(item) == what] for what in KINDS}
     gated = () if alone else kinds["regression"]
-    config.stash[MATRIX].plan(kinds["parity"] + kinds["throughput"], () if alone else kinds["throughput"], gated)
+    config.stash[MATRIX].plan(
+        kinds["parity"] + kinds["throughput"], () if alone else kinds["throughput"], gated
+    )
     if ours and not config.option.collectonly:
         _ensure_run(config)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if ours and len(ours) == len(session.items) and reporter is not None and reporter.verbosity == 0:
+    if (
+        ours
+        and len(ours) == len(session.items)
+        and reporter is not None
+        and reporter.verbosity == 0
+    ):
         reporter.showfspath = False  # our own line per group says more than paths and dots
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Say how long the selected cells will take, before anything runs; and the conditions, unless the header did."""
+    """Say how long the selected cells will take, before anything runs; and the conditions, unless
+    the header did.
+    """
     matrix = config.stash[MATRIX]
     groups = matrix.progress.waiting
     if not groups:
@@ -212,8 +257,12 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     header = [] if HEADER in config.stash else [_header(config)]
     seconds, known = matrix.progress.times.estimate(groups)
     among = counted(len(groups), "group")
-    basis = "from the last run" if known == len(groups) else f"{len(groups) - known} of {among} guessed"
-    cells = counted(len({cell.id for item in items if (cell := cell_of_item(item)) is not None}), "cell")
+    basis = (
+        "from the last run" if known == len(groups) else f"{len(groups) - known} of {among} guessed"
+    )
+    cells = counted(
+        len({cell.id for item in items if (cell := cell_of_item(item)) is not None}), "cell"
+    )
     return [*header, f"paritygate: {cells} in {among}, about {duration(seconds)} ({basis})"]
 
 
@@ -224,7 +273,10 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def cell(request: pytest.FixtureRequest) -> CellHandle:
     """A cell of the marked cases: ``cell.assert_parity()``, ``cell.measure(benchmark)``."""
     if not hasattr(request, "param"):
-        marks = ", ".join(f"@pytest.mark.{mark.name}" for mark in request.node.iter_markers()) or "no mark"
+        marks = (
+            ", ".join(f"@pytest.mark.{mark.name}" for mark in request.node.iter_markers())
+            or "no mark"
+        )
         pytest.fail(
             f"{request.node.nodeid}: the fixture `cell` needs @pytest.mark.cells(CASES) on the test, with a tuple of "
             f"Case; it has {marks}",
@@ -243,22 +295,35 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attach the outcome to the report: it then also travels from xdist's workers."""
     report = yield
     outcome = item.stash.get(OUTCOME, None)
-    if outcome is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
-        vars(report)["paritygate"] = asdict(outcome) | {"status": str(outcome.status)}  # plain: xdist sends it
+    if outcome is not None and (
+        report.when == "call" or (report.when == "setup" and not report.passed)
+    ):
+        vars(report)["paritygate"] = asdict(outcome) | {
+            "status": str(outcome.status)
+        }  # plain: xdist sends it
     return report
 
 
 # -- reporting
 
 
-def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+def pytest_report_teststatus(
+    report: pytest.TestReport, config: pytest.Config
+) -> tuple[str, str, str] | None:
     """No dots for cells: their group has a line. Words stay for ``-v``."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or reporter.showfspath or reporter.verbosity != 0 or _xdist_controls(config):
+    if (
+        reporter is None
+        or reporter.showfspath
+        or reporter.verbosity != 0
+        or _xdist_controls(config)
+    ):
         return None
     if report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
         return "passed", "", "PASSED"
@@ -293,7 +358,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             verdicts.gate.close()
     if RUN in config.stash:
         run = config.stash[RUN]
-        run.environment["total_seconds"] = time.time() - run.environment.get("started_at", time.time())
+        run.environment["total_seconds"] = time.time() - run.environment.get(
+            "started_at", time.time()
+        )
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     tally = config.stash[TALLY]
@@ -307,19 +374,25 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         invalid=bool(summary.get("invalid")),
         missing=bool(summary.get("missing")),
     )
-    nothing = tally.cell_functions and not tally.outcomes and session.exitstatus == pytest.ExitCode.OK
+    nothing = (
+        tally.cell_functions and not tally.outcomes and session.exitstatus == pytest.ExitCode.OK
+    )
     if nothing and not tally.foreign_failures:
         session.exitstatus = exitstatuses.Exit.NOTHING
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
     """End with one line that says why the session ends with a status of ours."""
     outcomes = Tally.of(config).outcomes
     missing = len(_gate_summary(config).get("missing", ()))
     reason = exitstatuses.why(exitstatus, outcomes, timing=options.timing(config), missing=missing)
     if reason is not None and not hasattr(config, "workerinput"):
-        terminalreporter.write_line(f"paritygate: exit status {int(exitstatus)}: {reason}", red=True)
+        terminalreporter.write_line(
+            f"paritygate: exit status {int(exitstatus)}: {reason}", red=True
+        )
 
 
 # -- helpers
@@ -361,7 +434,9 @@ def _gate_summary(config: pytest.Config) -> dict[str, Any]:
 def _ensure_run(config: pytest.Config) -> None:
     if RUN not in config.stash:
         matrix = config.stash[MATRIX]
-        config.stash[RUN] = new_run(config.rootpath, matrix.budget, matrix.controlled, matrix.seed, **identity(config))
+        config.stash[RUN] = new_run(
+            config.rootpath, matrix.budget, matrix.controlled, matrix.seed, **identity(config)
+        )
 
 
 def _configured_path(config: pytest.Config) -> list[str | Path]:

@@ -34,7 +34,9 @@ class Settings:
 
 
 def read(config: pytest.Config) -> Settings:
-    """The options' values. Raises ``pytest.UsageError`` naming the option, the value, and what would be right."""
+    """The options' values. Raises ``pytest.UsageError`` naming the option, the value, and what
+    would be right.
+    """
     budget = BUDGETS.get(value(config, "bench_budget"))
     if budget is None:
         raise pytest.UsageError(
@@ -42,40 +44,55 @@ def read(config: pytest.Config) -> Settings:
         )
     lab, seed = value(config, "bench_lab"), value(config, "bench_seed")
     if (profile := value(config, "bench_profile")) not in PROFILES:
-        raise pytest.UsageError(f"--bench-profile: {profile!r} must be one of {', '.join(PROFILES)}")
+        raise pytest.UsageError(
+            f"--bench-profile: {profile!r} must be one of {', '.join(PROFILES)}"
+        )
     if lab not in ("on", "off"):
         raise pytest.UsageError(f"--bench-lab: {lab!r} must be on or off")
     if (mutation := value(config, "bench_mutation")) not in ("auto", "on", "off"):
         raise pytest.UsageError(f"--bench-mutation: {mutation!r} must be auto, on or off")
     if not re.fullmatch(r"\d{1,9}", seed):
-        raise pytest.UsageError(f"--bench-seed: {seed!r} must be a whole number from 0 to 999999999")
+        raise pytest.UsageError(
+            f"--bench-seed: {seed!r} must be a whole number from 0 to 999999999"
+        )
     try:
         strict(config)
     except (TypeError, ValueError) as error:  # of pytest below 9
         raise pytest.UsageError(f"ini bench_strict must be true or false: {error}") from None
     _seconds(value(config, "bench_limit"))
     if _planted(config.getoption("--bench-plant")) and not gates(config):
-        raise pytest.UsageError("--bench-plant: needs a gate that could find it; give --bench-against, too, e.g. HEAD")
+        raise pytest.UsageError(
+            "--bench-plant: needs a gate that could find it; give --bench-against, too, e.g. HEAD"
+        )
     table = _backends(config)
     try:
         chosen = targets.select(value(config, "bench_targets"), table)
     except targets.TargetError as error:
         raise pytest.UsageError(str(error)) from None
     mutate = budget.mutates if mutation == "auto" else mutation == "on"
-    return Settings(chosen, budget, lab == "on", int(seed), _bytes(value(config, "bench_memory")), table, mutate)
+    return Settings(
+        chosen, budget, lab == "on", int(seed), _bytes(value(config, "bench_memory")), table, mutate
+    )
 
 
 def against(config: pytest.Config) -> Against:
     """What ``--bench-against`` and its like ask for. Raises ``pytest.UsageError``."""
-    revision, python = config.getoption("--bench-against"), config.getoption("--bench-against-python")
+    revision, python = (
+        config.getoption("--bench-against"),
+        config.getoption("--bench-against-python"),
+    )
     if revision is not None and python is not None:
-        raise pytest.UsageError("--bench-against and --bench-against-python: give one, else two things differ at once")
+        raise pytest.UsageError(
+            "--bench-against and --bench-against-python: give one, else two things differ at once"
+        )
     if python is not None and not (Path(python).is_file() and os.access(python, os.X_OK)):
         raise pytest.UsageError(
             f"--bench-against-python: {python!r} is no interpreter; give e.g. /path/to/venv/bin/python"
         )
     if os.name != "posix" or sys.platform == "darwin":
-        raise pytest.UsageError("the gate needs Linux: elsewhere a parked process cannot be seen to be stopped")
+        raise pytest.UsageError(
+            "the gate needs Linux: elsewhere a parked process cannot be seen to be stopped"
+        )
     removed = {}
     for line in config.getini("bench_removed"):
         cell, colon, reason = line.partition(":")
@@ -85,9 +102,14 @@ def against(config: pytest.Config) -> Against:
     python = None if python is None else str(Path(python).absolute())
     profile = value(config, "bench_profile")
     return Against(
-        revision or "HEAD", python, profile, list(config.getini("bench_source")), removed,
-        _seconds(value(config, "bench_limit")), _planted(config.getoption("--bench-plant")),
-    )  # fmt: skip
+        revision or "HEAD",
+        python,
+        profile,
+        list(config.getini("bench_source")),
+        removed,
+        _seconds(value(config, "bench_limit")),
+        _planted(config.getoption("--bench-plant")),
+    )
 
 
 def _bytes(text: str) -> int | None:
@@ -95,7 +117,9 @@ def _bytes(text: str) -> int | None:
         return None
     found = re.fullmatch(r"(\d+)\s*([KMGT]?)(i?B)?", text, re.IGNORECASE)
     if not found or int(found[1]) == 0:
-        raise pytest.UsageError(f'--bench-memory: {text!r} must be auto or a size such as "8G" or "500M"')
+        raise pytest.UsageError(
+            f'--bench-memory: {text!r} must be auto or a size such as "8G" or "500M"'
+        )
     return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[found[2].upper()]
 
 
@@ -103,7 +127,9 @@ def _seconds(text: str) -> float | None:
     if text == "auto":
         return None
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
-        raise pytest.UsageError(f"--bench-limit: {text!r} must be auto or a whole number of seconds, e.g. 600")
+        raise pytest.UsageError(
+            f"--bench-limit: {text!r} must be auto or a whole number of seconds, e.g. 600"
+        )
     return float(text)
 
 
@@ -112,12 +138,18 @@ def _planted(asked: list[str]) -> dict[str, float]:
     for given in asked:
         found = re.fullmatch(r"([\w-]+)=(\d*\.?\d+)(%?)", given)
         if not found:
-            raise pytest.UsageError(f"--bench-plant: {given!r} must be like mlp-b256-cpu-eager-fp32=5%")
+            raise pytest.UsageError(
+                f"--bench-plant: {given!r} must be like mlp-b256-cpu-eager-fp32=5%"
+            )
         share = float(found[2]) / (100 if found[3] else 1)
         if share >= 1 and not found[3]:
-            raise pytest.UsageError(f"--bench-plant: {given!r} is {share * 100:g}%; write {given}% for {share:g}%")
+            raise pytest.UsageError(
+                f"--bench-plant: {given!r} is {share * 100:g}%; write {given}% for {share:g}%"
+            )
         if not share or found[1] in planted:
-            raise pytest.UsageError(f"--bench-plant: {given!r}: a cell can be made slower once, by more than nothing")
+            raise pytest.UsageError(
+                f"--bench-plant: {given!r}: a cell can be made slower once, by more than nothing"
+            )
         planted[found[1]] = share
     return planted
 
@@ -135,7 +167,9 @@ def _backends(config: pytest.Config) -> dict[str, backends.Backend]:
                     f"pytest_paritygate_backends: the name {name!r} must be of small letters, digits and _, as in an id"
                 )
             if name in table:
-                raise pytest.UsageError(f"pytest_paritygate_backends: there is a backend {name!r} already")
+                raise pytest.UsageError(
+                    f"pytest_paritygate_backends: there is a backend {name!r} already"
+                )
             row = backends.Backend(name, given) if isinstance(given, str) else given
             if not isinstance(row, backends.Backend) or row.name != name:
                 raise pytest.UsageError(
@@ -149,11 +183,17 @@ def _backends(config: pytest.Config) -> dict[str, backends.Backend]:
 
 def _import(backend: backends.Backend) -> None:
     """Import a user's backend now: a bad one must end the session before anything is measured."""
-    said = f"pytest_paritygate_backends: the module {backend.module!r} of the backend {backend.name!r}"
+    said = (
+        f"pytest_paritygate_backends: the module {backend.module!r} of the backend {backend.name!r}"
+    )
     try:
         module = importlib.import_module(backend.module)
     except Exception as error:  # whatever its code does
-        raise pytest.UsageError(f"{said} cannot be imported: {type(error).__name__}: {error}") from error
+        raise pytest.UsageError(
+            f"{said} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     asked = ["available", "preload", "prepare", *(["artefact"] if backend.artefact else [])]
     if lacking := [name for name in asked if not callable(getattr(module, name, None))]:
-        raise pytest.UsageError(f"{said} has no {', '.join(lacking)}; see bench/paritygate/backends/__init__.py")
+        raise pytest.UsageError(
+            f"{said} has no {', '.join(lacking)}; see bench/paritygate/backends/__init__.py"
+        )

@@ -1,4 +1,6 @@
-"""Channel: messages between the pytest process and its measuring processes, JSON behind a length, over a socket."""
+"""Channel: messages between the pytest process and its measuring processes, JSON behind a length,
+over a socket.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +43,14 @@ class Channel:
             raise Closed from error
 
     def receive(self, deadline: float | None = None) -> dict[str, Any]:
-        """The next message. ``deadline``: on ``time.monotonic``. Raises ``Closed`` or ``TimeoutError``."""
+        """The next message. ``deadline``: on ``time.monotonic``. Raises ``Closed`` or
+        ``TimeoutError``.
+        """
         return self.receive_with_fds(0, deadline)[0]
 
-    def receive_with_fds(self, most: int, deadline: float | None = None) -> tuple[dict[str, Any], list[int]]:
+    def receive_with_fds(
+        self, most: int, deadline: float | None = None
+    ) -> tuple[dict[str, Any], list[int]]:
         """The next message and the files that came with it, ``most`` of them."""
         head: bytes = b""
         fds: list[int] = []

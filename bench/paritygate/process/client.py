@@ -1,7 +1,7 @@
 """ForkServer and Worker: starts measuring processes, talks to them, and says how they ended.
 
-Linux in full. Elsewhere fork is not safe once torch is imported: there every worker is a fork server of its
-own that never forks (``exec``), memory is not limited, and stopping is not verified.
+Linux in full. Elsewhere fork is not safe once torch is imported: there every worker is a fork
+server of its own that never forks (``exec``), memory is not limited, and stopping is not verified.
 """
 
 from __future__ import annotations
@@ -26,8 +26,12 @@ from paritygate.process.channel import Channel, Closed
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL = 2000  # characters of a worker's last words that are kept
-RAW = 50 * TAIL  # of those looked at: progress bars and colours are many characters that nobody sees
-MORE_MEMORY = "; smaller shapes need less, a larger --bench-memory or fewer programs beside it leave more"
+RAW = (
+    50 * TAIL
+)  # of those looked at: progress bars and colours are many characters that nobody sees
+MORE_MEMORY = (
+    "; smaller shapes need less, a larger --bench-memory or fewer programs beside it leave more"
+)
 START_DEADLINE = 300.0  # seconds for the imports of a fork server on a busy machine
 END_DEADLINE = 60.0  # for a worker that was killed; one stuck in a driver does not end
 
@@ -68,7 +72,9 @@ class Worker:
         on_stage: Callable[[str], object] = str,
         declared: bool | None = None,
     ) -> dict[str, Any]:
-        """The worker's answer. Raises ``Ended`` when it fails, dies, or takes longer than it may; see ``answer``."""
+        """The worker's answer. Raises ``Ended`` when it fails, dies, or takes longer than it may;
+        see ``answer``.
+        """
         self.send(request)
         return self.answer(seconds, on_stage, declared)
 
@@ -76,16 +82,20 @@ class Worker:
         """Send a request whose ``answer`` is fetched later."""
         self.resume()
         self.stage, self.calls = "timing" if request["op"] == "block" else "", 0
-        with suppress(Closed):  # a dead worker is noticed, and explained, when its answer is asked for
+        with suppress(
+            Closed
+        ):  # a dead worker is noticed, and explained, when its answer is asked for
             self.channel.send(request)
 
     def answer(
         self, seconds: float, on_stage: Callable[[str], object] = str, declared: bool | None = None
     ) -> dict[str, Any]:
-        """The answer to the last request; ``on_stage`` hears what the worker says it is doing meanwhile.
+        """The answer to the last request; ``on_stage`` hears what the worker says it is doing
+        meanwhile.
 
-        A worker that has measured how long a call takes may say how many seconds it needs from then on: the deadline
-        moves, unless it is ``declared``, the Case's own ``deadline=``. None: a ``deadline=`` would not change it.
+        A worker that has measured how long a call takes may say how many seconds it needs from then
+        on: the deadline moves, unless it is ``declared``, the Case's own ``deadline=``. None: a
+        ``deadline=`` would not change it.
         """
         began = time.monotonic()
         deadline = began + seconds
@@ -104,7 +114,9 @@ class Worker:
                 reason = f"no answer within the {seconds:g} s of deadline={self._where()}"
             else:
                 waited = deadline - began
-                reason = f"no answer within {waited:{'.0f' if waited >= 1 else '.2g'}} s{self._where()}"
+                reason = (
+                    f"no answer within {waited:{'.0f' if waited >= 1 else '.2g'}} s{self._where()}"
+                )
             if declared is False:
                 reason += "; a larger deadline= of the Case gives it more time"
             raise Ended(Status.TIMED_OUT, reason, self.stage, self.tail()) from None
@@ -115,10 +127,14 @@ class Worker:
         return message
 
     def park(self) -> None:
-        """Stop the process with all of its threads, so that none of them spins beside a measurement."""
+        """Stop the process with all of its threads, so that none of them spins beside a
+        measurement.
+        """
         if self.parked or self.ended:
             return
-        with suppress(ProcessLookupError):  # a death is noticed, and explained, when it is asked for an answer
+        with suppress(
+            ProcessLookupError
+        ):  # a death is noticed, and explained, when it is asked for an answer
             os.kill(self.pid, signal.SIGSTOP)
         while not self._stopped():
             time.sleep(0.0002)
@@ -147,7 +163,9 @@ class Worker:
         self.kill()
 
     def tail(self) -> str:
-        """The last words it printed; of a fatal error the innermost calls, which faulthandler puts first."""
+        """The last words it printed; of a fatal error the innermost calls, which faulthandler puts
+        first.
+        """
         try:
             text = self.log.read_text(errors="replace")
         except OSError:
@@ -158,7 +176,9 @@ class Worker:
         return f"{last_words(words)}\n{fatal}{reasons.clean(stack[:RAW])[:TAIL]}".strip()
 
     def _stopped(self) -> bool:
-        """Whether the kernel reports state T; a process that is gone counts, its death is noticed later."""
+        """Whether the kernel reports state T; a process that is gone counts, its death is noticed
+        later.
+        """
         try:
             state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
@@ -179,7 +199,12 @@ class Worker:
             number = os.WTERMSIG(status)
             name = signal.Signals(number).name
             if (number == signal.SIGKILL and killed_for_memory) or "std::bad_alloc" in tail:
-                return Ended(Status.OUT_OF_MEMORY, f"killed for memory{self._where()}{MORE_MEMORY}", self.stage, tail)
+                return Ended(
+                    Status.OUT_OF_MEMORY,
+                    f"killed for memory{self._where()}{MORE_MEMORY}",
+                    self.stage,
+                    tail,
+                )
             reason = f"killed by {name} (signal {number}){self._where()}"
             return Ended(Status.CRASHED, reason, self.stage, tail)
         reason = f"exited with status {os.waitstatus_to_exitcode(status)}{self._where()}"
@@ -202,10 +227,11 @@ def _calls(number: int) -> str:
 class ForkServer:
     """One launch: a freshly exec'd process and the workers it forks.
 
-    ``modules`` and ``backends`` are what it imports before its first fork. ``memory``: bytes a worker may
-    allocate (RLIMIT_DATA), or None for no limit. ``python``: its interpreter; another one than ours brings its own
-    packages, of our path it gets what is no package of ours. ``suites``: of the session, among which every task has its
-    own; ``homes`` are those of all tasks to come. ``places``: entry of the path -> the folder that it stands for.
+    ``modules`` and ``backends`` are what it imports before its first fork. ``memory``: bytes a
+    worker may allocate (RLIMIT_DATA), or None for no limit. ``python``: its interpreter; another
+    one than ours brings its own packages, of our path it gets what is no package of ours.
+    ``suites``: of the session, among which every task has its own; ``homes`` are those of all tasks
+    to come. ``places``: entry of the path -> the folder that it stands for.
     """
 
     def __init__(
@@ -227,11 +253,17 @@ class ForkServer:
         self.modules, self.backends = modules, backends
         self.path, self.python = path or sys.path, python
         self.exec_workers = exec_workers
-        self.suites, self.homes, self.places = suites or Suites(), list(dict.fromkeys(homes)), places
+        self.suites, self.homes, self.places = (
+            suites or Suites(),
+            list(dict.fromkeys(homes)),
+            places,
+        )
         self.process: subprocess.Popen[bytes] | None = None
         self.workers: list[Worker] = []
         self._count = 0
-        self._asking = threading.RLock()  # one question at a time: several threads may wait for workers of one server
+        self._asking = (
+            threading.RLock()
+        )  # one question at a time: several threads may wait for workers of one server
 
     def start(self) -> None:
         """Exec it; returns at once, the imports go on. Raises nothing: ``fork`` waits for it."""
@@ -240,7 +272,13 @@ class ForkServer:
         self.channel, theirs = Channel.pair()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self.python, "-m", "paritygate.worker.forkserver", str(theirs.fileno()), str(os.getpid())],
+                [
+                    self.python,
+                    "-m",
+                    "paritygate.worker.forkserver",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                ],
                 cwd=ROOT,  # with -m, the working folder is where `paritygate` is found
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
@@ -272,7 +310,9 @@ class ForkServer:
     def _path(self) -> list[str]:
         entries = [entry or os.getcwd() for entry in self.path if entry != str(ROOT)]
         if self.python != sys.executable:
-            entries = [entry for entry in entries if not entry.startswith((sys.prefix, sys.base_prefix))]
+            entries = [
+                entry for entry in entries if not entry.startswith((sys.prefix, sys.base_prefix))
+            ]
         return [*entries, str(ROOT)]
 
     def _with_last_words(self, what: str) -> str:
@@ -292,7 +332,9 @@ class ForkServer:
             late = f"took over {START_DEADLINE:.0f} s to import"
             ended = "ended while importing" if isinstance(error, Closed) else late
             what = ", ".join(["torch", *self.backends, *self.modules])
-            raise ServerFailed(self._with_last_words(f"the fork server {ended} one of {what}")) from None
+            raise ServerFailed(
+                self._with_last_words(f"the fork server {ended} one of {what}")
+            ) from None
         if answer["problem"]:
             self.close()
             raise ServerFailed(answer["problem"])
@@ -321,9 +363,17 @@ class ForkServer:
     def _exec(self, task: dict[str, Any]) -> Worker:
         """A worker that is a fork server of its own, which turns into it."""
         alone = ForkServer(
-            self.environ, self.folder, modules=self.modules, backends=self.backends, memory=None, path=self.path,
-            python=self.python, suites=self.suites, homes=self.homes, places=self.places,
-        )  # fmt: skip
+            self.environ,
+            self.folder,
+            modules=self.modules,
+            backends=self.backends,
+            memory=None,
+            path=self.path,
+            python=self.python,
+            suites=self.suites,
+            homes=self.homes,
+            places=self.places,
+        )
         return alone._ask_for("become", task)
 
     def _ask_for(self, op: str, task: dict[str, Any]) -> Worker:
@@ -347,7 +397,9 @@ class ForkServer:
         return Worker(self, pid, ours, log)
 
     def wait(self, pid: int) -> int | None:
-        """The wait status of a worker that has ended or is about to; None when the fork server is gone."""
+        """The wait status of a worker that has ended or is about to; None when the fork server is
+        gone.
+        """
         if self.process is not None and pid == self.process.pid:  # exec'd: it is our own child
             code = self.process.wait()
             return -code if code < 0 else code << 8
@@ -356,7 +408,9 @@ class ForkServer:
                 self.channel.send({"op": "wait", "pid": pid})
                 status: int | None = self.channel.receive(time.monotonic() + END_DEADLINE)["status"]
                 return status
-        except TimeoutError:  # stuck in the driver, say: its server's next words would answer this question
+        except (
+            TimeoutError
+        ):  # stuck in the driver, say: its server's next words would answer this question
             self.close()
             return None
         except Closed:

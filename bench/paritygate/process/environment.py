@@ -1,17 +1,22 @@
 """Laboratory conditions: the environment that measuring processes are started with.
 
-glibc gives large temporaries back to the kernel after every operator, so each call pays page faults, and how
-many depends on the luck of the process; BLAS and OpenMP size their pools by the cores of the host, not of the
-container. The table below takes that luck away. It is held by evidence, not by belief:
+glibc gives large temporaries back to the kernel after every operator, so each call pays page
+faults, and how many depends on the luck of the process; BLAS and OpenMP size their pools by the
+cores of the host, not of the container. The table below takes that luck away. It is held by
+evidence, not by belief:
 ``reports/evidence/laboratory.csv``, made by ``python -m bench.evidence.laboratory``.
 
 Tried and left out:
 
-- ``OMP_PROC_BIND=true`` pins the main thread; onnxruntime's pool inherits the mask and runs on one core.
-- ``MALLOC_TOP_PAD_`` above 64 MiB (a thread's arena) sends every allocation of onnxruntime's threads to mmap.
-- ``torch.set_num_threads(n)``, even with the number that holds already, makes SDPA at sequence 128 15 % slower:
+- ``OMP_PROC_BIND=true`` pins the main thread; onnxruntime's pool inherits the mask and runs on one
+  core.
+- ``MALLOC_TOP_PAD_`` above 64 MiB (a thread's arena) sends every allocation of onnxruntime's
+  threads to mmap.
+- ``torch.set_num_threads(n)``, even with the number that holds already, makes SDPA at sequence 128
+  15 % slower:
   ``python -m bench.evidence.threads``.
-- ``MALLOC_ARENA_MAX=1`` makes the OpenMP team of CPU flash attention queue for one arena: 35-45 % slower.
+- ``MALLOC_ARENA_MAX=1`` makes the OpenMP team of CPU flash attention queue for one arena: 35-45 %
+  slower.
 """
 
 from __future__ import annotations
@@ -36,32 +41,66 @@ QUIET = {
 
 MALLOC = {
     "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": str(4 * GIB),  # glibc keeps what it has: no page faults in the measured loop
+    "MALLOC_MMAP_THRESHOLD_": str(
+        4 * GIB
+    ),  # glibc keeps what it has: no page faults in the measured loop
     "MALLOC_TRIM_THRESHOLD_": str(16 * GIB),
     "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages
 }
 
 # What a laboratory process must not inherit: everything that tunes allocators, threads or kernels.
-TUNING = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "THP_",
-          "TORCHINDUCTOR_", "TORCH_COMPILE", "TORCHDYNAMO_", "TRITON_", "ONEDNN_", "DNNL_", "PYTORCH_",
-          "ATEN_", "CUBLAS", "CUDNN_", "CUDA_LAUNCH_BLOCKING", "NVIDIA_TF32_OVERRIDE")  # fmt: skip
+TUNING = (
+    "MALLOC_",
+    "GLIBC_TUNABLES",
+    "LD_PRELOAD",
+    "OMP_",
+    "GOMP_",
+    "KMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "THP_",
+    "TORCHINDUCTOR_",
+    "TORCH_COMPILE",
+    "TORCHDYNAMO_",
+    "TRITON_",
+    "ONEDNN_",
+    "DNNL_",
+    "PYTORCH_",
+    "ATEN_",
+    "CUBLAS",
+    "CUDNN_",
+    "CUDA_LAUNCH_BLOCKING",
+    "NVIDIA_TF32_OVERRIDE",
+)
 
 # Of those what only says where a tool lies.
-PLACES = ("TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH", "TRITON_CUOBJDUMP_PATH", "TRITON_NVDISASM_PATH",
-          "TRITON_LIBCUDA_PATH")  # fmt: skip
+PLACES = (
+    "TRITON_PTXAS_PATH",
+    "TRITON_PTXAS_BLACKWELL_PATH",
+    "TRITON_CUOBJDUMP_PATH",
+    "TRITON_NVDISASM_PATH",
+    "TRITON_LIBCUDA_PATH",
+)
 
 
 def environment(
-    base: Mapping[str, str], *, threads: int, cache: Path, laboratory: bool, hash_seed: int | None = None
+    base: Mapping[str, str],
+    *,
+    threads: int,
+    cache: Path,
+    laboratory: bool,
+    hash_seed: int | None = None,
 ) -> dict[str, str]:
     """The environment of a measuring process.
 
-    ``base`` is the user's; with ``laboratory`` whatever tunes allocators, threads or kernels is dropped from
-    it first. ``cache`` holds inductor's, triton's and the models' own files, private to the project so that
-    cold and warm are known. ``hash_seed`` is drawn once per launch.
+    ``base`` is the user's; with ``laboratory`` whatever tunes allocators, threads or kernels is
+    dropped from it first. ``cache`` holds inductor's, triton's and the models' own files, private
+    to the project so that cold and warm are known. ``hash_seed`` is drawn once per launch.
     """
     kept = {
-        name: value for name, value in base.items() if not (laboratory and name.startswith(TUNING)) or name in PLACES
+        name: value
+        for name, value in base.items()
+        if not (laboratory and name.startswith(TUNING)) or name in PLACES
     }
     kept |= QUIET | {
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),

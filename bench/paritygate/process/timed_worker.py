@@ -1,4 +1,6 @@
-"""A parked worker as timing sees it: one block at a time, awake only for it, and again where the device was cut."""
+"""A parked worker as timing sees it: one block at a time, awake only for it, and again where the
+device was cut.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from typing import Any
 from paritygate.process.client import Ended, Worker
 from paritygate.timing import schedule
 
-BLOCK_DEADLINE = 30.0  # beyond ten times what is expected: a machine that others use can stall a team of threads
+BLOCK_DEADLINE = (
+    30.0  # beyond ten times what is expected: a machine that others use can stall a team of threads
+)
 SLOW_CALL = 1.0  # seconds of a first call; a faster one says nothing about deadlines, it loads and allocates
 BESIDE = 3  # calls of a block beside those that count: it settles, and an answer of a training comes from the start
 FINISHING = 20  # calls after the last block, at most: the device's own seconds, and joules
@@ -19,13 +23,15 @@ REPLACED = 3  # times that a block is measured again
 
 
 class Contestant:
-    """A parked worker as timing sees it. ``planted``: by what share its calls are made slower, on purpose.
+    """A parked worker as timing sees it. ``planted``: by what share its calls are made slower, on
+    purpose.
 
-    A block at whose end the device's clock was held down is measured again, and ``replaced`` counts the reasons. One
-    that is held down each time counts, its reasons in ``held``; as long as that lasts blocks are not measured again:
-    it is how the device is then, not a disturbance. ``mhz`` is the clock at the end of each block that counts, where
-    the device tells it. A warm-up leaves nothing in either. Deadlines follow the last block, the first one's follows
-    the worker's first call.
+    A block at whose end the device's clock was held down is measured again, and ``replaced`` counts
+    the reasons. One that is held down each time counts, its reasons in ``held``; as long as that
+    lasts blocks are not measured again: it is how the device is then, not a disturbance. ``mhz`` is
+    the clock at the end of each block that counts, where the device tells it. A warm-up leaves
+    nothing in either. Deadlines follow the last block, the first one's follows the worker's first
+    call.
     """
 
     def __init__(self, worker: Worker, planted: float = 0.0) -> None:
@@ -56,12 +62,19 @@ class Contestant:
     def finish(self, energy_seconds: float) -> dict[str, Any]:
         """The facts that the worker collects after its last block. Raises ``Ended``."""
         request = {"op": "finish", "energy_seconds": energy_seconds}
-        facts: dict[str, Any] = self.worker.ask(request, self._patience(FINISHING) + 2 * energy_seconds)["facts"]
+        facts: dict[str, Any] = self.worker.ask(
+            request, self._patience(FINISHING) + 2 * energy_seconds
+        )["facts"]
         return facts
 
     def _block(self, calls: int, samples: int) -> dict[str, Any]:
-        request = {"op": "block", "calls": calls, "samples": samples, "keep": self.rng.randrange(samples),
-                   "planted": self.planted}  # fmt: skip
+        request = {
+            "op": "block",
+            "calls": calls,
+            "samples": samples,
+            "keep": self.rng.randrange(samples),
+            "planted": self.planted,
+        }
         try:
             found = self.worker.ask(request, self._patience(calls * samples + BESIDE))
         except Ended as end:

@@ -1,6 +1,8 @@
-"""Deterministic facts of a model and its compilation: FLOPs, parameters, kernels, graphs. Compared exactly.
+"""Deterministic facts of a model and its compilation: FLOPs, parameters, kernels, graphs. Compared
+exactly.
 
-The one file that reads torch's private counters (``torch._dynamo``, ``torch._inductor``); known for torch 2.13.
+The one file that reads torch's private counters (``torch._dynamo``, ``torch._inductor``); known for
+torch 2.13.
 """
 
 from __future__ import annotations
@@ -34,14 +36,24 @@ SDPA_KERNELS = {
 
 TORCH = os.path.dirname(torch.__file__) + os.sep
 STDLIB = sysconfig.get_path("stdlib") + os.sep
-RESUMED = re.compile(r"torch_dynamo_resume_in_(.+)_at_\d+")  # dynamo's name of the rest of a function after a break
-COMPREHENSION = "comprehension_graph_break"  # torch's label where Python inlines comprehensions, from 3.12 on
-STACKED = re.compile(r'File "(.+)", line (\d+), in \S+')  # a frame of the user's in what torch says of a guard
-STANCE = re.compile(r"filename: '(.*)', function name: '(.*)', line number: (\d+)")  # in its refusal to recompile
+RESUMED = re.compile(
+    r"torch_dynamo_resume_in_(.+)_at_\d+"
+)  # dynamo's name of the rest of a function after a break
+COMPREHENSION = (
+    "comprehension_graph_break"  # torch's label where Python inlines comprehensions, from 3.12 on
+)
+STACKED = re.compile(
+    r'File "(.+)", line (\d+), in \S+'
+)  # a frame of the user's in what torch says of a guard
+STANCE = re.compile(
+    r"filename: '(.*)', function name: '(.*)', line number: (\d+)"
+)  # in its refusal to recompile
 
 
 def settings() -> dict[str, Any]:
-    """The settings that change what is computed or how fast; every backend must leave them as they are."""
+    """The settings that change what is computed or how fast; every backend must leave them as they
+    are.
+    """
     return {
         "threads": torch.get_num_threads(),
         "flush_denormal": bool(torch.tensor(1e-310, dtype=torch.float64).mul(1.0).item() == 0.0),
@@ -53,7 +65,9 @@ def settings() -> dict[str, Any]:
 
 
 def other_mode(module: torch.nn.Module, training: bool) -> dict[str, list[str]]:
-    """The parts that keep a mode of their own, whatever the model is put in; none of what lies in such a part."""
+    """The parts that keep a mode of their own, whatever the model is put in; none of what lies in
+    such a part.
+    """
     found = list[str]()
     for name, part in module.named_modules():  # outer ones first
         if part.training != training and not any(name.startswith(f"{above}.") for above in found):
@@ -71,8 +85,9 @@ def parameters(module: torch.nn.Module) -> int:
 def flops(run: Callable[[], Any]) -> int | None:
     """Floating point operations of one eager call: matrix products, convolutions and attention.
 
-    Counted with the math kernel forced, because the CPU's flash operator has no formula and would count as
-    none (``torch/utils/flop_counter.py``). None where that fails, e.g. on a kernel that is forced otherwise.
+    Counted with the math kernel forced, because the CPU's flash operator has no formula and would
+    count as none (``torch/utils/flop_counter.py``). None where that fails, e.g. on a kernel that is
+    forced otherwise.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -87,13 +102,16 @@ def flops(run: Callable[[], Any]) -> int | None:
 
 
 class _Untracked(nullcontext[None]):
-    """Stands in for the counter's ``ModuleTracker``, whose hooks raise in ``autograd.grad`` of a module's inputs."""
+    """Stands in for the counter's ``ModuleTracker``, whose hooks raise in ``autograd.grad`` of a
+    module's inputs.
+    """
 
     parents = frozenset({"Global"})  # what the operations are booked under
 
 
 def traffic(module: torch.nn.Module, inputs: Iterable[Any], answer: Iterable[torch.Tensor]) -> int:
-    """The least bytes that a call must move: inputs, parameters, buffers and what it answers, each tensor once.
+    """The least bytes that a call must move: inputs, parameters, buffers and what it answers, each
+    tensor once.
 
     The answers of the modes that give gradients hold those, too.
     """
@@ -103,7 +121,9 @@ def traffic(module: torch.nn.Module, inputs: Iterable[Any], answer: Iterable[tor
 
 
 def sdpa_kernels(run: Callable[[], Any]) -> dict[str, int]:
-    """Which attention kernels one call ran, and how often each: by profile, not by what was asked for."""
+    """Which attention kernels one call ran, and how often each: by profile, not by what was asked
+    for.
+    """
     with torch.autograd.profiler.profile() as profile:
         run()
     seen = Counter(event.name for event in profile.function_events)
@@ -112,7 +132,8 @@ def sdpa_kernels(run: Callable[[], Any]) -> dict[str, int]:
 
 
 def operator_times(run: Callable[[], Any], device: str = "cpu", calls: int = 5) -> dict[str, float]:
-    """Seconds a call by operator, its own time without what it calls; compiled kernels count as one another.
+    """Seconds a call by operator, its own time without what it calls; compiled kernels count as one
+    another.
 
     On a GPU its own time there: that of the host is the launching.
     """
@@ -123,7 +144,8 @@ def operator_times(run: Callable[[], Any], device: str = "cpu", calls: int = 5) 
     events = profile.key_averages()
     if kind is None:
         return {event.key: event.self_cpu_time_total / 1e6 / calls for event in events}
-    # An operator holds the time of the kernels that it launched, which are events of the device besides.
+    # An operator holds the time of the kernels that it launched, which are events of the device
+    # besides.
     operators = [event for event in events if event.device_type is DeviceType.CPU]
     return {event.key: event.self_device_time_total / 1e6 / calls for event in operators}
 
@@ -135,7 +157,9 @@ class GraphBreak:
     place: str  # file:line and the line itself
     kind: str  # the first line of torch's reason
     reason: str  # all of it
-    eager: tuple[str, ...] = ()  # the functions that run in eager as a whole, because torch cannot resume there
+    eager: tuple[
+        str, ...
+    ] = ()  # the functions that run in eager as a whole, because torch cannot resume there
 
     def __str__(self) -> str:
         skipped = f" (in eager as a whole: {', '.join(self.eager)})" if self.eager else ""
@@ -154,10 +178,17 @@ class Recompile:
     @classmethod
     def of(cls, frame: str, reason: str) -> Recompile:
         """Read torch's reason: the guard, a comment, and a user stack trace in the lines below."""
-        guard, _, comment = re.sub(r"^\s*(- )?\d+/\d+: ", "", reason.partition("\n")[0]).partition("  # ")
+        guard, _, comment = re.sub(r"^\s*(- )?\d+/\d+: ", "", reason.partition("\n")[0]).partition(
+            "  # "
+        )
         stacked = [(file, int(line)) for file, line in STACKED.findall(reason)]
         own = [at for at in stacked if not _foreign(at[0])] or stacked
-        return cls(frame, guard.strip(), _place(*own[-1]) if own else comment.partition(" (HINT")[0].strip(), reason)
+        return cls(
+            frame,
+            guard.strip(),
+            _place(*own[-1]) if own else comment.partition(" (HINT")[0].strip(),
+            reason,
+        )
 
     @classmethod
     def of_stance(cls, message: str) -> Recompile:
@@ -165,7 +196,9 @@ class Recompile:
         where, _, guards = message.partition("guard failure(s):")
         named = STANCE.search(where)
         frame = _frame(named[2], named[1], int(named[3])) if named else "a frame"
-        return cls.of(frame, "\n".join(re.sub(r"^\s*- ", "", line) for line in guards.strip().splitlines()))
+        return cls.of(
+            frame, "\n".join(re.sub(r"^\s*- ", "", line) for line in guards.strip().splitlines())
+        )
 
     def __str__(self) -> str:
         if not self.guard:
@@ -176,27 +209,35 @@ class Recompile:
 class CompileCounters:
     """Count what dynamo and inductor do from here on; ``model``: what is compiled.
 
-    Dynamo's own counter of graph breaks has no data-dependent branches and no frames that are skipped as a whole. All
-    breaks it resumes from are in ``graph_break_reasons``; frames it gave up, and all compilations, in the metrics.
+    Dynamo's own counter of graph breaks has no data-dependent branches and no frames that are
+    skipped as a whole. All breaks it resumes from are in ``graph_break_reasons``; frames it gave
+    up, and all compilations, in the metrics.
     """
 
     def __init__(self, model: Any = None) -> None:
         from torch._dynamo import utils
 
         self._counters, self._metrics, self._reasons = (
-            utils.counters, utils.get_compilation_metrics, utils.graph_break_reasons,
-        )  # fmt: skip
+            utils.counters,
+            utils.get_compilation_metrics,
+            utils.graph_break_reasons,
+        )
         utils.counters.clear()
         utils.graph_break_reasons.clear()
         utils.clear_compilation_metrics()
-        utils.set_compilation_metrics_limit(1 << 16)  # torch keeps 64, too few to tell the first call from the others
+        utils.set_compilation_metrics_limit(
+            1 << 16
+        )  # torch keeps 64, too few to tell the first call from the others
         self._codes = list(_codes(model))
         self._model = next(
-            (_place(*code) for code in reversed(self._codes) if not _foreign(code[0])), type(model).__name__
+            (_place(*code) for code in reversed(self._codes) if not _foreign(code[0])),
+            type(model).__name__,
         )
 
     def facts(self) -> dict[str, Any]:
-        """Graphs, graph breaks and skipped CUDA graphs with their reasons, cache hits and misses, fusions."""
+        """Graphs, graph breaks and skipped CUDA graphs with their reasons, cache hits and misses,
+        fusions.
+        """
         stats, inductor = self._counters["stats"], self._counters["inductor"]
         autograd = self._counters["aot_autograd"]
         breaks = self.breaks()
@@ -213,7 +254,11 @@ class CompileCounters:
             "autograd_cache_misses": int(autograd["autograd_cache_miss"]),
             "cudagraph_skips": int(inductor["cudagraph_skips"]),
             "cudagraph_skip_reasons": sorted(
-                {metrics.cudagraph_skip_reason for metrics in self._metrics() if metrics.cudagraph_skip_reason}
+                {
+                    metrics.cudagraph_skip_reason
+                    for metrics in self._metrics()
+                    if metrics.cudagraph_skip_reason
+                }
             ),
         }
 
@@ -223,7 +268,9 @@ class CompileCounters:
         return bool(facts["cache_misses"])
 
     def breaks(self) -> list[GraphBreak]:
-        """Return every graph break; those of one kind at one line, in a loop or in several graphs, are one."""
+        """Return every graph break; those of one kind at one line, in a loop or in several graphs,
+        are one.
+        """
         reasons: dict[tuple[str, str], str] = {}
         eager: dict[tuple[str, str], list[str]] = {}
         for reason, stack, function in self._stops():
@@ -242,12 +289,18 @@ class CompileCounters:
         return len(self._frames())
 
     def recompiles(self, since: int = 0) -> list[Recompile]:
-        """Return the frames that were compiled again, without the first ``since`` compilations of any frame."""
+        """Return the frames that were compiled again, without the first ``since`` compilations of
+        any frame.
+        """
         frames = self._frames()
-        names: dict[str, str] = {}  # of an attempt that met torch's limit the name is that of the attempts before it
+        names: dict[
+            str, str
+        ] = {}  # of an attempt that met torch's limit the name is that of the attempts before it
         for frame in frames:
             if frame.co_name:
-                names[_number(frame)[0]] = _frame(frame.co_name, frame.co_filename, frame.co_firstlineno)
+                names[_number(frame)[0]] = _frame(
+                    frame.co_name, frame.co_filename, frame.co_firstlineno
+                )
         return [
             Recompile.of(names.get(_number(frame)[0], "a frame"), frame.recompile_reason or "")
             for frame in frames[since:]
@@ -255,39 +308,62 @@ class CompileCounters:
         ]
 
     def overlooked(self) -> str | None:
-        """Return where the model's forward stands if torch has compiled only functions that it calls.
+        """Return where the model's forward stands if torch has compiled only functions that it
+        calls.
 
         None if forward was compiled or given up with a reason, or is no Python function.
         """
         found = {(frame.co_filename, frame.co_firstlineno) for frame in self._frames()}
-        inlined = any(frame.co_name == "inner" and _foreign(frame.co_filename) for frame in self._frames())
-        return self._model if self._codes and not inlined and found.isdisjoint(self._codes) else None
+        inlined = any(
+            frame.co_name == "inner" and _foreign(frame.co_filename) for frame in self._frames()
+        )
+        return (
+            self._model if self._codes and not inlined and found.isdisjoint(self._codes) else None
+        )
 
     def _stops(self) -> Iterator[tuple[str, list[tuple[str, int]], list[str]]]:
-        """Yield torch's reason, the stack, and the function that runs in eager from here on, of every break."""
+        """Yield torch's reason, the stack, and the function that runs in eager from here on, of
+        every break.
+        """
         for broken in self._reasons:
             if not broken.reason.startswith("DDPOptimizer"):  # that cuts graphs as it should
                 yield broken.reason, [(at.filename, at.lineno or 0) for at in broken.user_stack], []
         for frame in filter(_given_up, self._frames()):
             start = frame.co_filename, frame.co_firstlineno
-            stop = frame.fail_user_frame_filename or start[0], frame.fail_user_frame_lineno or start[1]
+            stop = (
+                frame.fail_user_frame_filename or start[0],
+                frame.fail_user_frame_lineno or start[1],
+            )
             own = [] if _foreign(start[0]) else [_frame(frame.co_name, *start)]
             yield frame.fail_reason, [start, stop], own
 
     def _frames(self) -> list[Any]:
-        """Return torch's metrics of every attempt to compile a frame, without those of backwards."""
-        return [metrics for metrics in self._metrics() if metrics.co_name or metrics.recompile_reason]
+        """Return torch's metrics of every attempt to compile a frame, without those of
+        backwards.
+        """
+        return [
+            metrics for metrics in self._metrics() if metrics.co_name or metrics.recompile_reason
+        ]
 
     def _place(self, stack: list[tuple[str, int]]) -> str:
-        """Return the innermost line of a stack that is not torch's or Python's; the model where all are."""
-        return next((_place(file, line) for file, line in reversed(stack) if not _foreign(file)), self._model)
+        """Return the innermost line of a stack that is not torch's or Python's; the model where all
+        are.
+        """
+        return next(
+            (_place(file, line) for file, line in reversed(stack) if not _foreign(file)),
+            self._model,
+        )
 
     def _kind(self, reason: str) -> str:
         """Return the first line of torch's reason, or words where torch has a label only."""
         if reason.startswith("generic_jump"):
             return "Data-dependent branching"
-        if reason == "step_unsupported":  # inside try, say; what was unsupported is in a counter, without its place
-            causes = dict.fromkeys(text.partition("\n")[0] for text in self._counters["unimplemented"])
+        if (
+            reason == "step_unsupported"
+        ):  # inside try, say; what was unsupported is in a counter, without its place
+            causes = dict.fromkeys(
+                text.partition("\n")[0] for text in self._counters["unimplemented"]
+            )
             return f"the rest of the function runs in eager, from here torch cannot resume ({', '.join(causes)})"
         if reason == COMPREHENSION:
             return "a graph break in a comprehension"
@@ -307,22 +383,32 @@ def _codes(model: Any) -> Iterator[tuple[str, int]]:
 
 
 def _given_up(frame: Any) -> bool:
-    """Return whether torch met what it does not support, and ran the frame in eager. Other errors are raised."""
+    """Return whether torch met what it does not support, and ran the frame in eager. Other errors
+    are raised.
+    """
     from torch._dynamo import exc
 
     kind = getattr(exc, frame.fail_type or "", None)
-    return frame.co_name is not None and isinstance(kind, type) and issubclass(kind, exc.Unsupported | exc.UserError)
+    return (
+        frame.co_name is not None
+        and isinstance(kind, type)
+        and issubclass(kind, exc.Unsupported | exc.UserError)
+    )
 
 
 def _number(frame: Any) -> tuple[str, str]:
-    """Return the two parts of a compile id, "N/k": which frame, and how often it was compiled before."""
+    """Return the two parts of a compile id, "N/k": which frame, and how often it was compiled
+    before.
+    """
     which, _, again = str(frame.compile_id or "").partition("/")
     return which, again
 
 
 def _foreign(file: str) -> bool:
     """Return whether a file is torch's or Python's own."""
-    return file.startswith((TORCH, "<frozen")) or (file.startswith(STDLIB) and "-packages" + os.sep not in file)
+    return file.startswith((TORCH, "<frozen")) or (
+        file.startswith(STDLIB) and "-packages" + os.sep not in file
+    )
 
 
 def _place(file: str, line: int) -> str:
@@ -332,13 +418,17 @@ def _place(file: str, line: int) -> str:
 
 
 def _frame(name: str, file: str, line: int) -> str:
-    """Return a function with its place; the rest of one after a graph break has the name of the whole."""
+    """Return a function with its place; the rest of one after a graph break has the name of the
+    whole.
+    """
     resumed = RESUMED.fullmatch(name)
     return f"{resumed[1] if resumed else name} ({_short(file, line)}{' on' if resumed else ''})"
 
 
 def _short(file: str, line: int) -> str:
-    """Return file:line, from the working directory or the folder of installed packages if it is in one."""
+    """Return file:line, from the working directory or the folder of installed packages if it is in
+    one.
+    """
     installed = file.rpartition("-packages" + os.sep)[2]
     return f"{installed.removeprefix(os.getcwd() + os.sep)}:{line}"
 
@@ -359,7 +449,9 @@ class _Operators(TorchDispatchMode):
 
 
 def graph_hash(run: Callable[[], Any]) -> str | None:
-    """A hash of the operators that one eager call runs: two cases with the same one are the same work."""
+    """A hash of the operators that one eager call runs: two cases with the same one are the same
+    work.
+    """
     try:
         with _Operators() as operators:
             run()

@@ -1,7 +1,9 @@
-"""Modes: what one call of a cell does with its model: answer, also give gradients, or take a training step.
+"""Modes: what one call of a cell does with its model: answer, also give gradients, or take a
+training step.
 
-Lives in the worker. A backend makes the model's forward its own (``wrap``: compile it, say), the mode is called,
-and so eager and ``torch.compile`` do the same work but for the forward and the backward that follows from it.
+Lives in the worker. A backend makes the model's forward its own (``wrap``: compile it, say), the
+mode is called, and so eager and ``torch.compile`` do the same work but for the forward and the
+backward that follows from it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 Forward = Callable[..., Any]
 Wrap = Callable[[Forward], Forward]
 
-CURVE = 16  # steps whose losses are compared; an optimizer that forgets shows from the second one on
+CURVE = (
+    16  # steps whose losses are compared; an optimizer that forgets shows from the second one on
+)
 AUTOCAST = {"amp_fp16": torch.float16, "amp_bf16": torch.bfloat16}
 
 
@@ -58,8 +62,12 @@ class Mode(Protocol):
         """Whether an answer depends on the calls before, unless ``reset``."""
 
 
-def mode_of(subject: Subject, module: Any, wrap: Wrap = lambda forward: forward, exact: bool = False) -> Mode:
-    """The mode of a case over its model; ``exact``: of its float64 copy, for which nothing is cast."""
+def mode_of(
+    subject: Subject, module: Any, wrap: Wrap = lambda forward: forward, exact: bool = False
+) -> Mode:
+    """The mode of a case over its model; ``exact``: of its float64 copy, for which nothing is
+    cast.
+    """
     forward = wrap(module)
     cast = nullcontext if exact else autocast(subject)
     if not isinstance(module, torch.nn.Module):
@@ -68,7 +76,9 @@ def mode_of(subject: Subject, module: Any, wrap: Wrap = lambda forward: forward,
     if subject.case["mode"] == "training":
         made = Training(subject, module, forward, cast)
     else:
-        made = (Backward if subject.case["mode"] == "backward" else Inference)(module, forward, cast)
+        made = (Backward if subject.case["mode"] == "backward" else Inference)(
+            module, forward, cast
+        )
     if subject.remembered:
         made.state = State(module, only=subject.remembered)
     return made
@@ -132,7 +142,9 @@ class Inference(Plain):
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """No gradients, and the target's autocast; once around all calls, since weights stay as they are."""
+        """No gradients, and the target's autocast; once around all calls, since weights stay as
+        they are.
+        """
         with torch.inference_mode(), self._cast():
             yield
 
@@ -140,12 +152,16 @@ class Inference(Plain):
 class Backward(Plain):
     """The forward, then the gradients of a fixed random projection of its answers.
 
-    Of a projection, since the gradient of a plain sum can be zero: the sum of a softmax is always 1.
+    Of a projection, since the gradient of a plain sum can be zero: the sum of a softmax is always
+    1.
     """
 
     def __init__(self, module: torch.nn.Module, forward: Forward, cast: Callable[[], Any]) -> None:
         super().__init__(forward)
-        self._cast, self._parameters = cast, [each for each in module.parameters() if each.requires_grad]
+        self._cast, self._parameters = (
+            cast,
+            [each for each in module.parameters() if each.requires_grad],
+        )
         self._directions: list[torch.Tensor] = []
 
     def feed(self, inputs: Any) -> Any:
@@ -160,19 +176,27 @@ class Backward(Plain):
         if not self._directions:
             self._directions = [_direction(answer, number) for number, answer in enumerate(answers)]
         wanted = [*_floating(flatten(inputs)), *self._parameters]
-        return [*outputs, *torch.autograd.grad(answers, wanted, self._directions, allow_unused=True)]
+        return [
+            *outputs,
+            *torch.autograd.grad(answers, wanted, self._directions, allow_unused=True),
+        ]
 
 
 class Training(Plain):
-    """One step: forward, loss, backward, optimizer. The answer is the loss, then every parameter's gradient.
+    """One step: forward, loss, backward, optimizer. The answer is the loss, then every parameter's
+    gradient.
 
     It depends on the steps before it, so an answer is one only after ``reset``.
     """
 
-    def __init__(self, subject: Subject, module: torch.nn.Module, forward: Forward, cast: Callable[[], Any]) -> None:
+    def __init__(
+        self, subject: Subject, module: torch.nn.Module, forward: Forward, cast: Callable[[], Any]
+    ) -> None:
         super().__init__(forward)
         self._module, self._cast, self._device = module, cast, subject.device
-        self._loss = resolve(subject.case["loss"]) if subject.case["loss"] else functional.cross_entropy
+        self._loss = (
+            resolve(subject.case["loss"]) if subject.case["loss"] else functional.cross_entropy
+        )
         self._optimizer = resolve(subject.case["optimizer"])(module.parameters())
         self._initial = {name: value.clone() for name, value in module.state_dict().items()}
         self._settings = copy.deepcopy(self._optimizer.state_dict())
@@ -211,8 +235,12 @@ class Training(Plain):
         """The loss and the gradients, in the order of the parameters."""
         return comparable([raw, *(parameter.grad for parameter in self._module.parameters())])
 
-    def curve(self, labelled: Sequence[Any], done: Callable[[], object] = bool) -> list[torch.Tensor]:
-        """The losses of the first steps over these batches in turn; and what batch norms have gathered by then."""
+    def curve(
+        self, labelled: Sequence[Any], done: Callable[[], object] = bool
+    ) -> list[torch.Tensor]:
+        """The losses of the first steps over these batches in turn; and what batch norms have
+        gathered by then.
+        """
         self.reset()
         losses = []
         for step in range(CURVE):
@@ -222,7 +250,9 @@ class Training(Plain):
         self.reset()
         return found
 
-    def parts(self, labelled: Any, clock: Callable[[], float], synchronize: Callable[[], None]) -> dict[str, float]:
+    def parts(
+        self, labelled: Any, clock: Callable[[], float], synchronize: Callable[[], None]
+    ) -> dict[str, float]:
         """Seconds of forward with loss, backward, and optimizer: medians of some steps."""
         seconds: dict[str, list[float]] = {"forward": [], "backward": [], "optimizer": []}
         for _ in range(5):
@@ -264,8 +294,12 @@ class Training(Plain):
         self._scaler.update()
 
 
-def answers(mode: Mode, sets: Sequence[Any], done: Callable[[], object] = bool) -> list[list[torch.Tensor]]:
-    """The mode's answers to copies of some input sets, each from the initial state, which it is left in."""
+def answers(
+    mode: Mode, sets: Sequence[Any], done: Callable[[], object] = bool
+) -> list[list[torch.Tensor]]:
+    """The mode's answers to copies of some input sets, each from the initial state, which it is
+    left in.
+    """
     found = []
     with mode.guard():
         for inputs in sets:
@@ -277,7 +311,9 @@ def answers(mode: Mode, sets: Sequence[Any], done: Callable[[], object] = bool) 
 
 def reordered(labelled: Any, batch: int) -> Any:
     """The same batch with its rows in reverse: the same training but for rounding."""
-    return mapped(labelled, lambda leaf: leaf.flip(0) if leaf.ndim and leaf.shape[0] == batch else leaf)
+    return mapped(
+        labelled, lambda leaf: leaf.flip(0) if leaf.ndim and leaf.shape[0] == batch else leaf
+    )
 
 
 def _floating(leaves: Sequence[Any]) -> list[torch.Tensor]:

@@ -1,7 +1,8 @@
 """Nests: inputs and outputs of any kind as a list of leaves, and back.
 
-A nest is made of tuples, lists, mappings (``ModelOutput`` is one), dataclasses, classes that torch's pytree registry
-knows, and other objects that hold tensors in their attributes (``DynamicCache``, distributions). None holds nothing.
+A nest is made of tuples, lists, mappings (``ModelOutput`` is one), dataclasses, classes that
+torch's pytree registry knows, and other objects that hold tensors in their attributes
+(``DynamicCache``, distributions). None holds nothing.
 """
 
 from __future__ import annotations
@@ -19,13 +20,27 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
-PLAIN = (bool, int, float, complex, str, bytes, np.ndarray, np.generic, torch.dtype, torch.device, enum.Enum)
+PLAIN = (
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    np.ndarray,
+    np.generic,
+    torch.dtype,
+    torch.device,
+    enum.Enum,
+)
 
 DENSE = "dense"  # the form of most tensors, see ``form_of``
 
 
 class UnknownClass(TypeError):
-    """An output holds something that cannot be compared; the message names its class and says what to return."""
+    """An output holds something that cannot be compared; the message names its class and says what
+    to return.
+    """
 
 
 def flatten(nest: Any) -> list[Any]:
@@ -49,8 +64,12 @@ def rebuild(nest: Any, leaves: Sequence[Any]) -> Any:
     return _rebuilt(nest, lambda _: next(given))
 
 
-def mapped(nest: Any, function: Callable[[torch.Tensor], torch.Tensor], floating: bool = False) -> Any:
-    """A copy of ``nest`` with its tensors, or only the ``floating`` ones, as a function makes them."""
+def mapped(
+    nest: Any, function: Callable[[torch.Tensor], torch.Tensor], floating: bool = False
+) -> Any:
+    """A copy of ``nest`` with its tensors, or only the ``floating`` ones, as a function makes
+    them.
+    """
 
     def made(leaf: Any) -> Any:
         wanted = torch.is_tensor(leaf) and (leaf.is_floating_point() or not floating)
@@ -60,10 +79,11 @@ def mapped(nest: Any, function: Callable[[torch.Tensor], torch.Tensor], floating
 
 
 def fresh(nest: Any) -> Any:
-    """A copy whose tensors have memory of their own: the same strides, and what shared memory shares the copy's.
+    """A copy whose tensors have memory of their own: the same strides, and what shared memory
+    shares the copy's.
 
-    What is no tensor is copied deeply, inside objects as well: an array of numpy is written to as easily, and an empty
-    cache gets layers.
+    What is no tensor is copied deeply, inside objects as well: an array of numpy is written to as
+    easily, and an empty cache gets layers.
     """
     memory: dict[int, Any] = {}
     seen: dict[int, Any] = {}
@@ -79,14 +99,16 @@ def fresh(nest: Any) -> Any:
         seen.update(above)
         return _deep_copy(rest, seen)
 
-    # Tensors made in inference mode are of another kind, for which compiled code is made anew; other modes would change
-    # their dtype.
+    # Tensors made in inference mode are of another kind, for which compiled code is made anew;
+    # other modes would change their dtype.
     with torch.inference_mode(False), _disable_current_modes():
         return _rebuilt(nest, copied, also_copied)
 
 
 def doubled(nest: Any) -> Any:
-    """A copy whose floating tensors are in float64; what shared memory shares the copy's, as in ``fresh``."""
+    """A copy whose floating tensors are in float64; what shared memory shares the copy's, as in
+    ``fresh``.
+    """
     memory: dict[tuple[int, torch.dtype], torch.Tensor] = {}
     seen: dict[int, torch.Tensor] = {}
 
@@ -104,28 +126,40 @@ def doubled(nest: Any) -> Any:
 def comparable(nest: Any) -> list[torch.Tensor]:
     """The output tensors of a call, as dense copies of their own memory on the CPU.
 
-    Numbers become tensors without dimensions (floats in float64), strings and the like the bytes of their text: they
-    are compared as values. Raises ``UnknownClass`` where there is something else.
+    Numbers become tensors without dimensions (floats in float64), strings and the like the bytes of
+    their text: they are compared as values. Raises ``UnknownClass`` where there is something else.
     """
     return [made for path, leaf in named_leaves(nest) for made in _compared(path, leaf)]
 
 
 def value_of(leaf: Any) -> str:
-    """What a leaf that is no tensor is told from others by: its value; an object of a foreign class by that alone."""
+    """What a leaf that is no tensor is told from others by: its value; an object of a foreign class
+    by that alone.
+    """
     if isinstance(leaf, np.ndarray):
         # The bytes of an array of objects are their addresses.
-        elements = "".join(map(value_of, leaf.flat)).encode() if leaf.dtype.hasobject else leaf.tobytes()
+        elements = (
+            "".join(map(value_of, leaf.flat)).encode() if leaf.dtype.hasobject else leaf.tobytes()
+        )
         return f"{leaf.dtype} array {leaf.shape} {hashlib.sha256(elements).hexdigest()}"
-    return repr(leaf) if leaf is None or isinstance(leaf, PLAIN) else f"an object of {type(leaf).__qualname__}"
+    return (
+        repr(leaf)
+        if leaf is None or isinstance(leaf, PLAIN)
+        else f"an object of {type(leaf).__qualname__}"
+    )
 
 
 def as_tensors(nest: Any) -> list[torch.Tensor]:
-    """The same leaves as ``comparable``, not copied and where they are: what an exporter can take for outputs."""
+    """The same leaves as ``comparable``, not copied and where they are: what an exporter can take
+    for outputs.
+    """
     return [made for path, leaf in named_leaves(nest) for made in _tensors(path, leaf)]
 
 
 def changed(before: Any, after: Any) -> list[str]:
-    """The paths of the leaves in which two copies of one nest differ, or which one of them lacks."""
+    """The paths of the leaves in which two copies of one nest differ, or which one of them
+    lacks.
+    """
     ours, theirs = dict(named_leaves(before)), dict(named_leaves(after))
     return [
         path
@@ -135,7 +169,9 @@ def changed(before: Any, after: Any) -> list[str]:
 
 
 def identical(one: Any, other: Any) -> bool:
-    """Whether two leaves hold the same numbers, NaN being itself, or the same value; see ``_same_value``."""
+    """Whether two leaves hold the same numbers, NaN being itself, or the same value; see
+    ``_same_value``.
+    """
     if not torch.is_tensor(one):
         return _same_value(one, other)
     if not torch.is_tensor(other) or form_of(one) != form_of(other):
@@ -162,16 +198,22 @@ def _same_value(one: Any, other: Any) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Numbers and arrays by elements, NaN being itself; tables by ``equals``; others by their own equality."""
+    """Numbers and arrays by elements, NaN being itself; tables by ``equals``; others by their own
+    equality.
+    """
     if hasattr(one, "equals"):
         return bool(one.equals(other))
     if not isinstance(one, float | complex | np.generic | np.ndarray):
         return bool(one == other)
     ours, theirs = np.asarray(one), np.asarray(other)
-    return ours.dtype == theirs.dtype and np.array_equal(ours, theirs, equal_nan=ours.dtype.kind in "fc")
+    return ours.dtype == theirs.dtype and np.array_equal(
+        ours, theirs, equal_nan=ours.dtype.kind in "fc"
+    )
 
 
-def _leaves(nest: Any, path: str, above: tuple[int, ...] = (), within: bool = False) -> Iterator[tuple[str, Any]]:
+def _leaves(
+    nest: Any, path: str, above: tuple[int, ...] = (), within: bool = False
+) -> Iterator[tuple[str, Any]]:
     """``within``: inside an object whose class is not known, of which only the tensors count."""
     if nest is None or id(nest) in above:  # an object may hold what holds it
         return
@@ -182,7 +224,9 @@ def _leaves(nest: Any, path: str, above: tuple[int, ...] = (), within: bool = Fa
         return
     within = within or _unknown(nest)
     for name, part in parts:
-        yield from _leaves(part, f"{path}.{name}" if path else str(name), (*above, id(nest)), within)
+        yield from _leaves(
+            part, f"{path}.{name}" if path else str(name), (*above, id(nest)), within
+        )
 
 
 def _parts(nest: Any) -> list[tuple[Any, Any]] | None:
@@ -199,7 +243,9 @@ def _parts(nest: Any) -> list[tuple[Any, Any]] | None:
         return [(one.name, getattr(nest, one.name)) for one in dataclasses.fields(nest)]
     if type(nest) in pytree.SUPPORTED_NODES:
         return list(enumerate(_children(nest)[0]))
-    tensors = [(name, value) for name, value in _attributes(nest) if _holds_tensors(value, (id(nest),))]
+    tensors = [
+        (name, value) for name, value in _attributes(nest) if _holds_tensors(value, (id(nest),))
+    ]
     return tensors or None
 
 
@@ -227,10 +273,15 @@ def _as_it_is(rest: Any, above: Mapping[int, Any]) -> Any:
 
 
 def _rebuilt(
-    nest: Any, leaf: Callable[[Any], Any], rest: Callable[[Any, Mapping[int, Any]], Any] = _as_it_is,
-    above: Mapping[int, Any] | None = None, within: bool = False,
-) -> Any:  # fmt: skip
-    """A nest with other leaves. ``rest``: makes what an object holds besides; ``above``: nests that it is inside of."""
+    nest: Any,
+    leaf: Callable[[Any], Any],
+    rest: Callable[[Any, Mapping[int, Any]], Any] = _as_it_is,
+    above: Mapping[int, Any] | None = None,
+    within: bool = False,
+) -> Any:
+    """A nest with other leaves. ``rest``: makes what an object holds besides; ``above``: nests that
+    it is inside of.
+    """
     above = above or {}
     if nest is None or id(nest) in above:
         return above.get(id(nest))
@@ -238,12 +289,18 @@ def _rebuilt(
     if parts is None:
         return leaf(nest) if torch.is_tensor(nest) or not within else rest(nest, above)
     unknown = _unknown(nest)
-    by_attributes = unknown or (dataclasses.is_dataclass(nest) and not isinstance(nest, Mapping | tuple | list))
+    by_attributes = unknown or (
+        dataclasses.is_dataclass(nest) and not isinstance(nest, Mapping | tuple | list)
+    )
     other = copy.copy(nest) if by_attributes else nest
     above = {**above, id(nest): other}
     made = {name: _rebuilt(part, leaf, rest, above, within or unknown) for name, part in parts}
     if by_attributes:
-        others = [(name, rest(part, above)) for name, part in _attributes(nest) if unknown and name not in made]
+        others = [
+            (name, rest(part, above))
+            for name, part in _attributes(nest)
+            if unknown and name not in made
+        ]
         for name, value in (*made.items(), *others):
             object.__setattr__(other, name, value)  # past a dataclass that is frozen
         return other
@@ -251,12 +308,16 @@ def _rebuilt(
         return _same_mapping(nest, made)
     values = list(made.values())
     if isinstance(nest, tuple | list):
-        return type(nest)(*values) if hasattr(nest, "_fields") else type(nest)(values)  # a named tuple's one by one
+        return (
+            type(nest)(*values) if hasattr(nest, "_fields") else type(nest)(values)
+        )  # a named tuple's one by one
     return pytree.tree_unflatten(values, _children(nest)[1])
 
 
 def _same_mapping(nest: Mapping[Any, Any], made: dict[Any, Any]) -> Any:
-    """A mapping of the same class: made of a dict, as a ``BatchEncoding`` can be, or a copy that is filled anew."""
+    """A mapping of the same class: made of a dict, as a ``BatchEncoding`` can be, or a copy that is
+    filled anew.
+    """
     if type(nest) is dict:
         return made
     kind: Any = type(nest)
@@ -291,19 +352,30 @@ def _copy(leaf: torch.Tensor, memory: dict[int, Any]) -> torch.Tensor:
     return made.requires_grad_(leaf.requires_grad)
 
 
-def _double(leaf: torch.Tensor, memory: dict[tuple[int, torch.dtype], torch.Tensor]) -> torch.Tensor:
+def _double(
+    leaf: torch.Tensor, memory: dict[tuple[int, torch.dtype], torch.Tensor]
+) -> torch.Tensor:
     if not _is_its_memory(leaf):
         return leaf.detach().double().requires_grad_(leaf.requires_grad)
     storage = leaf.untyped_storage()
     key = (storage.data_ptr(), leaf.dtype)
     if key not in memory:
         memory[key] = torch.empty(0, dtype=leaf.dtype, device=leaf.device).set_(storage).double()
-    return memory[key].as_strided(leaf.size(), leaf.stride(), leaf.storage_offset()).requires_grad_(leaf.requires_grad)
+    return (
+        memory[key]
+        .as_strided(leaf.size(), leaf.stride(), leaf.storage_offset())
+        .requires_grad_(leaf.requires_grad)
+    )
 
 
 def _is_its_memory(leaf: torch.Tensor) -> bool:
     """Whether the memory alone, with sizes and strides, says what the tensor is."""
-    return type(leaf) is torch.Tensor and form_of(leaf) == DENSE and not leaf.is_conj() and not leaf.is_neg()
+    return (
+        type(leaf) is torch.Tensor
+        and form_of(leaf) == DENSE
+        and not leaf.is_conj()
+        and not leaf.is_neg()
+    )
 
 
 def _compared(path: str, leaf: Any) -> list[torch.Tensor]:
@@ -331,7 +403,9 @@ def _tensors(path: str, leaf: Any) -> list[torch.Tensor]:
     if isinstance(leaf, PLAIN):
         text = leaf if isinstance(leaf, bytes) else str(leaf).encode()
         return [torch.tensor(list(text), dtype=torch.uint8)]
-    raise UnknownClass(_cannot_be_compared(f"a {type(leaf).__module__}.{type(leaf).__qualname__}", path))
+    raise UnknownClass(
+        _cannot_be_compared(f"a {type(leaf).__module__}.{type(leaf).__qualname__}", path)
+    )
 
 
 def _cannot_be_compared(what: str, path: str) -> str:
@@ -346,7 +420,13 @@ def form_of(tensor: torch.Tensor) -> str:
     """In which form a tensor holds its numbers: dense, nested, quantized, or sparse."""
     if tensor.is_nested:
         return "nested"
-    return "quantized" if tensor.is_quantized else DENSE if tensor.layout is torch.strided else "sparse"
+    return (
+        "quantized"
+        if tensor.is_quantized
+        else DENSE
+        if tensor.layout is torch.strided
+        else "sparse"
+    )
 
 
 def _dense(tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -355,6 +435,14 @@ def _dense(tensor: torch.Tensor) -> list[torch.Tensor]:
     if form == "nested":
         each = tensor.unbind()
         sizes = torch.tensor([list(part.shape) for part in each], dtype=torch.int64)
-        nothing = torch.empty(0, dtype=tensor.dtype, device=tensor.device)  # where there are no parts
+        nothing = torch.empty(
+            0, dtype=tensor.dtype, device=tensor.device
+        )  # where there are no parts
         return [torch.cat([nothing, *(part.reshape(-1) for part in each)]), sizes]
-    return [tensor if form == DENSE else tensor.dequantize() if form == "quantized" else tensor.to_dense()]
+    return [
+        tensor
+        if form == DENSE
+        else tensor.dequantize()
+        if form == "quantized"
+        else tensor.to_dense()
+    ]

@@ -1,7 +1,9 @@
-"""Precision: how exactly float32 is multiplied, set alike for every backend of a cell, and read back for the record.
+"""Precision: how exactly float32 is multiplied, set alike for every backend of a cell, and read
+back for the record.
 
-torch 2.13 has an older and a newer way to say it, and inductor refuses to compile once the newer one was used
-(pytorch/pytorch#166387), so these are the older. onnxruntime takes its own ``use_tf32`` from the dtype.
+torch 2.13 has an older and a newer way to say it, and inductor refuses to compile once the newer
+one was used (pytorch/pytorch#166387), so these are the older. onnxruntime takes its own
+``use_tf32`` from the dtype.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ import torch
 
 
 def apply(dtype_name: str) -> None:
-    """Set the policy of a dtype: TF32 for ``tf32`` and for nothing else; sums of half precision stay in float32."""
+    """Set the policy of a dtype: TF32 for ``tf32`` and for nothing else; sums of half precision
+    stay in float32.
+    """
     tf32 = dtype_name == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
-    # Shared by eager and compiled code, so that both search their convolutions as onnxruntime does (EXHAUSTIVE).
+    # Shared by eager and compiled code, so that both search their convolutions as onnxruntime does
+    # (EXHAUSTIVE).
     torch.backends.cudnn.benchmark = True
     matmul = torch.backends.cuda.matmul
     matmul.allow_fp16_reduced_precision_reduction = False
@@ -31,6 +36,7 @@ def found() -> dict[str, Any]:
         "cudnn_tf32": torch.backends.cudnn.allow_tf32,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "reduced_precision_reduction": bool(
-            matmul.allow_fp16_reduced_precision_reduction or matmul.allow_bf16_reduced_precision_reduction
+            matmul.allow_fp16_reduced_precision_reduction
+            or matmul.allow_bf16_reduced_precision_reduction
         ),
     }

@@ -1,7 +1,8 @@
 """Promoted: a model in float64 although it casts by itself, or runs operators that take no doubles.
 
-Under this mode a cast to a shorter float is a cast to float64, tensors are made in float64 where a shorter float was
-asked for, and an operator that refuses doubles is computed piece by piece, or from its decomposition.
+Under this mode a cast to a shorter float is a cast to float64, tensors are made in float64 where a
+shorter float was asked for, and an operator that refuses doubles is computed piece by piece, or
+from its decomposition.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 SHORT = {torch.float32, torch.float16, torch.bfloat16}
 REINTERPRETED = {torch.ops.aten.view.dtype}  # the bits as another dtype: no cast
-REFUSED = ("Double", "float64", "same dtype")  # what torch's errors say where an operator takes no doubles
+REFUSED = (
+    "Double",
+    "float64",
+    "same dtype",
+)  # what torch's errors say where an operator takes no doubles
 
 
 class Promoted(TorchDispatchMode):
-    """Compute in float64. ``casts``: how many casts were changed; ``operators``: which were computed otherwise."""
+    """Compute in float64. ``casts``: how many casts were changed; ``operators``: which were
+    computed otherwise.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +38,9 @@ class Promoted(TorchDispatchMode):
 
     def __enter__(self) -> Promoted:
         self._defaults.append(torch.get_default_dtype())
-        torch.set_default_dtype(torch.float64)  # of tensors made without a dtype, and of quotients of integers
+        torch.set_default_dtype(
+            torch.float64
+        )  # of tensors made without a dtype, and of quotients of integers
         super().__enter__()
         return self
 
@@ -55,7 +64,11 @@ class Promoted(TorchDispatchMode):
             return piecewise(*args, **kwargs)
         try:
             return func(*args, **kwargs)
-        except (RuntimeError, NotImplementedError, TypeError) as error:  # torch raises all three for a dtype it lacks
+        except (
+            RuntimeError,
+            NotImplementedError,
+            TypeError,
+        ) as error:  # torch raises all three for a dtype it lacks
             if not _has_doubles(args, kwargs) or not any(word in str(error) for word in REFUSED):
                 raise
             decomposed = _decomposition(func)
@@ -88,7 +101,9 @@ def _shorter(values: Any) -> bool:
     )
 
 
-def _alike(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, dict[int, tuple[torch.Tensor, torch.Tensor]]]:
+def _alike(
+    func: Any, args: Any, kwargs: Any
+) -> tuple[Any, Any, dict[int, tuple[torch.Tensor, torch.Tensor]]]:
     """Shorter floats beside doubles as doubles: constants that were made before, or by numpy.
 
     And for those of them that are written to, the double and what it stands for.
@@ -120,7 +135,9 @@ def _writes(argument: Any) -> bool:
 
 
 def _written_back(made: Any, shorter: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> Any:
-    """What an operator gave, after what it wrote to doubles was written to those that they stand for."""
+    """What an operator gave, after what it wrote to doubles was written to those that they stand
+    for.
+    """
     for twin, tensor in shorter.values():
         tensor.copy_(twin)
     return pytree.tree_map_only(torch.Tensor, lambda one: shorter.get(id(one), (one, one))[1], made)
@@ -128,7 +145,8 @@ def _written_back(made: Any, shorter: dict[int, tuple[torch.Tensor, torch.Tensor
 
 def _has_doubles(args: Any, kwargs: Any) -> bool:
     return any(
-        isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float64 for leaf in pytree.tree_leaves((args, kwargs))
+        isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float64
+        for leaf in pytree.tree_leaves((args, kwargs))
     )
 
 
@@ -141,18 +159,25 @@ def _decomposition(func: Any) -> Callable[..., Any] | None:
     from torch._decomp import decomposition_table
 
     found: Callable[..., Any] | None = decomposition_table.get(func)
-    if found is None and func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
+    if found is None and func.has_kernel_for_dispatch_key(
+        torch._C.DispatchKey.CompositeImplicitAutograd
+    ):
         found = func.decompose
     return found
 
 
 def grouped_mm(
-    one: torch.Tensor, other: torch.Tensor, offs: torch.Tensor | None = None, bias: Any = None, out_dtype: Any = None
+    one: torch.Tensor,
+    other: torch.Tensor,
+    offs: torch.Tensor | None = None,
+    bias: Any = None,
+    out_dtype: Any = None,
 ) -> torch.Tensor:
     """``torch.nn.functional.grouped_mm`` as a product for each group.
 
-    Shapes, with G groups that end at ``offs`` (G,): rows of ``one`` (S, K) by ``other`` (G, K, N); ``one`` (G, M, K)
-    by columns of ``other`` (K, S); both in groups (M, S), (S, N): a sum for each; or a batch of products.
+    Shapes, with G groups that end at ``offs`` (G,): rows of ``one`` (S, K) by ``other`` (G, K, N);
+    ``one`` (G, M, K) by columns of ``other`` (K, S); both in groups (M, S), (S, N): a sum for each;
+    or a batch of products.
     """
     if offs is None:
         product = torch.bmm(one, other)

@@ -1,7 +1,7 @@
 """Scratch: the files that a group's reference worker leaves for its cell workers.
 
-Inputs, weights and answers are made once, so every backend gets the same; and a cell's peak memory is its own,
-because no cell worker ever computes a reference.
+Inputs, weights and answers are made once, so every backend gets the same; and a cell's peak memory
+is its own, because no cell worker ever computes a reference.
 """
 
 from __future__ import annotations
@@ -82,13 +82,18 @@ class Scratch:
     def load_weights(self, module: torch.nn.Module) -> None:
         """Read the kept weights into a module's own memory, without a second copy of the model.
 
-        Raises ``ValueError`` naming the first key or shape in which the module differs from what was kept.
+        Raises ``ValueError`` naming the first key or shape in which the module differs from what
+        was kept.
         """
-        state = {name: tensor for name, tensor in module.state_dict().items() if torch.is_tensor(tensor)}
+        state = {
+            name: tensor for name, tensor in module.state_dict().items() if torch.is_tensor(tensor)
+        }
         index = json.loads((self.folder / "weights.json").read_text())
         if [entry[0] for entry in index] != list(state):
             different = set(state) ^ {entry[0] for entry in index} or {"the order of the weights"}
-            raise ValueError(f"the model was built with other weights than before: {min(different)}")
+            raise ValueError(
+                f"the model was built with other weights than before: {min(different)}"
+            )
         with (self.folder / "weights.bin").open("rb") as file:
             for name, dtype, shape in index:
                 tensor = state[name].detach()
@@ -106,4 +111,8 @@ class Scratch:
 
 def _bytes(tensor: torch.Tensor) -> memoryview:
     """The memory of a contiguous CPU tensor of any dtype (numpy lacks bf16), writable."""
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else memoryview(b"")
+    return (
+        memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+        if tensor.numel()
+        else memoryview(b"")
+    )

@@ -1,7 +1,8 @@
 """State: what a model remembers from one call to the next, and what else a call leaves behind.
 
-Buffers, tensors and plain values in attributes of the model and its parts; parameters by their version only, since a
-copy of them costs as much memory as the model. A model whose answers depend on it is called from its initial state.
+Buffers, tensors and plain values in attributes of the model and its parts; parameters by their
+version only, since a copy of them costs as much memory as the model. A model whose answers depend
+on it is called from its initial state.
 """
 
 from __future__ import annotations
@@ -15,13 +16,19 @@ from torch.nn.parameter import is_lazy
 
 from paritygate.runtime.nest import flatten, fresh, identical
 
-HOOKS = ("_parameters", "_buffers", "_modules")  # what torch keeps in a module's attributes besides; told separately
+HOOKS = (
+    "_parameters",
+    "_buffers",
+    "_modules",
+)  # what torch keeps in a module's attributes besides; told separately
 Where = tuple[str, str]  # a part of the model, and a name in it
 MOST = 10_000  # leaves of an attribute that are looked at
 
 
 class State:
-    """A model's state as it was when this was made. ``only``: of these names (as ``changed`` gives them) alone."""
+    """A model's state as it was when this was made. ``only``: of these names (as ``changed`` gives
+    them) alone.
+    """
 
     def __init__(self, module: torch.nn.Module, only: tuple[str, ...] = ()) -> None:
         self._module, self._only = module, frozenset(only)
@@ -33,13 +40,25 @@ class State:
                 copies[id(value)] = fresh(value)
             return copies[id(value)]
 
-        self._buffers = {where: (value, fresh(value)) for where, value in self._buffers_now() if not is_lazy(value)}
-        self._parameters = {name: (value, _version(value)) for name, value in module.named_parameters()}
-        self._attributes = {where: (value, copied(value)) for where, value in self._attributes_now()}
-        self._there = {prefix: {*part._buffers.keys(), *vars(part)} for prefix, part in self._parts.items()}
+        self._buffers = {
+            where: (value, fresh(value))
+            for where, value in self._buffers_now()
+            if not is_lazy(value)
+        }
+        self._parameters = {
+            name: (value, _version(value)) for name, value in module.named_parameters()
+        }
+        self._attributes = {
+            where: (value, copied(value)) for where, value in self._attributes_now()
+        }
+        self._there = {
+            prefix: {*part._buffers.keys(), *vars(part)} for prefix, part in self._parts.items()
+        }
 
     def changed(self, parameters: bool = True) -> list[str]:
-        """What is not as it was: "buffer past", "attribute calls", "parameter weight"; those also if ``parameters``."""
+        """What is not as it was: "buffer past", "attribute calls", "parameter weight"; those also
+        if ``parameters``.
+        """
         buffers = dict(self._buffers_now())
         found = [
             _named("buffer", where)
@@ -56,7 +75,9 @@ class State:
         return found + [_named(kind, where) for kind, where in self._added()]
 
     def restore(self) -> None:
-        """Put buffers and attributes back, in their own memory where they still have it; what was added goes."""
+        """Put buffers and attributes back, in their own memory where they still have it; what was
+        added goes.
+        """
         for prefix, name in (where for _, where in self._added()):
             delattr(self._parts[prefix], name)
         for (prefix, name), (value, kept) in self._buffers.items():
@@ -84,7 +105,9 @@ class State:
         ]
 
     def _attributes_now(self) -> list[tuple[Where, Any]]:
-        """The attributes that can be state: plain values, objects, and nests of them and of tensors."""
+        """The attributes that can be state: plain values, objects, and nests of them and of
+        tensors.
+        """
         return [
             ((prefix, name), value)
             for prefix, part in self._parts.items()
@@ -113,7 +136,11 @@ class Draws:
     """Whether random numbers were drawn since this was made, and by which generator."""
 
     def __init__(self) -> None:
-        self._torch, self._numpy, self._python = torch.get_rng_state(), tuple(np.random.get_state()), random.getstate()
+        self._torch, self._numpy, self._python = (
+            torch.get_rng_state(),
+            tuple(np.random.get_state()),
+            random.getstate(),
+        )
 
     def moved(self) -> str:
         """The generator whose state has moved, or ""."""

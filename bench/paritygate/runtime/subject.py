@@ -1,4 +1,5 @@
-"""Subject: one case at one shape for one target, as a worker sees it; builds the model and its inputs.
+"""Subject: one case at one shape for one target, as a worker sees it; builds the model and its
+inputs.
 
 Lives in the worker. The case comes as plain data, its strings are resolved here.
 """
@@ -30,11 +31,21 @@ from paritygate.parity.tolerance import Tolerance, tolerances
 from paritygate.runtime.nest import comparable, fresh, mapped, named_leaves, tensor_leaves, value_of
 from paritygate.runtime.scratch import Scratch
 
-DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16,
-          "amp_fp16": torch.float32, "amp_bf16": torch.float32}  # of weights and inputs  # fmt: skip
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "amp_fp16": torch.float32,
+    "amp_bf16": torch.float32,
+}  # of weights and inputs
 Inputs = tuple[Any, ...] | dict[str, Any]
 
-FOREIGN = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), Path(__file__).parents[1])
+FOREIGN = (
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("platstdlib"),
+    Path(__file__).parents[1],
+)
 
 CHECKED_SETS = 4  # input sets that are checked and that timing rotates over
 TRAINED_SETS = 2  # batches of a training, whose answers are as large as the model
@@ -42,11 +53,14 @@ CHECKED_ROWS = 32  # rows checked in sum: with fewer, two logits of one row fail
 
 
 class WrongDeclaration(Exception):
-    """Model or inputs are not what the case promises: says which string, what was found, what would be right."""
+    """Model or inputs are not what the case promises: says which string, what was found, what would
+    be right.
+    """
 
 
 def resolve(location: str) -> Any:
-    """The object that ``"module:attribute"`` names. Raises ``WrongDeclaration`` where there is none.
+    """The object that ``"module:attribute"`` names. Raises ``WrongDeclaration`` where there is
+    none.
 
     An error of the module's own is raised as it is, with a note that names the location.
     """
@@ -57,7 +71,9 @@ def resolve(location: str) -> Any:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             error.add_note(f'raised while importing "{location}"')
             raise  # found, but one of its own imports is missing: that error says more
-        raise WrongDeclaration(f'"{location}": there is no module {error.name!r} on {sys.path[:4]} ...') from None
+        raise WrongDeclaration(
+            f'"{location}": there is no module {error.name!r} on {sys.path[:4]} ...'
+        ) from None
     except Exception as error:
         error.add_note(f'raised while importing "{location}"')
         raise
@@ -77,7 +93,10 @@ def call(function: Callable[..., Any], inputs: Inputs) -> Any:
 
 def arrays(outputs: list[torch.Tensor]) -> list[np.ndarray[Any, Any]]:
     """Output tensors as numpy arrays; bf16, which numpy lacks, as float32."""
-    return [t.float().numpy() if t.dtype == torch.bfloat16 else t.resolve_conj().resolve_neg().numpy() for t in outputs]
+    return [
+        t.float().numpy() if t.dtype == torch.bfloat16 else t.resolve_conj().resolve_neg().numpy()
+        for t in outputs
+    ]
 
 
 @contextmanager
@@ -103,17 +122,24 @@ def _arguments(made: Any, what: str, location: str) -> Inputs:
 
 
 def _foreign(module: ModuleType) -> bool:
-    """Whether a top-level module is the interpreter's own, an installed one or this harness: not the user's."""
+    """Whether a top-level module is the interpreter's own, an installed one or this harness: not
+    the user's.
+    """
     file = getattr(module, "__file__", None)
     places = [file] if file else list(getattr(module, "__path__", ()))
     return all(  # a built-in module has no place
-        not INSTALLED.isdisjoint(Path(place).parts) or any(Path(place).is_relative_to(home) for home in FOREIGN)
+        not INSTALLED.isdisjoint(Path(place).parts)
+        or any(Path(place).is_relative_to(home) for home in FOREIGN)
         for place in places
     )
 
 
-def _differing(here: list[torch.Tensor], others: list[list[torch.Tensor]], number: int) -> dict[int, str]:
-    """The dimensions in which input ``number`` differs from the same of other shapes, with a name for each."""
+def _differing(
+    here: list[torch.Tensor], others: list[list[torch.Tensor]], number: int
+) -> dict[int, str]:
+    """The dimensions in which input ``number`` differs from the same of other shapes, with a name
+    for each.
+    """
     return {
         dim: f"in_{number}_{dim}"
         for dim in range(here[number].ndim)
@@ -161,7 +187,9 @@ class Subject:
     cache: str
     seed: int
     threads: int
-    stream: int | None = field(default=None, init=False)  # what the device's work is queued on, as a pointer
+    stream: int | None = field(
+        default=None, init=False
+    )  # what the device's work is queued on, as a pointer
     _kept_meta: dict[str, Any] = field(default_factory=dict, init=False)
 
     @classmethod
@@ -187,18 +215,26 @@ class Subject:
 
     @property
     def tolerance(self) -> Tolerance:
-        """How far answers may be off: the case's own row of the table, or that of the dtype and mode."""
-        of_mode = self.dtype_name if self.case["mode"] == "inference" else f"{self.dtype_name}_gradients"
+        """How far answers may be off: the case's own row of the table, or that of the dtype and
+        mode.
+        """
+        of_mode = (
+            self.dtype_name if self.case["mode"] == "inference" else f"{self.dtype_name}_gradients"
+        )
         return tolerances()[self.case["tolerance"] or of_mode]
 
     @property
     def common(self) -> int | None:
-        """From which output on all are parts of one whole: a training's gradients, after its loss."""
+        """From which output on all are parts of one whole: a training's gradients, after its
+        loss.
+        """
         return 1 if self.case["mode"] == "training" else None
 
     @property
     def remembered(self) -> tuple[str, ...]:
-        """The state on which the model's answers depend besides its inputs, as the reference worker has found."""
+        """The state on which the model's answers depend besides its inputs, as the reference worker
+        has found.
+        """
         return tuple(self._meta.get("state", ()))
 
     @property
@@ -213,13 +249,17 @@ class Subject:
 
     @property
     def _meta(self) -> dict[str, Any]:
-        """What the reference worker has kept, read once: ``encode`` asks for it in every timed call."""
+        """What the reference worker has kept, read once: ``encode`` asks for it in every timed
+        call.
+        """
         if not self._kept_meta and self.scratch.has("meta"):
             self._kept_meta = self.scratch.load("meta")
         return self._kept_meta
 
     def build(self) -> Any:
-        """The model, freshly built from the seed: a module in the target's dtype and its mode, or another callable."""
+        """The model, freshly built from the seed: a module in the target's dtype and its mode, or
+        another callable.
+        """
         factory = resolve(self.case["model"])
         torch.manual_seed(self._seed("model"))
         random.seed(self._seed("model"))
@@ -254,9 +294,11 @@ class Subject:
         return module
 
     def _require_the_same_build(self, module: torch.nn.Module) -> None:
-        """Raise ``WrongDeclaration`` where the model was built with other tensors than in the reference worker.
+        """Raise ``WrongDeclaration`` where the model was built with other tensors than in the
+        reference worker.
 
-        Weights are kept and loaded; what else a model draws when it is built must come from the seed.
+        Weights are kept and loaded; what else a model draws when it is built must come from the
+        seed.
         """
         kept = self.scratch.load("built") if self.scratch.has("built") else {}
         for name, digest in built(module).items():
@@ -267,7 +309,9 @@ class Subject:
                     "a persistent buffer, which is kept"
                 )
 
-    def make_inputs(self, number: int, shape: str | None = None, changed: dict[str, int] | None = None) -> Inputs:
+    def make_inputs(
+        self, number: int, shape: str | None = None, changed: dict[str, int] | None = None
+    ) -> Inputs:
         """Input set ``number`` for a shape (this one's by default), cast to the target's dtype.
 
         ``changed``: sizes that replace those of the shape.
@@ -288,7 +332,9 @@ class Subject:
         return self.cast(_arguments(made, "preprocess", location))
 
     def cast(self, inputs: Inputs) -> Inputs:
-        """Inputs with floating tensors in the target's dtype, on its device; integers and masks as they are."""
+        """Inputs with floating tensors in the target's dtype, on its device; integers and masks as
+        they are.
+        """
 
         def moved(leaf: torch.Tensor) -> torch.Tensor:
             return leaf.to(self.device, self.dtype if leaf.is_floating_point() else leaf.dtype)
@@ -306,13 +352,19 @@ class Subject:
         return sets
 
     def dynamic(self) -> list[dict[int, str]]:
-        """For every input tensor its dynamic dimensions: those in which two sizes of the case differ.
+        """For every input tensor its dynamic dimensions: those in which two sizes of the case
+        differ.
 
-        With one shape the sizes of ``Case.dynamic`` ("batch") are changed, to see which dimensions follow: a table that
-        is as long as the batch by chance does not. One that inputs cannot be made for is static.
+        With one shape the sizes of ``Case.dynamic`` ("batch") are changed, to see which dimensions
+        follow: a table that is as long as the batch by chance does not. One that inputs cannot be
+        made for is static.
         """
         here = tensor_leaves(self.encode(self.make_inputs(0)))
-        named = [name for name in self.case["shapes"] if name != self.shape] if self.case["dynamic"] is None else []
+        named = (
+            [name for name in self.case["shapes"] if name != self.shape]
+            if self.case["dynamic"] is None
+            else []
+        )
         if named:
             others = [tensor_leaves(self.encode(self.make_inputs(0, name))) for name in named]
             return [_differing(here, others, number) for number in range(len(here))]
@@ -328,10 +380,14 @@ class Subject:
         if size not in self.sizes:
             return nothing
         try:
-            other = tensor_leaves(self.encode(self.make_inputs(0, changed={size: self.sizes[size] + 1})))
+            other = tensor_leaves(
+                self.encode(self.make_inputs(0, changed={size: self.sizes[size] + 1}))
+            )
         except Exception:  # inputs that exist in one size only are no fault
             return nothing
-        if len(other) != len(here) or any(a.ndim != b.ndim for a, b in zip(here, other, strict=True)):
+        if len(other) != len(here) or any(
+            a.ndim != b.ndim for a, b in zip(here, other, strict=True)
+        ):
             return nothing
         return [
             [dim for dim in range(a.ndim) if not a.is_nested and b.shape[dim] == a.shape[dim] + 1]
@@ -344,14 +400,17 @@ class Subject:
         Content, not time: an artefact made from other source is another artefact.
         """
         files = [Path(file) for file in set(self.sources().values())]
-        content = sorted((file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files)
+        content = sorted(
+            (file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files
+        )
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def sources(self) -> dict[str, str]:
         """The loaded modules that the model's numbers can depend on, and their files.
 
-        All that are neither the interpreter's, nor installed, nor this harness's: a model's layers may lie beside it.
-        And all under the top-level packages of model, inputs and ways, wherever they come from.
+        All that are neither the interpreter's, nor installed, nor this harness's: a model's layers
+        may lie beside it. And all under the top-level packages of model, inputs and ways, wherever
+        they come from.
         """
         located = [self.case["model"], self.case["inputs"], *self.case["ways"].values()]
         tops = {location.partition(":")[0].partition(".")[0] for location in located}
@@ -360,10 +419,13 @@ class Subject:
         return {
             name: file
             for name, module in modules.items()
-            if name.partition(".")[0] in tops and os.path.isfile(file := getattr(module, "__file__", None) or "")
+            if name.partition(".")[0] in tops
+            and os.path.isfile(file := getattr(module, "__file__", None) or "")
         }
 
     def _seed(self, purpose: str) -> int:
-        """A seed for one purpose of this case: stable over processes and Python versions, unlike ``hash``."""
+        """A seed for one purpose of this case: stable over processes and Python versions, unlike
+        ``hash``.
+        """
         key = json.dumps([self.seed, self.case["name"], purpose]).encode()
         return zlib.crc32(key)

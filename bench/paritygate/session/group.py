@@ -1,7 +1,7 @@
 """One group on its way: reference worker, cell workers, check, interleaved timing, records.
 
-The workers of a group live from ``open`` to ``close``, parked except when it is their turn; what was checked
-is what is timed.
+The workers of a group live from ``open`` to ``close``, parked except when it is their turn; what
+was checked is what is timed.
 """
 
 from __future__ import annotations
@@ -30,17 +30,25 @@ from paritygate.session.laboratory import Laboratory
 from paritygate.timing import diagnostics, schedule
 
 CLOSE_DEADLINE = 10.0  # seconds; what does not end by then is killed
-OWN_STAGES = ("importing", "making inputs", "running eager", "keeping")  # of the reference worker: nothing to compare
+OWN_STAGES = (
+    "importing",
+    "making inputs",
+    "running eager",
+    "keeping",
+)  # of the reference worker: nothing to compare
 
 
 class GroupRun:
-    """The cells of one group in one run. ``records`` is complete for a cell once it is checked, or timed.
+    """The cells of one group in one run. ``records`` is complete for a cell once it is checked, or
+    timed.
 
-    ``timed`` are the cells that will be; eager runs beside them unreported where it was not selected, so that
-    "vs eager" is never blank.
+    ``timed`` are the cells that will be; eager runs beside them unreported where it was not
+    selected, so that "vs eager" is never blank.
     """
 
-    def __init__(self, laboratory: Laboratory, group: Group, cells: Sequence[Cell], timed: Sequence[Cell]) -> None:
+    def __init__(
+        self, laboratory: Laboratory, group: Group, cells: Sequence[Cell], timed: Sequence[Cell]
+    ) -> None:
         self.laboratory, self.group, self.timed = laboratory, group, timed
         self.case, self.shape = cells[0].case, cells[0].shape
         eager = Cell(self.case, self.shape, Target(group.device, "eager", group.dtype))
@@ -52,12 +60,16 @@ class GroupRun:
         self.timings: dict[str, list[schedule.Timing]] = {}
         self.warnings: dict[str, list[str]] = {}
         self.facts: dict[str, Any] = {}
-        self.sources: dict[str, str] = {}  # the user's modules that the reference worker imported, and their files
+        self.sources: dict[
+            str, str
+        ] = {}  # the user's modules that the reference worker imported, and their files
         self.foreign_weights = ""  # why another revision's weights were not taken over
         self.folder = laboratory.scratch / str(group)
 
     def open(self) -> None:
-        """Make the reference, then open and check every cell; parked workers remain for those that are ok."""
+        """Make the reference, then open and check every cell; parked workers remain for those that
+        are ok.
+        """
         try:
             if self.make_reference():
                 self.open_cells(launch=0)
@@ -69,7 +81,9 @@ class GroupRun:
             self._note_gap(cell)
 
     def time(self) -> None:
-        """Measure the ok cells interleaved, spread over the budget's launches, and complete their records."""
+        """Measure the ok cells interleaved, spread over the budget's launches, and complete their
+        records.
+        """
         budget = self.laboratory.budget
         for launch in range(budget.launches):
             if launch:
@@ -85,7 +99,9 @@ class GroupRun:
             if self.records[cell.id].status is Status.OK and cell.id in self.timings:
                 records.timed(self.records[cell.id], cell.units, self.timings[cell.id], eager)
                 record = self.records[cell.id]
-                record.warnings = list(dict.fromkeys([*record.warnings, *self.warnings.get(cell.id, [])]))
+                record.warnings = list(
+                    dict.fromkeys([*record.warnings, *self.warnings.get(cell.id, [])])
+                )
 
     def close(self) -> None:
         """End the group's workers."""
@@ -94,14 +110,18 @@ class GroupRun:
         self.workers.clear()
 
     def _end(self, worker: Worker, backend: str) -> None:
-        """End a worker; one of the case's own ways may have started processes, which it ends first."""
+        """End a worker; one of the case's own ways may have started processes, which it ends
+        first.
+        """
         if backend in self.case.ways:
             with suppress(Ended):
                 worker.ask({"op": "close"}, CLOSE_DEADLINE)
         worker.close()
 
     def _id(self, backend: str) -> str:
-        return f"{self.case.name}-{self.shape.name}-{self.group.device}-{backend}-{self.group.dtype}"
+        return (
+            f"{self.case.name}-{self.shape.name}-{self.group.device}-{backend}-{self.group.dtype}"
+        )
 
     def _wants(self, cell: Cell) -> bool:
         wanted = any(cell.target.matches(pattern) for pattern in self.case.targets)
@@ -109,18 +129,26 @@ class GroupRun:
 
     def _task(self, backend: str) -> dict[str, Any]:
         return {
-            "case": self.case.as_dict(), "shape": self.shape.name, "device": self.group.device,
-            "dtype_name": self.group.dtype, "backend": backend, "folder": str(self.folder),
-            "cache": str(self.laboratory.cache), "seed": self.laboratory.seed,
-            "threads": self.laboratory.threads, "laboratory": self.laboratory.controlled,
+            "case": self.case.as_dict(),
+            "shape": self.shape.name,
+            "device": self.group.device,
+            "dtype_name": self.group.dtype,
+            "backend": backend,
+            "folder": str(self.folder),
+            "cache": str(self.laboratory.cache),
+            "seed": self.laboratory.seed,
+            "threads": self.laboratory.threads,
+            "laboratory": self.laboratory.controlled,
             "suite": self.laboratory.homes.get(self.case.name, ""),
-        }  # fmt: skip
+        }
 
     def _module(self, cell: Cell) -> str:
         return self.laboratory.backends[cell.target.backend].module
 
     def _ask(self, worker: Worker, request: dict[str, Any], cold: bool) -> dict[str, Any]:
-        """A worker's answer: within the case's deadline, or else within the budget's and what the worker asks for."""
+        """A worker's answer: within the case's deadline, or else within the budget's and what the
+        worker asks for.
+        """
         budget, declared = self.laboratory.budget, self.case.deadline
         seconds = declared or (budget.cold_deadline if cold else budget.open_deadline)
         return worker.ask(request, seconds, self._say, declared=bool(declared))
@@ -129,7 +157,8 @@ class GroupRun:
         self.laboratory.say(f"{self.case.name} {self.shape.name}: {what}")
 
     def make_reference(self, launch: int = 0, given: Path | None = None) -> bool:
-        """Fill the group's scratch folder, with inputs and weights of its own or those of the folder ``given``.
+        """Fill the group's scratch folder, with inputs and weights of its own or those of the
+        folder ``given``.
 
         Whether there is something to compare with; if not, every record says why.
         """
@@ -141,35 +170,52 @@ class GroupRun:
         worker = self.laboratory.server(launch).fork(self._task(""))
         try:
             given_folder = None if given is None else str(given)
-            request = {"op": "reference", "backends": backends, "given": given_folder, "mutate": self.laboratory.mutate}
+            request = {
+                "op": "reference",
+                "backends": backends,
+                "given": given_folder,
+                "mutate": self.laboratory.mutate,
+            }
             made = self._ask(worker, request, bool(backends))
         except Ended as end:
             return self._without_reference(end)
         finally:
             worker.close()
-        self.facts, self.sources, self.foreign_weights = made["facts"], made["sources"], made["weights"]
+        self.facts, self.sources, self.foreign_weights = (
+            made["facts"],
+            made["sources"],
+            made["weights"],
+        )
         for cell in self.cells:
             record = self.records[cell.id]
             artefact = made["artefacts"].get(cell.target.backend, {})
             if made["unchecked"]:
                 records.gave_up(record, Status.UNCHECKED, made["unchecked"])
             elif failure := artefact.get("failure"):
-                records.gave_up(record, Status(failure["status"]), failure["reason"], failure["trace"])
+                records.gave_up(
+                    record, Status(failure["status"]), failure["reason"], failure["trace"]
+                )
             elif artefact.get("cold"):
                 record.prepare_cold_seconds = artefact["seconds"]  # opening it is added below
         return not made["unchecked"]
 
     def _without_reference(self, end: Ended) -> bool:
-        """What a reference worker that did not come back means; whether cells can be opened all the same."""
+        """What a reference worker that did not come back means; whether cells can be opened all the
+        same.
+        """
         if end.stage.startswith("making what "):
             backend = end.stage.removeprefix("making what ").removesuffix(" needs")
             records.ended(self.records[self._id(backend)], end)
             return True
         for record in self.records.values():
             records.ended(record, end)
-            began = end.stage and not end.stage.startswith(OWN_STAGES)  # else not even eager has answered
+            began = end.stage and not end.stage.startswith(
+                OWN_STAGES
+            )  # else not even eager has answered
             if end.status is not Status.SKIPPED and began:
-                records.gave_up(record, Status.UNCHECKED, f"no reference: {end.status}, {end.reason}")
+                records.gave_up(
+                    record, Status.UNCHECKED, f"no reference: {end.status}, {end.reason}"
+                )
         return False
 
     def ask_conditions(self) -> dict[str, Any]:
@@ -181,17 +227,24 @@ class GroupRun:
             worker.close()
 
     def open_cells(self, launch: int) -> None:
-        """Open and check, in a launch's fork server, every cell that is still ok; those to be timed stay parked."""
+        """Open and check, in a launch's fork server, every cell that is still ok; those to be timed
+        stay parked.
+        """
         open_now = [cell for cell in self.cells if self.records[cell.id].status is Status.OK]
         if not self.timed:  # nothing of it is timed, the seconds to prepare included
             calls = [partial(self.open_cell, cell, launch, keep=False) for cell in open_now]
-            together(calls, end=self.laboratory.close, at_once=DEVICE_KINDS[self.group.device].workers_at_once)
+            together(
+                calls,
+                end=self.laboratory.close,
+                at_once=DEVICE_KINDS[self.group.device].workers_at_once,
+            )
             return
         for cell in open_now:
             self.open_cell(cell, launch, keep=cell in self.timed or cell.target.backend == "eager")
 
     def open_cell(self, cell: Cell, launch: int, keep: bool, again: bool = False) -> None:
-        """Open and check one cell; its record says how that ended. An ok one that is to be kept stays parked.
+        """Open and check one cell; its record says how that ended. An ok one that is to be kept
+        stays parked.
 
         ``again``: an earlier worker has left its answers, and that they come again is check enough.
         """
@@ -201,8 +254,8 @@ class GroupRun:
             records.ended(self.records[cell.id], end)
 
     def _open(self, cell: Cell, launch: int, keep: bool, again: bool) -> None:
-        """Open a cell's worker. One that had to compile is replaced by one that finds the cache warm: peak
-        memory and prepare seconds are then those of any later run.
+        """Open a cell's worker. One that had to compile is replaced by one that finds the cache
+        warm: peak memory and prepare seconds are then those of any later run.
         """
         record = self.records[cell.id]
         module = self._module(cell)
@@ -214,9 +267,13 @@ class GroupRun:
             worker = self.laboratory.server(launch).fork(self._task(backend))
             try:
                 part = self._ask(worker, dict(request), compiles)
-                cold = attempt == "cold" and part["facts"].get("cold") and part["status"] == Status.OK
+                cold = (
+                    attempt == "cold" and part["facts"].get("cold") and part["status"] == Status.OK
+                )
                 if record.error is None and not again and not cold:
-                    more = self._ask(worker, {"op": "examine", "batch_invariance": resizable}, compiles)
+                    more = self._ask(
+                        worker, {"op": "examine", "batch_invariance": resizable}, compiles
+                    )
                     part["facts"] |= more.pop("facts")
                     part |= more
             except Ended:
@@ -258,7 +315,9 @@ class GroupRun:
                 rng=rng,
                 clock=time.monotonic,
                 busy=DEVICE_KINDS[self.group.device].warm_seconds,
-                on_progress=lambda share: self._say(f"measuring {len(contestants)} cells, {share:.0%}"),
+                on_progress=lambda share: self._say(
+                    f"measuring {len(contestants)} cells, {share:.0%}"
+                ),
             )
             conditions = watch.conditions()
         for cell_id, result in measured.items():
@@ -279,7 +338,9 @@ class GroupRun:
             found = diagnostics.advise(
                 result.blocks, result.warm, conditions.with_throttling(contestants[cell_id].held)
             )
-            if (device_seconds := record.facts.get("device_seconds")) is not None and not self.case.cold_cache:
+            if (
+                device_seconds := record.facts.get("device_seconds")
+            ) is not None and not self.case.cold_cache:
                 found += diagnostics.launch_bound(device_seconds, statistics.median(result.blocks))
             self.warnings.setdefault(cell_id, []).extend(found)
 

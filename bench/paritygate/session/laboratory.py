@@ -1,4 +1,6 @@
-"""Laboratory: what all groups of a run share. Conditions, folders, and the fork servers it starts in them."""
+"""Laboratory: what all groups of a run share. Conditions, folders, and the fork servers it starts
+in them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ MEMORY_SHARE = 0.9  # of what is available, unless --bench-memory says otherwise
 
 @dataclass(kw_only=True)
 class Laboratory:
-    """Conditions, folders and fork servers of one run; of one side, where two revisions are compared.
+    """Conditions, folders and fork servers of one run; of one side, where two revisions are
+    compared.
 
     A fork server imports what the ``cells`` name at the moment it is started, and nothing else.
     """
@@ -41,9 +44,13 @@ class Laboratory:
     say: Callable[[str], object] = str  # what is being done right now
     tell: Callable[[str], object] = str  # what must be known afterwards, too
     suites: Suites = field(default_factory=Suites)  # of the session
-    homes: Mapping[str, str] = field(default_factory=dict)  # case -> the folder of the suite file that declares it
+    homes: Mapping[str, str] = field(
+        default_factory=dict
+    )  # case -> the folder of the suite file that declares it
     path: list[str] | None = None  # of measuring processes; None: that of this process
-    places: Mapping[str, Path] = field(default_factory=dict)  # entry of the path -> the folder that it stands for
+    places: Mapping[str, Path] = field(
+        default_factory=dict
+    )  # entry of the path -> the folder that it stands for
     python: str = sys.executable  # their interpreter
     hash_seed: int | None = None  # of the next fork server; None: drawn
     servers: dict[int, ForkServer] = field(default_factory=dict)
@@ -58,7 +65,11 @@ class Laboratory:
         """The environment of a measuring process."""
         seed = random.randrange(2**32) if self.hash_seed is None else self.hash_seed
         return environment.environment(
-            os.environ, threads=self.threads, cache=self.cache, laboratory=self.controlled, hash_seed=seed
+            os.environ,
+            threads=self.threads,
+            cache=self.cache,
+            laboratory=self.controlled,
+            hash_seed=seed,
         )
 
     def close(self) -> None:
@@ -74,7 +85,9 @@ class Laboratory:
             self.environment(),
             folder,
             modules=list(dict.fromkeys(name for cell in cells for name in cell.case.preload)),
-            backends=list(dict.fromkeys(self.backends[cell.target.backend].module for cell in cells)),
+            backends=list(
+                dict.fromkeys(self.backends[cell.target.backend].module for cell in cells)
+            ),
             memory=self.memory or (None if available is None else int(MEMORY_SHARE * available)),
             path=self.path,
             python=self.python,

@@ -1,7 +1,7 @@
 """Matrix: the cells of a session, from declarations to records; lives in ``config.stash``.
 
-Holds what outlives a single item: which cells there are, which are selected, the group that is open. Items
-come group by group (the plugin orders them), so one group is open at a time.
+Holds what outlives a single item: which cells there are, which are selected, the group that is
+open. Items come group by group (the plugin orders them), so one group is open at a time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ WAYS = "paritygate.backends.variants"
 
 
 class Matrix:
-    """The cells of one session. ``emit`` is called with each record as soon as all of it is known."""
+    """The cells of one session. ``emit`` is called with each record as soon as all of it is
+    known.
+    """
 
     def __init__(
         self,
@@ -54,7 +56,9 @@ class Matrix:
         self.controlled, self.seed, self.memory, self.mutate = controlled, seed, memory, mutate
         self.progress, self._emit = progress, emit
         self.suites = suites or Suites()
-        self.homes: dict[str, str] = {}  # case -> the folder of the suite file that declares it first
+        self.homes: dict[
+            str, str
+        ] = {}  # case -> the folder of the suite file that declares it first
         self.cases: dict[str, Case] = {}
         self.records: dict[str, Record] = {}
         self.members: dict[Group, list[Cell]] = {}
@@ -68,10 +72,13 @@ class Matrix:
         self.calibration: dict[str, Any] | None = None  # kernel -> seconds, once something is timed
 
     def cells(self, cases: Iterable[Case], timed: bool, suite: Path | None = None) -> list[Cell]:
-        """The cells of some cases within budget and targets; with ``timed`` only those that have a speed.
+        """The cells of some cases within budget and targets; with ``timed`` only those that have a
+        speed.
 
-        Beside a timed one, shapes for parity only are compiled from the normal budget up: it takes seconds each.
-        ``suite``: the folder of the suite file. Raises ``DeclarationError`` when two different cases bear one name.
+        Beside a timed one, shapes for parity only are compiled from the normal budget up: it takes
+        seconds each.
+        ``suite``: the folder of the suite file. Raises ``DeclarationError`` when two different
+        cases bear one name.
         """
         found = []
         for case in cases:
@@ -92,7 +99,11 @@ class Matrix:
                 for target in wanted:
                     compiles = target.backend.startswith(("compile", "aoti"))
                     left_out = beside and compiles and not shape.timed
-                    cell = None if left_out or (timed and not shape.timed) else cell_of(case, shape, target)
+                    cell = (
+                        None
+                        if left_out or (timed and not shape.timed)
+                        else cell_of(case, shape, target)
+                    )
                     if cell is not None:
                         found.append(cell)
         return found
@@ -100,10 +111,16 @@ class Matrix:
     def _where(self, case: Case, suite: Path | None) -> str:
         """In which suites' folders two cases of one name are, where these are two."""
         first = self.homes.get(case.name)
-        return "" if first is None or suite is None or first == str(suite) else f" (in {first} and in {suite})"
+        return (
+            ""
+            if first is None or suite is None or first == str(suite)
+            else f" (in {first} and in {suite})"
+        )
 
     def _refuse_other_files(self, case: Case, suite: str) -> None:
-        """Raise ``DeclarationError`` where a case of another suite, declared alike, is another one: by its files."""
+        """Raise ``DeclarationError`` where a case of another suite, declared alike, is another one:
+        by its files.
+        """
         first, lookup = self.homes[case.name], Lookup(self.suites, sys.path)
         named = [getattr(case, what) for what in LOCATIONS]
         for location in [*filter(None, named), *case.ways.values()]:
@@ -116,16 +133,24 @@ class Matrix:
                 )
 
     def _with_ways(self, case: Case, target: Target) -> list[Target]:
-        """A target, behind eager's the case's own ways on the same device; raises ``DeclarationError``."""
+        """A target, behind eager's the case's own ways on the same device; raises
+        ``DeclarationError``.
+        """
         if target.backend != "eager":
             return [target]
         for way in case.ways:
             if self.backends.setdefault(way, Backend(way, WAYS)).module != WAYS:
-                raise DeclarationError(f"case {case.name}: its way {way!r} bears the name of a backend; rename it")
+                raise DeclarationError(
+                    f"case {case.name}: its way {way!r} bears the name of a backend; rename it"
+                )
         return [target, *(Target(target.device, way, target.dtype) for way in case.ways)]
 
-    def plan(self, checked: Iterable[Cell], timed: Iterable[Cell], gated: Iterable[Cell] = ()) -> None:
-        """What was selected, after ``-k``, ``--lf``, ``--deselect`` and their like; in the order of the run."""
+    def plan(
+        self, checked: Iterable[Cell], timed: Iterable[Cell], gated: Iterable[Cell] = ()
+    ) -> None:
+        """What was selected, after ``-k``, ``--lf``, ``--deselect`` and their like; in the order of
+        the run.
+        """
         timed = list(timed)
         self.timed = {cell.id for cell in timed}
         self.gated = {cell.id: cell for cell in gated}
@@ -175,7 +200,11 @@ class Matrix:
         group, self._open = self._open, None
         group.close()
         shutil.rmtree(group.folder, ignore_errors=True)
-        known = [self.records[cell.id] for cell in self.members[group.group] if _known(self.records[cell.id])]
+        known = [
+            self.records[cell.id]
+            for cell in self.members[group.group]
+            if _known(self.records[cell.id])
+        ]
         for record in known:
             if record.cell not in self.gated:
                 self.emit(record.cell)
@@ -215,7 +244,9 @@ class Matrix:
             return
         self._measured = False
         self.progress.start(str(group))
-        self._open = GroupRun(self.laboratory, group, cells, [cell for cell in cells if cell.id in self.timed])
+        self._open = GroupRun(
+            self.laboratory, group, cells, [cell for cell in cells if cell.id in self.timed]
+        )
         self.records |= {cell.id: self._open.records[cell.id] for cell in cells}
         self._open.open()
         for cell in cells:
@@ -225,7 +256,9 @@ class Matrix:
 
     @property
     def laboratory(self) -> Laboratory:
-        """What all groups share, made when first asked for; its fork servers import for every selected cell."""
+        """What all groups share, made when first asked for; its fork servers import for every
+        selected cell.
+        """
         if self._laboratory is None:
             home = self._home()
             cache = home / "cache"
@@ -240,7 +273,9 @@ class Matrix:
                 controlled=self.controlled,
                 mutate=self.mutate,
                 memory=self.memory,
-                cells=lambda: self._runnable(cell for members in self.members.values() for cell in members),
+                cells=lambda: self._runnable(
+                    cell for members in self.members.values() for cell in members
+                ),
                 say=self.progress.say,
                 tell=self.progress.tell,
                 suites=self.suites,
@@ -251,7 +286,9 @@ class Matrix:
     def _calibrated(self) -> dict[str, Any]:
         """What the machine's own kernels take now."""
         with timing_lock(self.progress.tell):
-            return calibration.measure(replace(self.laboratory, hash_seed=0).environment(), machine.threads())
+            return calibration.measure(
+                replace(self.laboratory, hash_seed=0).environment(), machine.threads()
+            )
 
 
 def _known(record: Record) -> bool:
@@ -269,9 +306,17 @@ def _new_scratch(parent: Path) -> Path:
     return folder
 
 
-def new_run(root: Path, budget: Budget, controlled: bool, seed: int, id: str = "", started: str = "") -> Run:
-    """A run with its commit and its machine. It starts now, unless ``id`` and ``started`` are given."""
-    environment = machine.facts() | targets.gpu() | {"load_at_start": machine.load(), "started_at": time.time()}
+def new_run(
+    root: Path, budget: Budget, controlled: bool, seed: int, id: str = "", started: str = ""
+) -> Run:
+    """A run with its commit and its machine. It starts now, unless ``id`` and ``started`` are
+    given.
+    """
+    environment = (
+        machine.facts()
+        | targets.gpu()
+        | {"load_at_start": machine.load(), "started_at": time.time()}
+    )
     absent = {device: why for device in DEVICE_KINDS if (why := targets.absent(device))}
     status = git.said(root, "status", "--porcelain")
     return Run(

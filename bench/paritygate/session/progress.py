@@ -1,5 +1,5 @@
-"""Progress: what is being prepared or measured, how far, how long still. One line a group; on a terminal also a
-live line that is wiped before anything else is written.
+"""Progress: what is being prepared or measured, how far, how long still. One line a group; on a
+terminal also a live line that is wiped before anything else is written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ WIPE = "\r\x1b[2K"
 
 
 class Times:
-    """How long each group took last, kept in a small file, so that runs can be estimated without any import."""
+    """How long each group took last, kept in a small file, so that runs can be estimated without
+    any import.
+    """
 
     def __init__(self, path: Path, budget: str, launches: int) -> None:
         self.path, self.budget, self.guess = path, budget, GUESS_SECONDS * launches
@@ -42,7 +44,9 @@ class Times:
 
 
 class Progress:
-    """Tells about one run. ``line`` writes a line of its own, ``live`` (None: no terminal) to the raw terminal."""
+    """Tells about one run. ``line`` writes a line of its own, ``live`` (None: no terminal) to the
+    raw terminal.
+    """
 
     def __init__(
         self,
@@ -93,20 +97,28 @@ class Progress:
         self.wipe()
         if records:  # none: it was interrupted before anything was known of it
             self.times.note(group, self.clock() - self.started)
-            self.line(f"[{self.done:>{len(str(self.total))}}/{self.total}, {self._left()}] {summary(records)}")
+            self.line(
+                f"[{self.done:>{len(str(self.total))}}/{self.total}, {self._left()}] {summary(records)}"
+            )
 
     def _left(self) -> str:
-        seconds, _ = self.times.estimate([self.current, *self.waiting] if self.done < self.total else self.waiting)
+        seconds, _ = self.times.estimate(
+            [self.current, *self.waiting] if self.done < self.total else self.waiting
+        )
         if self.done < self.total:
             seconds -= min(self.clock() - self.started, self.times.estimate([self.current])[0])
         return f"{duration(seconds)} left" if self.waiting or self.done < self.total else "done"
 
 
 def summary(records: Sequence[Record]) -> str:
-    """A group in one line: ``cnn_digits b32  eager 20.1k image/s  compile ~1.3x  onnxruntime ~3.1x``."""
+    """A group in one line: ``cnn_digits b32  eager 20.1k image/s  compile ~1.3x  onnxruntime
+    ~3.1x``.
+    """
     first = records[0]
     if verdicts := Counter(record.verdict for record in records if record.verdict):
-        return "gate  " + ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdicts.most_common())
+        return "gate  " + ", ".join(
+            f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdicts.most_common()
+        )
     return f"{first.case} {first.shape}  " + "  ".join(_short(record) for record in records)
 
 
@@ -140,4 +152,6 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    return (
+        f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    )

@@ -15,10 +15,16 @@ from paritygate.timing import diagnostics, schedule
 def blank(cell: Cell) -> Record:
     """The record of a cell of which nothing is known yet."""
     return Record(
-        cell=cell.id, case=cell.case.name, shape=cell.shape.name, device=cell.target.device,
-        backend=cell.target.backend, dtype=cell.target.dtype, status=Status.OK, unit=cell.case.unit,
+        cell=cell.id,
+        case=cell.case.name,
+        shape=cell.shape.name,
+        device=cell.target.device,
+        backend=cell.target.backend,
+        dtype=cell.target.dtype,
+        status=Status.OK,
+        unit=cell.case.unit,
         units=cell.units,
-    )  # fmt: skip
+    )
 
 
 def skipped(cell: Cell, reason: str) -> Record:
@@ -29,7 +35,9 @@ def skipped(cell: Cell, reason: str) -> Record:
 
 
 def gave_up(record: Record, status: Status, reason: str, trace: str = "") -> None:
-    """Complete a record with why it is not ok; here every reason and trace loses its terminal codes."""
+    """Complete a record with why it is not ok; here every reason and trace loses its terminal
+    codes.
+    """
     record.status, record.reason = status, reasons.whole(reason)
     if trace := reasons.clean(trace):
         record.facts["trace"] = trace
@@ -53,7 +61,9 @@ def opened(record: Record, part: dict[str, Any], facts: dict[str, Any]) -> None:
         record.reference = "promoted"
 
 
-def timed(record: Record, units: int, launches: list[schedule.Timing], eager: list[schedule.Timing]) -> None:
+def timed(
+    record: Record, units: int, launches: list[schedule.Timing], eager: list[schedule.Timing]
+) -> None:
     """Complete a record with its timings, a list of one for each launch."""
     record.samples = [sample for launch in launches for sample in launch.samples]
     if len(record.samples) > schedule.KEPT_SAMPLES:
@@ -63,18 +73,26 @@ def timed(record: Record, units: int, launches: list[schedule.Timing], eager: li
         schedule.quantile(record.samples, share) for share in (0.5, 0.9, 0.99)
     )
     record.samples_seen = sum(launch.seen for launch in launches)
-    record.stop = "precision" if all(launch.stop == "precision" for launch in launches) else "budget"
+    record.stop = (
+        "precision" if all(launch.stop == "precision" for launch in launches) else "budget"
+    )
     _speed(record, units, [launch.blocks for launch in launches], launches[0].plan.calls)
     if record.backend == "eager":
         record.speedup = 1.0
         return
-    ratios = [r for mine, base in zip(launches, eager, strict=False) if (r := schedule.ratio(base, mine)) is not None]
+    ratios = [
+        r
+        for mine, base in zip(launches, eager, strict=False)
+        if (r := schedule.ratio(base, mine)) is not None
+    ]
     if ratios:
         record.speedup, record.speedup_low, record.speedup_high = schedule.over_launches(ratios)
 
 
 def paired(record: Record, units: int, blocks: list[list[float]], calls: int) -> None:
-    """Complete a record with head's block times of the gate, a list for each launch pair; no single samples."""
+    """Complete a record with head's block times of the gate, a list for each launch pair; no single
+    samples.
+    """
     _speed(record, units, blocks, calls)
     record.latency_p50 = statistics.median(block for launch in blocks for block in launch)
     record.stop = "gate"

@@ -1,8 +1,10 @@
-"""Which targets a run has: devices present x backends x dtypes, as ``--bench-targets`` narrows them.
+"""Which targets a run has: devices present x backends x dtypes, as ``--bench-targets`` narrows
+them.
 
-Grammar: a comma list of terms, united. A term with a dash is a glob over ``device-backend-dtype``; one
-without names a device, a backend or a dtype, the other two fields take their defaults. ``present`` stands
-for the default: every device that is here, the default backends, fp32. Imports no torch.
+Grammar: a comma list of terms, united. A term with a dash is a glob over ``device-backend-dtype``;
+one without names a device, a backend or a dtype, the other two fields take their defaults.
+``present`` stands for the default: every device that is here, the default backends, fp32. Imports
+no torch.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class TargetError(ValueError):
 
 
 def absent(device: str) -> str | None:
-    """Why a device cannot be measured here, or None. Asks the driver, not torch: torch is never imported here."""
+    """Why a device cannot be measured here, or None. Asks the driver, not torch: torch is never
+    imported here.
+    """
     if device == "cpu":
         return None
     present = nvml.gpus()
@@ -50,7 +54,9 @@ def absent(device: str) -> str | None:
         return f"{len(devices)} present, but torch here is a CPU build ({version}); install the CUDA build"
     with suppress(nvml.GpuLost):
         driver = devices[0].cuda_driver()
-        if driver is not None and _major(driver) < _major(cuda):  # within a major version older drivers do
+        if driver is not None and _major(driver) < _major(
+            cuda
+        ):  # within a major version older drivers do
             return (
                 f"{len(devices)} present, but the driver runs CUDA {driver} and torch here ({version}) is built for "
                 f"{cuda}; update the driver, or install the torch for CUDA {_major(driver)}"
@@ -63,22 +69,32 @@ def _major(version: str) -> int:
 
 
 def gpu() -> dict[str, Any]:
-    """The GPU that is measured on, the first that CUDA shows, as facts of the machine; none where cuda is absent."""
+    """The GPU that is measured on, the first that CUDA shows, as facts of the machine; none where
+    cuda is absent.
+    """
     cards = nvml.visible(os.environ) if absent("cuda") is None else []
     with suppress(nvml.GpuLost):
-        return {"gpu": cards[0].name, "gpu_driver": cards[0].facts()["driver"], "gpus": len(cards)} if cards else {}
+        return (
+            {"gpu": cards[0].name, "gpu_driver": cards[0].facts()["driver"], "gpus": len(cards)}
+            if cards
+            else {}
+        )
     return {}
 
 
 def torch_build() -> tuple[str, str | None]:
-    """(version, CUDA's version or None) of the torch that is installed, from the text of its version.py."""
+    """(version, CUDA's version or None) of the torch that is installed, from the text of its
+    version.py.
+    """
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return "not installed", None
     text = Path(spec.origin).with_name("version.py").read_text()
     said = {
         name: ast.literal_eval(value)
-        for name, value in re.findall(r"^(__version__|cuda)\b[^=\n]*=\s*(None|'[^']*'|\"[^\"]*\")", text, re.MULTILINE)
+        for name, value in re.findall(
+            r"^(__version__|cuda)\b[^=\n]*=\s*(None|'[^']*'|\"[^\"]*\")", text, re.MULTILINE
+        )
     }
     return said.get("__version__", "unknown"), said.get("cuda")
 
@@ -97,8 +113,8 @@ def universe(backends: Iterable[Backend]) -> list[Target]:
 def select(terms: str, backends: Mapping[str, Backend]) -> list[Target]:
     """The targets that ``--bench-targets`` names, in the order of ``universe``.
 
-    Raises ``TargetError`` for a term that names nothing. A device that is absent is included only where a
-    term names it; its cells are then skipped with the reason.
+    Raises ``TargetError`` for a term that names nothing. A device that is absent is included only
+    where a term names it; its cells are then skipped with the reason.
     """
     every = universe(backends.values())
     present = [device for device in DEVICE_KINDS if absent(device) is None]
@@ -115,7 +131,9 @@ def select(terms: str, backends: Mapping[str, Backend]) -> list[Target]:
     return [target for target in every if target in chosen]
 
 
-def _matching(term: str, every: list[Target], present: list[str], backends: Mapping[str, Backend]) -> list[Target]:
+def _matching(
+    term: str, every: list[Target], present: list[str], backends: Mapping[str, Backend]
+) -> list[Target]:
     if "-" in term:
         return [target for target in every if target.matches(term)]
 

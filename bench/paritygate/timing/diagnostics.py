@@ -1,4 +1,6 @@
-"""Warnings of a record as values: what was seen, with its number, and what to do about it. One list, pure."""
+"""Warnings of a record as values: what was seen, with its number, and what to do about it. One
+list, pure.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
     """The warnings for one cell's block means of one launch."""
     found = []
     if len(blocks) < FEW_BLOCKS:
-        found.append(f"few blocks: {len(blocks)} measured, {FEW_BLOCKS} make an interval; use --bench-budget normal")
+        found.append(
+            f"few blocks: {len(blocks)} measured, {FEW_BLOCKS} make an interval; use --bench-budget normal"
+        )
     elif (spread := relative_spread(blocks)) > SPREAD:
         found.append(
             f"spread: nine tenths of the blocks lie within {spread:.0%} of each other, over {SPREAD:.0%}; close other "
@@ -62,12 +66,16 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
             f"load: other processes used {conditions.foreign:.0%} of the processors while this was timed; stop them"
         )
     if conditions.throttled:
-        found.append(f"throttled: the processor cut its clock for heat {conditions.throttled} times meanwhile; cool it")
+        found.append(
+            f"throttled: the processor cut its clock for heat {conditions.throttled} times meanwhile; cool it"
+        )
     return found + of_gpu(conditions)
 
 
 def of_model(facts: Mapping[str, Any]) -> list[str]:
-    """The warnings that a model gives rise to, whatever it took to call it: facts of eager's first calls."""
+    """The warnings that a model gives rise to, whatever it took to call it: facts of eager's first
+    calls.
+    """
     found = []
     if written := facts.get("writes_inputs"):
         found.append(
@@ -103,12 +111,16 @@ def of_gpu(conditions: Conditions) -> list[str]:
             "see `nvidia-smi`"
         )
     if conditions.gpu_lost:
-        found.append(f"GPU lost: {conditions.gpu_lost}; look for Xid in the kernel's log, and reset it")
+        found.append(
+            f"GPU lost: {conditions.gpu_lost}; look for Xid in the kernel's log, and reset it"
+        )
     return found
 
 
 def launch_bound(device_seconds: float, seconds: float) -> list[str]:
-    """The warning for a cell whose device works for so long on a call that takes ``seconds``, if it waits much."""
+    """The warning for a cell whose device works for so long on a call that takes ``seconds``, if it
+    waits much.
+    """
     if device_seconds >= LAUNCH_BOUND * seconds:
         return []
     return [
@@ -119,14 +131,17 @@ def launch_bound(device_seconds: float, seconds: float) -> list[str]:
 
 def relative_spread(blocks: Sequence[float]) -> float:
     """The distance of the 5th and 95th percentile over the median."""
-    return (schedule.quantile(blocks, 0.95) - schedule.quantile(blocks, 0.05)) / statistics.median(blocks)
+    return (schedule.quantile(blocks, 0.95) - schedule.quantile(blocks, 0.05)) / statistics.median(
+        blocks
+    )
 
 
 def mode_gap(blocks: Sequence[float]) -> float | None:
-    """How far apart two heaps of values lie, relative to the median, or None where there is one heap.
+    """How far apart two heaps of values lie, relative to the median, or None where there is one
+    heap.
 
-    Two heaps: the largest gap between neighbours is over 5 % of the median, leaves a fifth of the values on
-    either side, and is at least three times as wide as both heaps.
+    Two heaps: the largest gap between neighbours is over 5 % of the median, leaves a fifth of the
+    values on either side, and is at least three times as wide as both heaps.
     """
     if len(blocks) < 10:
         return None

@@ -1,8 +1,9 @@
 """What a machine attains, as measured in the same run, and how much of it every cell reaches.
 
-The roofline model (Williams, Waterman and Patterson 2009): a call must compute its floating point operations and
-move its bytes, so it takes at least as long as the slower of the two at attainable speed. Attainable is what the
-cells of ``bench/suites/test_roofline.py`` reach: a large matrix product, and a copy. Pure: records in, values out.
+The roofline model (Williams, Waterman and Patterson 2009): a call must compute its floating point
+operations and move its bytes, so it takes at least as long as the slower of the two at attainable
+speed. Attainable is what the cells of ``bench/suites/test_roofline.py`` reach: a large matrix
+product, and a copy. Pure: records in, values out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Roofs:
 
 @dataclass(frozen=True)
 class Achieved:
-    """What a cell reached: per second, and as a share of the roof, with what it is limited by; None where unknown.
+    """What a cell reached: per second, and as a share of the roof, with what it is limited by; None
+    where unknown.
 
     A share above 1 is no error: least bytes that come from a cache come faster than the copy's.
     """
@@ -52,16 +54,25 @@ def roofs(records: Iterable[Record]) -> Roofs:
 
 
 def achieved(records: Iterable[Record]) -> list[Achieved]:
-    """What every timed cell reached whose operations or bytes are known, in the order of the records."""
+    """What every timed cell reached whose operations or bytes are known, in the order of the
+    records.
+    """
     records = list(records)
     attainable = roofs(records)
-    return [_achieved(record, attainable) for record in records if _timed(record) and any(_rates(record))]
+    return [
+        _achieved(record, attainable)
+        for record in records
+        if _timed(record) and any(_rates(record))
+    ]
 
 
 def _achieved(record: Record, attainable: Roofs) -> Achieved:
     flops, moved = _rates(record)
     asked = {
-        "compute": (flops, attainable.flops.get((record.device, COMPUTED_IN.get(record.dtype, record.dtype)))),
+        "compute": (
+            flops,
+            attainable.flops.get((record.device, COMPUTED_IN.get(record.dtype, record.dtype))),
+        ),
         "memory": (moved, attainable.bytes.get(record.device)),
     }
     shares = {}
@@ -78,7 +89,10 @@ def _rates(record: Record) -> tuple[float | None, float | None]:
     seconds, moved = record.latency_p50, record.facts.get("bytes")
     if not seconds:
         return None, None
-    return None if record.flops is None else record.flops / seconds, None if moved is None else moved / seconds
+    return (
+        None if record.flops is None else record.flops / seconds,
+        None if moved is None else moved / seconds,
+    )
 
 
 def _timed(record: Record) -> bool:

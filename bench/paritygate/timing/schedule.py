@@ -1,8 +1,9 @@
-"""How long does a call take? Warm-up, block schedule and stop rule, over contestants; knows no torch, no process.
+"""How long does a call take? Warm-up, block schedule and stop rule, over contestants; knows no
+torch, no process.
 
-k contestants (one cell alone, the backends of a group) are measured interleaved: every round each of them runs
-one block, in random order, all others parked. Drift of the machine then hits all alike, and ratios are taken
-within rounds.
+k contestants (one cell alone, the backends of a group) are measured interleaved: every round each
+of them runs one block, in random order, all others parked. Drift of the machine then hits all
+alike, and ratios are taken within rounds.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ SLOW_CALL = 0.1  # seconds; from here on a block may be a single call
 KEPT_SAMPLES = 2000
 WARM_AGREEMENT = 0.05
 WARM_WINDOW = 3
-WARM_CLOCK = 0.02  # between the device's clocks after those blocks; a step of an NVIDIA GPU's is under 1 %
+WARM_CLOCK = (
+    0.02  # between the device's clocks after those blocks; a step of an NVIDIA GPU's is under 1 %
+)
 MIN_ROUNDS = 3
 INTERVAL_ROUNDS = 6  # fewer values have no distribution-free 95 % interval of their median
 
 
 class Contestant(Protocol):
-    """What can be measured. ``block`` runs ``samples`` samples of ``calls`` calls each, and gives the seconds
-    per call of every sample; it throws away its first calls after having been parked. ``mhz`` is the device's clock
-    at the end of each block, where it tells one; ``held`` counts what held it down in those.
+    """What can be measured. ``block`` runs ``samples`` samples of ``calls`` calls each, and gives
+    the seconds per call of every sample; it throws away its first calls after having been parked.
+    ``mhz`` is the device's clock at the end of each block, where it tells one; ``held`` counts what
+    held it down in those.
     """
 
     mhz: list[int]
@@ -53,7 +57,9 @@ class Plan:
 
 @dataclass
 class Timing:
-    """What was measured of one contestant: seconds per call, in blocks; ``dropped`` if it left early."""
+    """What was measured of one contestant: seconds per call, in blocks; ``dropped`` if it left
+    early.
+    """
 
     plan: Plan
     blocks: list[float] = field(default_factory=list)  # mean of each
@@ -71,7 +77,9 @@ class Timing:
 
 
 def plan(seconds_per_call: float) -> Plan:
-    """The block for a call of that length: about 50 ms, samples of at least 200 µs, at least 3 calls below 100 ms."""
+    """The block for a call of that length: about 50 ms, samples of at least 200 µs, at least 3
+    calls below 100 ms.
+    """
     seconds_per_call = max(seconds_per_call, 1e-9)
     calls = max(1, math.ceil(SAMPLE_SECONDS / seconds_per_call))
     fewest = 1 if seconds_per_call >= SLOW_CALL else 3
@@ -88,11 +96,11 @@ def measure(
     busy: float = 0.0,
     on_progress: Callable[[float], object] = float,
 ) -> dict[str, Timing]:
-    """Warm every contestant up, for at least ``busy`` seconds of work, then run rounds until each is precise enough
-    or has spent its ``seconds``.
+    """Warm every contestant up, for at least ``busy`` seconds of work, then run rounds until each
+    is precise enough or has spent its ``seconds``.
 
-    A contestant stays in until all are done, so that every round holds a block of each. ``on_progress`` hears
-    the share that is done, 0 to 1.
+    A contestant stays in until all are done, so that every round holds a block of each.
+    ``on_progress`` hears the share that is done, 0 to 1.
     """
     timings: dict[str, Timing] = {}
     for name, contestant in contestants.items():
@@ -118,18 +126,24 @@ def measure(
     return timings
 
 
-def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float, busy: float = 0.0) -> Timing:
-    """A timing with a plan and no blocks yet, after blocks of which three medians in a row agree within 5 %,
-    and the device's clock within 2 %.
+def warm_up(
+    contestant: Contestant, clock: Callable[[], float], limit: float, busy: float = 0.0
+) -> Timing:
+    """A timing with a plan and no blocks yet, after blocks of which three medians in a row agree
+    within 5 %, and the device's clock within 2 %.
 
-    ``busy``: the seconds of work before which nothing counts, since the clocks of a GPU rise under load. Gives up
-    ``limit`` seconds after that, not ``warm`` then. What the contestant's ``mhz`` and ``held`` tell begins after it.
+    ``busy``: the seconds of work before which nothing counts, since the clocks of a GPU rise under
+    load. Gives up
+    ``limit`` seconds after that, not ``warm`` then. What the contestant's ``mhz`` and ``held`` tell
+    begins after it.
     """
     timing = Timing(Plan(1, 1))
     worked, end = 0.0, clock() + busy + limit
     medians: list[float] = []
     try:
-        timing.plan = plan(min(contestant.block(1, 1)))  # the length of the first blocks; refined below
+        timing.plan = plan(
+            min(contestant.block(1, 1))
+        )  # the length of the first blocks; refined below
         while True:
             some = max(1, timing.plan.samples // 4)  # enough to see whether it still gets faster
             medians.append(statistics.median(contestant.block(timing.plan.calls, some)))
@@ -141,7 +155,9 @@ def warm_up(contestant: Contestant, clock: Callable[[], float], limit: float, bu
             steady = not clocks or max(clocks) <= min(clocks) * (1 + WARM_CLOCK)
             if agree and steady and worked >= busy:
                 break
-            if clock() >= end and len(medians) >= WARM_WINDOW:  # of slow calls three blocks are longer than the limit
+            if (
+                clock() >= end and len(medians) >= WARM_WINDOW
+            ):  # of slow calls three blocks are longer than the limit
                 timing.warm = False
                 break
     except Dropped as why:
@@ -155,8 +171,13 @@ def _decide(timing: Timing, seconds: float, precision: float) -> bool:
     """Whether enough is known; the reason is kept the first time."""
     if timing.stop:
         return True
-    short = timing.blocks and timing.blocks[0] * timing.plan.calls * timing.plan.samples < 2 * BLOCK_SECONDS
-    if len(timing.blocks) < (INTERVAL_ROUNDS if short else MIN_ROUNDS):  # long blocks would cost too much
+    short = (
+        timing.blocks
+        and timing.blocks[0] * timing.plan.calls * timing.plan.samples < 2 * BLOCK_SECONDS
+    )
+    if len(timing.blocks) < (
+        INTERVAL_ROUNDS if short else MIN_ROUNDS
+    ):  # long blocks would cost too much
         return False
     bounds = median_interval(timing.blocks)
     if bounds is not None:
@@ -178,11 +199,14 @@ def _keep(timing: Timing, samples: Sequence[float], rng: random.Random) -> None:
             timing.samples[place] = sample
 
 
-def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """The distribution-free interval of the median by order statistics, or None for fewer than 6 values.
+def median_interval(
+    values: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """The distribution-free interval of the median by order statistics, or None for fewer than 6
+    values.
 
-    Ranks come from the binomial distribution (Hahn & Meeker, Statistical Intervals, 5.2); coverage is at
-    least ``confidence`` for independent values.
+    Ranks come from the binomial distribution (Hahn & Meeker, Statistical Intervals, 5.2); coverage
+    is at least ``confidence`` for independent values.
     """
     n = len(values)
     if n < INTERVAL_ROUNDS:
@@ -205,7 +229,9 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def ratio(numerator: Timing, denominator: Timing) -> float | None:
-    """How many times longer one takes than the other: the median over rounds of the ratio of their blocks."""
+    """How many times longer one takes than the other: the median over rounds of the ratio of their
+    blocks.
+    """
     by_round = dict(zip(denominator.rounds, denominator.blocks, strict=True))
     pairs = [
         math.log(block / by_round[n])
@@ -215,15 +241,16 @@ def ratio(numerator: Timing, denominator: Timing) -> float | None:
     return math.exp(statistics.median(pairs)) if pairs else None
 
 
-# Two-sided 95 % quantiles of Student's t for 2 to 9 degrees of freedom (any table; scipy.stats.t.ppf(.975, df)).
+# Two-sided 95 % quantiles of Student's t for 2 to 9 degrees of freedom (any table;
+# scipy.stats.t.ppf(.975, df)).
 T975 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 def over_launches(ratios: Sequence[float]) -> tuple[float, float | None, float | None]:
     """(ratio, low, high): the geometric mean over launches with its 95 % interval by Student's t.
 
-    The launch is the unit: blocks of one process share its memory layout, and an interval over them would be
-    too narrow. Below three launches there is no interval.
+    The launch is the unit: blocks of one process share its memory layout, and an interval over them
+    would be too narrow. Below three launches there is no interval.
     """
     logs = [math.log(r) for r in ratios]
     middle = statistics.fmean(logs)

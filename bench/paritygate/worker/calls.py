@@ -1,4 +1,6 @@
-"""Calls: tells the pytest process how many calls were made, and how many seconds those to come may take."""
+"""Calls: tells the pytest process how many calls were made, and how many seconds those to come may
+take.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ SLOW = 0.1  # seconds of a call from which on each is told of
 
 
 class Calls:
-    """The calls of one request. ``seconds``: that one takes, once it is known; where some take longer, that counts."""
+    """The calls of one request. ``seconds``: that one takes, once it is known; where some take
+    longer, that counts.
+    """
 
     def __init__(self, say: Say, seconds: float = 0.0) -> None:
         self._say, self.stage, self.made, self.left, self.seconds = say, "", 0, 0, seconds

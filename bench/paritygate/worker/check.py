@@ -21,9 +21,14 @@ OF_EAGER = "parity-of-eager"
 
 
 def compare(
-    subject: Subject, answers: Sets, which: slice = EVERY, twins: list[rule.Sets] | None = None, parts: bool = True
+    subject: Subject,
+    answers: Sets,
+    which: slice = EVERY,
+    twins: list[rule.Sets] | None = None,
+    parts: bool = True,
 ) -> rule.Parity:
-    """How answers to some of the checked input sets compare with the reference. ``parts``: or as wholes alone.
+    """How answers to some of the checked input sets compare with the reference. ``parts``: or as
+    wholes alone.
 
     What the reference worker has found of eager's own holds for every answer with the same bits.
     """
@@ -48,7 +53,9 @@ def compare(
 
 
 def judge(subject: Subject, answers: Sets, which: slice = EVERY) -> rule.Parity:
-    """The same for a backend's answers: a part that seems wrong is looked at twice, see ``second_look``."""
+    """The same for a backend's answers: a part that seems wrong is looked at twice, see
+    ``second_look``.
+    """
     outcome = compare(subject, answers, which)
     twice = outcome.part and not outcome.agrees and subject.case["mode"] == "inference"
     if not twice or subject.case["reference"] == "eager":
@@ -56,8 +63,11 @@ def judge(subject: Subject, answers: Sets, which: slice = EVERY) -> rule.Parity:
     return replace(compare(subject, answers, which, second_look.twins(subject)), second_look=True)
 
 
-def verdict(subject: Subject, outcome: rule.Parity, dtypes: list[str], answers: Sets) -> tuple[Status, str]:
-    """The status of a cell with these answers, of these dtypes by torch's names, and the reason where it is not ok.
+def verdict(
+    subject: Subject, outcome: rule.Parity, dtypes: list[str], answers: Sets
+) -> tuple[Status, str]:
+    """The status of a cell with these answers, of these dtypes by torch's names, and the reason
+    where it is not ok.
 
     Raises ``Misbehaved`` where there is no reference: nothing is judged by a weaker rule instead.
     """
@@ -86,8 +96,12 @@ def _only_padding(subject: Subject, outcome: rule.Parity, answers: Sets) -> str:
     output = outcome.worst["output"]
     every = [masks.padding(inputs, eager[0][output].shape) for inputs in subject.inputs()]
     for path in set.intersection(*(set(found) for found in every)):
-        only = [[found[path] if n == output else None for n in range(len(eager[0]))] for found in every]
-        if rule.compare(answers, eager, exact, subject.tolerance, subject.common, masks=only).agrees:
+        only = [
+            [found[path] if n == output else None for n in range(len(eager[0]))] for found in every
+        ]
+        if rule.compare(
+            answers, eager, exact, subject.tolerance, subject.common, masks=only
+        ).agrees:
             return (
                 f". All of it lies at positions that the input {path!r} masks: if nobody reads them, declare "
                 f"mask={int(path) if path.isdigit() else path!r}, or which ones count by output_mask="
@@ -95,8 +109,11 @@ def _only_padding(subject: Subject, outcome: rule.Parity, answers: Sets) -> str:
     return ""
 
 
-def verify(subject: Subject, timed: Answer, checked: Answer, number: int, allowed: float, when: str) -> None:
-    """Raise ``Misbehaved`` where a timed answer to input set ``number`` is not the checked one, and not as good.
+def verify(
+    subject: Subject, timed: Answer, checked: Answer, number: int, allowed: float, when: str
+) -> None:
+    """Raise ``Misbehaved`` where a timed answer to input set ``number`` is not the checked one, and
+    not as good.
 
     As good: near that one, and within the rule itself.
     """
@@ -105,7 +122,9 @@ def verify(subject: Subject, timed: Answer, checked: Answer, number: int, allowe
     unlike = f"wrong answer {when} to input set {number}, unlike the checked one"
     for output, (now, then) in enumerate(zip(timed, checked, strict=True)):
         if now.shape == then.shape and not (far := _distance(now, then)) <= 2 * allowed:
-            raise Misbehaved(f"{unlike}: output {output} is {far:.3g} away from it (allowed {2 * allowed:.3g})")
+            raise Misbehaved(
+                f"{unlike}: output {output} is {far:.3g} away from it (allowed {2 * allowed:.3g})"
+            )
     outcome = judge(subject, [timed], slice(number, number + 1))
     if not (outcome.agrees or outcome.undetermined):
         raise Misbehaved(f"{unlike}: {outcome.explain()}")
@@ -120,8 +139,12 @@ def identical(one: Answer, other: Answer) -> bool:
 
 
 def _distance(now: NDArray[Any], then: NDArray[Any]) -> float:
-    """How far one answer is from another, over the norm of that; infinities and NaN that both have are no distance."""
-    same = (now == then) | (np.isnan(now) & np.isnan(then)) if now.dtype.kind in "fc" else now == then
+    """How far one answer is from another, over the norm of that; infinities and NaN that both have
+    are no distance.
+    """
+    same = (
+        (now == then) | (np.isnan(now) & np.isnan(then)) if now.dtype.kind in "fc" else now == then
+    )
     off = np.linalg.norm(now[~same].astype(np.complex128) - then[~same].astype(np.complex128))
     norm = np.linalg.norm(then[np.isfinite(then)].astype(np.complex128))
     return float(off) / max(float(norm), rule.TINY)

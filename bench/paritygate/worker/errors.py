@@ -1,4 +1,6 @@
-"""What an exception in a worker means for its cell: one table from foreign errors to our few words."""
+"""What an exception in a worker means for its cell: one table from foreign errors to our few
+words.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ NO_MEMORY = (
     r"|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
 )
 
-# First match wins: (names of exception classes anywhere in its ancestry, pattern of its message, status).
+# First match wins: (names of exception classes anywhere in its ancestry, pattern of its message,
+# status).
 TABLE: tuple[tuple[tuple[str, ...], str, Status], ...] = (
     ((Unavailable.__name__, "KernelUnavailable"), "", Status.SKIPPED),
     ((Misbehaved.__name__,), "", Status.FAILED),
@@ -26,7 +29,9 @@ PART = 1000  # characters of one entry of a trace: a long message must not push 
 
 
 def status_of(error: BaseException) -> tuple[Status, str]:
-    """Return the status and the reason of an exception: all lines of its message, see ``paritygate.core.reasons``."""
+    """Return the status and the reason of an exception: all lines of its message, see
+    ``paritygate.core.reasons``.
+    """
     ancestry = {cls.__name__ for cls in type(error).__mro__}
     message = _message(error)
     for names, pattern, status in TABLE:
@@ -36,7 +41,9 @@ def status_of(error: BaseException) -> tuple[Status, str]:
 
 
 def trace_of(error: BaseException) -> str:
-    """Return the traceback of an exception as text without terminal codes; the innermost frames are never cut."""
+    """Return the traceback of an exception as text without terminal codes; the innermost frames are
+    never cut.
+    """
     parts = [reasons.clean(part) for part in traceback.format_exception(error)]
     text = "\n".join(reasons.cut(part, PART, PART // 2, PART // 2) for part in parts)
     return reasons.cut(text, head=reasons.TAIL, tail=reasons.HEAD)
@@ -49,7 +56,9 @@ def failure_of(error: BaseException) -> dict[str, str]:
 
 
 def _message(error: BaseException) -> str:
-    """Return what an exception says, with its notes, and of a group with what each of its exceptions says."""
+    """Return what an exception says, with its notes, and of a group with what each of its
+    exceptions says.
+    """
     try:
         said = str(error).strip() or repr(error)
     except Exception:  # its own __str__ fails: that must not end the worker

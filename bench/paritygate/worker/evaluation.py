@@ -1,4 +1,5 @@
-"""Labelled samples: how many are answered rightly, and whether their classes are eager's where eager is sure.
+"""Labelled samples: how many are answered rightly, and whether their classes are eager's where
+eager is sure.
 
 Shapes: N samples, C classes; logits (N, C), labels (N,).
 """
@@ -23,18 +24,24 @@ SURE = 4  # times the largest error of the check: a margin between two classes t
 
 
 def in_batches(answer: Callable[[Any], Array], inputs: Any, total: int, batch: int) -> Array:
-    """The answers (N, ...) to ``total`` samples, asked for in batches of one size, the last one filled up."""
+    """The answers (N, ...) to ``total`` samples, asked for in batches of one size, the last one
+    filled up.
+    """
     parts = []
     for start in range(0, total, batch):
         rows = [(start + i) % total for i in range(batch)]
-        with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
+        with torch.inference_mode(
+            False
+        ):  # like the inputs that were loaded: another kind of tensor recompiles
             asked = mapped(inputs, itemgetter(rows))
         parts.append(answer(asked))
     return np.concatenate(parts)[:total]
 
 
 def accuracy(right: Array, wanted: float | None) -> dict[str, Any]:
-    """The part of a record that tells how many samples were answered rightly, failed where fewer than ``wanted``."""
+    """The part of a record that tells how many samples were answered rightly, failed where fewer
+    than ``wanted``.
+    """
     found: dict[str, Any] = {"accuracy": float(right.mean()), "accuracy_samples": len(right)}
     if wanted is not None and found["accuracy"] < wanted:
         found["status"] = str(Status.PARITY_FAILED)
@@ -44,11 +51,14 @@ def accuracy(right: Array, wanted: float | None) -> dict[str, Any]:
     return found
 
 
-def against_eager(logits: Array, eager: Array, labels: Array, error: float, wanted: float | None) -> dict[str, Any]:
+def against_eager(
+    logits: Array, eager: Array, labels: Array, error: float, wanted: float | None
+) -> dict[str, Any]:
     """The part of a record that tells what a backend's answers are worth beside eager's.
 
-    ``error``: the largest that was seen where answers were compared with the reference. A sample counts as sure when
-    eager's margin between its two best classes is at least ``SURE`` times that; of each its class must be eager's.
+    ``error``: the largest that was seen where answers were compared with the reference. A sample
+    counts as sure when eager's margin between its two best classes is at least ``SURE`` times that;
+    of each its class must be eager's.
     """
     ours, theirs = logits.argmax(1), eager.argmax(1)
     best = np.sort(eager.astype(np.float64), axis=1)
@@ -69,8 +79,14 @@ def against_eager(logits: Array, eager: Array, labels: Array, error: float, want
 
 
 def top1(answers: list[list[Array]], eager: list[list[Array]]) -> float | None:
-    """The share of rows whose largest class is eager's, for outputs that look like logits (rows x classes)."""
-    if eager[0][0].ndim != 2 or eager[0][0].shape[1] < 2 or answers[0][0].shape != eager[0][0].shape:
+    """The share of rows whose largest class is eager's, for outputs that look like logits (rows x
+    classes).
+    """
+    if (
+        eager[0][0].ndim != 2
+        or eager[0][0].shape[1] < 2
+        or answers[0][0].shape != eager[0][0].shape
+    ):
         return None
     same = [(a[0].argmax(1) == e[0].argmax(1)).mean() for a, e in zip(answers, eager, strict=True)]
     return float(np.mean(same))

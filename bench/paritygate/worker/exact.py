@@ -18,7 +18,9 @@ from paritygate.runtime.subject import Inputs, Subject, arrays
 from paritygate.worker.errors import status_of
 
 TWINS = 4  # whose gradients are compared with those of the reference; a tie that is missed by all is told as a fault
-ROUNDINGS = 4 * 2.0**-24  # by which their inputs are moved, relative: what a few layers make of one rounding
+ROUNDINGS = (
+    4 * 2.0**-24
+)  # by which their inputs are moved, relative: what a few layers make of one rounding
 
 
 def float64(
@@ -26,13 +28,16 @@ def float64(
 ) -> tuple[str, dict[str, Any]]:
     """Keep float64 answers of the weights and inputs as rounded to the target's dtype.
 
-    Returns why there are none, or ""; and facts of what was ``promoted``: casts to shorter floats that became casts to
-    float64, operators that take no doubles. A model that gives gradients is promoted only where it fails without; any
-    other at first, since one that runs in float64 may still cast to float32 inside.
+    Returns why there are none, or ""; and facts of what was ``promoted``: casts to shorter floats
+    that became casts to float64, operators that take no doubles. A model that gives gradients is
+    promoted only where it fails without; any other at first, since one that runs in float64 may
+    still cast to float32 inside.
     """
     gives_gradients = subject.case["mode"] != "inference"
     reason, facts = "", dict[str, Any]()
-    for promote in (False, True) if gives_gradients else (True, False):  # operators of higher order take no mode
+    for promote in (
+        (False, True) if gives_gradients else (True, False)
+    ):  # operators of higher order take no mode
         promoted = Promoted() if promote else nullcontext()
         try:
             with promoted:
@@ -67,7 +72,9 @@ def _answers(
 
 
 def double_of(subject: Subject, module: torch.nn.Module) -> torch.nn.Module:
-    """The model in float64; a fresh one where it cannot be copied (``weight_norm`` keeps a weight that is computed)."""
+    """The model in float64; a fresh one where it cannot be copied (``weight_norm`` keeps a weight
+    that is computed).
+    """
     try:
         made = copy.deepcopy(module)
     except Exception:  # whatever a model has against being copied
@@ -88,12 +95,18 @@ def _short(found: list[list[torch.Tensor]]) -> str:
 
 
 def _jumps(
-    subject: Subject, mode: Mode, sets: list[Inputs], exact: list[list[torch.Tensor]], done: Callable[[], object]
+    subject: Subject,
+    mode: Mode,
+    sets: list[Inputs],
+    exact: list[list[torch.Tensor]],
+    done: Callable[[], object],
 ) -> list[float]:
-    """For every output how far rounding moves it, in float64: the farthest of some twins on inputs moved by a rounding.
+    """For every output how far rounding moves it, in float64: the farthest of some twins on inputs
+    moved by a rounding.
 
-    A gradient jumps where a relu or the largest of a pool is within rounding of the other side: there it has two
-    values, and either is right. In half precision that happens everywhere, and is part of eager's own error.
+    A gradient jumps where a relu or the largest of a pool is within rounding of the other side:
+    there it has two values, and either is right. In half precision that happens everywhere, and is
+    part of eager's own error.
     """
     reference = [arrays(outputs) for outputs in exact]
     farthest = [0.0] * len(exact[0])
@@ -101,7 +114,9 @@ def _jumps(
     for number in range(TWINS if moves else 0):  # token ids have no roundings
         generator = torch.Generator().manual_seed(number)
         moved = answers(mode, [_moved(doubled(inputs), generator) for inputs in sets], done)
-        found = rule.distances([arrays(outputs) for outputs in moved], reference, subject.tolerance, subject.common)
+        found = rule.distances(
+            [arrays(outputs) for outputs in moved], reference, subject.tolerance, subject.common
+        )
         farthest = [max(pair) for pair in zip(farthest, found, strict=True)]
     return farthest
 
@@ -110,7 +125,11 @@ def _moved(inputs: Inputs, generator: torch.Generator) -> Inputs:
     """Inputs whose floating values are off by some roundings of float32."""
 
     def off(leaf: torch.Tensor) -> torch.Tensor:
-        return leaf * (1 + ROUNDINGS * torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype).to(leaf.device))
+        return leaf * (
+            1
+            + ROUNDINGS
+            * torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype).to(leaf.device)
+        )
 
     moved: Inputs = mapped(inputs, off, floating=True)
     return moved

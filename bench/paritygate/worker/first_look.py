@@ -1,6 +1,7 @@
 """First look: what eager's first calls tell of a model, before anything is compared.
 
-How long a call takes, what it writes to, whether its answers depend on the calls before or on random numbers.
+How long a call takes, what it writes to, whether its answers depend on the calls before or on
+random numbers.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from paritygate.runtime.subject import Inputs
 
 @dataclass
 class Look:
-    """``answer`` and ``again``: of the first call and of another one, from the initial state where the model remembers.
-    ``written``: inputs that a call writes to, by path. ``changed``: what it leaves in the model. ``remembered``: the
-    part of that on which answers depend. ``drew``: the generator of random numbers that moved. ``seconds``: of a call,
-    the first one left out.
+    """``answer`` and ``again``: of the first call and of another one, from the initial state where
+    the model remembers.
+    ``written``: inputs that a call writes to, by path. ``changed``: what it leaves in the model.
+    ``remembered``: the part of that on which answers depend. ``drew``: the generator of random
+    numbers that moved. ``seconds``: of a call, the first one left out.
     """
 
     answer: list[torch.Tensor]
@@ -36,20 +38,28 @@ class Look:
 
     def facts(self) -> dict[str, Any]:
         """What of it a record holds."""
-        found = {"writes_inputs": self.written, "state_changed": self.changed, "state": self.remembered}
+        found = {
+            "writes_inputs": self.written,
+            "state_changed": self.changed,
+            "state": self.remembered,
+        }
         return {name: value for name, value in found.items() if value} | (
             {"draws_random_numbers": self.drew} if self.drew else {}
         )
 
 
-def look(mode: Mode, module: Any, inputs: Inputs, other: Callable[[], Inputs] | None = None) -> Look:
-    """Call twice with the same inputs, and once more from the initial state if the second answer is another.
+def look(
+    mode: Mode, module: Any, inputs: Inputs, other: Callable[[], Inputs] | None = None
+) -> Look:
+    """Call twice with the same inputs, and once more from the initial state if the second answer is
+    another.
 
-    ``other``: makes other inputs, to call with in between where something has changed: a maximum of all that came, say,
-    is the same after the same inputs.
+    ``other``: makes other inputs, to call with in between where something has changed: a maximum of
+    all that came, say, is the same after the same inputs.
 
-    A mode whose answers depend on earlier calls is left with the state that its ``reset`` puts back. A training puts
-    back by itself what a ``state_dict`` holds: of that nothing is found changed.
+    A mode whose answers depend on earlier calls is left with the state that its ``reset`` puts
+    back. A training puts back by itself what a ``state_dict`` holds: of that nothing is found
+    changed.
     """
     watched = isinstance(mode, Plain) and isinstance(module, torch.nn.Module)
     state = State(module) if watched else None
@@ -75,11 +85,15 @@ def look(mode: Mode, module: Any, inputs: Inputs, other: Callable[[], Inputs] | 
 
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     """Whether two answers hold the same bits, NaN counting as itself."""
-    return len(one) == len(other) and all(nest.identical(a, b) for a, b in zip(one, other, strict=True))
+    return len(one) == len(other) and all(
+        nest.identical(a, b) for a, b in zip(one, other, strict=True)
+    )
 
 
 def _called(mode: Mode, inputs: Inputs) -> tuple[list[torch.Tensor], list[str], float]:
-    """The answer to a copy of the inputs, which of them were written to, and the seconds that the call took."""
+    """The answer to a copy of the inputs, which of them were written to, and the seconds that the
+    call took.
+    """
     with mode.guard():
         fed = mode.feed(nest.fresh(inputs))
         started = time.perf_counter()

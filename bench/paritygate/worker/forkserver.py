@@ -1,9 +1,10 @@
 """The fork server: an exec'd process that imports torch once and forks a worker for every task.
 
-Started as ``python -m paritygate.worker.forkserver FD PARENT`` by ``paritygate.process.client``, in its own session and
-in laboratory conditions. Speaks JSON over a socket: ``init``, then ``fork`` (with the worker's own socket and log as
-open files) and ``wait``, until the socket closes. Everything it imports, every worker shares; so before the first fork
-it proves that it is still fit to be forked (see ``unfit``).
+Started as ``python -m paritygate.worker.forkserver FD PARENT`` by ``paritygate.process.client``, in
+its own session and in laboratory conditions. Speaks JSON over a socket: ``init``, then ``fork``
+(with the worker's own socket and log as open files) and ``wait``, until the socket closes.
+Everything it imports, every worker shares; so before the first fork it proves that it is still fit
+to be forked (see ``unfit``).
 """
 
 from __future__ import annotations
@@ -39,9 +40,15 @@ def die_with(parent: int) -> None:
 
 
 def unfit() -> str | None:
-    """What makes this process unfit to be forked, or None: a second thread, a CUDA context, an open cache file."""
+    """What makes this process unfit to be forked, or None: a second thread, a CUDA context, an open
+    cache file.
+    """
     tasks = Path("/proc/self/task")
-    threads = [(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.is_dir() else ["main"]
+    threads = (
+        [(task / "comm").read_text().strip() for task in tasks.iterdir()]
+        if tasks.is_dir()
+        else ["main"]
+    )
     if len(threads) > 1:
         return f"{len(threads) - 1} further thread(s) running ({', '.join(sorted(threads[1:]))})"
     torch = sys.modules.get("torch")
@@ -63,18 +70,25 @@ def unfit() -> str | None:
 def preload(modules: list[str], backends: list[str], apart: list[str]) -> str | None:
     """Import what the run's cells need. Returns what went wrong, with the culprit's name, or None.
 
-    A module of a case that cannot be imported is left to the workers, which report it for their cells. So is one in a
-    folder of ``apart``, where it may mean another file to each suite.
+    A module of a case that cannot be imported is left to the workers, which report it for their
+    cells. So is one in a folder of ``apart``, where it may mean another file to each suite.
     """
     steps: list[tuple[str, Callable[[str], Any], str]] = [
         *((name, importlib.import_module, name) for name in ("torch", "paritygate.worker.server")),
-        *((f"{name}.preload()", _preload, name) for name in ("paritygate.worker.vector_math", *backends)),
+        *(
+            (f"{name}.preload()", _preload, name)
+            for name in ("paritygate.worker.vector_math", *backends)
+        ),
         *((name, lambda name: sources.import_for_all(name, apart), name) for name in modules),
     ]
     for what, act, argument in steps:
         act(argument)
         if problem := unfit():
-            remedy = "; take it out of the case's preload, then its workers import it" if what in modules else ""
+            remedy = (
+                "; take it out of the case's preload, then its workers import it"
+                if what in modules
+                else ""
+            )
             return f"{what} made the fork server unfit to fork: {problem}{remedy}"
     return None
 
@@ -86,11 +100,16 @@ def _preload(name: str) -> Any:
 def serve(channel: Channel) -> None:
     """Answer the pytest process until it closes the socket."""
     init = channel.receive()
-    sys.path[:] = init["path"] + (sys.path[1:] if init["own"] else [])  # its first entry is where -m looked
+    sys.path[:] = init["path"] + (
+        sys.path[1:] if init["own"] else []
+    )  # its first entry is where -m looked
     os.chdir(init["cwd"])
-    # Of a MIG instance torch asks CUDA itself whether it is there, after which no fork can use CUDA any more.
+    # Of a MIG instance torch asks CUDA itself whether it is there, after which no fork can use CUDA
+    # any more.
     shown = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    problem = sources.enter(init["lookup"]) or preload(init["modules"], init["backends"], init["apart"])
+    problem = sources.enter(init["lookup"]) or preload(
+        init["modules"], init["backends"], init["apart"]
+    )
     if shown is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = shown
     gc.collect()
@@ -134,7 +153,8 @@ def become_worker(fds: list[int], task: dict[str, Any]) -> None:
         os.dup2(log_fd, 2)
         faulthandler.enable()
         if task["memory"] and task["device"] == "cpu" and sys.platform == "linux":
-            # Not RLIMIT_AS: reserving address space is free. Not with CUDA, which maps what is no memory of the host.
+            # Not RLIMIT_AS: reserving address space is free. Not with CUDA, which maps what is no
+            # memory of the host.
             resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
         channel = Channel(socket.socket(fileno=socket_fd))
         if problem := sources.enter(task["lookup"]):
@@ -173,7 +193,9 @@ def main() -> None:
 
     fd, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which ends us in its own way
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for pytest, which ends us in its own way
     with suppress(Closed):
         serve(Channel(socket.socket(fileno=fd)))
 

@@ -16,13 +16,18 @@ Masks = list[list[Array | None]]
 
 
 def masks(
-    subject: Subject, sets: Sequence[Inputs], outputs: Sequence[torch.Tensor], answer: Callable[[Inputs], Any]
+    subject: Subject,
+    sets: Sequence[Inputs],
+    outputs: Sequence[torch.Tensor],
+    answer: Callable[[Inputs], Any],
 ) -> Masks | None:
-    """For every input set and output which positions of its first axes are compared; None: all of every output.
+    """For every input set and output which positions of its first axes are compared; None: all of
+    every output.
 
-    With ``output_mask=`` what that gives, with ``mask=`` the input of that name, for the outputs that have its
-    dimensions. An output with no dimension more may have them by chance (classes, as many as there are tokens): it has
-    them if it gets shorter when the inputs do, for which ``answer`` is asked.
+    With ``output_mask=`` what that gives, with ``mask=`` the input of that name, for the outputs
+    that have its dimensions. An output with no dimension more may have them by chance (classes, as
+    many as there are tokens): it has them if it gets shorter when the inputs do, for which
+    ``answer`` is asked.
     """
     if location := subject.case["output_mask"]:
         return [_declared(location, inputs, outputs) for inputs in sets]
@@ -36,7 +41,8 @@ def masks(
     if any(follows[n] and output.ndim == len(shape) for n, output in enumerate(outputs)):
         shorter = _shorter(sets[0], shape, answer)
         follows = [
-            yes and (output.ndim > len(shape) or (shorter is not None and shorter[n] == shape[1] - 1))
+            yes
+            and (output.ndim > len(shape) or (shorter is not None and shorter[n] == shape[1] - 1))
             for n, (yes, output) in enumerate(zip(follows, outputs, strict=True))
         ]
     if not any(follows):
@@ -46,11 +52,15 @@ def masks(
 
 
 def padding(inputs: Inputs, shape: tuple[int, ...]) -> dict[str, Array]:
-    """The inputs that look like masks of an output of this shape, by path: zeros and ones in its first dimensions."""
+    """The inputs that look like masks of an output of this shape, by path: zeros and ones in its
+    first dimensions.
+    """
     found = {}
     for path, leaf in nest.named_leaves(inputs):
         if torch.is_tensor(leaf) and leaf.ndim >= 2 and _has(shape, tuple(leaf.shape)):
-            values = leaf.cpu().numpy() if leaf.dtype != torch.bfloat16 else leaf.float().cpu().numpy()
+            values = (
+                leaf.cpu().numpy() if leaf.dtype != torch.bfloat16 else leaf.float().cpu().numpy()
+            )
             if set(np.unique(values).tolist()) == {0, 1}:
                 found[path] = values.astype(bool)
     return found
@@ -70,8 +80,12 @@ def _named(subject: Subject, inputs: Inputs, name: str | int) -> torch.Tensor:
     return mask
 
 
-def _shorter(inputs: Inputs, shape: tuple[int, ...], answer: Callable[[Inputs], Any]) -> list[int] | None:
-    """How long the second dimension of every output is when that of the inputs is shorter by one; None: it fails."""
+def _shorter(
+    inputs: Inputs, shape: tuple[int, ...], answer: Callable[[Inputs], Any]
+) -> list[int] | None:
+    """How long the second dimension of every output is when that of the inputs is shorter by one;
+    None: it fails.
+    """
 
     def cut(leaf: torch.Tensor) -> torch.Tensor:
         return leaf[:, : shape[1] - 1] if _has(tuple(leaf.shape), shape[:2]) else leaf
@@ -112,6 +126,10 @@ def _declared(location: str, inputs: Inputs, outputs: Sequence[torch.Tensor]) ->
         found.append(None if mask is None else torch.as_tensor(mask).bool().cpu().numpy())
     if all(mask is None for mask in found):
         nothing = own or made is None
-        what = "no mask" if nothing else f"a mask of {tuple(made.shape)}, which has the first dimensions of no output"
+        what = (
+            "no mask"
+            if nothing
+            else f"a mask of {tuple(made.shape)}, which has the first dimensions of no output"
+        )
         raise WrongDeclaration(f'output_mask "{location}" gave {what}')
     return found

@@ -1,8 +1,9 @@
 """Mutation: which of a model's weights the check would notice if they were wrong.
 
-Each parameter in turn is rounded to bfloat16, or moved by 1e-3 where that is another change, in float64; and the rule
-of parity is asked about the answers as if they were a backend's. With tame random weights whole layers may not reach
-the answer: keys and queries above all, since their attention is nearly uniform. Then *ok* says nothing about them.
+Each parameter in turn is rounded to bfloat16, or moved by 1e-3 where that is another change, in
+float64; and the rule of parity is asked about the answers as if they were a backend's. With tame
+random weights whole layers may not reach the answer: keys and queries above all, since their
+attention is nearly uniform. Then *ok* says nothing about them.
 """
 
 from __future__ import annotations
@@ -27,12 +28,21 @@ from paritygate.worker.exact import double_of
 MOVED = 1e-3  # relative, of the largest element, where rounding to bfloat16 changes nothing
 LEAST = 1e-10  # relative, of an answer in float64: what moves it less has no effect
 NOTICED, UNNOTICED, INERT = "noticed", "unnoticed", "without effect"
-DECIDING = ("model", "inputs", "preprocess", "tolerance", "mask", "output_mask", "nonfinite")  # what a case declares
+DECIDING = (
+    "model",
+    "inputs",
+    "preprocess",
+    "tolerance",
+    "mask",
+    "output_mask",
+    "nonfinite",
+)  # what a case declares
 NAMED = 10  # of the weights that go unnoticed
 
 
 def measurable(subject: Subject, module: Any) -> bool:
-    """Whether the score is of this group: of a case's first shape, in float32, of a model that only answers.
+    """Whether the score is of this group: of a case's first shape, in float32, of a model that only
+    answers.
 
     In shorter dtypes nobody could notice that a weight is rounded.
     """
@@ -49,7 +59,8 @@ def measurable(subject: Subject, module: Any) -> bool:
 def score(
     subject: Subject, module: torch.nn.Module, sets: Sequence[Inputs], done: Callable[[], object]
 ) -> dict[str, Any]:
-    """How many parameters can change the answer, which share of them was noticed, and the names of those that were not.
+    """How many parameters can change the answer, which share of them was noticed, and the names of
+    those that were not.
 
     Kept in the cache by content, since it costs a float64 call for each parameter.
     """
@@ -63,7 +74,11 @@ def score(
     assert eager is not None
     dtypes = [array.dtype for array in eager[0]]
     mode = mode_of(subject, twin, exact=True)
-    names = [name for name, value in twin.named_parameters() if value.is_floating_point() and value.numel()]
+    names = [
+        name
+        for name, value in twin.named_parameters()
+        if value.is_floating_point() and value.numel()
+    ]
     for name in names:
         outcome = _outcome(subject, twin, name, mode, sets, dtypes)
         if outcome != NOTICED:
@@ -82,9 +97,15 @@ def score(
 
 
 def _outcome(
-    subject: Subject, twin: torch.nn.Module, name: str, mode: Mode, sets: Sequence[Inputs], dtypes: list[np.dtype[Any]]
+    subject: Subject,
+    twin: torch.nn.Module,
+    name: str,
+    mode: Mode,
+    sets: Sequence[Inputs],
+    dtypes: list[np.dtype[Any]],
 ) -> str:
-    """What the rule makes of the answers with one parameter changed: those to the first input set, or those to all.
+    """What the rule makes of the answers with one parameter changed: those to the first input set,
+    or those to all.
 
     Without effect is one that the answer does not depend on at all, as a key's bias in attention.
     """
@@ -123,10 +144,17 @@ def _perturbed(weight: torch.Tensor) -> torch.Tensor:
     return moved
 
 
-def _agrees(subject: Subject, changed: list[list[torch.Tensor]], dtypes: list[np.dtype[Any]]) -> bool:
-    """Whether the rule takes float64's answers of a changed model for those of a backend, which has eager's dtypes."""
+def _agrees(
+    subject: Subject, changed: list[list[torch.Tensor]], dtypes: list[np.dtype[Any]]
+) -> bool:
+    """Whether the rule takes float64's answers of a changed model for those of a backend, which has
+    eager's dtypes.
+    """
     ours = [
-        [array.astype(dtype) if dtype.kind == "f" else array for array, dtype in zip(arrays(one), dtypes, strict=True)]
+        [
+            array.astype(dtype) if dtype.kind == "f" else array
+            for array, dtype in zip(arrays(one), dtypes, strict=True)
+        ]
         for one in changed
     ]
     return check.compare(subject, ours, slice(len(ours))).agrees
@@ -134,10 +162,15 @@ def _agrees(subject: Subject, changed: list[list[torch.Tensor]], dtypes: list[np
 
 def _key(subject: Subject) -> str:
     content = {
-        "case": [subject.case[name] for name in DECIDING], "source": subject.source_digest(),
-        "weights": subject.scratch.load("meta")["weights"], "sizes": subject.sizes, "dtype": subject.dtype_name,
-        "seed": subject.seed, "torch": torch.__version__, "rule": _rule(),
-    }  # fmt: skip
+        "case": [subject.case[name] for name in DECIDING],
+        "source": subject.source_digest(),
+        "weights": subject.scratch.load("meta")["weights"],
+        "sizes": subject.sizes,
+        "dtype": subject.dtype_name,
+        "seed": subject.seed,
+        "torch": torch.__version__,
+        "rule": _rule(),
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 

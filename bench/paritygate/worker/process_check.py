@@ -1,4 +1,6 @@
-"""What a measuring process really got of the laboratory it was started in; asked in a worker, shown by the doctor."""
+"""What a measuring process really got of the laboratory it was started in; asked in a worker, shown
+by the doctor.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ GIB = 1 << 30
 def found() -> dict[str, Any]:
     """What glibc and the kernel make of it in this process.
 
-    ``kept_by_malloc``: a freed GiB stays with the process (an older glibc ignores thresholds above 32 MiB).
+    ``kept_by_malloc``: a freed GiB stays with the process (an older glibc ignores thresholds above
+    32 MiB).
     ``huge_pages``: bytes of a fresh 64 MiB tensor that lie on huge pages.
     """
     if sys.platform != "linux":
@@ -35,7 +38,18 @@ def found() -> dict[str, Any]:
 
 def _mallinfo2(libc: ctypes.CDLL) -> dict[str, int]:
     """Glibc's own account of its heap (mallinfo2(3), glibc 2.33); empty where there is none."""
-    names = ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]
+    names = [
+        "arena",
+        "ordblks",
+        "smblks",
+        "hblks",
+        "hblkhd",
+        "usmblks",
+        "fsmblks",
+        "uordblks",
+        "fordblks",
+        "keepcost",
+    ]
 
     class Info(ctypes.Structure):
         _fields_ = [(name, ctypes.c_size_t) for name in names]

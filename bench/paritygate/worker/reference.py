@@ -1,7 +1,9 @@
-"""The reference worker: makes inputs, weights, eager and float64 answers, and missing artefacts of one group.
+"""The reference worker: makes inputs, weights, eager and float64 answers, and missing artefacts of
+one group.
 
-One for each case, shape, device and dtype; forked first, gone before anything is timed. Whatever it leaves is
-in the group's scratch folder; a stage that fails is named, and later stages that can do without it still run.
+One for each case, shape, device and dtype; forked first, gone before anything is timed. Whatever it
+leaves is in the group's scratch folder; a stage that fails is named, and later stages that can do
+without it still run.
 """
 
 from __future__ import annotations
@@ -20,7 +22,16 @@ from paritygate.backends.contract import Unavailable
 from paritygate.core.reasons import listed
 from paritygate.parity import rule
 from paritygate.runtime import facts
-from paritygate.runtime.modes import CURVE, Backward, Inference, Mode, Training, answers, mode_of, reordered
+from paritygate.runtime.modes import (
+    CURVE,
+    Backward,
+    Inference,
+    Mode,
+    Training,
+    answers,
+    mode_of,
+    reordered,
+)
 from paritygate.runtime.nest import DENSE, changed, flatten, form_of, fresh, named_leaves, value_of
 from paritygate.runtime.scratch import Scratch
 from paritygate.runtime.subject import (
@@ -41,22 +52,32 @@ from paritygate.worker.errors import failure_of
 from paritygate.worker.first_look import Look, look
 from paritygate.worker.masks import masks
 
-SENSITIVE = 3.0  # times what is allowed is an answer off with the mask ignored, or the check could not tell
-CHECK_SECONDS = 8.0  # of eager's calls: slow models are checked on fewer input sets, on four at least
+SENSITIVE = (
+    3.0  # times what is allowed is an answer off with the mask ignored, or the check could not tell
+)
+CHECK_SECONDS = (
+    8.0  # of eager's calls: slow models are checked on fewer input sets, on four at least
+)
 
 
 def make(
-    subject: Subject, backends: dict[str, str], say: Say, given: Scratch | None = None, mutate: bool = False
+    subject: Subject,
+    backends: dict[str, str],
+    say: Say,
+    given: Scratch | None = None,
+    mutate: bool = False,
 ) -> dict[str, Any]:
-    """Everything the group's cell workers load. ``backends``: name -> module of those that have an ``artefact``.
+    """Everything the group's cell workers load. ``backends``: name -> module of those that have an
+    ``artefact``.
 
-    ``given``: the folder of another revision's reference, whose inputs and weights are taken over, so that both
-    revisions work on the same. Weights that do not fit are left, and ``weights`` says why. ``mutate``: measure which
-    weights the check would notice, once a case.
+    ``given``: the folder of another revision's reference, whose inputs and weights are taken over,
+    so that both revisions work on the same. Weights that do not fit are left, and ``weights`` says
+    why. ``mutate``: measure which weights the check would notice, once a case.
 
-    Returns plain data: ``facts``, ``unchecked`` (why there is no reference, or ""), ``artefacts`` (backend ->
-    facts, or the error that its cells get), ``sources`` (module -> file, all that are the user's). Raises what
-    the model raises when built or run in eager: then there is nothing that any backend could be compared with.
+    Returns plain data: ``facts``, ``unchecked`` (why there is no reference, or ""), ``artefacts``
+    (backend -> facts, or the error that its cells get), ``sources`` (module -> file, all that are
+    the user's). Raises what the model raises when built or run in eager: then there is nothing that
+    any backend could be compared with.
     """
     say("importing and building the model")
     module = subject.build()
@@ -76,18 +97,33 @@ def make(
     seen = look(mode, module, encoded, lambda: subject.encode(subject.make_inputs(1)))
     calls.made, calls.seconds = 2, seen.seconds
     if not seen.answer:
-        raise WrongDeclaration(f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare')
+        raise WrongDeclaration(
+            f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare'
+        )
     say("making inputs")
     count = _enough(mode, seen)
-    raw = [first, *(subject.make_inputs(n) for n in range(1, count))] if given is None else given.load("inputs")
-    sets = [subject.encode(fresh(inputs) if subject.case["preprocess"] else inputs) for inputs in raw]
+    raw = (
+        [first, *(subject.make_inputs(n) for n in range(1, count))]
+        if given is None
+        else given.load("inputs")
+    )
+    sets = [
+        subject.encode(fresh(inputs) if subject.case["preprocess"] else inputs) for inputs in raw
+    ]
     if isinstance(module, torch.nn.Module):
         _require_one_layout(subject, sets)
     subject.scratch.save("inputs", raw)
-    subject.scratch.save("meta", {
-        "weights": weights, "dtypes": [str(t.dtype) for t in seen.answer], "seconds": seen.seconds,
-        "state": seen.remembered, "written": seen.written, "consumed": consumed,
-    })  # fmt: skip
+    subject.scratch.save(
+        "meta",
+        {
+            "weights": weights,
+            "dtypes": [str(t.dtype) for t in seen.answer],
+            "seconds": seen.seconds,
+            "state": seen.remembered,
+            "written": seen.written,
+            "consumed": consumed,
+        },
+    )
     calls.begin("running eager", 2 * len(sets) - 2)
     eager = [seen.answer, *answers(mode, sets[1:], calls.done)]
     again = [seen.again, *answers(mode, sets[1:CHECKED_SETS], calls.done)]
@@ -110,7 +146,11 @@ def make(
         unchecked, promoted = exact.float64(subject, module, sets, calls.done)
         found |= promoted
         exactly = subject.scratch.load_answers("reference") or []
-        unchecked = unchecked or _not_finite(subject, exactly, "float64", kept) or _too_coarse(subject, kept, seen)
+        unchecked = (
+            unchecked
+            or _not_finite(subject, exactly, "float64", kept)
+            or _too_coarse(subject, kept, seen)
+        )
     if isinstance(mode, Training) and not unchecked:
         calls.begin("training eager's twin", 2 * CURVE)
         unchecked = _curves(subject, mode, sets, calls.done)
@@ -130,8 +170,13 @@ def make(
     for name, location in backends.items() if not unchecked else ():
         calls.begin(f"making what {name} needs", 10)
         artefacts[name] = _artefact(subject, name, location)
-    return {"facts": found, "unchecked": unchecked, "artefacts": artefacts, "weights": foreign,
-            "sources": subject.sources()}  # fmt: skip
+    return {
+        "facts": found,
+        "unchecked": unchecked,
+        "artefacts": artefacts,
+        "weights": foreign,
+        "sources": subject.sources(),
+    }
 
 
 def _answer(mode: Mode, inputs: Inputs) -> list[torch.Tensor]:
@@ -157,11 +202,15 @@ def _tensors_of(module: Any) -> dict[str, torch.Tensor]:
 
 def _rows(outputs: list[torch.Tensor]) -> int:
     """How many vectors the smallest output of one call holds, those without an element left out."""
-    return max(1, min((t.numel() // t.shape[-1] if t.ndim else 1 for t in outputs if t.numel()), default=1))
+    return max(
+        1, min((t.numel() // t.shape[-1] if t.ndim else 1 for t in outputs if t.numel()), default=1)
+    )
 
 
 def _enough(mode: Mode, seen: Look) -> int:
-    """How many input sets are checked: of a model's answers at least 32 rows in sum, of a slow model's fewer."""
+    """How many input sets are checked: of a model's answers at least 32 rows in sum, of a slow
+    model's fewer.
+    """
     if isinstance(mode, Training):
         return TRAINED_SETS
     rows = _rows(seen.answer) if isinstance(mode, Inference | Backward) else CHECKED_ROWS
@@ -198,8 +247,12 @@ def _of_other(leaf: Any) -> str:
     return f"{leaf.dtype} array {leaf.shape}" if isinstance(leaf, np.ndarray) else value_of(leaf)
 
 
-def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer: list[torch.Tensor]) -> dict[str, Any]:
-    """What is known of a call before anything is timed; the case's own ``flops`` go before those that are counted."""
+def _facts(
+    subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer: list[torch.Tensor]
+) -> dict[str, Any]:
+    """What is known of a call before anything is timed; the case's own ``flops`` go before those
+    that are counted.
+    """
     found: dict[str, Any] = {"checked_sets": len(sets)}
     if isinstance(module, torch.nn.Module):
         fed = mode.feed(sets[0])
@@ -219,14 +272,20 @@ def _facts(subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer
     return found
 
 
-def _curves(subject: Subject, mode: Training, sets: list[Inputs], done: Callable[[], object]) -> str:
-    """Keep the losses of a short training in eager; why they are too far from float64 to judge others by, or "".
+def _curves(
+    subject: Subject, mode: Training, sets: list[Inputs], done: Callable[[], object]
+) -> str:
+    """Keep the losses of a short training in eager; why they are too far from float64 to judge
+    others by, or "".
 
-    Eager's are those of the twin, the same batches with their rows reversed, where that is farther from float64: how
-    far rounding alone can lead a training is not to be told from one of them.
+    Eager's are those of the twin, the same batches with their rows reversed, where that is farther
+    from float64: how far rounding alone can lead a training is not to be told from one of them.
     """
     batch = subject.sizes.get("batch", 0)
-    own, twin = (arrays(mode.curve(those, done)) for those in (sets, [reordered(inputs, batch) for inputs in sets]))
+    own, twin = (
+        arrays(mode.curve(those, done))
+        for those in (sets, [reordered(inputs, batch) for inputs in sets])
+    )
     exact = subject.scratch.load_answers("curve-reference")
     if exact is not None:
         far = [float(np.linalg.norm(curve[0] - exact[0][0])) for curve in (own, twin)]
@@ -238,8 +297,12 @@ def _curves(subject: Subject, mode: Training, sets: list[Inputs], done: Callable
     return "" if usable else f"eager's own loss curve is too far from float64: {outcome.explain()}"
 
 
-def _self_error(eager: list[list[torch.Tensor]], again: list[list[torch.Tensor]]) -> tuple[float, str]:
-    """How far eager's two answers are apart, as a norm over the answer's own, and where that is most."""
+def _self_error(
+    eager: list[list[torch.Tensor]], again: list[list[torch.Tensor]]
+) -> tuple[float, str]:
+    """How far eager's two answers are apart, as a norm over the answer's own, and where that is
+    most.
+    """
     worst = (0.0, "")
     for number, (one, two) in enumerate(zip(eager, again, strict=False)):
         for output, (a, b) in enumerate(zip(one, two, strict=True)):
@@ -249,12 +312,17 @@ def _self_error(eager: list[list[torch.Tensor]], again: list[list[torch.Tensor]]
             finite = torch.nan_to_num(a), torch.nan_to_num(b)
             if not torch.equal(*finite):
                 ours, theirs = (t.double() for t in finite)
-                worst = max(worst, ((ours - theirs).norm().item() / max(ours.norm().item(), rule.TINY), place))
+                worst = max(
+                    worst,
+                    ((ours - theirs).norm().item() / max(ours.norm().item(), rule.TINY), place),
+                )
     return worst
 
 
 def _disagrees_with_itself(off: tuple[float, str], slack: float, seen: Look) -> str:
-    """Why eager's two answers differ, or "". A model that does not agree with itself agrees with nothing."""
+    """Why eager's two answers differ, or "". A model that does not agree with itself agrees with
+    nothing.
+    """
     if off[0] <= slack:
         return ""
     why = "nothing that could be seen has changed in between"
@@ -276,11 +344,13 @@ def _nothing(eager: list[list[torch.Tensor]]) -> str:
     return f"nothing to compare: the outputs hold no element (shapes {shapes})"
 
 
-def _not_finite(subject: Subject, answers: check.Sets, name: str, eager: check.Sets | None = None) -> str:
+def _not_finite(
+    subject: Subject, answers: check.Sets, name: str, eager: check.Sets | None = None
+) -> str:
     """Why answers are no reference, or "": NaN or infinities that the case does not declare.
 
-    ``eager``: beside whose answers they stand. Where those are as large as can be, a fill of float64's own lowest
-    number may overflow, and is a fill still.
+    ``eager``: beside whose answers they stand. Where those are as large as can be, a fill of
+    float64's own lowest number may overflow, and is a fill still.
     """
     if subject.case["nonfinite"]:
         return ""
@@ -301,7 +371,9 @@ def _not_finite(subject: Subject, answers: check.Sets, name: str, eager: check.S
 
 
 def _too_coarse(subject: Subject, eager: check.Sets, seen: Look) -> str:
-    """Why eager itself would fail the check of all outputs, or "": then nothing can be said about others."""
+    """Why eager itself would fail the check of all outputs, or "": then nothing can be said about
+    others.
+    """
     outcome = check.compare(subject, eager)
     subject.scratch.save(check.OF_EAGER, outcome)
     if outcome.agrees and not outcome.nothing:
@@ -313,13 +385,19 @@ def _too_coarse(subject: Subject, eager: check.Sets, seen: Look) -> str:
 
 
 def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
-    """How far off the answer is with the mask ignored; "insensitive" where the check could not see that."""
+    """How far off the answer is with the mask ignored; "insensitive" where the check could not see
+    that.
+    """
     mask = subject.case["mask"]
     ignoring: list[Inputs] = []
     for inputs in sets:
-        changed: dict[Any, Any] = dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
+        changed: dict[Any, Any] = (
+            dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
+        )
         if mask not in changed:
-            raise WrongDeclaration(f"case {subject.case['name']}: mask={mask!r} is no input; inputs: {list(changed)}")
+            raise WrongDeclaration(
+                f"case {subject.case['name']}: mask={mask!r} is no input; inputs: {list(changed)}"
+            )
         changed[mask] = torch.ones_like(changed[mask])
         ignoring.append(changed if isinstance(inputs, dict) else tuple(changed.values()))
     ignorant = [arrays(outputs) for outputs in answers(mode, ignoring)]
@@ -340,8 +418,12 @@ def _evaluate(subject: Subject, mode: Mode) -> None:
         inputs, labels = resolve(subject.case["evaluate"])()
     inputs = subject.cast(inputs)
     subject.scratch.save("evaluate", {"inputs": inputs, "labels": torch.as_tensor(labels)})
-    if not isinstance(mode, Training):  # which answers with a loss; what it has learnt answers samples
-        subject.scratch.save_answers("evaluate", [arrays(outputs) for outputs in answers(mode, [inputs])])
+    if not isinstance(
+        mode, Training
+    ):  # which answers with a loss; what it has learnt answers samples
+        subject.scratch.save_answers(
+            "evaluate", [arrays(outputs) for outputs in answers(mode, [inputs])]
+        )
 
 
 def _artefact(subject: Subject, name: str, location: str) -> dict[str, Any]:
@@ -351,7 +433,9 @@ def _artefact(subject: Subject, name: str, location: str) -> dict[str, Any]:
         failure = failure_of(error)
         if not isinstance(error, Unavailable):
             first: BaseException = error
-            while first.__cause__ is not None:  # exporters wrap what went wrong into what to do about it
+            while (
+                first.__cause__ is not None
+            ):  # exporters wrap what went wrong into what to do about it
                 first = first.__cause__
             cause = failure_of(first)
             failure |= {"reason": f"{name} export: {cause['reason']}", "status": cause["status"]}

@@ -1,8 +1,10 @@
-"""Second look: how far rounding moves each element of eager's answers, asked when a part of an answer seems wrong.
+"""Second look: how far rounding moves each element of eager's answers, asked when a part of an
+answer seems wrong.
 
-One run of eager tells the noise of an element by one number, which may be small by chance: among thousands of elements
-around zero one backend's error is then many times eager's. Twins of eager, with weights and inputs off by a rounding,
-tell it better. They are made where a part fails, and never where all is well.
+One run of eager tells the noise of an element by one number, which may be small by chance: among
+thousands of elements around zero one backend's error is then many times eager's. Twins of eager,
+with weights and inputs off by a rounding, tell it better. They are made where a part fails, and
+never where all is well.
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ def _answers(subject: Subject, number: int) -> list[list[Any]]:
         for parameter in module.parameters():
             if parameter.is_floating_point():
                 parameter.copy_(_moved(parameter, generator))
-    sets = [mapped(inputs, partial(_moved, generator=generator), floating=True) for inputs in subject.inputs()]
+    sets = [
+        mapped(inputs, partial(_moved, generator=generator), floating=True)
+        for inputs in subject.inputs()
+    ]
     return [arrays(outputs) for outputs in answers(mode_of(subject, module), sets)]
 
 

@@ -1,7 +1,8 @@
 """A worker: the process of one cell (or of one group's reference). The only caller of backends.
 
-Answers requests over its channel: ``reference``, ``open`` (prepare, check), ``examine`` (collect evidence), ``block``
-(time), ``finish`` (evidence once more). The object that was checked is the object that is timed.
+Answers requests over its channel: ``reference``, ``open`` (prepare, check), ``examine`` (collect
+evidence), ``block`` (time), ``finish`` (evidence once more). The object that was checked is the
+object that is timed.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
 def _bits(inputs: list[Any]) -> list[int]:
     """A checksum of every tensor of some input sets."""
     leaves = [leaf for one in inputs for leaf in nest.as_tensors(nest.tensor_leaves(one))]
-    return [zlib.crc32(np.ascontiguousarray(array).data) for array in arrays([leaf.detach().cpu() for leaf in leaves])]
+    return [
+        zlib.crc32(np.ascontiguousarray(array).data)
+        for array in arrays([leaf.detach().cpu() for leaf in leaves])
+    ]
 
 
 class Worker:
@@ -63,8 +67,9 @@ class Worker:
     def __init__(self, subject: Subject, task: dict[str, Any], say: Say) -> None:
         self.subject, self.say = subject, say
         self.device = DEVICES[subject.device]()
-        # Never torch.set_num_threads(): it also sets MKL's number for this thread, and SDPA at sequence 128 was
-        # some 15 % slower (python -m bench.evidence.threads). OMP_NUM_THREADS does it.
+        # Never torch.set_num_threads(): it also sets MKL's number for this thread, and SDPA at
+        # sequence 128 was some 15 % slower (python -m bench.evidence.threads). OMP_NUM_THREADS does
+        # it.
         if task["laboratory"] and torch.get_num_threads() != subject.threads:
             raise Misbehaved(
                 f"torch runs {torch.get_num_threads()} threads, the laboratory asked for {subject.threads}"
@@ -84,7 +89,9 @@ class Worker:
         """What this process really got, for the doctor."""
         return {"asked": environment.asked(), "settings": self.settings} | process_check.found()
 
-    def reference(self, backends: dict[str, str], given: str | None = None, mutate: bool = False) -> dict[str, Any]:
+    def reference(
+        self, backends: dict[str, str], given: str | None = None, mutate: bool = False
+    ) -> dict[str, Any]:
         """Make what the group's cells need; see ``paritygate.worker.reference``."""
         folder = None if given is None else Scratch(Path(given))
         return reference.make(self.subject, backends, self.say, folder, mutate)
@@ -103,7 +110,8 @@ class Worker:
         return part
 
     def examine(self, batch_invariance: bool) -> dict[str, Any]:
-        """Collect evidence of what was opened, once a run: which kernels, how accurate, whether it leaks.
+        """Collect evidence of what was opened, once a run: which kernels, how accurate, whether it
+        leaks.
 
         Returns a part of the record whose ``facts`` come beside those that ``open`` gave.
         """
@@ -128,9 +136,11 @@ class Worker:
         return part
 
     def reopen(self, module: str) -> dict[str, Any]:
-        """Prepare a backend that an earlier worker has opened and left answers of (``keep``): those must come again.
+        """Prepare a backend that an earlier worker has opened and left answers of (``keep``): those
+        must come again.
 
-        The first is asked for here; the others are when they are timed, a random one of every block.
+        The first is asked for here; the others are when they are timed, a random one of every
+        block.
         """
         part, (answer,) = self._prepare(module, sets=CHECKED_SETS, answered=1)
         kept = self.subject.scratch.load_answers(self._kept)
@@ -141,7 +151,9 @@ class Worker:
         return part | {"status": str(Status.OK)}
 
     def keep(self) -> dict[str, Any]:
-        """Leave the answers that timed ones are compared with in the group's folder, for ``reopen`` and ``against``."""
+        """Leave the answers that timed ones are compared with in the group's folder, for ``reopen``
+        and ``against``.
+        """
         self.subject.scratch.save_answers(self._kept, self.expected)
         self.subject.scratch.save(self._kept, {"allowed": self.allowed})
         return {}
@@ -153,7 +165,9 @@ class Worker:
     def _prepare(
         self, module: str, sets: int | None = None, answered: int | None = None
     ) -> tuple[dict[str, Any], check.Sets]:
-        """Make the backend ready for so many input sets, have it answer so many of them; all without a number."""
+        """Make the backend ready for so many input sets, have it answer so many of them; all
+        without a number.
+        """
         subject = self.subject
         self.say("loading inputs")
         self.inputs = subject.raw_inputs()[:sets]
@@ -167,7 +181,9 @@ class Worker:
             self.prepared.call = lambda raw: model(feed(subject.encode(raw)))
             self.prepared.kernels = lambda raw: kernels(feed(subject.encode(raw)))
             self.prepared.feed, self.prepared.resizable = lambda raw: raw, False
-        elif subject.written and not self.prepared.reads_only:  # every call begins with inputs as they were
+        elif (
+            subject.written and not self.prepared.reads_only
+        ):  # every call begins with inputs as they were
             model, kernels = self.prepared.call, self.prepared.kernels
             self.prepared.call = lambda fed: model(nest.fresh(fed))
             self.prepared.kernels = lambda fed: kernels(nest.fresh(fed))
@@ -192,9 +208,13 @@ class Worker:
         del raw
         peak = self.device.peak_bytes()
         found = self.prepared.facts()
-        changed = {k: (v, now) for k, v in self.settings.items() if (now := facts.settings()[k]) != v}
+        changed = {
+            k: (v, now) for k, v in self.settings.items() if (now := facts.settings()[k]) != v
+        }
         if changed:
-            raise Misbehaved(f"settings changed while preparing (was, is): {changed}; all backends must share them")
+            raise Misbehaved(
+                f"settings changed while preparing (was, is): {changed}; all backends must share them"
+            )
         part = {
             "prepare_seconds": ready - started,
             "first_call_seconds": ready - first_call,
@@ -204,49 +224,73 @@ class Worker:
         return part, answers
 
     def _settle(self) -> None:
-        """Nothing is collected from here on: a collection in the measured loop would be measured."""
-        self.stopwatch = Stopwatch(self.device, self.prepared.call, self.feeds, self.subject.case["cold_cache"])
+        """Nothing is collected from here on: a collection in the measured loop would be
+        measured.
+        """
+        self.stopwatch = Stopwatch(
+            self.device, self.prepared.call, self.feeds, self.subject.case["cold_cache"]
+        )
         self.device.empty_cache()
         gc.collect()
         gc.freeze()
         gc.disable()
 
     def block(self, calls: int, samples: int, keep: int, planted: float = 0.0) -> dict[str, Any]:
-        """Time one block; see ``paritygate.worker.stopwatch``. Returns seconds per call for each sample, and the
-        device's gauge.
+        """Time one block; see ``paritygate.worker.stopwatch``. Returns seconds per call for each
+        sample, and the device's gauge.
 
-        Sample ``keep``'s last output is compared with what the check saw for the same input: a fast wrong
-        answer has no speed.
+        Sample ``keep``'s last output is compared with what the check saw for the same input: a fast
+        wrong answer has no speed.
         """
         prepared = self.prepared
         with prepared.guard(), prepared.steady():
             if prepared.reset is not None:
                 prepared.reset()  # every block begins with the same weights and the same state
-            times, raw, which, seen = self.stopwatch.block(calls, samples, keep, planted, self._read)
-            if prepared.reset is not None:  # what was answered followed from many calls: asked from the start
+            times, raw, which, seen = self.stopwatch.block(
+                calls, samples, keep, planted, self._read
+            )
+            if (
+                prepared.reset is not None
+            ):  # what was answered followed from many calls: asked from the start
                 raw = self._answer(self.feeds[which])
         self._verify(raw, which)
         gc.collect()
         return {"times": times} | seen
 
     def against(self, folder: str) -> dict[str, Any]:
-        """How far these answers are from those that another revision's worker kept in its group's folder."""
+        """How far these answers are from those that another revision's worker kept in its group's
+        folder.
+        """
         theirs = Scratch(Path(folder)).load_answers(self._kept)
         assert theirs is not None
-        outcome = rule.compare(self.expected, theirs, None, self.subject.tolerance, self.subject.common)
-        same = all(check.identical(ours, other) for ours, other in zip(self.expected, theirs, strict=True))
-        return {"identical": same, "error": outcome.error, "allowed": self.allowed, "reason": outcome.problem}
+        outcome = rule.compare(
+            self.expected, theirs, None, self.subject.tolerance, self.subject.common
+        )
+        same = all(
+            check.identical(ours, other) for ours, other in zip(self.expected, theirs, strict=True)
+        )
+        return {
+            "identical": same,
+            "error": outcome.error,
+            "allowed": self.allowed,
+            "reason": outcome.problem,
+        }
 
     def profile(self) -> dict[str, Any]:
         """Seconds by operator of a call: where a slowdown is."""
         with self.prepared.guard():
-            return {"operators": facts.operator_times(lambda: self.prepared.call(self.feeds[0]), self.subject.device)}
+            return {
+                "operators": facts.operator_times(
+                    lambda: self.prepared.call(self.feeds[0]), self.subject.device
+                )
+            }
 
     def finish(self, energy_seconds: float = 0.0) -> dict[str, Any]:
         """The evidence after the last block, and what the device alone can tell of a call.
 
-        ``device_seconds``: how long it works on one, by its own clock; much less than the call takes where it waits
-        for the host to launch its work. ``joules``: what one costs, over ``energy_seconds`` of calls, 0 for not asked.
+        ``device_seconds``: how long it works on one, by its own clock; much less than the call
+        takes where it waits for the host to launch its work. ``joules``: what one costs, over
+        ``energy_seconds`` of calls, 0 for not asked.
         """
         found = self.prepared.facts()
         with self.prepared.guard(), self.prepared.steady():
@@ -305,14 +349,20 @@ class Worker:
         scratch, training = self.subject.scratch, self.prepared.training
         eager, exact = scratch.load_answers("curve-eager"), scratch.load_answers("curve-reference")
         assert eager is not None
-        return rule.compare([arrays(training.curve(self.feeds, calls.done))], eager, exact, self.subject.tolerance)
+        return rule.compare(
+            [arrays(training.curve(self.feeds, calls.done))], eager, exact, self.subject.tolerance
+        )
 
     def _verify(self, timed: check.Answer, which: int, when: str = "while timed") -> None:
-        """Raise ``Misbehaved`` where an answer is neither the checked answer to the same input nor as good."""
+        """Raise ``Misbehaved`` where an answer is neither the checked answer to the same input nor
+        as good.
+        """
         check.verify(self.subject, timed, self.expected[which], which, self.allowed, when)
 
     def _batch_invariance(self, full: check.Answer) -> dict[str, Any]:
-        """How far row i of a batch is from the same row alone; left out where a batch of one cannot be cut."""
+        """How far row i of a batch is from the same row alone; left out where a batch of one cannot
+        be cut.
+        """
         batch = self.subject.sizes.get("batch", 1)
         if batch < 2 or not self.prepared.resizable:
             return {}
@@ -322,13 +372,17 @@ class Worker:
             return leaf[row : row + 1] if leaf.ndim and leaf.shape[0] == batch else leaf
 
         try:
-            with torch.inference_mode(False):  # like the inputs that were loaded: another kind of tensor recompiles
+            with torch.inference_mode(
+                False
+            ):  # like the inputs that were loaded: another kind of tensor recompiles
                 cut = nest.mapped(self.inputs[0], of_row)
             alone = self._answer(self.prepared.feed(cut))
             for one, many in zip(alone, full, strict=True):
                 if many.ndim and many.shape[0] == batch:
                     norm = max(float(np.linalg.norm(many[row].astype(np.float64))), rule.TINY)
-                    off = max(off, float(np.linalg.norm(one[0].astype(np.float64) - many[row])) / norm)
+                    off = max(
+                        off, float(np.linalg.norm(one[0].astype(np.float64) - many[row])) / norm
+                    )
         except Exception as error:  # a fact that cannot be had; the reason is the fact
             return {"batch_invariance_error": status_of(error)[1]}
         return {"batch_invariance": off}
@@ -342,8 +396,10 @@ class Worker:
         prepared, total = self.prepared, len(kept["labels"])
         logits = evaluation.in_batches(
             lambda inputs: self._read(prepared.call(prepared.feed(inputs)))[0],
-            kept["inputs"], total, self.subject.sizes.get("batch", total),
-        )  # fmt: skip
+            kept["inputs"],
+            total,
+            self.subject.sizes.get("batch", total),
+        )
         labels, wanted = kept["labels"].numpy(), self.subject.case["accuracy"]
         return evaluation.against_eager(logits, eager[0][0], labels, self.max_abs, wanted)
 
@@ -360,11 +416,15 @@ class Worker:
         return evaluation.accuracy(right.numpy(), subject.case["accuracy"])
 
     def _soak(self, calls: int, found: dict[str, Any]) -> dict[str, Any]:
-        """Many calls, after which no more memory is held; ``found`` are the facts that get to know how much."""
+        """Many calls, after which no more memory is held; ``found`` are the facts that get to know
+        how much.
+        """
         self.say(f"calling {calls} times")
         feeds = self.feeds
         found["soak"] = soak.soak(
-            lambda number: self.prepared.call(feeds[number % len(feeds)]), calls, self.device.held_bytes
+            lambda number: self.prepared.call(feeds[number % len(feeds)]),
+            calls,
+            self.device.held_bytes,
         )
         reason = soak.leak(found["soak"])
         return {"status": str(Status.FAILED), "reason": reason} if reason else {}

@@ -1,4 +1,6 @@
-"""Soak: does a cell hold more memory the longer it runs? A leak of one tensor a step is found in a thousand steps."""
+"""Soak: does a cell hold more memory the longer it runs? A leak of one tensor a step is found in a
+thousand steps.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,10 @@ LEAKED_BYTES = 1024  # a call; below, it is what the allocator does with pages
 def soak(call: Callable[[int], Any], calls: int, held: Callable[[], int | None]) -> dict[str, Any]:
     """How much a cell keeps of every call: bytes, and tensors that Python still knows.
 
-    ``call`` is called with 0, 1, 2 ...; ``held`` gives the bytes held now. Both are the median of the slopes between
-    all pairs of looks (Theil 1950, Sen 1968): one disturbed look moves neither. Bytes that seem to be kept are looked
-    at in further rounds, as many calls each: a leak goes on, an allocator's pool is full some time.
+    ``call`` is called with 0, 1, 2 ...; ``held`` gives the bytes held now. Both are the median of
+    the slopes between all pairs of looks (Theil 1950, Sen 1968): one disturbed look moves neither.
+    Bytes that seem to be kept are looked at in further rounds, as many calls each: a leak goes on,
+    an allocator's pool is full some time.
     """
     number = 0
 

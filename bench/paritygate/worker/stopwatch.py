@@ -1,7 +1,9 @@
-"""Stopwatch: the timed loop of a worker, and what the device's own clock and counter tell of a call.
+"""Stopwatch: the timed loop of a worker, and what the device's own clock and counter tell of a
+call.
 
-All backends are timed by this one loop. Two clocks: that of the host, from before the first call of a sample until the
-device is done with the last; and for operators with a cold cache the device's own, between two marks in its queue.
+All backends are timed by this one loop. Two clocks: that of the host, from before the first call of
+a sample until the device is done with the last; and for operators with a cold cache the device's
+own, between two marks in its queue.
 """
 
 from __future__ import annotations
@@ -13,15 +15,23 @@ from typing import Any
 from paritygate.runtime.devices import Device
 
 SETTLE_SECONDS = 0.010  # thrown away after having been parked: caches are cold, pools asleep
-QUEUED_CALLS = 8  # between two looks at the clock while energy is counted: the device never waits for work
+QUEUED_CALLS = (
+    8  # between two looks at the clock while energy is counted: the device never waits for work
+)
 MOST_FLUSHES = 512  # a stream takes about a thousand launches, then the host waits
 
 
 class Stopwatch:
-    """Times ``call`` on a device, rotating over ``feeds``. ``cold_cache``: with the device's flushed, if it has one."""
+    """Times ``call`` on a device, rotating over ``feeds``. ``cold_cache``: with the device's
+    flushed, if it has one.
+    """
 
     def __init__(
-        self, device: Device, call: Callable[[Any], Any], feeds: Sequence[Any], cold_cache: bool = False
+        self,
+        device: Device,
+        call: Callable[[Any], Any],
+        feeds: Sequence[Any],
+        cold_cache: bool = False,
     ) -> None:
         self.device, self.call, self.feeds, self.cold_cache = device, call, feeds, cold_cache
         self.turn = 0
@@ -29,15 +39,20 @@ class Stopwatch:
     def block(
         self, calls: int, samples: int, keep: int, planted: float, read: Callable[[Any], Any]
     ) -> tuple[list[float], Any, int, dict[str, Any]]:
-        """Seconds per call of ``samples`` samples of ``calls`` calls; sample ``keep``'s last answer, and to which feed;
-        the device's gauge after the last sample.
+        """Seconds per call of ``samples`` samples of ``calls`` calls; sample ``keep``'s last
+        answer, and to which feed; the device's gauge after the last sample.
 
-        ``read`` takes the answer over before the next call may write to its memory. ``planted``: after every sample
-        spin for that share of it; so it is seen whether a slowdown of that size is found.
+        ``read`` takes the answer over before the next call may write to its memory. ``planted``:
+        after every sample spin for that share of it; so it is seen whether a slowdown of that size
+        is found.
         """
         clock, synchronize, call, feeds, count = (
-            self.device.clock, self.device.synchronize, self.call, self.feeds, len(self.feeds)
-        )  # fmt: skip
+            self.device.clock,
+            self.device.synchronize,
+            self.call,
+            self.feeds,
+            len(self.feeds),
+        )
         turn, times, kept, seen = self.turn, [0.0] * samples, (None, 0), {}
         settled = clock() + SETTLE_SECONDS
         while True:
@@ -68,10 +83,12 @@ class Stopwatch:
         return [seconds / calls for seconds in times], *kept, seen
 
     def device_seconds(self) -> float:
-        """The device's seconds of a call whose work is all queued before the first of it begins; a median of five.
+        """The device's seconds of a call whose work is all queued before the first of it begins; a
+        median of five.
 
-        Flushing its cache keeps the device busy meanwhile, for three times as long as a call takes by the host's
-        clock. Where the timed calls find the cache warm, a call before the marks has warmed it again.
+        Flushing its cache keeps the device busy meanwhile, for three times as long as a call takes
+        by the host's clock. Where the timed calls find the cache warm, a call before the marks has
+        warmed it again.
         """
         device = self.device
         start = device.clock()
@@ -96,7 +113,9 @@ class Stopwatch:
         return statistics.median(found)
 
     def joules(self, seconds: float) -> float | None:
-        """Joules of a call, by the device's counter over so many seconds of calls; None where it has none."""
+        """Joules of a call, by the device's counter over so many seconds of calls; None where it
+        has none.
+        """
         device, before = self.device, self.device.joules()
         if before is None:
             return None
@@ -110,10 +129,12 @@ class Stopwatch:
         return None if after is None else (after - before) / calls
 
     def _cold(self, calls: int, turn: int, planted: float) -> tuple[float, Any]:
-        """The device's own seconds of some calls that each find its cache flushed, and the last answer.
+        """The device's own seconds of some calls that each find its cache flushed, and the last
+        answer.
 
-        Marks leave the flushing out, and while it lasts the next call is queued, as ``triton.testing.do_bench`` does
-        it. A planted share is time in which the device waits for us.
+        Marks leave the flushing out, and while it lasts the next call is queued, as
+        ``triton.testing.do_bench`` does it. A planted share is time in which the device waits for
+        us.
         """
         device, marks, raw = self.device, [], None
         for number in range(turn, turn + calls):

@@ -38,7 +38,10 @@ class Advice:
         """The cells as dicts, the worst first; what is not known is None."""
         place = {str(verdict): number for number, verdict in enumerate(WORST_FIRST)}
         frame = self.frame.astype(object).where(self.frame.notna(), None)
-        return sorted(frame.to_dict("records"), key=lambda row: (place.get(row["verdict"], -1), -(row["effect"] or 0)))
+        return sorted(
+            frame.to_dict("records"),
+            key=lambda row: (place.get(row["verdict"], -1), -(row["effect"] or 0)),
+        )
 
     @property
     def bad(self) -> bool:
@@ -58,20 +61,26 @@ def advise(
     history: pd.DataFrame | None = None,
     among: Collection[str] | None = None,
 ) -> Advice:
-    """How a stored run stands to the runs of a branch before it, or to one run, named as for ``Store.find``.
+    """How a stored run stands to the runs of a branch before it, or to one run, named as for
+    ``Store.find``.
 
-    ``history`` are the records of that branch, for who has loaded them; ``among`` are the ids of the runs that count,
-    all unless given. Raises ``StoreError`` where there is no such run, or only head itself.
+    ``history`` are the records of that branch, for who has loaded them; ``among`` are the ids of
+    the runs that count, all unless given. Raises ``StoreError`` where there is no such run, or only
+    head itself.
     """
     runs = store.runs()
     if any(run.branch == against for run in runs):
         earlier = runs[: [run.id for run in runs].index(head.id)]
-        base = [run for run in earlier if run.branch == against and (among is None or run.id in among)]
+        base = [
+            run for run in earlier if run.branch == against and (among is None or run.id in among)
+        ]
         history = load(store.url, branch=against, columns=NEEDED) if history is None else history
     else:
         base = [store.find(against)]
         if base[0].id == head.id:
-            raise StoreError(f"{against!r} means run {head.id[:8]} itself; name a branch or an earlier run")
+            raise StoreError(
+                f"{against!r} means run {head.id[:8]} itself; name a branch or an earlier run"
+            )
         history = load(store.url, run=base[0].id, columns=NEEDED)
     history = history[history["run"].isin([run.id for run in base])]
     found = compare(history, load(store.url, run=head.id, columns=NEEDED))

@@ -1,4 +1,5 @@
-"""Level shifts of one series: where they are, how large, and where else they may be. Pure, over arrays.
+"""Level shifts of one series: where they are, how large, and where else they may be. Pure, over
+arrays.
 
 Proposed by the best segmentation into levels (ruptures), decided against noise of the same memory: how often does an
 AR(1) process without any shift, whose memory is that of the series around its levels, show such a contrast anywhere?
@@ -28,13 +29,22 @@ if TYPE_CHECKING:
 
 SEGMENT = 3  # values of a level at least; two may be chance
 SPIKE = 3.0  # robust standard deviations: what lies further from the running median is put on it (Hampel)
-NEIGHBOURS, LAST = 7, 5  # of the running median; at the end it is of the last five, where three make a new level
+NEIGHBOURS, LAST = (
+    7,
+    5,
+)  # of the running median; at the end it is of the last five, where three make a new level
 MEDIAN_TAKES = 1.15  # the running median follows the noise: of white noise 1/1.15 is left around it
 PENALTY = 2.0  # of the proposals, in variances x ln(n): liberal, the simulated noise decides
 SIDES = (3, 5, 10, 20, 40, 80, 160)  # values left and right of a split that are compared
-NEWEST, HISTORY = 6, 20  # values: a level that is no longer is new, if as many as the second were before
+NEWEST, HISTORY = (
+    6,
+    20,
+)  # values: a level that is no longer is new, if as many as the second were before
 ALPHA = 0.002  # of a whole series, for new levels and for old ones; what it comes to: bench/evidence/changepoints.py
-HOPELESS_NEW, HOPELESS_OLD = 2.5, 3.5  # spreads: no simulated noise has a threshold below, so none need be simulated
+HOPELESS_NEW, HOPELESS_OLD = (
+    2.5,
+    3.5,
+)  # spreads: no simulated noise has a threshold below, so none need be simulated
 SERIES = 1999  # of simulated noise
 LENGTHS = (20, 30, 40, 50, 65, 80, 100, 125, 160, 200)  # noise is simulated for these, rounded up
 MEMORY_STEP, MOST_MEMORY = 0.05, 0.9  # and for memories in these steps, rounded up
@@ -46,10 +56,11 @@ NORMAL_95 = 1.96
 
 @dataclass(frozen=True)
 class Shift:
-    """One level shift: ``position`` is the first index of the new level, ``first`` to ``last`` where else it may be.
+    """One level shift: ``position`` is the first index of the new level, ``first`` to ``last``
+    where else it may be.
 
-    ``step``, ``low`` and ``high``: the height and its 95 % interval, in units of the series. ``p``: the share of
-    series of such noise that show as much anywhere.
+    ``step``, ``low`` and ``high``: the height and its 95 % interval, in units of the series. ``p``:
+    the share of series of such noise that show as much anywhere.
     """
 
     position: int
@@ -64,7 +75,8 @@ class Shift:
 def find(series: ArrayLike) -> list[Shift]:
     """The level shifts of a series, by position.
 
-    A series of fewer than ``2 * SEGMENT`` values has none. Raises ``ValueError`` for what is not finite.
+    A series of fewer than ``2 * SEGMENT`` values has none. Raises ``ValueError`` for what is not
+    finite.
     """
     raw = np.asarray(series, float)
     if not np.isfinite(raw).all():
@@ -77,7 +89,9 @@ def find(series: ArrayLike) -> list[Shift]:
         noise = _Noise(values, places)
         splits = [_Split(values, noise, *window) for window in _windows(places, len(values))]
         splits.sort(key=lambda split: split.strength - split.hopeless)
-        failed = next((split for split in splits if split.strength < split.hopeless or split.p > ALPHA), None)
+        failed = next(
+            (split for split in splits if split.strength < split.hopeless or split.p > ALPHA), None
+        )
         if failed is None:
             return sorted((split.shift() for split in splits), key=lambda shift: shift.position)
         places.remove(failed.place)
@@ -88,7 +102,13 @@ class _Split:
     """A proposed place between its neighbours, against the noise."""
 
     def __init__(self, values: Array, noise: _Noise, before: int, place: int, after: int) -> None:
-        self.place, self._before, self._after, self._values, self._noise = place, before, after, values, noise
+        self.place, self._before, self._after, self._values, self._noise = (
+            place,
+            before,
+            after,
+            values,
+            noise,
+        )
         n = len(values)
         self.new = after == n and n - place <= NEWEST and place - before >= HISTORY
         self.hopeless = HOPELESS_NEW if self.new else HOPELESS_OLD
@@ -105,7 +125,9 @@ class _Split:
     def p(self) -> float:
         """The share of simulated series that show as much, the found one counted."""
         largest = self._noise.largest(self.new)
-        return float(1 + len(largest) - np.searchsorted(largest, self.strength)) / (1 + len(largest))
+        return float(1 + len(largest) - np.searchsorted(largest, self.strength)) / (
+            1 + len(largest)
+        )
 
     def shift(self) -> Shift:
         """The shift with its intervals, from the widest sides between the neighbours."""
@@ -114,7 +136,9 @@ class _Split:
         step, half = self._contrast(widest) / length, NORMAL_95 * spread / length
         start, end = max(self._before, self.place - 40), min(self._after, self.place + 40)
         window, n = self._values[start:end], end - start
-        contrasts = np.array([_contrast(at, n - at).weights @ window for at in range(SEGMENT, n - SEGMENT + 1)])
+        contrasts = np.array(
+            [_contrast(at, n - at).weights @ window for at in range(SEGMENT, n - SEGMENT + 1)]
+        )
         strengths = np.minimum(np.abs(contrasts) / spread, 1e100)  # noise may be none at all
         loss = strengths[self.place - start - SEGMENT] ** 2 - strengths**2
         plausible = np.flatnonzero((loss <= LOCATION) & (contrasts * step > 0)) + start + SEGMENT
@@ -123,7 +147,9 @@ class _Split:
 
     def _contrast(self, sides: tuple[int, int]) -> float:
         left, right = sides
-        return float(_contrast(left, right).weights @ self._values[self.place - left : self.place + right])
+        return float(
+            _contrast(left, right).weights @ self._values[self.place - left : self.place + right]
+        )
 
 
 class _Noise:
@@ -133,11 +159,16 @@ class _Noise:
         rest = _around(values, places)
         self._n, levels = len(rest), len(places) + 1
         memory = float(rest[1:] @ rest[:-1]) / (float(rest @ rest) or 1.0)
-        memory += (2 + 4 * memory) * levels / self._n  # what fitting a mean and a slope to each level takes from it
+        memory += (
+            (2 + 4 * memory) * levels / self._n
+        )  # what fitting a mean and a slope to each level takes from it
         self._memory = min(max(memory, 0.0), MOST_MEMORY)
-        # A chosen place takes more than one degree of freedom: as much as the penalty that it had to be worth.
+        # A chosen place takes more than one degree of freedom: as much as the penalty that it had
+        # to be worth.
         free = max(self._n - 2 - (levels - 1) * (1 + PENALTY * np.log(self._n)), 1.0)
-        rare = ALPHA / (2 * self._n)  # few values may look calmer than they are: Student's tail over the normal one
+        rare = ALPHA / (
+            2 * self._n
+        )  # few values may look calmer than they are: Student's tail over the normal one
         tail = float(stats.t.isf(rare, free)) / float(stats.norm.isf(rare))
         self._deviation = float(np.sqrt(rest @ rest / free)) * tail or 1e-300
 
@@ -146,14 +177,18 @@ class _Noise:
         return self._deviation * _spread(*sides, self._memory)
 
     def largest(self, new: bool) -> Array:
-        """The largest contrast, in its spread, of old or of new levels in each simulated series, in order."""
+        """The largest contrast, in its spread, of old or of new levels in each simulated series, in
+        order.
+        """
         n = next((length for length in LENGTHS if length >= self._n), -(-self._n // 100) * 100)
         return _largest(n, round(np.ceil(self._memory / MEMORY_STEP) * MEMORY_STEP, 2), new)
 
 
 @lru_cache(maxsize=512)
 def _largest(n: int, memory: float, new: bool) -> Array:
-    chance = np.random.default_rng([n, int(new)]).standard_normal((n + SETTLING, SERIES)) * np.sqrt(1 - memory**2)
+    chance = np.random.default_rng([n, int(new)]).standard_normal((n + SETTLING, SERIES)) * np.sqrt(
+        1 - memory**2
+    )
     series = lfilter([1.0], [1.0, -memory], chance, axis=0)[SETTLING:]
     largest = np.zeros(SERIES)
     for left, right in _pairs(n, new):
@@ -184,7 +219,9 @@ def _pairs(n: int, new: bool) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Contrast:
-    """The step from some values to the next ones, without their mean (and drift), of length one; its length before."""
+    """The step from some values to the next ones, without their mean (and drift), of length one;
+    its length before.
+    """
 
     weights: Array
     length: float
@@ -211,7 +248,9 @@ def _without_spikes(values: Array) -> tuple[Array, float]:
     """The values with spikes cut, and the robust standard deviation around the running median."""
     width = min(NEIGHBOURS, len(values) - 1 + len(values) % 2)  # odd
     middle = np.median(np.lib.stride_tricks.sliding_window_view(values, width), axis=1)
-    middle = np.pad(middle, width // 2, mode="edge")  # the ends: as far as the last whole window tells
+    middle = np.pad(
+        middle, width // 2, mode="edge"
+    )  # the ends: as far as the last whole window tells
     middle[-SEGMENT:] = np.median(values[-LAST:])
     rest = values - middle
     scale = 1.4826 * float(np.median(np.abs(rest))) * MEDIAN_TAKES or float(rest.std()) or 1.0
@@ -219,7 +258,9 @@ def _without_spikes(values: Array) -> tuple[Array, float]:
 
 
 def _proposed(values: Array) -> list[int]:
-    """The first index of every level but the first, of the segmentation with the smallest penalised cost."""
+    """The first index of every level but the first, of the segmentation with the smallest penalised
+    cost.
+    """
     detector = ruptures.KernelCPD(kernel="linear", min_size=SEGMENT).fit(values[:, None])
     ends: list[int] = detector.predict(pen=PENALTY * float(np.log(len(values))))
     return [int(end) for end in ends[:-1]]
@@ -230,5 +271,7 @@ def _around(values: Array, places: Sequence[int]) -> Array:
     rest = []
     for start, end in pairwise([0, *places, len(values)]):
         part, at = values[start:end], np.arange(end - start, dtype=float)
-        rest.append(part - np.polyval(np.polyfit(at, part, 1 if len(part) >= WITH_TREND else 0), at))
+        rest.append(
+            part - np.polyval(np.polyfit(at, part, 1 if len(part) >= WITH_TREND else 0), at)
+        )
     return np.concatenate(rest)

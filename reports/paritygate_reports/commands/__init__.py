@@ -1,4 +1,5 @@
-"""The reporting commands of ``paritygate``, a module each: docstring (the help), ``EXAMPLES``, ``arguments``, ``run``.
+"""The reporting commands of ``paritygate``, a module each: docstring (the help), ``EXAMPLES``,
+``arguments``, ``run``.
 
 They import lightly; what takes long to import (pandas, sqlalchemy, plotly) is imported in ``run``.
 """
@@ -33,10 +34,17 @@ def opened(parsed: argparse.Namespace, make: bool = False) -> Store:
 
 def run_line(run: Run, ended: dict[str, int] | None = None) -> str:
     """One run: id, start, code, budget, and how its cells ended, where that is given."""
-    code = f"{run.branch or 'detached'}@{run.commit[:10]}{'*' if run.dirty else ''}" if run.commit else "no commit"
+    code = (
+        f"{run.branch or 'detached'}@{run.commit[:10]}{'*' if run.dirty else ''}"
+        if run.commit
+        else "no commit"
+    )
     line = f"{run.id[:8]}  {run.started[:16].replace('T', ' ')}  {code:<28} {run.budget:<7}"
     if ended is not None:
-        line += " " + (", ".join(f"{n} {status.replace('_', ' ')}" for status, n in ended.items()) or "no cells")
+        line += " " + (
+            ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in ended.items())
+            or "no cells"
+        )
     return text.printable(line)
 
 

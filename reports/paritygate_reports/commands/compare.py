@@ -29,10 +29,19 @@ FORMATS = (
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     parser.add_argument("base", metavar="BASE", help="a branch: its runs before HEAD; or a run")
-    parser.add_argument("head", nargs="?", default="latest", metavar="HEAD", help=f"{NAMES} (default: latest)")
-    parser.add_argument("--strict", action="store_true",
-                        help="exit status 1 where a cell is regressed, broken or missing")  # fmt: skip
-    parser.add_argument("--format", choices=FORMATS, help="how it is told (default: by FILE's suffix, else terminal)")
+    parser.add_argument(
+        "head", nargs="?", default="latest", metavar="HEAD", help=f"{NAMES} (default: latest)"
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit status 1 where a cell is regressed, broken or missing",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="how it is told (default: by FILE's suffix, else terminal)",
+    )
     parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="write it to FILE")
 
 
@@ -43,9 +52,13 @@ def run(parsed: argparse.Namespace) -> int:
     from paritygate_reports.files.writers import replace_whole
     from paritygate_reports.renderers.against_history import FORMATS as RENDERERS
 
-    wanted = parsed.format or (parsed.output.suffix.lstrip(".").lower() if parsed.output else "terminal")
+    wanted = parsed.format or (
+        parsed.output.suffix.lstrip(".").lower() if parsed.output else "terminal"
+    )
     if wanted not in FORMATS:
-        raise FileError(f"{parsed.output} must end in one of .{', .'.join(FORMATS[1:])}; or name a --format")
+        raise FileError(
+            f"{parsed.output} must end in one of .{', .'.join(FORMATS[1:])}; or name a --format"
+        )
     if wanted == "parquet" and parsed.output is None:
         raise FileError("Parquet is no text: name a file with -o FILE.parquet")
     store = opened(parsed)

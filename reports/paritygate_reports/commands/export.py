@@ -25,7 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("folder", type=Path, help="a file for each run is written here")
     parser.add_argument("names", nargs="*", metavar="RUN", help=f"{NAMES} (default: every run)")
-    parser.add_argument("--format", choices=FORMATS, default="json", help="what is written (default: json)")
+    parser.add_argument(
+        "--format", choices=FORMATS, default="json", help="what is written (default: json)"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -35,7 +37,9 @@ def run(parsed: argparse.Namespace) -> int:
     store = opened(parsed)
     runs = [store.find(name) for name in parsed.names] if parsed.names else store.runs()
     for run in tqdm(runs, "exporting", disable=None):
-        name = quote(f"{run.started[:10]}-{run.id}", safe="")  # an id from elsewhere may look like a path
+        name = quote(
+            f"{run.started[:10]}-{run.id}", safe=""
+        )  # an id from elsewhere may look like a path
         records = store.records(run.id, samples=True)
         write = partial(runfiles.FORMATS[parsed.format], run=run, records=records)
         writers.replace_whole(parsed.folder / f"{name}.{parsed.format}", write)

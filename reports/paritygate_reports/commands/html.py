@@ -1,7 +1,7 @@
 """Writes a run with its history as one HTML file, which opens without network.
 
-Verdicts, speed, latency, parity, memory, trends with their change points, the comparison with runs of
-other days, the environment, and a table to sort, filter and copy.
+Verdicts, speed, latency, parity, memory, trends with their change points, the comparison with runs
+of other days, the environment, and a table to sort, filter and copy.
 """
 
 from __future__ import annotations
@@ -20,11 +20,23 @@ EXAMPLES = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
-    parser.add_argument("name", nargs="?", default="latest", metavar="RUN", help=f"{NAMES} (default: latest)")
-    parser.add_argument("--against", metavar="BASE", help="compare with a branch or a run (default: as --branch)")
-    parser.add_argument("--branch", help="draw the trends of this branch (default: the one with the most runs)")
-    parser.add_argument("-o", dest="output", type=Path, default=find(Path.cwd()) / "report.html", metavar="FILE",
-                        help="the file (default .paritygate/report.html)")  # fmt: skip
+    parser.add_argument(
+        "name", nargs="?", default="latest", metavar="RUN", help=f"{NAMES} (default: latest)"
+    )
+    parser.add_argument(
+        "--against", metavar="BASE", help="compare with a branch or a run (default: as --branch)"
+    )
+    parser.add_argument(
+        "--branch", help="draw the trends of this branch (default: the one with the most runs)"
+    )
+    parser.add_argument(
+        "-o",
+        dest="output",
+        type=Path,
+        default=find(Path.cwd()) / "report.html",
+        metavar="FILE",
+        help="the file (default .paritygate/report.html)",
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:

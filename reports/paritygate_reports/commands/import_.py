@@ -1,8 +1,9 @@
 """Reads runs from files into the store, all of them or none.
 
-Takes what export and --bench-report FILE.json wrote, and pytest-benchmark's JSON (--benchmark-json, autosave). With
---as-one the files are the shards of one run, written by the jobs of a CI matrix: they become that run, or, where
-something is missing, nothing is written, what is missing is named, and the exit status is 1.
+Takes what export and --bench-report FILE.json wrote, and pytest-benchmark's JSON (--benchmark-json,
+autosave). With --as-one the files are the shards of one run, written by the jobs of a CI matrix:
+they become that run, or, where something is missing, nothing is written, what is missing is named,
+and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -25,13 +26,26 @@ EXAMPLES = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
-    parser.add_argument("places", nargs="+", type=Path, metavar="FILE_OR_FOLDER",
-                        help="files, or folders with such files in them and below")  # fmt: skip
-    parser.add_argument("--as-one", action="store_true", help="merge the files into one run, whose shards they are")
-    parser.add_argument("--shards", type=_number, metavar="N", help="with --as-one: how many files there must be")
-    parser.add_argument("--cells", type=Path, metavar="FILE",
-                        help="with --as-one: the cells that must be there, as pytest bench --collect-only -q "
-                        "printed them")  # fmt: skip
+    parser.add_argument(
+        "places",
+        nargs="+",
+        type=Path,
+        metavar="FILE_OR_FOLDER",
+        help="files, or folders with such files in them and below",
+    )
+    parser.add_argument(
+        "--as-one", action="store_true", help="merge the files into one run, whose shards they are"
+    )
+    parser.add_argument(
+        "--shards", type=_number, metavar="N", help="with --as-one: how many files there must be"
+    )
+    parser.add_argument(
+        "--cells",
+        type=Path,
+        metavar="FILE",
+        help="with --as-one: the cells that must be there, as pytest bench --collect-only -q "
+        "printed them",
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -43,19 +57,30 @@ def run(parsed: argparse.Namespace) -> int:
         raise FileError("--shards and --cells say what --as-one has to find: give --as-one, too")
     paths = _files(parsed.places, runfiles.SUFFIXES)
     if not paths:
-        raise FileError(f"{', '.join(map(str, parsed.places))}: no {' or '.join(runfiles.SUFFIXES)} file in there")
+        raise FileError(
+            f"{', '.join(map(str, parsed.places))}: no {' or '.join(runfiles.SUFFIXES)} file in there"
+        )
     if parsed.shards and len(paths) > parsed.shards:
-        raise FileError(f"there are {len(paths)} files, and --shards {parsed.shards}: leave out what is none of them: "
-                        f"{', '.join(map(str, paths))}")  # fmt: skip
+        raise FileError(
+            f"there are {len(paths)} files, and --shards {parsed.shards}: leave out what is none of them: "
+            f"{', '.join(map(str, paths))}"
+        )
     wanted = shards.expected(parsed.cells) if parsed.cells else None
     found = [runfiles.read(path) for path in tqdm(paths, "reading", disable=None)]
     if parsed.as_one:
-        found = [shards.merged([shards.Shard(path, *pair) for path, pair in zip(paths, found, strict=True)])]
+        found = [
+            shards.merged(
+                [shards.Shard(path, *pair) for path, pair in zip(paths, found, strict=True)]
+            )
+        ]
         there = [record.cell for record in found[0][1]]
         missing = [f"missing shard: {name}" for name in shards.missing(paths, parsed.shards or 0)]
         missing += [f"missing cell: {cell}" for cell in wanted or () if cell not in there]
         if missing:
-            print("\n".join([*missing, "nothing was written: the run is not complete"]), file=sys.stderr)
+            print(
+                "\n".join([*missing, "nothing was written: the run is not complete"]),
+                file=sys.stderr,
+            )
             return 1
         for cell in there:
             if wanted is not None and cell not in wanted:
@@ -74,7 +99,9 @@ def _files(places: list[Path], suffixes: tuple[str, ...]) -> list[Path]:
     """The files that are named, and those of the suffixes in the folders and below; each once."""
     found: dict[Path, None] = {}
     for place in places:
-        below = (path for path in sorted(place.rglob("*")) if path.suffix in suffixes and path.is_file())
+        below = (
+            path for path in sorted(place.rglob("*")) if path.suffix in suffixes and path.is_file()
+        )
         found |= dict.fromkeys(below if place.is_dir() else [place])
     return list(found)
 

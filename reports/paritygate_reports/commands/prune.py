@@ -12,8 +12,12 @@ EXAMPLES = ("paritygate prune --keep 100 --dry-run", "paritygate prune --keep 10
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
-    parser.add_argument("--keep", type=count, required=True, metavar="N", help="how many of the newest runs stay")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
+    parser.add_argument(
+        "--keep", type=count, required=True, metavar="N", help="how many of the newest runs stay"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be removed, and remove nothing"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -24,5 +28,7 @@ def run(parsed: argparse.Namespace) -> int:
         print(run_line(run))
     if not parsed.dry_run:
         store.remove([run.id for run in old])
-    print(f"{text.counted(len(old), 'run')} {'would be removed' if parsed.dry_run else 'removed'} from {store.name}")
+    print(
+        f"{text.counted(len(old), 'run')} {'would be removed' if parsed.dry_run else 'removed'} from {store.name}"
+    )
     return 0

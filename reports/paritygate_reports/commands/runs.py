@@ -12,7 +12,9 @@ EXAMPLES = ("paritygate runs", "paritygate runs --branch main -n 5")
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     parser.add_argument("--branch", help="of this branch only")
-    parser.add_argument("-n", type=count, default=20, metavar="N", help="at most so many (default 20; 0: all)")
+    parser.add_argument(
+        "-n", type=count, default=20, metavar="N", help="at most so many (default 20; 0: all)"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:

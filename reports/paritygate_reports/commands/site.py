@@ -21,8 +21,15 @@ EXAMPLES = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
-    parser.add_argument("folder", type=Path, help="the pages are written here; what else is in it stays")
-    parser.add_argument("--branch", action="append", metavar="NAME", help="only this one (may be given several times)")
+    parser.add_argument(
+        "folder", type=Path, help="the pages are written here; what else is in it stays"
+    )
+    parser.add_argument(
+        "--branch",
+        action="append",
+        metavar="NAME",
+        help="only this one (may be given several times)",
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:

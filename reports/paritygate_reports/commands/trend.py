@@ -1,4 +1,6 @@
-"""Draws how long cells took from run to run, in the terminal or as PNG or SVG, and tells their change points."""
+"""Draws how long cells took from run to run, in the terminal or as PNG or SVG, and tells their
+change points.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     parser.add_argument("cell", metavar="CELL", help="a cell's id, or a pattern with * and ?")
     parser.add_argument("--branch", help="of this branch (default: the one with the most runs)")
-    parser.add_argument("-o", dest="output", type=Path, metavar="FILE", help="a .png or .svg file instead")
+    parser.add_argument(
+        "-o", dest="output", type=Path, metavar="FILE", help="a .png or .svg file instead"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -36,15 +40,26 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.output and parsed.output.suffix.lower() not in plots.SUFFIXES:
         raise FileError(f"{parsed.output} must end in {' or '.join(plots.SUFFIXES)}")
     store = opened(parsed)
-    case = parsed.cell.partition("-")[0]  # a star may stand for dashes as well, so only a plain name selects in SQL
+    case = parsed.cell.partition("-")[
+        0
+    ]  # a star may stand for dashes as well, so only a plain name selects in SQL
     plain = not set("*?[") & set(case)
-    frame = load(store.url, case=case if plain else "*", branch=parsed.branch or usual_branch(store), columns=HISTORY)
+    frame = load(
+        store.url,
+        case=case if plain else "*",
+        branch=parsed.branch or usual_branch(store),
+        columns=HISTORY,
+    )
     series = [one for one in histories(frame) if fnmatchcase(str(one["cell"].iloc[0]), parsed.cell)]
     if not series:
         branch = f" on branch {parsed.branch}" if parsed.branch else ""
-        raise FileError(f"{store.name} has no time of a cell {parsed.cell!r}{branch}; `paritygate show` lists them")
+        raise FileError(
+            f"{store.name} has no time of a cell {parsed.cell!r}{branch}; `paritygate show` lists them"
+        )
     if (cells := len({one["cell"].iloc[0] for one in series})) > MOST:
-        raise FileError(f"{parsed.cell!r} means {cells} cells, a drawing takes {MOST}; give more of the id")
+        raise FileError(
+            f"{parsed.cell!r} means {cells} cells, a drawing takes {MOST}; give more of the id"
+        )
     series = series[-MOST:]  # of one cell on many machines: those that it was seen on last
     changes = of_histories(series)
     if parsed.output:
@@ -53,7 +68,10 @@ def run(parsed: argparse.Namespace) -> int:
     else:
         print(plots.terminal(series, changes))
     for change in changes.to_dict("records"):
-        print(text.printable(_told(change)) + (f"\n  {change['confirm']}" if change["confirm"] else ""))
+        print(
+            text.printable(_told(change))
+            + (f"\n  {change['confirm']}" if change["confirm"] else "")
+        )
     return 0
 
 
@@ -65,5 +83,9 @@ def _told(change: dict[Any, Any]) -> str:
         within = "commits not known"
     else:
         count = change["commits"]
-        within = f"within {text.counted(count, 'measured commit')}" if count else "no commit between: not the code"
+        within = (
+            f"within {text.counted(count, 'measured commit')}"
+            if count
+            else "no commit between: not the code"
+        )
     return f"{change['cell']}: {by} {interval} since {change['started']:%Y-%m-%d %H:%M}, {within}"

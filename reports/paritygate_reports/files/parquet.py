@@ -1,4 +1,6 @@
-"""A whole run with its samples as one Parquet file: a row a record in typed columns, the run in the file's metadata."""
+"""A whole run with its samples as one Parquet file: a row a record in typed columns, the run in the
+file's metadata.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +18,30 @@ from paritygate_reports.store.fields import RECORD_JSON, RECORD_SCALARS, clean
 
 KEY = b"paritygate"
 PLAIN = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-COLUMNS = pa.schema([
-    *((name, PLAIN[kind]) for name, kind in RECORD_SCALARS.items()),
-    *((name, pa.string()) for name in RECORD_JSON),
-    ("blocks", pa.list_(pa.list_(pa.float64()))),
-    ("samples", pa.list_(pa.float64())),
-])  # fmt: skip
+COLUMNS = pa.schema(
+    [
+        *((name, PLAIN[kind]) for name, kind in RECORD_SCALARS.items()),
+        *((name, pa.string()) for name in RECORD_JSON),
+        ("blocks", pa.list_(pa.list_(pa.float64()))),
+        ("samples", pa.list_(pa.float64())),
+    ]
+)
 
 
 def write_run(path: Path, run: Run, records: Sequence[Record]) -> None:
     """Writes the file; NaN stays apart from what is not known (null). Raises ``OSError``."""
     about = dumps({"paritygate": SCHEMA, "run": asdict(run)})
-    rows = pa.Table.from_pylist([_row(record) for record in records], COLUMNS.with_metadata({KEY: about.encode()}))
+    rows = pa.Table.from_pylist(
+        [_row(record) for record in records], COLUMNS.with_metadata({KEY: about.encode()})
+    )
     pq.write_table(rows, path, compression="zstd", write_page_checksum=True)
 
 
 def read_run(path: Path) -> tuple[Run, list[Record]]:
     """The run and the records of such a file.
 
-    Raises ``FileError`` for one that is cut short or damaged, of a newer schema, or a table without its run.
+    Raises ``FileError`` for one that is cut short or damaged, of a newer schema, or a table without
+    its run.
     """
     try:
         # no read_table: in a path like a=1/run.parquet it takes the folder's name for a column
@@ -43,11 +50,15 @@ def read_run(path: Path) -> tuple[Run, list[Record]]:
     except (pa.ArrowException, OSError) as error:
         raise FileError(f"{path} cannot be read ({error}); write it again") from error
     if about is None:
-        raise FileError(f"{path} is a table and not a run; write it by paritygate export --format parquet")
+        raise FileError(
+            f"{path} is a table and not a run; write it by paritygate export --format parquet"
+        )
     try:
         found = loads(about.decode()) | {"records": [_plain(row) for row in table.to_pylist()]}
     except (ValueError, TypeError) as error:
-        raise FileError(f"{path} holds a record that cannot be read ({error!r}); write it again") from error
+        raise FileError(
+            f"{path} holds a record that cannot be read ({error!r}); write it again"
+        ) from error
     return run_of(path, found)
 
 

@@ -1,10 +1,12 @@
 """Files of pytest-benchmark (``--benchmark-json``, autosave) as runs.
 
-A benchmark of one of our cells has the cell's id among its extra_info and becomes that cell's record again, with the
-parity numbers and facts that stand there. Any other becomes a cell ``FUNCTION_DIGEST-PARAMETERS-cpu-python-none``: the
-digest is of file, class and function, so that two functions of one name stay two; ``foreign`` stands for no parameters,
-``none`` for a dtype that nobody knows. All that the file says beyond is in the record's facts and in the run's
-environment. The id of the run is made of the file's content: the same file again is the same run.
+A benchmark of one of our cells has the cell's id among its extra_info and becomes that cell's
+record again, with the parity numbers and facts that stand there. Any other becomes a cell
+``FUNCTION_DIGEST-PARAMETERS-cpu-python-none``: the digest is of file, class and function, so that
+two functions of one name stay two; ``foreign`` stands for no parameters,
+``none`` for a dtype that nobody knows. All that the file says beyond is in the record's facts and
+in the run's environment. The id of the run is made of the file's content: the same file again is
+the same run.
 """
 
 from __future__ import annotations
@@ -34,21 +36,31 @@ def wrote(found: Any) -> bool:
 
 
 def run_of(path: Path, found: Mapping[str, Any]) -> tuple[Run, list[Record]]:
-    """The run and a record for each benchmark of a file; raises ``FileError`` where there is none to be found."""
+    """The run and a record for each benchmark of a file; raises ``FileError`` where there is none
+    to be found.
+    """
     try:
         run = _run(found)
         records = [_record(benchmark) for benchmark in found["benchmarks"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path} is not what pytest-benchmark 4 or 5 writes ({error!r}); "
-                        "write it again by --benchmark-json") from error  # fmt: skip
+        raise FileError(
+            f"{path} is not what pytest-benchmark 4 or 5 writes ({error!r}); "
+            "write it again by --benchmark-json"
+        ) from error
     if not records:
-        raise FileError(f"{path} holds no benchmark; leave it out, or write it again by --benchmark-json")
+        raise FileError(
+            f"{path} holds no benchmark; leave it out, or write it again by --benchmark-json"
+        )
     cells: dict[str, Record] = {}
     for record in records:
         if cells.setdefault(record.cell, record) is not record:
-            names = [each.facts["pytest_benchmark"]["fullname"] for each in (cells[record.cell], record)]
-            raise FileError(f"{path} has two benchmarks of the cell {record.cell}, {' and '.join(names)}: "
-                            "which of them counts? Write it again with one of them")  # fmt: skip
+            names = [
+                each.facts["pytest_benchmark"]["fullname"] for each in (cells[record.cell], record)
+            ]
+            raise FileError(
+                f"{path} has two benchmarks of the cell {record.cell}, {' and '.join(names)}: "
+                "which of them counts? Write it again with one of them"
+            )
     return run, records
 
 

@@ -1,4 +1,6 @@
-"""Files that hold a whole run with its samples: FORMATS says what is written, the content of a file what is read."""
+"""Files that hold a whole run with its samples: FORMATS says what is written, the content of a file
+what is read.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ FORMATS: dict[str, Callable[..., None]] = {"json": write_json, "parquet": write_
 
 
 def read(path: Path) -> tuple[Run, list[Record]]:
-    """The run in a file of ours, JSON or Parquet, or of pytest-benchmark; raises ``FileError`` where there is none."""
+    """The run in a file of ours, JSON or Parquet, or of pytest-benchmark; raises ``FileError``
+    where there is none.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(4)

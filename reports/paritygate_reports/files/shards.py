@@ -1,4 +1,6 @@
-"""Shards: runs of the jobs of a CI matrix, each with some of the cells, merged into the run that they are parts of."""
+"""Shards: runs of the jobs of a CI matrix, each with some of the cells, merged into the run that
+they are parts of.
+"""
 
 from __future__ import annotations
 
@@ -29,28 +31,42 @@ class Shard(NamedTuple):
 def merged(shards: Sequence[Shard]) -> tuple[Run, list[Record]]:
     """One run with the cells of all; its id is made of theirs, its start is the earliest.
 
-    Facts of the environment in which they differ (load, duration) are kept under ``shards``, one by one. Raises
-    ``FileError`` for shards of different code, conditions or machines, and for a cell that two of them tell otherwise.
+    Facts of the environment in which they differ (load, duration) are kept under ``shards``, one by
+    one. Raises
+    ``FileError`` for shards of different code, conditions or machines, and for a cell that two of
+    them tell otherwise.
     """
     first = shards[0]
     records: dict[str, Shard] = {}
     found: list[Record] = []
     for shard in shards:
         if "gate" in shard.run.environment:
-            raise FileError(f"{shard.path} is a run of the gate, whose verdicts hold for it as a whole: "
-                            "import it without --as-one")  # fmt: skip
+            raise FileError(
+                f"{shard.path} is a run of the gate, whose verdicts hold for it as a whole: "
+                "import it without --as-one"
+            )
         if facts := _differing(first.run, shard.run):
-            raise FileError(f"{first.path} and {shard.path} are no shards of one run ({', '.join(facts)}): "
-                            "import them without --as-one, as runs of their own")  # fmt: skip
+            raise FileError(
+                f"{first.path} and {shard.path} are no shards of one run ({', '.join(facts)}): "
+                "import them without --as-one, as runs of their own"
+            )
         for record in shard.records:
             other = records.setdefault(record.cell, shard)
             if other is shard:
                 found.append(record)
-            elif dumps(record.as_dict()) not in (dumps(r.as_dict()) for r in other.records if r.cell == record.cell):
-                raise FileError(f"{other.path} and {shard.path} both hold {record.cell}, and not the same of it: "
-                                "leave one of them out")  # fmt: skip
+            elif dumps(record.as_dict()) not in (
+                dumps(r.as_dict()) for r in other.records if r.cell == record.cell
+            ):
+                raise FileError(
+                    f"{other.path} and {shard.path} both hold {record.cell}, and not the same of it: "
+                    "leave one of them out"
+                )
     ids = "\n".join(sorted({shard.run.id for shard in shards}))
-    absent = {d: why for d, why in first.run.absent.items() if all(d in shard.run.absent for shard in shards)}
+    absent = {
+        d: why
+        for d, why in first.run.absent.items()
+        if all(d in shard.run.absent for shard in shards)
+    }
     return replace(
         first.run,
         id=str(uuid.uuid5(NAMESPACE, ids)),
@@ -61,23 +77,31 @@ def merged(shards: Sequence[Shard]) -> tuple[Run, list[Record]]:
 
 
 def missing(paths: Sequence[Path], count: int) -> list[str]:
-    """What is missing for ``count`` shards: by name where the files are numbered, else how many and what is there."""
+    """What is missing for ``count`` shards: by name where the files are numbered, else how many and
+    what is there.
+    """
     if len(paths) >= count:
         return []
     if numbered := _numbered(paths, count):
         return [path for path in numbered if Path(path) not in paths]
     there = ", ".join(str(path) for path in paths)
-    return [f"{count - len(paths)} of {count} shards, which ones their names do not say; there are {there}"]
+    return [
+        f"{count - len(paths)} of {count} shards, which ones their names do not say; there are {there}"
+    ]
 
 
 def expected(path: Path) -> list[str]:
-    """The cells in what ``pytest bench --collect-only -q`` printed; raises ``FileError`` where there is none."""
+    """The cells in what ``pytest bench --collect-only -q`` printed; raises ``FileError`` where
+    there is none.
+    """
     try:
         cells = list(dict.fromkeys(CELL.findall(path.read_text("utf-8", "replace"))))
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from error
     if not cells:
-        raise FileError(f"{path} names no cell; write it by pytest bench --collect-only -q > {path}")
+        raise FileError(
+            f"{path} names no cell; write it by pytest bench --collect-only -q > {path}"
+        )
     return cells
 
 
@@ -93,23 +117,38 @@ def _numbered(paths: Iterable[Path], count: int) -> list[str]:
     numbers = {int(part[place]) for part in parts}
     start = 0 if 0 in numbers else 1
     width = len(parts[0][place]) if parts[0][place].startswith("0") else 0  # 01, 02
-    names = ["".join([*parts[0][:place], f"{n:0{width}}", *parts[0][place + 1 :]]) for n in range(start, start + count)]
+    names = [
+        "".join([*parts[0][:place], f"{n:0{width}}", *parts[0][place + 1 :]])
+        for n in range(start, start + count)
+    ]
     return names if numbers <= set(range(start, start + count)) else []
 
 
 def _differing(one: Run, other: Run) -> list[str]:
     """In what two runs differ that must be alike: "threads 2 and 4"."""
-    facts = [{name: getattr(run, name) for name in ALIKE} | {name: run.environment.get(name) for name in MACHINE}
-             for run in (one, other)]  # fmt: skip
-    return [f"{name} {value} and {facts[1][name]}" for name, value in facts[0].items() if value != facts[1][name]]
+    facts = [
+        {name: getattr(run, name) for name in ALIKE}
+        | {name: run.environment.get(name) for name in MACHINE}
+        for run in (one, other)
+    ]
+    return [
+        f"{name} {value} and {facts[1][name]}"
+        for name, value in facts[0].items()
+        if value != facts[1][name]
+    ]
 
 
 def _environment(runs: Sequence[Run]) -> dict[str, Any]:
     """What all say, and under ``shards`` what each says beyond."""
     first = runs[0].environment
     common = {
-        n: value for n, value in first.items() if all(n in r.environment and r.environment[n] == value for r in runs)
+        n: value
+        for n, value in first.items()
+        if all(n in r.environment and r.environment[n] == value for r in runs)
     }
     beyond = [{n: value for n, value in run.environment.items() if n not in common} for run in runs]
-    shards = [{"id": run.id, "started": run.started, **more} for run, more in zip(runs, beyond, strict=True)]
+    shards = [
+        {"id": run.id, "started": run.started, **more}
+        for run, more in zip(runs, beyond, strict=True)
+    ]
     return common | {"shards": shards}

@@ -65,12 +65,18 @@ def problem(path: Path) -> str | None:
 
 
 def write(path: Path, run: Run, records: Sequence[Record], places: Sequence[str] = ()) -> None:
-    """Writes a report: its folder is made, and the file appears whole or not at all. Raises ``OSError``."""
-    replace_whole(path, lambda unfinished: WRITERS[path.suffix.lower()](unfinished, run, records, places))
+    """Writes a report: its folder is made, and the file appears whole or not at all. Raises
+    ``OSError``.
+    """
+    replace_whole(
+        path, lambda unfinished: WRITERS[path.suffix.lower()](unfinished, run, records, places)
+    )
 
 
 def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Has ``write`` make a file that takes the place of ``path`` whole, or not at all; its folder is made."""
+    """Has ``write`` make a file that takes the place of ``path`` whole, or not at all; its folder
+    is made.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -1,4 +1,6 @@
-"""RENDERERS: name -> ``render(run, records, places)``, pure, to text; a new one is a file and a line."""
+"""RENDERERS: name -> ``render(run, records, places)``, pure, to text; a new one is a file and a
+line.
+"""
 
 from __future__ import annotations
 

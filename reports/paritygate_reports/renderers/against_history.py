@@ -1,4 +1,6 @@
-"""A comparison with runs of other days, to the bytes of a file or a screen; FORMATS: name -> ``render(advice)``."""
+"""A comparison with runs of other days, to the bytes of a file or a screen; FORMATS: name ->
+``render(advice)``.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,17 @@ CONFIRM = "Runs of other days advise; `pytest bench --bench-against` decides."
 
 def line(row: dict[Any, Any]) -> str:
     """One cell: verdict, effect with its interval where known, and why."""
-    return text.printable(f"{row['verdict'].replace('_', ' '):<15}{_effect(row):<28} {row['cell']}  {row['reason']}")
+    return text.printable(
+        f"{row['verdict'].replace('_', ' '):<15}{_effect(row):<28} {row['cell']}  {row['reason']}"
+    )
 
 
 def terminal(advice: Advice) -> bytes:
     """A line a cell."""
-    return "\n".join([text.printable(f"{advice.title}; {CONFIRM}"), *map(line, advice.rows)]).encode() + b"\n"
+    return (
+        "\n".join([text.printable(f"{advice.title}; {CONFIRM}"), *map(line, advice.rows)]).encode()
+        + b"\n"
+    )
 
 
 def markdown(advice: Advice) -> bytes:
@@ -46,13 +53,22 @@ def parquet(advice: Advice) -> bytes:
 
 def as_json(advice: Advice) -> bytes:
     """An object with the run, what it was compared with, and its cells, worst first."""
-    about = {"run": advice.head.id, "against": advice.against, "runs": len(advice.runs), "cells": advice.rows}
+    about = {
+        "run": advice.head.id,
+        "against": advice.against,
+        "runs": len(advice.runs),
+        "cells": advice.rows,
+    }
     return json.dumps(about, indent=1).encode() + b"\n"
 
 
 FORMATS: dict[str, Callable[[Advice], bytes]] = {
-    "terminal": terminal, "md": markdown, "csv": csv, "json": as_json, "parquet": parquet,
-}  # fmt: skip
+    "terminal": terminal,
+    "md": markdown,
+    "csv": csv,
+    "json": as_json,
+    "parquet": parquet,
+}
 
 
 def _effect(row: dict[Any, Any]) -> str:

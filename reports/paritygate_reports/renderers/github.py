@@ -18,20 +18,31 @@ CUT = "\n\n</details>\n\n**Cut here: the rest is in the report file.**\n"
 
 
 def commands(run: Run, records: Sequence[Record]) -> Iterator[str]:
-    """At most nine workflow commands, worst first: failures and regressions, then what makes the run invalid."""
+    """At most nine workflow commands, worst first: failures and regressions, then what makes the
+    run invalid.
+    """
     bad = [record for record in gate_lines.compared(records) if record.verdict in RED]
     failures = [record for record in records if is_failure(record)]
-    lines = [_error(f"{r.verdict}: {r.cell}", f"{gate_lines.line(r)}\n{gate_lines.body(r)}") for r in bad]
+    lines = [
+        _error(f"{r.verdict}: {r.cell}", f"{gate_lines.line(r)}\n{gate_lines.body(r)}") for r in bad
+    ]
     lines += [_error(f"{r.status}: {r.cell}", r.reason) for r in failures]
     lines += [_error("paritygate", text) for text, wrong in gate_lines.remarks(run) if wrong]
     if len(lines) > MOST:
         more = len(lines) - MOST + 1
-        lines = [*lines[: MOST - 1], _error("paritygate", f"{more} more failures: see the job's summary")]
+        lines = [
+            *lines[: MOST - 1],
+            _error("paritygate", f"{more} more failures: see the job's summary"),
+        ]
     yield from lines
 
 
-def write_summary(environment: Mapping[str, str], run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
-    """Append the run to the job's summary page, cut where GitHub would refuse it. Raises ``OSError``."""
+def write_summary(
+    environment: Mapping[str, str], run: Run, records: Sequence[Record], places: Sequence[str]
+) -> None:
+    """Append the run to the job's summary page, cut where GitHub would refuse it. Raises
+    ``OSError``.
+    """
     path = Path(environment["GITHUB_STEP_SUMMARY"])
     text = markdown.render(run, records, places).encode("utf-8", "backslashreplace")
     if len(text) > SUMMARY_BYTES:
@@ -41,7 +52,14 @@ def write_summary(environment: Mapping[str, str], run: Run, records: Sequence[Re
 
 
 def _error(title: str, message: str) -> str:
-    """A workflow command; what could end it or begin another is escaped as GitHub's toolkit does."""
-    body = cut(printable(message).strip()).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """A workflow command; what could end it or begin another is escaped as GitHub's toolkit
+    does.
+    """
+    body = (
+        cut(printable(message).strip())
+        .replace("%", "%25")
+        .replace("\r", "%0D")
+        .replace("\n", "%0A")
+    )
     head = printable(title).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return f"::error title={head.replace(':', '%3A').replace(',', '%2C')}::{body}"

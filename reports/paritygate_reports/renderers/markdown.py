@@ -1,4 +1,6 @@
-"""The run for a pull request: worst first, numbers folded. Names and messages are foreign, so escaped."""
+"""The run for a pull request: worst first, numbers folded. Names and messages are foreign, so
+escaped.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,14 @@ def render(run: Run, records: Sequence[Record], places: Sequence[str] = ()) -> s
 
 
 def escape(text: str) -> str:
-    """Foreign text as it stands: no markup, no HTML, no table cell, no line of its own, no mention."""
+    """Foreign text as it stands: no markup, no HTML, no table cell, no line of its own, no
+    mention.
+    """
     text = html.escape(printable(text).replace("\n", " "), quote=False)
     text = "".join(_SPECIAL.get(char, char) for char in text)
-    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", "&#95;", text)  # inside a word it means nothing
+    text = re.sub(
+        r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", "&#95;", text
+    )  # inside a word it means nothing
     return re.sub(r"@(?=\w)|(?<!&)#(?=\d)", lambda found: found[0] + _NO_MENTION, text)
 
 
@@ -47,7 +53,9 @@ def _lines(run: Run, records: Sequence[Record], places: Sequence[str]) -> Iterat
         yield from folded("Checked, not timed", fine)
     for section in found:
         if not section.bad:
-            yield from folded(f"{section.title.capitalize()} ({len(section.items)})", _items(section))
+            yield from folded(
+                f"{section.title.capitalize()} ({len(section.items)})", _items(section)
+            )
     yield ""
     yield "<br>".join(f"<sub>{escape(line)}</sub>" for line in (headline(run), *places))
 

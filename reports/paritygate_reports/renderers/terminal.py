@@ -16,7 +16,9 @@ REASON_LINES = 10  # of a failure; all of it is in the store
 
 
 class Line(NamedTuple):
-    """One line and its tone: ``"good"``, ``"bad"``, ``"title"`` or ``""``, for who can show colours."""
+    """One line and its tone: ``"good"``, ``"bad"``, ``"title"`` or ``""``, for who can show
+    colours.
+    """
 
     text: str
     tone: str = ""
@@ -34,7 +36,9 @@ def lines(
     brief: bool = False,
     further: Sequence[Section] = (),
 ) -> Iterator[Line]:
-    """The run line by line, ``further`` sections after its own; ``brief`` leaves out those about nothing bad."""
+    """The run line by line, ``further`` sections after its own; ``brief`` leaves out those about
+    nothing bad.
+    """
     yield from _wrapped(headline(run))
     yield Line("")
     yield from _table(groups(records), parity_only(records))
@@ -106,7 +110,9 @@ def _section(section: Section) -> Iterator[Line]:
 
 def _item(item: Item, tone: str) -> Iterator[Line]:
     yield from _wrapped(item.lead, tone, "  ", "    ")
-    body = [line for part in item.body.splitlines() for line in _wrapped(part, "", "      ", "      ")]
+    body = [
+        line for part in item.body.splitlines() for line in _wrapped(part, "", "      ", "      ")
+    ]
     yield from body[:REASON_LINES]
     if len(body) > REASON_LINES:
         yield Line(f"      ... {len(body) - REASON_LINES} more lines in the store")
@@ -114,7 +120,9 @@ def _item(item: Item, tone: str) -> Iterator[Line]:
 
 def _wrapped(what: str, tone: str = "", first: str = "", further: str = "  ") -> Iterator[Line]:
     text = printable(what).replace("\n", " ")
-    for line in textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=further, break_on_hyphens=False):
+    for line in textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=further, break_on_hyphens=False
+    ):
         yield Line(line, tone)
 
 

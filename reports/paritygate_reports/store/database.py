@@ -1,4 +1,6 @@
-"""Database: where a store keeps its tables; opened, made, migrated or refused, and its errors told with advice."""
+"""Database: where a store keeps its tables; opened, made, migrated or refused, and its errors told
+with advice.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +37,13 @@ DIALECTS: Mapping[str, Dialect] = {"sqlite": sqlite, urls.POSTGRESQL: postgresql
 
 
 class Database:
-    """A database of this schema. Keeps no connection open between calls; processes may write at once.
+    """A database of this schema. Keeps no connection open between calls; processes may write at
+    once.
 
-    ``url`` is a path of a SQLite file, or a URL of either database. Tables, and a SQLite file, are made where ``make``
-    is true; otherwise a missing store raises. Raises ``StoreError`` for whatever the database says, here and in the
-    two blocks; a password is in none of its messages, nor in ``name``.
+    ``url`` is a path of a SQLite file, or a URL of either database. Tables, and a SQLite file, are
+    made where ``make`` is true; otherwise a missing store raises. Raises ``StoreError`` for
+    whatever the database says, here and in the two blocks; a password is in none of its messages,
+    nor in ``name``.
     """
 
     def __init__(self, url: str | Path, make: bool = True) -> None:
@@ -66,25 +70,39 @@ class Database:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Turns what the database raises into a ``StoreError`` that says what to do, without secrets."""
+        """Turns what the database raises into a ``StoreError`` that says what to do, without
+        secrets.
+        """
         try:
             yield
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError, OverflowError) as error:
+        except (
+            sa.exc.SQLAlchemyError,
+            sqlite3.Error,
+            ImportError,
+            ValueError,
+            OverflowError,
+        ) as error:
             cause = getattr(error, "orig", None) or error
             plain = " ".join(str(cause).split())
             said = urls.masked(self._url, plain)
             what = f"{getattr(cause, 'sqlstate', None) or ''} {said}"
             # a cause is printed with the traceback: never one with a password
-            raise StoreError(f"store {self.name}: {said}. {advice(what)}") from (error if said == plain else None)
+            raise StoreError(f"store {self.name}: {said}. {advice(what)}") from (
+                error if said == plain else None
+            )
 
     def _open(self, make: bool) -> None:
-        """Checks that this is a store of our schema, and makes or migrates it where that can be done."""
+        """Checks that this is a store of our schema, and makes or migrates it where that can be
+        done.
+        """
         with self.reading() as connection:
             version = self._version(connection)
         if version == SCHEMA:
             return
         if version is None and not make:
-            raise StoreError(f"there is no store in {self.name} yet: run some cells first, or give another one")
+            raise StoreError(
+                f"there is no store in {self.name} yet: run some cells first, or give another one"
+            )
         with self.writing() as connection:
             self._dialect.lock(connection)
             version = self._version(connection)  # again: another process may have been faster
@@ -106,7 +124,9 @@ class Database:
         connection.execute(VERSION.update().values(version=SCHEMA))
 
     def _version(self, connection: sa.Connection) -> int | None:
-        """The schema of the store, None where there is nothing at all; raises for a foreign or newer one."""
+        """The schema of the store, None where there is nothing at all; raises for a foreign or
+        newer one.
+        """
         tables = sa.inspect(connection).get_table_names()
         if not tables:
             return None

@@ -1,4 +1,6 @@
-"""The fields of Run and Record by how they are kept: scalars as columns, the rest as JSON, samples apart."""
+"""The fields of Run and Record by how they are kept: scalars as columns, the rest as JSON, samples
+apart.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ def _scalars(kind: type) -> dict[str, type]:
     """Field -> str, int, float or bool, for the fields that hold one plain value or None."""
     found: dict[str, type] = {}
     for name, hint in get_type_hints(kind).items():
-        options = get_args(hint) if isinstance(hint, UnionType) else (hint,)  # `float | None` or `float`
+        options = (
+            get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        )  # `float | None` or `float`
         for plain in (bool, str, int, float):  # a bool is an int, so it is asked first
             if isinstance(options[0], type) and issubclass(options[0], plain):
                 found.setdefault(name, plain)
@@ -32,18 +36,22 @@ NEEDED = ("id", "started", "cell")
 
 
 def misfits(thing: Run | Record) -> list[str]:
-    """The plain fields that hold something of another kind, as "seed: 'x'": who read them from a file must look."""
+    """The plain fields that hold something of another kind, as "seed: 'x'": who read them from a
+    file must look.
+    """
     found = []
     for name, kind in (RUN_SCALARS if isinstance(thing, Run) else RECORD_SCALARS).items():
         value = getattr(thing, name)
-        fits = isinstance(value, KINDS[kind]) and (kind is bool or not isinstance(value, bool))  # a bool is an int
+        fits = isinstance(value, KINDS[kind]) and (
+            kind is bool or not isinstance(value, bool)
+        )  # a bool is an int
         if not fits and (value is not None or name in NEEDED):
             found.append(f"{name}: {value!r}")
     return found
 
 
 def clean(text: str) -> str:
-    """The text as every database takes it: lone surrogates (a crashed worker's bytes that are no UTF-8) as ``\\udc80``,
-    NUL, which PostgreSQL refuses, as ``\\x00``.
+    """The text as every database takes it: lone surrogates (a crashed worker's bytes that are no
+    UTF-8) as ``\\udc80``, NUL, which PostgreSQL refuses, as ``\\x00``.
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")

@@ -1,7 +1,7 @@
 """The tables of a store, and what brings those of an older version up to date.
 
-``paritygate_schema`` (one row: the version), ``runs``, ``records`` (a row a cell) and ``samples`` (apart, so that
-summaries load without them). The columns are the fields of Run and Record.
+``paritygate_schema`` (one row: the version), ``runs``, ``records`` (a row a cell) and ``samples``
+(apart, so that summaries load without them). The columns are the fields of Run and Record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from paritygate_reports.store.fields import BULK, RECORD_JSON, RECORD_SCALARS, RUN_JSON, RUN_SCALARS
 
-# JSON is kept as text: PostgreSQL's own JSON refuses what Python's strings may hold; nothing queries it.
+# JSON is kept as text: PostgreSQL's own JSON refuses what Python's strings may hold; nothing
+# queries it.
 _TYPE = {str: sa.Text, int: sa.BigInteger, float: sa.Double, bool: sa.Boolean}
 TABLES = sa.MetaData()
 
@@ -42,14 +43,25 @@ RECORDS = sa.Table(
 SAMPLES = sa.Table(
     "samples",
     TABLES,
-    sa.Column("record_number", sa.ForeignKey("records.number"), primary_key=True, autoincrement=False),
+    sa.Column(
+        "record_number", sa.ForeignKey("records.number"), primary_key=True, autoincrement=False
+    ),
     *_columns({}, BULK),
 )
 
 
 def _gate_columns(connection: sa.Connection) -> None:
     """1 -> 2: the verdict of a comparison."""
-    names = ("verdict", "verdict_reason", "effect", "effect_low", "effect_high", "effect_sd", "detectable", "findings")
+    names = (
+        "verdict",
+        "verdict_reason",
+        "effect",
+        "effect_low",
+        "effect_high",
+        "effect_sd",
+        "detectable",
+        "findings",
+    )
     for column in (RECORDS.c[name] for name in names):
         kind = column.type.compile(connection.dialect)
         connection.execute(sa.text(f"ALTER TABLE records ADD COLUMN {column.name} {kind}"))
@@ -57,4 +69,5 @@ def _gate_columns(connection: sa.Connection) -> None:
 
 
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {1: _gate_columns}
-"""Version -> what turns such a store into one of the next version; all steps run in one transaction."""
+"""Version -> what turns such a store into one of the next version; all steps run in one
+transaction."""

@@ -19,7 +19,9 @@ APART = "give a file of its own"
 
 
 def engine(url: sa.URL, make: bool, /) -> sa.Engine:
-    """The engine for a file, which with ``make`` need not exist; raises ``StoreError`` where it cannot be a store."""
+    """The engine for a file, which with ``make`` need not exist; raises ``StoreError`` where it
+    cannot be a store.
+    """
     name = shown(url)
     if not url.database or url.database == ":memory:":
         raise StoreError("a store in memory keeps nothing; give the path of a file")
@@ -47,12 +49,17 @@ def _engine(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(made, "connect")
     def _connected(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # sqlite3 begins transactions late, and none for CREATE TABLE
-        connection.execute("PRAGMA synchronous=NORMAL")  # survives kill -9; a power cut may take the last
+        connection.isolation_level = (
+            None  # sqlite3 begins transactions late, and none for CREATE TABLE
+        )
+        connection.execute(
+            "PRAGMA synchronous=NORMAL"
+        )  # survives kill -9; a power cut may take the last
 
     @sa.event.listens_for(made, "begin")
     def _begun(connection: sa.Connection) -> None:
-        # A writer locks at once: a reader that becomes a writer would be refused instead of waiting.
+        # A writer locks at once: a reader that becomes a writer would be refused instead of
+        # waiting.
         writes = connection.get_execution_options().get("writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -79,10 +86,16 @@ def _write_ahead(made: sa.Engine) -> None:
 
 
 def _cut_short(path: Path) -> bool:
-    """Whether the file ends inside a page, which SQLite itself would fill up with zeros and go on."""
-    if not path.exists() or any(Path(f"{path}{suffix}").exists() for suffix in ("-wal", "-journal")):
+    """Whether the file ends inside a page, which SQLite itself would fill up with zeros and go
+    on.
+    """
+    if not path.exists() or any(
+        Path(f"{path}{suffix}").exists() for suffix in ("-wal", "-journal")
+    ):
         return False  # somebody is writing, or SQLite will mend what a killed one left
     with path.open("rb") as file:
         header = file.read(18)
     page = int.from_bytes(header[16:], "big")
-    return header.startswith(b"SQLite format 3\0") and page >= 512 and path.stat().st_size % page != 0
+    return (
+        header.startswith(b"SQLite format 3\0") and page >= 512 and path.stat().st_size % page != 0
+    )

@@ -15,18 +15,30 @@ from sqlalchemy.dialects import postgresql, sqlite
 from paritygate.core.record import Record, Run
 from paritygate_reports.files.jsontext import dumps, loads
 from paritygate_reports.store.database import Database, StoreError
-from paritygate_reports.store.fields import BULK, RECORD_JSON, RECORD_SCALARS, RUN_JSON, RUN_SCALARS, clean
+from paritygate_reports.store.fields import (
+    BULK,
+    RECORD_JSON,
+    RECORD_SCALARS,
+    RUN_JSON,
+    RUN_SCALARS,
+    clean,
+)
 from paritygate_reports.store.schema import RECORDS, RUNS, SAMPLES
 
 COMMIT_CHARACTERS = 7  # as git abbreviates; fewer may be a branch's name
 PART = 20_000  # rows that are fetched at once
 LISTED = "paritygate runs lists those that are there"
 # by dialect: SQLAlchemy's own knows no ON CONFLICT
-INSERT: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+INSERT: dict[str, Callable[[sa.Table], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
 
 
 class Store:
-    """Runs and records in a database, given as for ``Database``. Every method raises its ``StoreError``."""
+    """Runs and records in a database, given as for ``Database``. Every method raises its
+    ``StoreError``.
+    """
 
     def __init__(self, url: str | Path, make: bool = True) -> None:
         self.url = url
@@ -38,8 +50,11 @@ class Store:
         self.write_runs([(run, [record])])
 
     def write_runs(self, runs: Iterable[tuple[Run, Iterable[Record]]]) -> None:
-        """Stores whole runs, all of them in one transaction; cells that are there already are replaced."""
-        # The oldest first, and each run before its records: who locks rows in one order waits in no circle.
+        """Stores whole runs, all of them in one transaction; cells that are there already are
+        replaced.
+        """
+        # The oldest first, and each run before its records: who locks rows in one order waits in no
+        # circle.
         ordered = sorted(runs, key=lambda pair: (pair[0].started, pair[0].id))
         with self._database.writing() as connection:
             for run, records in ordered:
@@ -47,11 +62,20 @@ class Store:
                 _put(connection, clean(run.id), records)
 
     def remove(self, run_ids: Sequence[str]) -> None:
-        """Removes runs with all their records and samples, in one transaction; raises where one is not there."""
+        """Removes runs with all their records and samples, in one transaction; raises where one is
+        not there.
+        """
         with self._database.writing() as connection:
             for run_id in map(clean, run_ids):
-                if connection.scalar(sa.select(RUNS.c.number).where(RUNS.c.id == run_id).with_for_update()) is None:
-                    raise StoreError(f"{self.name} has no run {run_id!r}; nothing was removed; {LISTED}")
+                if (
+                    connection.scalar(
+                        sa.select(RUNS.c.number).where(RUNS.c.id == run_id).with_for_update()
+                    )
+                    is None
+                ):
+                    raise StoreError(
+                        f"{self.name} has no run {run_id!r}; nothing was removed; {LISTED}"
+                    )
                 numbers = sa.select(RECORDS.c.number).where(RECORDS.c.run_id == run_id)
                 connection.execute(SAMPLES.delete().where(SAMPLES.c.record_number.in_(numbers)))
                 connection.execute(RECORDS.delete().where(RECORDS.c.run_id == run_id))
@@ -60,37 +84,53 @@ class Store:
     def runs(self) -> list[Run]:
         """All runs, the oldest first."""
         with self._database.reading() as connection:
-            rows = connection.execute(sa.select(RUNS).order_by(RUNS.c.started, RUNS.c.number)).mappings()
+            rows = connection.execute(
+                sa.select(RUNS).order_by(RUNS.c.started, RUNS.c.number)
+            ).mappings()
             return [_run(row) for row in rows]
 
     def run(self, run_id: str) -> Run:
         """The run with that id; raises ``StoreError`` where there is none."""
         with self._database.reading() as connection:
-            row = connection.execute(sa.select(RUNS).where(RUNS.c.id == clean(run_id))).mappings().first()
+            row = (
+                connection.execute(sa.select(RUNS).where(RUNS.c.id == clean(run_id)))
+                .mappings()
+                .first()
+            )
         if row is None:
             raise StoreError(f"{self.name} has no run {run_id!r}; {LISTED}")
         return _run(row)
 
     def find(self, name: str) -> Run:
-        """The run that a person means: the first characters of its id or commit, a branch, or "latest".
+        """The run that a person means: the first characters of its id or commit, a branch, or
+        "latest".
 
-        Of several runs of a commit or branch the newest. Raises ``StoreError`` where none or more than one is meant.
+        Of several runs of a commit or branch the newest. Raises ``StoreError`` where none or more
+        than one is meant.
         """
         runs = self.runs()
         if not runs:
             raise StoreError(f"{self.name} has no run yet: measure some cells first")
         if name == "latest":
             return runs[-1]
-        if by_id := [run for run in runs if run.id == name] or [run for run in runs if run.id.startswith(name)]:
+        if by_id := [run for run in runs if run.id == name] or [
+            run for run in runs if run.id.startswith(name)
+        ]:
             if len(by_id) > 1:
-                raise StoreError(f"{name!r} begins the ids of {len(by_id)} runs, give more of it: "
-                                 f"{', '.join(run.id for run in by_id[:5])}")  # fmt: skip
+                raise StoreError(
+                    f"{name!r} begins the ids of {len(by_id)} runs, give more of it: "
+                    f"{', '.join(run.id for run in by_id[:5])}"
+                )
             return by_id[0]
         for run in reversed(runs):
-            if name == run.branch or (len(name) >= COMMIT_CHARACTERS and (run.commit or "").startswith(name)):
+            if name == run.branch or (
+                len(name) >= COMMIT_CHARACTERS and (run.commit or "").startswith(name)
+            ):
                 return run
-        raise StoreError(f"{self.name} has no run {name!r}: give the first characters of an id, a commit, a branch, "
-                         "or latest")  # fmt: skip
+        raise StoreError(
+            f"{self.name} has no run {name!r}: give the first characters of an id, a commit, a branch, "
+            "or latest"
+        )
 
     def outcomes(self) -> dict[str, dict[str, int]]:
         """How the cells of each run ended: run id -> status -> how many."""
@@ -99,12 +139,16 @@ class Store:
         )
         found: dict[str, dict[str, int]] = {}
         with self._database.reading() as connection:
-            for run_id, status, count in connection.execute(counted.order_by(sa.func.count().desc())):
+            for run_id, status, count in connection.execute(
+                counted.order_by(sa.func.count().desc())
+            ):
                 found.setdefault(run_id, {})[status] = count
         return found
 
     def records(self, run_id: str, samples: bool = False) -> list[Record]:
-        """The records of a run in the order they were first written; without ``samples`` these stay empty."""
+        """The records of a run in the order they were first written; without ``samples`` these stay
+        empty.
+        """
         wanted = sa.select(RECORDS, *(SAMPLES.c[name] for name in BULK if samples))
         if samples:
             wanted = wanted.join(SAMPLES, SAMPLES.c.record_number == RECORDS.c.number, isouter=True)
@@ -124,10 +168,12 @@ class Store:
         since: str | None = None,
         until: str | None = None,
     ) -> Iterator[tuple[dict[int, Run], Iterator[Sequence[Sequence[Any]]]]]:
-        """The selected runs by their number, the oldest first; and parts of ``PART`` rows, as they were first written.
+        """The selected runs by their number, the oldest first; and parts of ``PART`` rows, as they
+        were first written.
 
-        A row is the number of its run and those fields of a record: what a run says of all its cells is not repeated.
-        The filters are those of ``paritygate_reports.frame.load``, times as the store has them.
+        A row is the number of its run and those fields of a record: what a run says of all its
+        cells is not repeated. The filters are those of ``paritygate_reports.frame.load``, times as
+        the store has them.
         """
         described = sa.and_(
             sa.true() if run is None else RUNS.c.id == clean(run),
@@ -137,26 +183,40 @@ class Store:
         )
         targeted = RECORDS.c.device + "-" + RECORDS.c.backend + "-" + RECORDS.c.dtype
         with self._database.reading() as connection:
-            found = connection.execute(sa.select(RUNS).where(described).order_by(RUNS.c.started, RUNS.c.number))
+            found = connection.execute(
+                sa.select(RUNS).where(described).order_by(RUNS.c.started, RUNS.c.number)
+            )
             runs = {row["number"]: _run(row) for row in found.mappings()}
             rows = (
                 sa.select(RUNS.c.number, *(RECORDS.c[name] for name in of_record))
                 .join_from(RUNS, RECORDS, RUNS.c.id == RECORDS.c.run_id)
-                .where(described, _matching(connection, RECORDS.c.case, case), _matching(connection, targeted, target))
-                .order_by(RECORDS.c.number)  # as they lie there: to sort a million takes longer than to read them
+                .where(
+                    described,
+                    _matching(connection, RECORDS.c.case, case),
+                    _matching(connection, targeted, target),
+                )
+                .order_by(
+                    RECORDS.c.number
+                )  # as they lie there: to sort a million takes longer than to read them
             )
             yield runs, connection.execution_options(yield_per=PART).execute(rows).partitions()
 
 
-def _matching(connection: sa.Connection, column: sa.ColumnElement[str], pattern: str) -> sa.ColumnElement[bool]:
-    """Whether the column matches a pattern with ``*`` and ``?``; LIKE would ignore case in some databases."""
+def _matching(
+    connection: sa.Connection, column: sa.ColumnElement[str], pattern: str
+) -> sa.ColumnElement[bool]:
+    """Whether the column matches a pattern with ``*`` and ``?``; LIKE would ignore case in some
+    databases.
+    """
     if pattern == "*":
         return sa.true()
     values = connection.scalars(sa.select(column).distinct())
     return column.in_([value for value in values if fnmatchcase(value, pattern)])
 
 
-def _upsert(connection: sa.Connection, table: sa.Table, key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+def _upsert(
+    connection: sa.Connection, table: sa.Table, key: Sequence[str], rows: Sequence[dict[str, Any]]
+) -> None:
     """Inserts rows, or updates those whose key is there.
 
     One statement, because between a look and an insert another process may insert the same.
@@ -167,17 +227,23 @@ def _upsert(connection: sa.Connection, table: sa.Table, key: Sequence[str], rows
 
 
 def _put(connection: sa.Connection, run_id: str, records: Iterable[Record]) -> None:
-    """Writes the records of a run, which this transaction has locked; of two records of one cell the later one."""
+    """Writes the records of a run, which this transaction has locked; of two records of one cell
+    the later one.
+    """
     cells = {clean(record.cell): record for record in records}
     if not cells:
         return
     rows = [
-        _row(record, RECORD_SCALARS, RECORD_JSON) | {"run_id": run_id, "nan_fields": dumps(_nans(record))}
+        _row(record, RECORD_SCALARS, RECORD_JSON)
+        | {"run_id": run_id, "nan_fields": dumps(_nans(record))}
         for record in cells.values()
     ]
     _upsert(connection, RECORDS, ["run_id", "cell"], rows)
-    # no RETURNING: it makes one statement of thousands of values, which psycopg needs half a millisecond a row to read
-    written = sa.select(RECORDS.c.number, RECORDS.c.cell).where(RECORDS.c.run_id == run_id, RECORDS.c.cell.in_(cells))
+    # no RETURNING: it makes one statement of thousands of values, which psycopg needs half a
+    # millisecond a row to read
+    written = sa.select(RECORDS.c.number, RECORDS.c.cell).where(
+        RECORDS.c.run_id == run_id, RECORDS.c.cell.in_(cells)
+    )
     bulk = [
         {"record_number": number} | {name: dumps(getattr(cells[cell], name)) for name in BULK}
         for number, cell in connection.execute(written)
@@ -189,21 +255,31 @@ def _row(thing: Run | Record, scalars: dict[str, type], jsons: tuple[str, ...]) 
     """What is stored of a run or a record; NaN as NULL, which SQLite makes of it anyway."""
     values = {name: getattr(thing, name) for name in scalars}
     texts = {name: clean(value) for name, value in values.items() if isinstance(value, str)}
-    unknown = {name: None for name, value in values.items() if isinstance(value, float) and math.isnan(value)}
+    unknown = {
+        name: None
+        for name, value in values.items()
+        if isinstance(value, float) and math.isnan(value)
+    }
     return values | texts | unknown | {name: dumps(getattr(thing, name)) for name in jsons}
 
 
 def _nans(record: Record) -> list[str]:
     values = {name: getattr(record, name) for name in RECORD_SCALARS}
-    return [name for name, value in values.items() if isinstance(value, float) and math.isnan(value)]
+    return [
+        name for name, value in values.items() if isinstance(value, float) and math.isnan(value)
+    ]
 
 
 def _run(row: Any) -> Run:
-    return Run(**{name: row[name] for name in RUN_SCALARS}, **{name: loads(row[name]) for name in RUN_JSON})
+    return Run(
+        **{name: row[name] for name in RUN_SCALARS}, **{name: loads(row[name]) for name in RUN_JSON}
+    )
 
 
 def _record(row: Any) -> Record:
     values = {name: row[name] for name in RECORD_SCALARS}
     values |= dict.fromkeys(loads(row["nan_fields"]), math.nan)
-    values |= {name: loads(row[name]) for name in (*RECORD_JSON, *BULK) if row.get(name) is not None}
+    values |= {
+        name: loads(row[name]) for name in (*RECORD_JSON, *BULK) if row.get(name) is not None
+    }
     return Record.from_dict(values)

@@ -21,7 +21,9 @@ SHOWN = ("host", "port", "options")
 
 
 def parsed(url: str | Path) -> sa.URL:
-    """The URL of a path or a URL; raises ``StoreError`` for what is neither, without repeating it."""
+    """The URL of a path or a URL; raises ``StoreError`` for what is neither, without repeating
+    it.
+    """
     text = str(url)
     if not is_url(text):
         return sa.URL.create("sqlite", database=text)
@@ -50,9 +52,18 @@ def shown(url: sa.URL) -> str:
 
 def masked(url: sa.URL, text: str) -> str:
     """The text with ``***`` for each of the URL's passwords, plain, quoted or percent-encoded."""
-    secrets = {str(url.password or ""), *(str(value) for name, value in url.query.items() if "pass" in name)}
-    forms = {write(secret) for secret in secrets - {""} for write in (str, _escaped, quote, _quoted, quote_plus)}
-    for form in sorted(forms, key=len, reverse=True):  # the longest first: one may be a part of another
+    secrets = {
+        str(url.password or ""),
+        *(str(value) for name, value in url.query.items() if "pass" in name),
+    }
+    forms = {
+        write(secret)
+        for secret in secrets - {""}
+        for write in (str, _escaped, quote, _quoted, quote_plus)
+    }
+    for form in sorted(
+        forms, key=len, reverse=True
+    ):  # the longest first: one may be a part of another
         text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
     return text
 

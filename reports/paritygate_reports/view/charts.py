@@ -1,7 +1,8 @@
-"""The figures of a report as Plotly's data and layout; pure, from records and frames, no Plotly imported.
+"""The figures of a report as Plotly's data and layout; pure, from records and frames, no Plotly
+imported.
 
-Colours are those of Okabe and Ito, which nobody's eyes mix up, and every colour has a symbol of its own beside it.
-Texts are foreign: Plotly reads a little HTML in them, so all are escaped.
+Colours are those of Okabe and Ito, which nobody's eyes mix up, and every colour has a symbol of its
+own beside it. Texts are foreign: Plotly reads a little HTML in them, so all are escaped.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def plain(value: str) -> str:
 
 
 def speed_map(records: Sequence[Record]) -> Figure | None:
-    """Speed relative to eager: a row a case and shape, a column a target; a cell that failed has a mark instead."""
+    """Speed relative to eager: a row a case and shape, a column a target; a cell that failed has a
+    mark instead.
+    """
     shown = [record for record in records if record.speedup is not None or record.status in BAD]
     if not shown:
         return None
@@ -46,18 +49,36 @@ def speed_map(records: Sequence[Record]) -> Figure | None:
     at = {(_place(record), _target(record)): record for record in shown}
     cells = [[at.get((row, target)) for target in targets] for row in rows]
     return {
-        "data": [{
-            "type": "heatmap", "x": [plain(target) for target in targets], "y": [plain(row) for row in rows],
-            "z": [[_power(record) for record in row] for row in cells], "zmid": 0,
-            "zmin": -STRONGEST, "zmax": STRONGEST, "xgap": 2, "ygap": 2, "hoverongaps": False,
-            "colorscale": [[0, SLOWER], [0.5, EQUAL], [1, FASTER]],
-            "text": [[_mark(record) for record in row] for row in cells], "texttemplate": "%{text}",
-            **_hover([[_about(record) for record in row] for row in cells]),
-            "colorbar": {"title": {"text": "vs eager"}, "tickvals": [-2, -1, 0, 1, 2], "thickness": 12,
-                         "ticktext": ["¼x", "½x", "1x", "2x", "4x"]},
-        }],
-        "layout": {"height": MARGIN + ROW * len(rows), "xaxis": {"side": "top"}, "yaxis": {"autorange": "reversed"}},
-    }  # fmt: skip
+        "data": [
+            {
+                "type": "heatmap",
+                "x": [plain(target) for target in targets],
+                "y": [plain(row) for row in rows],
+                "z": [[_power(record) for record in row] for row in cells],
+                "zmid": 0,
+                "zmin": -STRONGEST,
+                "zmax": STRONGEST,
+                "xgap": 2,
+                "ygap": 2,
+                "hoverongaps": False,
+                "colorscale": [[0, SLOWER], [0.5, EQUAL], [1, FASTER]],
+                "text": [[_mark(record) for record in row] for row in cells],
+                "texttemplate": "%{text}",
+                **_hover([[_about(record) for record in row] for row in cells]),
+                "colorbar": {
+                    "title": {"text": "vs eager"},
+                    "tickvals": [-2, -1, 0, 1, 2],
+                    "thickness": 12,
+                    "ticktext": ["¼x", "½x", "1x", "2x", "4x"],
+                },
+            }
+        ],
+        "layout": {
+            "height": MARGIN + ROW * len(rows),
+            "xaxis": {"side": "top"},
+            "yaxis": {"autorange": "reversed"},
+        },
+    }
 
 
 def throughput(records: Sequence[Record]) -> Figure:
@@ -67,15 +88,43 @@ def throughput(records: Sequence[Record]) -> Figure:
     bars = []
     for number, record in enumerate(timed):
         value = float(record.throughput or 0)
-        low = record.units / float(record.interval_high or 0) if _positive(record, "interval_high") else value
-        high = record.units / float(record.interval_low or 0) if _positive(record, "interval_low") else value
-        bars.append({
-            "type": "bar", "orientation": "h", "x": [value], "y": [plain(_target(record))],
-            "marker": {"color": _colour(number), "pattern": {"shape": PATTERNS[number % len(PATTERNS)], "size": 5}},
-            "error_x": {"type": "data", "array": [max(high - value, 0)], "arrayminus": [max(value - low, 0)]},
-            **_hover([f"{plain(record.cell)}<br>{text.rate(value)} {unit}/s ({text.rate(low)} to {text.rate(high)})"]),
-        })  # fmt: skip
-    layout = _rows([plain(_target(record)) for record in timed], {"title": f"{unit}/s", "rangemode": "tozero"}, 34)
+        low = (
+            record.units / float(record.interval_high or 0)
+            if _positive(record, "interval_high")
+            else value
+        )
+        high = (
+            record.units / float(record.interval_low or 0)
+            if _positive(record, "interval_low")
+            else value
+        )
+        bars.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "x": [value],
+                "y": [plain(_target(record))],
+                "marker": {
+                    "color": _colour(number),
+                    "pattern": {"shape": PATTERNS[number % len(PATTERNS)], "size": 5},
+                },
+                "error_x": {
+                    "type": "data",
+                    "array": [max(high - value, 0)],
+                    "arrayminus": [max(value - low, 0)],
+                },
+                **_hover(
+                    [
+                        f"{plain(record.cell)}<br>{text.rate(value)} {unit}/s ({text.rate(low)} to {text.rate(high)})"
+                    ]
+                ),
+            }
+        )
+    layout = _rows(
+        [plain(_target(record)) for record in timed],
+        {"title": f"{unit}/s", "rangemode": "tozero"},
+        34,
+    )
     return {"data": bars, "layout": layout | {"showlegend": False}}
 
 
@@ -87,20 +136,42 @@ def latency(records: Sequence[Record]) -> Figure:
     boxes = []
     for number, record in enumerate(timed):
         step = max(1, math.ceil(len(record.samples) / SAMPLES))
-        values = [_short(sample / scale) for sample in record.samples[::step] if math.isfinite(sample)]
+        values = [
+            _short(sample / scale) for sample in record.samples[::step] if math.isfinite(sample)
+        ]
         values = values or [_short(float(record.latency_p50 or 0) / scale)]
-        boxes.append({
-            "type": "box", "orientation": "h", "x": values, "y": [plain(_target(record))] * len(values),
-            "boxpoints": "all", "jitter": 0.6, "pointpos": 0, "line": {"width": 1.5}, "name": plain(_target(record)),
-            "marker": {"color": _colour(number), "symbol": SYMBOLS[number % len(SYMBOLS)], "size": 3, "opacity": 0.5},
-        })  # fmt: skip
-    layout = _rows([plain(_target(record)) for record in timed], {"title": f"{unit} a call", "rangemode": "tozero"}, 60)
+        boxes.append(
+            {
+                "type": "box",
+                "orientation": "h",
+                "x": values,
+                "y": [plain(_target(record))] * len(values),
+                "boxpoints": "all",
+                "jitter": 0.6,
+                "pointpos": 0,
+                "line": {"width": 1.5},
+                "name": plain(_target(record)),
+                "marker": {
+                    "color": _colour(number),
+                    "symbol": SYMBOLS[number % len(SYMBOLS)],
+                    "size": 3,
+                    "opacity": 0.5,
+                },
+            }
+        )
+    layout = _rows(
+        [plain(_target(record)) for record in timed],
+        {"title": f"{unit} a call", "rangemode": "tozero"},
+        60,
+    )
     return {"data": boxes, "layout": layout | {"showlegend": False}}
 
 
 def parity(records: Sequence[Record]) -> Figure | None:
     """The error of every checked cell as a share of what is allowed, with the limit."""
-    found = _dots(records, {"": "error_share"}, {"title": "share of the allowed error", "tickformat": ".0%"})
+    found = _dots(
+        records, {"": "error_share"}, {"title": "share of the allowed error", "tickformat": ".0%"}
+    )
     if found is not None:
         found["layout"]["shapes"] = [_upright(1, SLOWER, "dash")]
     return found
@@ -108,7 +179,9 @@ def parity(records: Sequence[Record]) -> Figure | None:
 
 def memory(records: Sequence[Record]) -> Figure | None:
     """The peak memory of every cell in MiB."""
-    return _dots(records, {"": "peak_bytes"}, {"title": "MiB above the worker's start"}, scale=2**20)
+    return _dots(
+        records, {"": "peak_bytes"}, {"title": "MiB above the worker's start"}, scale=2**20
+    )
 
 
 def prepare(records: Sequence[Record]) -> Figure | None:
@@ -120,39 +193,67 @@ def prepare(records: Sequence[Record]) -> Figure | None:
 def trend(series: pd.DataFrame, changes: pd.DataFrame) -> Figure:
     """The median latency of one cell over its runs, with the levels between its change points.
 
-    ``series``: one of ``histories``; ``changes``: from ``changepoints``, those of other cells are left out.
+    ``series``: one of ``histories``; ``changes``: from ``changepoints``, those of other cells are
+    left out.
     """
     unit = text.second_unit(series["latency_p50"])
     scale = dict(text.SECOND_UNITS)[unit]
     times = series["latency_p50"].to_numpy(dtype=float) / scale
-    days = [time.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00") for time in series["started"]]
+    days = [
+        time.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+        for time in series["started"]
+    ]
     commits = zip(series["branch"].fillna(""), series["commit"].fillna("no commit"), strict=True)
     points = {
-        "type": "scatter", "mode": "lines+markers", "x": days, "y": [_short(time) for time in times],
-        "marker": {"color": COLOURS[0], "size": 6}, "line": {"color": COLOURS[0], "width": 1, "dash": "dot"},
-        **_hover([f"{plain(f'{branch}@{commit[:10]}')}<br>{day}<br>{text.digits(time)} {unit}"
-                  for (branch, commit), day, time in zip(commits, days, times, strict=True)]),
-    }  # fmt: skip
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": days,
+        "y": [_short(time) for time in times],
+        "marker": {"color": COLOURS[0], "size": 6},
+        "line": {"color": COLOURS[0], "width": 1, "dash": "dot"},
+        **_hover(
+            [
+                f"{plain(f'{branch}@{commit[:10]}')}<br>{day}<br>{text.digits(time)} {unit}"
+                for (branch, commit), day, time in zip(commits, days, times, strict=True)
+            ]
+        ),
+    }
     x: list[str | None] = []
     y: list[float | None] = []
     for start, end, middle in levels(series, changes):
         x += [days[start], days[end - 1], None]
         y += [_short(middle / scale)] * 2 + [None]
-    steps = {"type": "scatter", "mode": "lines", "x": x, "y": y, "hoverinfo": "skip",
-             "line": {"color": COLOURS[5], "width": 3}}  # fmt: skip
+    steps = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "hoverinfo": "skip",
+        "line": {"color": COLOURS[5], "width": 3},
+    }
     day = dict(zip(series["run"], days, strict=True))
     notes = [
-        {"x": day[change["run"]], "y": 1, "yref": "paper", "showarrow": False, "yanchor": "bottom",
-         "text": f"{'▲' if change['effect'] > 0 else '▼'} {change['effect']:+.1%}"}
+        {
+            "x": day[change["run"]],
+            "y": 1,
+            "yref": "paper",
+            "showarrow": False,
+            "yanchor": "bottom",
+            "text": f"{'▲' if change['effect'] > 0 else '▼'} {change['effect']:+.1%}",
+        }
         for change in of_series(changes, series).to_dict("records")
-    ]  # fmt: skip
+    ]
     return {
         "data": [points, *([steps] if notes else [])],
         "layout": {
-            "height": 360, "xaxis": {"type": "date"}, "yaxis": {"title": f"p50, {unit}"}, "showlegend": False,
-            "annotations": notes, "shapes": [_upright(note["x"], COLOURS[5], "dot") for note in notes],
+            "height": 360,
+            "xaxis": {"type": "date"},
+            "yaxis": {"title": f"p50, {unit}"},
+            "showlegend": False,
+            "annotations": notes,
+            "shapes": [_upright(note["x"], COLOURS[5], "dot") for note in notes],
         },
-    }  # fmt: skip
+    }
 
 
 def effects(compared: pd.DataFrame, most: int = 40) -> Figure | None:
@@ -167,48 +268,90 @@ def effects(compared: pd.DataFrame, most: int = 40) -> Figure | None:
     largest = largest.sort_values("effect", ascending=False)
     traces = []
     for number, (verdict, rows) in enumerate(largest.groupby("verdict", sort=True)):
-        effect, low, high = (rows[name].fillna(rows["effect"]).astype(float) for name in ("effect", "low", "high"))
-        traces.append({
-            "type": "scatter", "mode": "markers", "name": plain(str(verdict).replace("_", " ")),
-            "x": [_short(value) for value in effect], "y": [plain(str(cell)) for cell in rows["cell"]],
-            "error_x": {"type": "data", "array": [_short(value) for value in high - effect],
-                        "arrayminus": [_short(value) for value in effect - low]},
-            "marker": {"color": _colour(number), "symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9},
-            **_hover([f"{plain(str(cell))}<br>{value:+.1%}"
-                      for cell, value in zip(rows["cell"], effect, strict=True)]),
-        })  # fmt: skip
+        effect, low, high = (
+            rows[name].fillna(rows["effect"]).astype(float) for name in ("effect", "low", "high")
+        )
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": plain(str(verdict).replace("_", " ")),
+                "x": [_short(value) for value in effect],
+                "y": [plain(str(cell)) for cell in rows["cell"]],
+                "error_x": {
+                    "type": "data",
+                    "array": [_short(value) for value in high - effect],
+                    "arrayminus": [_short(value) for value in effect - low],
+                },
+                "marker": {
+                    "color": _colour(number),
+                    "symbol": SYMBOLS[number % len(SYMBOLS)],
+                    "size": 9,
+                },
+                **_hover(
+                    [
+                        f"{plain(str(cell))}<br>{value:+.1%}"
+                        for cell, value in zip(rows["cell"], effect, strict=True)
+                    ]
+                ),
+            }
+        )
     axis = {"title": "slower by (negative: faster)", "tickformat": "+.0%"}
     layout = _rows([plain(str(cell)) for cell in largest["cell"]], axis)
-    return {"data": traces, "layout": layout | {"shapes": [_upright(0, "#8A8A8A")], "legend": LEGEND}}
+    return {
+        "data": traces,
+        "layout": layout | {"shapes": [_upright(0, "#8A8A8A")], "legend": LEGEND},
+    }
 
 
-def _dots(records: Sequence[Record], fields: Mapping[str, str], axis: Figure, scale: float = 1.0) -> Figure | None:
+def _dots(
+    records: Sequence[Record], fields: Mapping[str, str], axis: Figure, scale: float = 1.0
+) -> Figure | None:
     """A dot a cell on a log axis: a row a case and shape, a colour and symbol a target."""
-    shown = [record for record in records if any(_positive(record, field) for field in fields.values())]
+    shown = [
+        record for record in records if any(_positive(record, field) for field in fields.values())
+    ]
     if not shown:
         return None
     traces = []
     for number, target in enumerate(_distinct(map(_target, shown))):
         for name, field in fields.items():
-            mine = [record for record in shown if _target(record) == target and _positive(record, field)]
+            mine = [
+                record for record in shown if _target(record) == target and _positive(record, field)
+            ]
             values = [_short(getattr(record, field) / scale) for record in mine]
             symbol = SYMBOLS[number % len(SYMBOLS)] + ("-open" if name == "cold" else "")
-            traces.append({
-                "type": "scatter", "mode": "markers", "name": plain(f"{target} {name}".strip()),
-                "x": values, "y": [plain(_place(record)) for record in mine],
-                "marker": {"color": _colour(number), "size": 9, "symbol": symbol},
-                **_hover([f"{plain(record.cell)}<br>{text.digits(value)} {name}"
-                          for record, value in zip(mine, values, strict=True)]),
-            })  # fmt: skip
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": plain(f"{target} {name}".strip()),
+                    "x": values,
+                    "y": [plain(_place(record)) for record in mine],
+                    "marker": {"color": _colour(number), "size": 9, "symbol": symbol},
+                    **_hover(
+                        [
+                            f"{plain(record.cell)}<br>{text.digits(value)} {name}"
+                            for record, value in zip(mine, values, strict=True)
+                        ]
+                    ),
+                }
+            )
     layout = _rows([plain(row) for row in _distinct(map(_place, shown))], axis | {"type": "log"})
-    return {"data": [trace for trace in traces if trace["x"]], "layout": layout | {"legend": LEGEND}}
+    return {
+        "data": [trace for trace in traces if trace["x"]],
+        "layout": layout | {"legend": LEGEND},
+    }
 
 
 def _rows(labels: Sequence[str], axis: Figure, size: int = ROW) -> Figure:
     """The layout of a figure of rows, the first one on top."""
     rows = list(reversed(_distinct(labels)))
-    return {"height": MARGIN + size * len(rows), "xaxis": axis,
-            "yaxis": {"categoryorder": "array", "categoryarray": rows}}  # fmt: skip
+    return {
+        "height": MARGIN + size * len(rows),
+        "xaxis": axis,
+        "yaxis": {"categoryorder": "array", "categoryarray": rows},
+    }
 
 
 def _hover(texts: Sequence[str] | Sequence[Sequence[str]]) -> Figure:
@@ -218,8 +361,15 @@ def _hover(texts: Sequence[str] | Sequence[Sequence[str]]) -> Figure:
 
 def _upright(x: Any, colour: str, dash: str = "solid") -> Figure:
     """A vertical line over the whole height."""
-    return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1,
-            "line": {"color": colour, "width": 1.5, "dash": dash}}  # fmt: skip
+    return {
+        "type": "line",
+        "x0": x,
+        "x1": x,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": colour, "width": 1.5, "dash": dash},
+    }
 
 
 def _positive(record: Record, field: str) -> bool:
@@ -253,8 +403,12 @@ def _about(record: Record | None) -> str:
     if record is None:
         return ""
     if record.speedup is None:
-        return plain(f"{record.cell}: {str(record.status).replace('_', ' ')}: {first_line(record.reason)[:200]}")
-    speed = text.ratio(record.speedup, record.speedup_low, record.speedup_high, exact=record.backend == "eager")
+        return plain(
+            f"{record.cell}: {str(record.status).replace('_', ' ')}: {first_line(record.reason)[:200]}"
+        )
+    speed = text.ratio(
+        record.speedup, record.speedup_low, record.speedup_high, exact=record.backend == "eager"
+    )
     return f"{plain(record.cell)}<br>{speed} vs eager, {text.rate(record.throughput)} {plain(record.unit)}/s"
 
 

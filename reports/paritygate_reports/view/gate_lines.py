@@ -1,4 +1,6 @@
-"""The verdicts of a gate as lines, worst first; and what is known of the gate's run as a whole. Pure."""
+"""The verdicts of a gate as lines, worst first; and what is known of the gate's run as a whole.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,26 @@ from paritygate.core.record import Record, Run, Verdict
 from paritygate.timing.schedule import over_launches
 from paritygate_reports.view import text
 
-WORST_FIRST = (Verdict.REGRESSED, Verdict.UNSTABLE, Verdict.MISSING, Verdict.BROKEN, Verdict.INCONCLUSIVE,
-               Verdict.NOT_COMPARABLE, Verdict.NEW, Verdict.IMPROVED, Verdict.SAME)  # fmt: skip
+WORST_FIRST = (
+    Verdict.REGRESSED,
+    Verdict.UNSTABLE,
+    Verdict.MISSING,
+    Verdict.BROKEN,
+    Verdict.INCONCLUSIVE,
+    Verdict.NOT_COMPARABLE,
+    Verdict.NEW,
+    Verdict.IMPROVED,
+    Verdict.SAME,
+)
 
 
 def compared(records: Sequence[Record]) -> list[Record]:
     """The records that have a verdict: the worst verdict first, within one the largest effect."""
     order = {str(verdict): place for place, verdict in enumerate(WORST_FIRST)}
     found = [record for record in records if record.verdict]
-    return sorted(found, key=lambda r: (order.get(r.verdict, len(order)), -(r.effect or 0.0), r.cell))
+    return sorted(
+        found, key=lambda r: (order.get(r.verdict, len(order)), -(r.effect or 0.0), r.cell)
+    )
 
 
 def title(run: Run, records: Sequence[Record]) -> str:
@@ -26,7 +39,9 @@ def title(run: Run, records: Sequence[Record]) -> str:
     gate = run.environment.get("gate", {})
     counts = Counter(record.verdict for record in compared(records))
     ended = ", ".join(
-        f"{counts[verdict]} {str(verdict).replace('_', ' ')}" for verdict in WORST_FIRST if counts[verdict]
+        f"{counts[verdict]} {str(verdict).replace('_', ' ')}"
+        for verdict in WORST_FIRST
+        if counts[verdict]
     )
     base = f"{gate.get('against', 'base')} ({str(gate.get('commit', ''))[:10]})"
     return f"head against {base}, profile {gate.get('profile', 'normal')}: {ended}"
@@ -52,26 +67,39 @@ def body(record: Record) -> str:
 
 
 def families(records: Sequence[Record]) -> list[str]:
-    """The mean effect over the cells of each case, backend and device, a line each from three cells on. No verdict.
+    """The mean effect over the cells of each case, backend and device, a line each from three cells
+    on. No verdict.
 
     A small change of all of them is seen here before it is seen in any one.
     """
     effects: dict[str, list[float]] = {}
     for record in records:
         if record.effect is not None:
-            effects.setdefault(f"{record.case} {record.device}-{record.backend}", []).append(1 + record.effect)
+            effects.setdefault(f"{record.case} {record.device}-{record.backend}", []).append(
+                1 + record.effect
+            )
     found = []
     for family, ratios in sorted(effects.items()):
         mean, low, high = over_launches(ratios)  # here the unit is the cell
         if low is not None and high is not None:
-            found.append(f"{family}: {mean - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}) over {len(ratios)} cells")
+            found.append(
+                f"{family}: {mean - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}) over {len(ratios)} cells"
+            )
     return found
 
 
 def remarks(run: Run) -> list[tuple[str, bool]]:
     """(what is to be said of the run as a whole, whether it is bad)."""
     gate = run.environment.get("gate", {})
-    found = [(f"run invalid: {reason}; nothing in it is a verdict", True) for reason in gate.get("invalid", ())]
-    found += [(f"missing: {cell} is in base and not in head; if on purpose, list it in the ini option bench_removed",
-               True) for cell in gate.get("missing", ())]  # fmt: skip
+    found = [
+        (f"run invalid: {reason}; nothing in it is a verdict", True)
+        for reason in gate.get("invalid", ())
+    ]
+    found += [
+        (
+            f"missing: {cell} is in base and not in head; if on purpose, list it in the ini option bench_removed",
+            True,
+        )
+        for cell in gate.get("missing", ())
+    ]
     return found + [(warning, False) for warning in gate.get("warnings", ())]

@@ -1,4 +1,6 @@
-"""Page: everything that one HTML report tells, as values; gathered from a store, or of a single run alone."""
+"""Page: everything that one HTML report tells, as values; gathered from a store, or of a single run
+alone.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,26 @@ if TYPE_CHECKING:
     from paritygate_reports.analysis.against_history import Advice
     from paritygate_reports.store.store import Store
 
-HISTORY = ("run", "started", "commit", "branch", "cell", "status", "reason", "latency_p50", "machine", "calibration")
+HISTORY = (
+    "run",
+    "started",
+    "commit",
+    "branch",
+    "cell",
+    "status",
+    "reason",
+    "latency_p50",
+    "machine",
+    "calibration",
+)
 """The columns of trends and comparison: few, since there may be a million rows."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One run with its history, where there is one. ``changes`` has the columns of ``changepoints``."""
+    """One run with its history, where there is one. ``changes`` has the columns of
+    ``changepoints``.
+    """
 
     run: Run
     records: Sequence[Record]
@@ -40,8 +55,9 @@ def of_store(
 ) -> Page:
     """The page of a run, named as for ``Store.find``.
 
-    It is compared with ``against``, a branch or a run, and the trends are those of ``branch`` up to the run; both are
-    the branch with the most runs unless given. ``runs``: the ids that the trends may hold, all unless given. Raises
+    It is compared with ``against``, a branch or a run, and the trends are those of ``branch`` up to
+    the run; both are the branch with the most runs unless given. ``runs``: the ids that the trends
+    may hold, all unless given. Raises
     ``StoreError`` where there is no such run or branch.
     """
     import pandas as pd
@@ -53,7 +69,9 @@ def of_store(
 
     run, branches = store.find(name), [known.branch for known in store.runs() if known.branch]
     if branch and branch not in branches:
-        raise StoreError(f"{store.name} has no run of branch {branch!r}; it has {', '.join(dict.fromkeys(branches))}")
+        raise StoreError(
+            f"{store.name} has no run of branch {branch!r}; it has {', '.join(dict.fromkeys(branches))}"
+        )
     if runs is None and branch is None:
         branch = usual_branch(store)
     history = load(store.url, branch=branch, columns=HISTORY)
@@ -78,9 +96,12 @@ def usual_branch(store: Store) -> str | None:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(fact, before, after) where two environments differ; what a run itself came to is no fact of it."""
+    """(fact, before, after) where two environments differ; what a run itself came to is no fact of
+    it.
+    """
     names = sorted(
-        {*before, *after} - {"gate", "total_seconds", "started_at", "load_at_start", "calibration", "shards"}
+        {*before, *after}
+        - {"gate", "total_seconds", "started_at", "load_at_start", "calibration", "shards"}
     )
     return [
         (name, str(before.get(name, "")), str(after.get(name, "")))

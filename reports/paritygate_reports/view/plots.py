@@ -1,4 +1,6 @@
-"""Trends drawn for a terminal (plotext) or a PNG or SVG file (matplotlib): a plot a cell, its levels in it."""
+"""Trends drawn for a terminal (plotext) or a PNG or SVG file (matplotlib): a plot a cell, its
+levels in it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ POINTS, LEVEL = "#0072B2", "#D55E00"  # as in the charts of the page
 
 
 def terminal(series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> str:
-    """The plots as text, as wide as the terminal; in colours where it shows them and ``NO_COLOR`` is not set."""
+    """The plots as text, as wide as the terminal; in colours where it shows them and ``NO_COLOR``
+    is not set.
+    """
     import plotext
 
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -37,7 +41,12 @@ def terminal(series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> str:
         runs = list(range(len(times)))
         plotext.scatter(runs, times, marker="dot", color="blue" if coloured else None)
         for start, end, middle in levels:
-            plotext.plot([start, end - 1], [middle, middle], marker="sd", color="orange" if coloured else None)
+            plotext.plot(
+                [start, end - 1],
+                [middle, middle],
+                marker="sd",
+                color="orange" if coloured else None,
+            )
         ticks = sorted({0, len(times) // 2, len(times) - 1})
         plotext.xticks(ticks, [f"{one['started'].iloc[tick]:%Y-%m-%d}" for tick in ticks])
         plotext.ylabel(unit)
@@ -53,7 +62,9 @@ def write(path: Path, series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(series), figsize=(10, 3 * len(series)), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        len(series), figsize=(10, 3 * len(series)), squeeze=False, layout="constrained"
+    )
     for axis, one, title in zip(axes[:, 0], series, _titles(series), strict=True):
         times, unit, levels = _prepared(one, changes)
         days = one["started"].to_numpy()
@@ -64,7 +75,10 @@ def write(path: Path, series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> 
         axis.set_ylabel(f"p50, {unit}")
         axis.grid(alpha=0.3)
     try:
-        replace_whole(path, lambda unfinished: figure.savefig(unfinished, format=path.suffix[1:].lower(), dpi=150))
+        replace_whole(
+            path,
+            lambda unfinished: figure.savefig(unfinished, format=path.suffix[1:].lower(), dpi=150),
+        )
     finally:
         plt.close(figure)
 
@@ -74,9 +88,15 @@ def _titles(series: Sequence[pd.DataFrame]) -> list[str]:
     return [text.printable(f"{name}  ({text.counted(len(one), 'run')})") for name, one in names]
 
 
-def _prepared(one: pd.DataFrame, changes: pd.DataFrame) -> tuple[list[float], str, list[tuple[int, int, float]]]:
+def _prepared(
+    one: pd.DataFrame, changes: pd.DataFrame
+) -> tuple[list[float], str, list[tuple[int, int, float]]]:
     """(times, their unit, levels as (first run, run after the last, median))."""
     unit = text.second_unit(one["latency_p50"])
     scale = dict(text.SECOND_UNITS)[unit]
     times = [float(value) / scale for value in one["latency_p50"]]
-    return times, unit, [(start, end, middle / scale) for start, end, middle in levels(one, changes)]
+    return (
+        times,
+        unit,
+        [(start, end, middle / scale) for start, end, middle in levels(one, changes)],
+    )

@@ -1,4 +1,6 @@
-"""What stands around the table, as values: failures first, then warnings, skips, gaps, the summary."""
+"""What stands around the table, as values: failures first, then warnings, skips, gaps, the
+summary.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +47,18 @@ def sections(run: Run, records: Sequence[Record]) -> list[Section]:
         Section("known gaps", tuple(_gaps(records, closed=False))),
         Section("skipped", tuple(_by_reason(records, Status.SKIPPED))),
         Section("absent", tuple(Item(f"{device}: {why}") for device, why in run.absent.items())),
-        Section("accuracy (95 % interval), and how many answers are eager's", tuple(_accuracy(records))),
-        Section("weights that the check would notice if they were wrong by 1e-3", tuple(_mutations(records))),
+        Section(
+            "accuracy (95 % interval), and how many answers are eager's", tuple(_accuracy(records))
+        ),
+        Section(
+            "weights that the check would notice if they were wrong by 1e-3",
+            tuple(_mutations(records)),
+        ),
         Section("a training step: forward, backward, optimizer", tuple(_steps(records))),
         Section("the share of a training that waits for data", tuple(_waits(records))),
         Section(
-            "scaling efficiency: 100 % is one process with as many threads, or on each GPU", tuple(_scaling(records))
+            "scaling efficiency: 100 % is one process with as many threads, or on each GPU",
+            tuple(_scaling(records)),
         ),
         Section("achieved, and its share of the roofline", tuple(_achieved(records))),
         Section("rewritten by the backend", tuple(_facts(records))),
@@ -65,10 +73,15 @@ def _comparison(run: Run, verdicts: Sequence[Record]) -> list[Section]:
     items = tuple(Item(gate_lines.line(record), gate_lines.body(record)) for record in verdicts)
     remarks = gate_lines.remarks(run)
     found = [Section(gate_lines.title(run, verdicts), items, bad=red)] if items else []
-    found += [Section("the gate's run", tuple(Item(what) for what, bad in remarks if bad), bad=True)]
+    found += [
+        Section("the gate's run", tuple(Item(what) for what, bad in remarks if bad), bad=True)
+    ]
     families = tuple(Item(line) for line in gate_lines.families(verdicts))
     found += [Section("families (mean over their cells, advisory)", families)]
-    return [*found, Section("remarks on the gate's run", tuple(Item(what) for what, bad in remarks if not bad))]
+    return [
+        *found,
+        Section("remarks on the gate's run", tuple(Item(what) for what, bad in remarks if not bad)),
+    ]
 
 
 def headline(run: Run) -> str:
@@ -76,11 +89,15 @@ def headline(run: Run) -> str:
     code = f"{run.branch or 'detached'}@{run.commit[:10]}" if run.commit else "no commit"
     dirty = " (with uncommitted changes)" if run.dirty else ""
     conditions = "laboratory" if run.laboratory else "laboratory off"
-    return f"run {run.id[:8]}, {code}{dirty}, budget {run.budget}, {conditions}, started {run.started}"
+    return (
+        f"run {run.id[:8]}, {code}{dirty}, budget {run.budget}, {conditions}, started {run.started}"
+    )
 
 
 def summary(run: Run, records: Sequence[Record]) -> str:
-    """How many cells ended how; ``run.environment["total_seconds"]``, where known, is the time of it all."""
+    """How many cells ended how; ``run.environment["total_seconds"]``, where known, is the time of
+    it all.
+    """
     ok = [record for record in records if record.status is Status.OK]
     graphs = {
         (record.facts["graph_hash"], record.device, record.backend, record.dtype)
@@ -96,7 +113,9 @@ def summary(run: Run, records: Sequence[Record]) -> str:
     gaps = sum(map(expected_gap, records))
     parts += [text.counted(gaps, "known gap")] if gaps else []
     total = run.environment.get("total_seconds")
-    return ", ".join(parts) + (f" in {text.duration(total)}" if isinstance(total, int | float) else "")
+    return ", ".join(parts) + (
+        f" in {text.duration(total)}" if isinstance(total, int | float) else ""
+    )
 
 
 def passed(records: Iterable[Record]) -> bool:
@@ -108,7 +127,9 @@ def passed(records: Iterable[Record]) -> bool:
 
 def _failures(records: Iterable[Record]) -> list[Item]:
     return [
-        Item(f"{record.status}  {record.cell}", reasons.whole(record.reason) or "no reason was given")
+        Item(
+            f"{record.status}  {record.cell}", reasons.whole(record.reason) or "no reason was given"
+        )
         for record in records
         if is_failure(record)
     ]
@@ -127,14 +148,23 @@ def _by_reason(records: Iterable[Record], status: Status) -> list[Item]:
     """A point a reason: its first line, and below it the others."""
     ended = [record for record in records if record.status is status]
     items = []
-    for reason, cells in _grouped(ended, lambda record: [record.reason or "no reason was given"]).items():
+    for reason, cells in _grouped(
+        ended, lambda record: [record.reason or "no reason was given"]
+    ).items():
         first, rest = reasons.split(reason)
-        items.append(Item(f"{cells[0] if len(cells) == 1 else text.counted(len(cells), 'cell')}: {first}", rest))
+        items.append(
+            Item(
+                f"{cells[0] if len(cells) == 1 else text.counted(len(cells), 'cell')}: {first}",
+                rest,
+            )
+        )
     return items
 
 
 def _warnings(records: Iterable[Record]) -> list[Item]:
-    """The same advice once, with the cells it is for; texts that differ in numbers only are the same."""
+    """The same advice once, with the cells it is for; texts that differ in numbers only are the
+    same.
+    """
     texts: dict[str, dict[str, None]] = {}  # masked text -> the texts, each once
 
     def masked(record: Record) -> list[str]:
@@ -146,7 +176,9 @@ def _warnings(records: Iterable[Record]) -> list[Item]:
     items = []
     for mask, cells in _grouped(records, masked).items():
         first, *others = texts[mask]
-        items.append(Item(f"{first} (numbers of the first cell)" if others else first, text.names(cells)))
+        items.append(
+            Item(f"{first} (numbers of the first cell)" if others else first, text.names(cells))
+        )
     return items
 
 
@@ -189,7 +221,11 @@ def _steps(records: Iterable[Record]) -> list[Item]:
     for record in records:
         if parts := record.facts.get("step_seconds"):
             unit = text.second_unit(parts.values())
-            items.append(Item(f"{record.cell}: {', '.join(text.seconds(value, unit) for value in parts.values())}"))
+            items.append(
+                Item(
+                    f"{record.cell}: {', '.join(text.seconds(value, unit) for value in parts.values())}"
+                )
+            )
     return items
 
 
@@ -202,7 +238,9 @@ def _waits(records: Iterable[Record]) -> list[Item]:
 
 
 def _scaling(records: Iterable[Record]) -> list[Item]:
-    """Throughput of ranks over that of one process, for each GPU; ranks on a CPU share the threads of one process."""
+    """Throughput of ranks over that of one process, for each GPU; ranks on a CPU share the threads
+    of one process.
+    """
     items = []
     for record in records:
         if (ranks := record.facts.get("ranks")) and record.speedup is not None:
@@ -217,7 +255,11 @@ def _scaling(records: Iterable[Record]) -> list[Item]:
 def _achieved(records: Sequence[Record]) -> list[Item]:
     """FLOP/s and bytes/s of every cell, in runs that have measured what is attainable."""
     found = roofline.roofs(records)
-    return [Item(f"{one.cell}: {_reached(one)}") for one in roofline.achieved(records) if found.flops or found.bytes]
+    return [
+        Item(f"{one.cell}: {_reached(one)}")
+        for one in roofline.achieved(records)
+        if found.flops or found.bytes
+    ]
 
 
 def _reached(one: roofline.Achieved) -> str:
@@ -240,7 +282,9 @@ def _footnotes(records: Sequence[Record]) -> list[str]:
     if any(r.speedup is not None and r.speedup_low is None and r.backend != "eager" for r in ok):
         notes.append("~ one launch, no interval")
     if any(record.measured for record in ok):
-        notes.append("error: distance from the reference answer; of max: its share of what is allowed")
+        notes.append(
+            "error: distance from the reference answer; of max: its share of what is allowed"
+        )
         notes.append(
             "prepare: seconds to the first answer, caches warm"
             + ("/cold" if any(record.prepare_cold_seconds is not None for record in ok) else "")
@@ -248,7 +292,9 @@ def _footnotes(records: Sequence[Record]) -> list[str]:
     return notes
 
 
-def _grouped(records: Iterable[Record], keys: Callable[[Record], list[str]]) -> dict[str, list[str]]:
+def _grouped(
+    records: Iterable[Record], keys: Callable[[Record], list[str]]
+) -> dict[str, list[str]]:
     """Key -> the cells that have it, in order of appearance."""
     found: dict[str, list[str]] = {}
     for record in records:

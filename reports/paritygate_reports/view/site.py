@@ -1,4 +1,6 @@
-"""A site: a page for the newest run of each branch on each machine, an index of them, Plotly's script once."""
+"""A site: a page for the newest run of each branch on each machine, an index of them, Plotly's
+script once.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Part:
 
 
 def parts(store: Store, branches: Sequence[str] | None = None) -> list[Part]:
-    """What the site has pages for, by machine, then by branch; ``branches`` leaves out all others."""
+    """What the site has pages for, by machine, then by branch; ``branches`` leaves out all
+    others.
+    """
     found: dict[tuple[str, str], list[Run]] = {}
     for run in store.runs():
         branch = run.branch or "no branch"
@@ -55,7 +59,9 @@ def write_page(folder: Path, store: Store, part: Part) -> None:
     branch = part.runs[-1].branch
     page = of_store(store, part.runs[-1].id, branch, branch, {run.id for run in part.runs})
     html = render(page, plotly=SCRIPT)
-    replace_whole(folder / part.file, lambda path: path.write_text(html, "utf-8", "backslashreplace"))
+    replace_whole(
+        folder / part.file, lambda path: path.write_text(html, "utf-8", "backslashreplace")
+    )
 
 
 def write_index(folder: Path, store: Store, found: Sequence[Part]) -> None:
@@ -66,7 +72,9 @@ def write_index(folder: Path, store: Store, found: Sequence[Part]) -> None:
     rows = [(part, _words(store, part.runs[-1], ended.get(part.runs[-1].id, {}))) for part in found]
     html = TEMPLATES.get_template("index.html.j2").render(rows=rows, tone=tone, store=store.name)
     replace_whole(folder / SCRIPT, lambda path: path.write_text(get_plotlyjs(), "utf-8"))
-    replace_whole(folder / "index.html", lambda path: path.write_text(html, "utf-8", "backslashreplace"))
+    replace_whole(
+        folder / "index.html", lambda path: path.write_text(html, "utf-8", "backslashreplace")
+    )
 
 
 def _machine(run: Run) -> str:

@@ -1,4 +1,6 @@
-"""The table of a run as values: groups of rows of text, which every renderer lays out in its own way."""
+"""The table of a run as values: groups of rows of text, which every renderer lays out in its own
+way.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ BAD = (Status.PARITY_FAILED, Status.FAILED, Status.CRASHED, Status.TIMED_OUT, St
 
 @dataclass(frozen=True)
 class Row:
-    """One cell: its texts under ``HEAD``, or instead of the numbers a note that says how it ended."""
+    """One cell: its texts under ``HEAD``, or instead of the numbers a note that says how it
+    ended.
+    """
 
     record: Record
     texts: tuple[str, ...]
@@ -48,7 +52,9 @@ def is_failure(record: Record) -> bool:
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
-    """The groups that deserve a table, in the order of the run: those with a speed or with a failure."""
+    """The groups that deserve a table, in the order of the run: those with a speed or with a
+    failure.
+    """
     return [_group(members) for members in _by_shape(records) if _has_table(members)]
 
 
@@ -68,7 +74,9 @@ def parity_only(records: Iterable[Record]) -> dict[str, str]:
 
 
 def _by_shape(records: Iterable[Record]) -> list[list[Record]]:
-    """Records of one case together, and in it those of one shape, both in the order of first appearance."""
+    """Records of one case together, and in it those of one shape, both in the order of first
+    appearance.
+    """
     cases: dict[str, dict[str, list[Record]]] = {}
     for record in records:
         cases.setdefault(record.case, {}).setdefault(record.shape, []).append(record)
@@ -80,17 +88,27 @@ def _has_table(members: Sequence[Record]) -> bool:
 
 
 def _group(members: Sequence[Record]) -> Group:
-    unit = text.second_unit(time for record in members for time in (record.latency_p50, record.latency_p99))
+    unit = text.second_unit(
+        time for record in members for time in (record.latency_p50, record.latency_p99)
+    )
     counts = next((record.unit for record in members if record.unit), "")
-    ordered = sorted(members, key=lambda r: (r.device, r.dtype, r.status is Status.SKIPPED, r.backend != "eager"))
-    return Group(members[0].case, members[0].shape, counts, tuple(_row(record, unit) for record in ordered))
+    ordered = sorted(
+        members, key=lambda r: (r.device, r.dtype, r.status is Status.SKIPPED, r.backend != "eager")
+    )
+    return Group(
+        members[0].case, members[0].shape, counts, tuple(_row(record, unit) for record in ordered)
+    )
 
 
 def _row(record: Record, unit: str) -> Row:
     target = f"{record.device}-{record.backend}-{record.dtype}"
     if record.status is not Status.OK:
         gap = "known gap: " + str(record.facts["known_gap"]) if expected_gap(record) else ""
-        return Row(record, (target,), gap or f"{record.status}: {first_line(record.reason)}".removesuffix(": "))
+        return Row(
+            record,
+            (target,),
+            gap or f"{record.status}: {first_line(record.reason)}".removesuffix(": "),
+        )
     return Row(
         record,
         (
@@ -98,7 +116,12 @@ def _row(record: Record, unit: str) -> Row:
             text.rate(record.throughput),
             text.seconds(record.latency_p50, unit),
             text.seconds(record.latency_p99, unit),
-            text.ratio(record.speedup, record.speedup_low, record.speedup_high, exact=record.backend == "eager"),
+            text.ratio(
+                record.speedup,
+                record.speedup_low,
+                record.speedup_high,
+                exact=record.backend == "eager",
+            ),
             text.error(record.error),
             text.percent(record.error_share),
             text.memory(record.peak_bytes),
@@ -108,7 +131,9 @@ def _row(record: Record, unit: str) -> Row:
 
 
 def _prepare(record: Record) -> str:
-    """Seconds with warm caches, behind a slash with empty ones: ``0.41 s``, ``0.41/12 s``, ``-/12 s``."""
+    """Seconds with warm caches, behind a slash with empty ones: ``0.41 s``, ``0.41/12 s``, ``-/12
+    s``.
+    """
     warm, cold = record.prepare_seconds, record.prepare_cold_seconds
     if warm is None and cold is None:
         return ""

@@ -10,13 +10,17 @@ LARGE = ((1e9, "G"), (1e6, "M"), (1e4, "k"))
 
 
 def digits(value: float, figures: int = 3) -> str:
-    """Three digits that count, and all of those before the point: ``1,234``, ``12.3``, ``0.0412``."""
+    """Three digits that count, and all of those before the point: ``1,234``, ``12.3``,
+    ``0.0412``.
+    """
     if not math.isfinite(value):
         return str(value)
     size = abs(value)
     if size == 0:
         return "0"
-    places = min(max(figures - 1 - math.floor(math.log10(size * 1.0005)), 0), 12)  # 1.0005: 9.996 is 10.0
+    places = min(
+        max(figures - 1 - math.floor(math.log10(size * 1.0005)), 0), 12
+    )  # 1.0005: 9.996 is 10.0
     return f"{value:,.{places}f}"
 
 
@@ -29,7 +33,9 @@ def rate(value: float | None) -> str:
 
 
 def second_unit(values: Iterable[float | None]) -> str:
-    """The one unit (s, ms, µs) for a group of seconds: the largest in which none falls below 0.1."""
+    """The one unit (s, ms, µs) for a group of seconds: the largest in which none falls below
+    0.1.
+    """
     known = [value for value in values if value]
     smallest = min(known, default=1.0)
     return next((unit for unit, scale in SECOND_UNITS if smallest >= 0.1 * scale), "µs")
@@ -51,8 +57,12 @@ def memory(value: int | None) -> str:
     return "" if value is None else f"{digits(value / 2**20)} MiB"
 
 
-def ratio(value: float | None, low: float | None = None, high: float | None = None, exact: bool = False) -> str:
-    """``1.31x ±2 %`` with an interval (its half width), ``~1.31x`` without one, ``1.00x`` when exact."""
+def ratio(
+    value: float | None, low: float | None = None, high: float | None = None, exact: bool = False
+) -> str:
+    """``1.31x ±2 %`` with an interval (its half width), ``~1.31x`` without one, ``1.00x`` when
+    exact.
+    """
     if value is None:
         return ""
     times = f"{value:.2f}x" if value < 10 else f"{digits(value)}x"
@@ -97,7 +107,9 @@ def counted(count: int, word: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with control and direction characters written out, so that none acts on the terminal."""
+    """The text with control and direction characters written out, so that none acts on the
+    terminal.
+    """
     return "".join(
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
         for char in text.expandtabs(4)

@@ -1,8 +1,10 @@
-"""onnxruntime: the model exported to ONNX once a case, with dynamic shapes, and run by ONNX Runtime.
+"""onnxruntime: the model exported to ONNX once a case, with dynamic shapes, and run by ONNX
+Runtime.
 
-The export is made in the reference worker and cached by content; a cell's worker opens the file and holds no
-torch model. On a GPU ``onnxruntime`` takes and gives tensors that lie there, as eager does; ``onnxruntime_host`` takes
-and gives numpy arrays; ``onnxruntime_graph`` replays a CUDA graph; ``tensorrt`` has TensorRT run what it can.
+The export is made in the reference worker and cached by content; a cell's worker opens the file and
+holds no torch model. On a GPU ``onnxruntime`` takes and gives tensors that lie there, as eager
+does; ``onnxruntime_host`` takes and gives numpy arrays; ``onnxruntime_graph`` replays a CUDA graph;
+``tensorrt`` has TensorRT run what it can.
 """
 
 from __future__ import annotations
@@ -26,18 +28,25 @@ if TYPE_CHECKING:
     from paritygate.core.case import Target
     from paritygate.runtime.subject import Subject
 
-OPSET = 20  # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
+OPSET = (
+    20  # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
+)
 LAYOUT = 4  # of a cache entry
-INFERRED = re.compile(r"inferred a static shape of \d+ for dimension inputs\['flat'\]\[(\d+)\]\.shape\[(\d+)\]")
+INFERRED = re.compile(
+    r"inferred a static shape of \d+ for dimension inputs\['flat'\]\[(\d+)\]\.shape\[(\d+)\]"
+)
 COUNTED = ("optimised_nodes", "fusions")
 TOLD = ("opset", "nodes", "dynamic", "static_dimensions")
-# Opened for one shape: without arithmetic of shapes nothing runs on the CPU, which forbids a CUDA graph, and TensorRT
-# builds its engine for that shape, not for a range that grows with what it meets.
+# Opened for one shape: without arithmetic of shapes nothing runs on the CPU, which forbids a CUDA
+# graph, and TensorRT builds its engine for that shape, not for a range that grows with what it
+# meets.
 STATIC = ("onnxruntime_graph", "tensorrt")
 
 
 def available(target: Target) -> str | None:
-    """The package must be there; half precision has no kernels of its own on CPUs, and some ways are for GPUs."""
+    """The package must be there; half precision has no kernels of its own on CPUs, and some ways
+    are for GPUs.
+    """
     from importlib.util import find_spec
 
     if find_spec("onnxruntime") is None:
@@ -57,7 +66,9 @@ def _on_cpu(target: Target) -> str | None:
 
 def _on_gpu(target: Target) -> str | None:
     if not providers.built_for_cuda():
-        return "this onnxruntime is built without CUDA; install onnxruntime-gpu instead of onnxruntime"
+        return (
+            "this onnxruntime is built without CUDA; install onnxruntime-gpu instead of onnxruntime"
+        )
     if target.dtype.startswith("amp_"):
         return f"autocast is torch's; ask for {target.dtype.removeprefix('amp_')}"
     if target.backend == "onnxruntime_host" and target.dtype == "bf16":
@@ -75,9 +86,9 @@ def preload() -> None:
 def artefact(subject: Subject) -> dict[str, Any]:
     """Export the model unless the cache holds it; facts about the file, with ``path`` and ``cold``.
 
-    Dimensions that the exporter can only take as they are become static, unless the case declares them: then each
-    shape has an export of its own. So do all where an export with dynamic ones fails: the error that counts is the one
-    without.
+    Dimensions that the exporter can only take as they are become static, unless the case declares
+    them: then each shape has an export of its own. So do all where an export with dynamic ones
+    fails: the error that counts is the one without.
     """
     from paritygate.backends.flat import example
 
@@ -104,7 +115,9 @@ def artefact(subject: Subject) -> dict[str, Any]:
             break
         fixed += [f"in_{place}.shape[{dim}]" for place, dim in made_static]
         if not any(dim in dynamic[place] for place, dim in made_static):
-            raise Misbehaved(f"the exporter takes dimensions as static that are: {', '.join(fixed)}")
+            raise Misbehaved(
+                f"the exporter takes dimensions as static that are: {', '.join(fixed)}"
+            )
         dynamic = [
             {dim: name for dim, name in dims.items() if [place, dim] not in made_static}
             for place, dims in enumerate(dynamic)
@@ -112,7 +125,15 @@ def artefact(subject: Subject) -> dict[str, Any]:
     if found is None:
         raise Misbehaved(f"the export in {folder} cannot be read back")
     told = {"static_dimensions": fixed} if fixed else {}
-    return found | told | {"path": str(folder / "model.onnx"), "cold": cold, "seconds": time.perf_counter() - started}
+    return (
+        found
+        | told
+        | {
+            "path": str(folder / "model.onnx"),
+            "cold": cold,
+            "seconds": time.perf_counter() - started,
+        }
+    )
 
 
 class MadeStatic(Exception):
@@ -124,7 +145,9 @@ class MadeStatic(Exception):
 
 
 def _made_static(folder: Path) -> list[list[int]] | None:
-    """The dimensions that an earlier export of this key has found to be static; None where none was."""
+    """The dimensions that an earlier export of this key has found to be static; None where none
+    was.
+    """
     try:
         found: list[list[int]] = json.loads((folder / "static.json").read_text())
     except (OSError, ValueError):
@@ -149,7 +172,9 @@ def _pairs(dynamic: Sequence[Mapping[int, str]]) -> list[list[int]]:
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:
-    """The facts of a cache entry, or None where there is none or its files are not what was written."""
+    """The facts of a cache entry, or None where there is none or its files are not what was
+    written.
+    """
     try:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         whole = meta["sha256"] == _digest(folder / "model.onnx")
@@ -175,7 +200,9 @@ def prepare(subject: Subject) -> Prepared:
             options.add_free_dimension_override_by_name(name, size)
 
     def opened() -> Any:
-        return onnxruntime.InferenceSession(meta["path"], options, providers=asked, enable_fallback=0)
+        return onnxruntime.InferenceSession(
+            meta["path"], options, providers=asked, enable_fallback=0
+        )
 
     session = opened()
     providers.check_session(session, asked, opened)
@@ -185,7 +212,11 @@ def prepare(subject: Subject) -> Prepared:
             "providers": session.get_providers(),
             "nodes_by_provider": providers.placement(session, asked, meta["floating"]),
             **{name: meta[name] for name in (*COUNTED, *TOLD) if name in meta},
-            **({} if subject.device == "cpu" else {"provider_options": providers.told(session, asked)}),
+            **(
+                {}
+                if subject.device == "cpu"
+                else {"provider_options": providers.told(session, asked)}
+            ),
         }
 
     if subject.device == "cpu" or subject.backend == "onnxruntime_host":
@@ -194,7 +225,9 @@ def prepare(subject: Subject) -> Prepared:
 
 
 def _sizes(subject: Subject, meta: dict[str, Any]) -> dict[str, int]:
-    """The sizes of the dynamic dimensions at the subject's shape, by the names that the export gave them."""
+    """The sizes of the dynamic dimensions at the subject's shape, by the names that the export gave
+    them.
+    """
     from paritygate.runtime.nest import tensor_leaves
 
     leaves = tensor_leaves(subject.inputs()[0])
@@ -206,7 +239,9 @@ def _sizes(subject: Subject, meta: dict[str, Any]) -> dict[str, int]:
 
 
 def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]]) -> Prepared:
-    """Numpy in and out, as most users of it do; ``kept``: positions of the inputs that the graph uses."""
+    """Numpy in and out, as most users of it do; ``kept``: positions of the inputs that the graph
+    uses.
+    """
     import numpy as np
     import torch
 
@@ -217,7 +252,8 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
     def feed(inputs: Any) -> dict[str, Any]:
         leaves = tensor_leaves(inputs)
         return {
-            name: np.ascontiguousarray(leaves[place].cpu().numpy()) for name, place in zip(names, kept, strict=True)
+            name: np.ascontiguousarray(leaves[place].cpu().numpy())
+            for name, place in zip(names, kept, strict=True)
         }
 
     return Prepared(
@@ -231,7 +267,9 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
     )
 
 
-def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: Subject) -> Prepared:
+def on_tensors(
+    session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: Subject
+) -> Prepared:
     """Tensors of the device in and out, on torch's stream."""
     from paritygate.backends.onnxruntime.binding import Binder, Graph
     from paritygate.runtime.nest import comparable, tensor_leaves
@@ -248,12 +286,20 @@ def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
             graphs.append(Graph(binder, fed))
         return graphs[0](fed)
 
-    def replayed() -> dict[str, Any]:  # a session that cannot capture does not open, or its first run fails
+    def replayed() -> dict[
+        str, Any
+    ]:  # a session that cannot capture does not open, or its first run fails
         return facts() | {"cuda_graph": bool(graphs)}
 
     if subject.backend == "onnxruntime_graph":
         return Prepared(
-            call=replay, model=session, feed=used, read=comparable, facts=replayed, resizable=resizable, reads_only=True
+            call=replay,
+            model=session,
+            feed=used,
+            read=comparable,
+            facts=replayed,
+            resizable=resizable,
+            reads_only=True,
         )
     return Prepared(
         call=binder,
@@ -267,7 +313,9 @@ def on_tensors(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
 
 
 def _options(subject: Subject) -> Any:
-    """Session options, all that matter set explicitly: the defaults look at the host, not at the container."""
+    """Session options, all that matter set explicitly: the defaults look at the host, not at the
+    container.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -282,7 +330,9 @@ def _options(subject: Subject) -> Any:
 
 
 def _key(subject: Subject, inputs: Any, dynamic: Sequence[Mapping[int, str]]) -> str:
-    """The content that the export depends on, hashed: source, weights, signature, versions, options."""
+    """The content that the export depends on, hashed: source, weights, signature, versions,
+    options.
+    """
     from importlib.metadata import version
 
     import torch
@@ -290,7 +340,12 @@ def _key(subject: Subject, inputs: Any, dynamic: Sequence[Mapping[int, str]]) ->
     from paritygate.runtime.nest import flatten, tensor_leaves, value_of
 
     signature = [
-        [str(leaf.dtype), leaf.ndim, [size for dim, size in enumerate(leaf.shape) if dim not in dims], sorted(dims)]
+        [
+            str(leaf.dtype),
+            leaf.ndim,
+            [size for dim, size in enumerate(leaf.shape) if dim not in dims],
+            sorted(dims),
+        ]
         for leaf, dims in zip(tensor_leaves(inputs), dynamic, strict=True)
     ]
     plain = [value_of(leaf) for leaf in flatten(inputs) if not torch.is_tensor(leaf)]
@@ -304,7 +359,9 @@ def _key(subject: Subject, inputs: Any, dynamic: Sequence[Mapping[int, str]]) ->
         "opset": OPSET,
         "dtype": subject.dtype_name,
         "device": subject.device,
-        "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript", *_transformers())}
+        "versions": {
+            name: version(name) for name in ("torch", "onnx", "onnxscript", *_transformers())
+        }
         | {"onnxruntime": __import__("onnxruntime").__version__},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
@@ -316,8 +373,11 @@ def _transformers() -> tuple[str, ...]:
     return ("transformers",) if "transformers" in sys.modules else ()
 
 
-def _export(subject: Subject, inputs: Any, folder: Path, dynamic: Sequence[Mapping[int, str]]) -> None:
-    """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the cache at once.
+def _export(
+    subject: Subject, inputs: Any, folder: Path, dynamic: Sequence[Mapping[int, str]]
+) -> None:
+    """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the
+    cache at once.
 
     Raises ``MadeStatic`` where one did not.
     """
@@ -361,7 +421,8 @@ def _export(subject: Subject, inputs: Any, folder: Path, dynamic: Sequence[Mappi
         shutil.rmtree(temporary)
         raise MadeStatic(made_static)
     nodes = Counter(node.op_type for node in model.graph.node)
-    # On a GPU other optimisers run, and the reference worker opens no session there: its memory would be counted.
+    # On a GPU other optimisers run, and the reference worker opens no session there: its memory
+    # would be counted.
     counted = _optimised(subject, path, nodes) if subject.device == "cpu" else {}
     meta = {
         "opset": OPSET,
@@ -370,7 +431,11 @@ def _export(subject: Subject, inputs: Any, folder: Path, dynamic: Sequence[Mappi
         "floating": floating,
         "inputs": kept,
         "dims": [
-            {dim: size.dim_param for dim, size in enumerate(value.type.tensor_type.shape.dim) if size.dim_param}
+            {
+                dim: size.dim_param
+                for dim, size in enumerate(value.type.tensor_type.shape.dim)
+                if size.dim_param
+            }
             for value in model.graph.input
         ],
         "sha256": _digest(path),
@@ -382,14 +447,20 @@ def _export(subject: Subject, inputs: Any, folder: Path, dynamic: Sequence[Mappi
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _optimised(subject: Subject, path: Path, exported: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """``COUNTED``: the nodes that ONNX Runtime's optimisers leave of an export, and which kinds of them are new."""
+def _optimised(
+    subject: Subject, path: Path, exported: Mapping[str, int]
+) -> dict[str, dict[str, int]]:
+    """``COUNTED``: the nodes that ONNX Runtime's optimisers leave of an export, and which kinds of
+    them are new.
+    """
     import onnx
     import onnxruntime
 
     options = _options(subject)
     options.optimized_model_filepath = str(path.with_name("optimised.onnx"))
-    options.log_severity_level = 3  # it warns that the optimised file fits this machine only; it is counted and dropped
+    options.log_severity_level = (
+        3  # it warns that the optimised file fits this machine only; it is counted and dropped
+    )
     onnxruntime.InferenceSession(str(path), options, providers=[providers.CPU])
     nodes = Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
     Path(options.optimized_model_filepath).unlink()
@@ -400,6 +471,12 @@ def _optimised(subject: Subject, path: Path, exported: Mapping[str, int]) -> dic
 
 
 def _touches_floats(node: Any) -> bool:
-    """Whether a node of the exported graph reads or writes floating numbers, or may; ``Shape`` reads none."""
+    """Whether a node of the exported graph reads or writes floating numbers, or may; ``Shape``
+    reads none.
+    """
     values = [*node.outputs, *(() if node.op_type in ("Shape", "Size") else node.inputs)]
-    return any(value.dtype is None or value.dtype.is_floating_point() for value in values if value is not None)
+    return any(
+        value.dtype is None or value.dtype.is_floating_point()
+        for value in values
+        if value is not None
+    )

@@ -1,7 +1,9 @@
-"""Binding: ONNX Runtime on tensors that lie where it computes, instead of on numpy arrays that it copies.
+"""Binding: ONNX Runtime on tensors that lie where it computes, instead of on numpy arrays that it
+copies.
 
-Inputs are torch's own tensors, outputs are tensors that torch has allocated: nothing is copied, and both work on one
-stream. With a CUDA graph all addresses are fixed, so one binding serves every input set and inputs are copied into it.
+Inputs are torch's own tensors, outputs are tensors that torch has allocated: nothing is copied, and
+both work on one stream. With a CUDA graph all addresses are fixed, so one binding serves every
+input set and inputs are copied into it.
 """
 
 from __future__ import annotations
@@ -14,11 +16,23 @@ from typing import Any
 import torch
 
 # onnx.TensorProto.DataType
-DTYPES = {1: torch.float32, 2: torch.uint8, 3: torch.int8, 5: torch.int16, 6: torch.int32, 7: torch.int64,
-          9: torch.bool, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}  # fmt: skip
+DTYPES = {
+    1: torch.float32,
+    2: torch.uint8,
+    3: torch.int8,
+    5: torch.int16,
+    6: torch.int32,
+    7: torch.int64,
+    9: torch.bool,
+    10: torch.float16,
+    11: torch.float64,
+    16: torch.bfloat16,
+}
 ELEMENTS = {dtype: number for number, dtype in DTYPES.items()}
 CAPTURED = 4  # runs after which a CUDA graph is replayed for sure
-OF_DATA = re.compile(r"\bu\d+\b")  # torch.export's names of sizes that follow from values, not from other sizes
+OF_DATA = re.compile(
+    r"\bu\d+\b"
+)  # torch.export's names of sizes that follow from values, not from other sizes
 
 
 @dataclass
@@ -37,10 +51,14 @@ class Binder:
         self._session = session
         self._names = [value.name for value in session.get_inputs()]
         self._answers = [value.name for value in session.get_outputs()]
-        self._by_data = any(OF_DATA.search(str(size)) for value in session.get_outputs() for size in value.shape)
-        # The worker waits for the device itself; without this every run would end with a wait of its own.
+        self._by_data = any(
+            OF_DATA.search(str(size)) for value in session.get_outputs() for size in value.shape
+        )
+        # The worker waits for the device itself; without this every run would end with a wait of
+        # its own.
         self._options = _options(disable_synchronize_execution_providers="1")
-        # A session with CUDA graphs captures one in its first run, whatever is bound then; not in this one.
+        # A session with CUDA graphs captures one in its first run, whatever is bound then; not in
+        # this one.
         self._uncaptured = _options(disable_synchronize_execution_providers="1", gpu_graph_id="-1")
         self._known: dict[tuple[torch.Size, ...], list[tuple[list[int], torch.dtype]]] = {}
 
@@ -51,19 +69,28 @@ class Binder:
         binding = self._session.io_binding()
         for name, tensor in zip(self._names, inputs, strict=True):
             binding.bind_input(name, *_place(tensor))
-        outputs = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in self._shapes(binding, inputs)]
+        outputs = [
+            torch.empty(shape, dtype=dtype, device=device)
+            for shape, dtype in self._shapes(binding, inputs)
+        ]
         for name, tensor in zip(self._answers, outputs, strict=True):
             binding.bind_output(name, *_place(tensor))
         return Bound(binding, inputs, outputs)
 
-    def _shapes(self, binding: Any, inputs: list[torch.Tensor]) -> list[tuple[list[int], torch.dtype]]:
-        """Shape and dtype of the outputs, which a run tells that allocates them; one for inputs of the same shapes."""
+    def _shapes(
+        self, binding: Any, inputs: list[torch.Tensor]
+    ) -> list[tuple[list[int], torch.dtype]]:
+        """Shape and dtype of the outputs, which a run tells that allocates them; one for inputs of
+        the same shapes.
+        """
         key = tuple(tensor.shape for tensor in inputs)
         if self._by_data or key not in self._known:
             for name in self._answers:
                 binding.bind_output(name, inputs[0].device.type, inputs[0].device.index or 0)
             self._session.run_with_iobinding(binding, self._uncaptured)
-            self._known[key] = [(value.shape(), DTYPES[value.element_type()]) for value in binding.get_outputs()]
+            self._known[key] = [
+                (value.shape(), DTYPES[value.element_type()]) for value in binding.get_outputs()
+            ]
             binding.clear_binding_outputs()
         return self._known[key]
 
@@ -74,7 +101,9 @@ class Binder:
 
 
 class Graph:
-    """The same with fixed addresses: a CUDA graph is captured from the first input set, and replayed for all."""
+    """The same with fixed addresses: a CUDA graph is captured from the first input set, and
+    replayed for all.
+    """
 
     def __init__(self, binder: Binder, tensors: Sequence[torch.Tensor]) -> None:
         self._binder = binder
@@ -99,6 +128,14 @@ def _options(**entries: str) -> Any:
 
 
 def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Where a tensor lies, as bindings take it. Not by DLPack: of torch's bools onnxruntime 1.31 says unsupported."""
+    """Where a tensor lies, as bindings take it. Not by DLPack: of torch's bools onnxruntime 1.31
+    says unsupported.
+    """
     device = tensor.device
-    return device.type, device.index or 0, ELEMENTS[tensor.dtype], list(tensor.shape), tensor.data_ptr()
+    return (
+        device.type,
+        device.index or 0,
+        ELEMENTS[tensor.dtype],
+        list(tensor.shape),
+        tensor.data_ptr(),
+    )

@@ -1,7 +1,8 @@
 """Providers: what ONNX Runtime is asked to run on, with which options, and whether it did.
 
-It falls back to the CPU without an exception, as a whole or node by node, so both are looked at. Options follow its
-documentation of the CUDA execution provider; all that matter are set, since defaults change.
+It falls back to the CPU without an exception, as a whole or node by node, so both are looked at.
+Options follow its documentation of the CUDA execution provider; all that matter are set, since
+defaults change.
 """
 
 from __future__ import annotations
@@ -24,15 +25,31 @@ if TYPE_CHECKING:
     from paritygate.runtime.subject import Subject
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
-LIBRARIES = ("libnvinfer.so.10", "libnvonnxparser.so.10")  # what onnxruntime's TensorRT provider is linked with
-# What ONNX Runtime puts on the CPU beside a GPU, among nodes of its own making: arithmetic of shapes.
-OF_SHAPES = {"Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Constant"}
+LIBRARIES = (
+    "libnvinfer.so.10",
+    "libnvonnxparser.so.10",
+)  # what onnxruntime's TensorRT provider is linked with
+# What ONNX Runtime puts on the CPU beside a GPU, among nodes of its own making: arithmetic of
+# shapes.
+OF_SHAPES = {
+    "Shape",
+    "Size",
+    "Gather",
+    "Concat",
+    "Unsqueeze",
+    "Squeeze",
+    "Slice",
+    "Cast",
+    "Constant",
+}
 # Options that are told as facts, as the session has them.
 TOLD = ("use_tf32", "cudnn_conv_algo_search", "prefer_nhwc", "enable_cuda_graph")
 
 
 def built_for_cuda() -> bool:
-    """Whether the installed onnxruntime brings its CUDA provider, by its files; True where they do not tell."""
+    """Whether the installed onnxruntime brings its CUDA provider, by its files; True where they do
+    not tell.
+    """
     found = find_spec("onnxruntime")
     if sys.platform != "linux" or found is None or found.origin is None:
         return True
@@ -40,19 +57,30 @@ def built_for_cuda() -> bool:
 
 
 def tensorrt_libraries() -> list[str]:
-    """TensorRT's libraries as the loader takes them: by name, or by path where pip put them; empty without any."""
+    """TensorRT's libraries as the loader takes them: by name, or by path where pip put them; empty
+    without any.
+    """
     from ctypes.util import find_library
 
-    folders = [Path(folder) for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
-    if find_library("nvinfer") == LIBRARIES[0] or any((folder / LIBRARIES[0]).exists() for folder in folders):
+    folders = [
+        Path(folder) for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder
+    ]
+    if find_library("nvinfer") == LIBRARIES[0] or any(
+        (folder / LIBRARIES[0]).exists() for folder in folders
+    ):
         return list(LIBRARIES)
     wheel = find_spec("tensorrt_libs")
-    paths = [Path(folder) / name for folder in (wheel and wheel.submodule_search_locations) or () for name in LIBRARIES]
+    paths = [
+        Path(folder) / name
+        for folder in (wheel and wheel.submodule_search_locations) or ()
+        for name in LIBRARIES
+    ]
     return [str(path) for path in paths if path.exists()]
 
 
 def wanted(subject: Subject, model: str = "") -> list[Any]:
-    """The providers of a session, the one that is to do the work first; raises ``Unavailable`` for a lesser build.
+    """The providers of a session, the one that is to do the work first; raises ``Unavailable`` for
+    a lesser build.
 
     ``model`` is the file that the session opens.
     """
@@ -62,12 +90,16 @@ def wanted(subject: Subject, model: str = "") -> list[Any]:
         return [CPU]
     first = TENSORRT if subject.backend == "tensorrt" else CUDA
     if first not in onnxruntime.get_available_providers():
-        raise Unavailable(f"this onnxruntime is built without {first}; install onnxruntime-gpu instead of onnxruntime")
+        raise Unavailable(
+            f"this onnxruntime is built without {first}; install onnxruntime-gpu instead of onnxruntime"
+        )
     _require_one_cuda()
     chosen: list[Any] = [(CUDA, cuda(subject)), CPU]
     if first == TENSORRT:
         if subject.dtype_name != "tf32":
-            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # TensorRT multiplies float32 in TF32 unless the driver forbids it
+            os.environ["NVIDIA_TF32_OVERRIDE"] = (
+                "0"  # TensorRT multiplies float32 in TF32 unless the driver forbids it
+            )
         for library in tensorrt_libraries():  # pip's folder is not where the provider would look
             ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
         chosen.insert(0, (TENSORRT, tensorrt(subject, model)))
@@ -75,13 +107,17 @@ def wanted(subject: Subject, model: str = "") -> list[Any]:
 
 
 def _require_one_cuda() -> None:
-    """Raise ``Unavailable`` where onnxruntime and torch are built for different major releases of CUDA."""
+    """Raise ``Unavailable`` where onnxruntime and torch are built for different major releases of
+    CUDA.
+    """
     import torch
     from onnxruntime.capi import build_and_package_info
 
     theirs, ours = getattr(build_and_package_info, "cuda_version", ""), torch.version.cuda or ""
     if theirs and ours and theirs.partition(".")[0] != ours.partition(".")[0]:
-        raise Unavailable(f"onnxruntime is built for CUDA {theirs}, torch for {ours}; install builds for the same one")
+        raise Unavailable(
+            f"onnxruntime is built for CUDA {theirs}, torch for {ours}; install builds for the same one"
+        )
 
 
 def cuda(subject: Subject) -> dict[str, str]:
@@ -100,9 +136,11 @@ def cuda(subject: Subject) -> dict[str, str]:
 
 
 def tensorrt(subject: Subject, model: str) -> dict[str, str]:
-    """Options of the TensorRT provider: its engines are kept beside the model, in a folder for each shape.
+    """Options of the TensorRT provider: its engines are kept beside the model, in a folder for each
+    shape.
 
-    It names an engine by the names in a graph alone: other weights or sizes would get the one that is there.
+    It names an engine by the names in a graph alone: other weights or sizes would get the one that
+    is there.
     """
     engines = Path(model).parent / "tensorrt" / subject.shape
     engines.mkdir(parents=True, exist_ok=True)
@@ -116,14 +154,18 @@ def tensorrt(subject: Subject, model: str) -> dict[str, str]:
 
 
 def _stream(subject: Subject) -> dict[str, str]:
-    """Torch's stream, where torch and ONNX Runtime share tensors; with numpy it has one of its own."""
+    """Torch's stream, where torch and ONNX Runtime share tensors; with numpy it has one of its
+    own.
+    """
     shared = subject.stream is not None and subject.backend != "onnxruntime_host"
     return {"user_compute_stream": str(subject.stream)} if shared else {}
 
 
 @contextmanager
 def printed() -> Iterator[list[str]]:
-    """The lines that are written to standard error meanwhile, known afterwards; C++ has no other way to say why."""
+    """The lines that are written to standard error meanwhile, known afterwards; C++ has no other
+    way to say why.
+    """
     lines: list[str] = []
     sys.stderr.flush()
     with tempfile.TemporaryFile() as file:
@@ -143,29 +185,41 @@ def printed() -> Iterator[list[str]]:
 def check_session(session: Any, asked: list[Any], again: Callable[[], Any]) -> None:
     """Raise ``Misbehaved`` where another provider came first than was asked for.
 
-    ``again`` opens another such session: only now is it listened to, for a crash must find its way into the log.
+    ``again`` opens another such session: only now is it listened to, for a crash must find its way
+    into the log.
     """
     first = asked[0] if isinstance(asked[0], str) else asked[0][0]
     if session.get_providers()[0] != first:
         with printed() as lines:
             again()
-        why = next((f" ({found[1]})" for line in lines if (found := re.search(r"with error: ([^\x1b]+)", line))), "")
+        why = next(
+            (
+                f" ({found[1]})"
+                for line in lines
+                if (found := re.search(r"with error: ([^\x1b]+)", line))
+            ),
+            "",
+        )
         raise Misbehaved(f"fallback: {first} was asked for, {session.get_providers()[0]} runs{why}")
 
 
 def placement(session: Any, asked: list[Any], floating: Mapping[str, bool]) -> dict[str, int]:
-    """How many nodes each provider runs; raises ``Misbehaved`` where the one asked for does not do the work.
+    """How many nodes each provider runs; raises ``Misbehaved`` where the one asked for does not do
+    the work.
 
-    ``floating``: of the exported nodes' names, whether it touches a floating number. One that does not may stay on
-    the CPU: sizes, positions and masks, which ONNX Runtime puts there on purpose.
+    ``floating``: of the exported nodes' names, whether it touches a floating number. One that does
+    not may stay on the CPU: sizes, positions and masks, which ONNX Runtime puts there on purpose.
     """
     first = asked[0] if isinstance(asked[0], str) else asked[0][0]
     placed, on_cpu = Counter[str](), Counter[str]()
     for part in session.get_provider_graph_assignment_info():
         placed[part.ep_name] += len(part.get_nodes())
         if part.ep_name == CPU != first:
-            works = (node.op_type for node in part.get_nodes()
-                     if floating.get(node.name, node.op_type not in OF_SHAPES))  # fmt: skip
+            works = (
+                node.op_type
+                for node in part.get_nodes()
+                if floating.get(node.name, node.op_type not in OF_SHAPES)
+            )
             on_cpu.update(works)
     if on_cpu:
         raise Misbehaved(f"fallback: {first} was asked for, the CPU runs {dict(on_cpu)}")
@@ -175,7 +229,8 @@ def placement(session: Any, asked: list[Any], floating: Mapping[str, bool]) -> d
 
 
 def told(session: Any, asked: list[Any]) -> dict[str, dict[str, str]]:
-    """The options that change what is computed, by provider, as the session has them; pointers are left out.
+    """The options that change what is computed, by provider, as the session has them; pointers are
+    left out.
 
     Raises ``Misbehaved`` where it multiplies float32 otherwise than was asked for.
     """
@@ -185,6 +240,9 @@ def told(session: Any, asked: list[Any]) -> dict[str, dict[str, str]]:
     }
     for provider, options in (entry for entry in asked if not isinstance(entry, str)):
         wanted = options.get("use_tf32")
-        if wanted is not None and (has := found.get(provider, {}).get("use_tf32", wanted)) != wanted:
+        if (
+            wanted is not None
+            and (has := found.get(provider, {}).get("use_tf32", wanted)) != wanted
+        ):
             raise Misbehaved(f"fallback: {provider} has use_tf32={has}, {wanted} was asked for")
     return {provider: options for provider, options in found.items() if options}

@@ -11,7 +11,9 @@ from typing import Any
 
 
 class Cpu:
-    """The processor. Memory is the worker's resident peak, of which the kernel keeps account (VmHWM)."""
+    """The processor. Memory is the worker's resident peak, of which the kernel keeps account
+    (VmHWM).
+    """
 
     name = "cpu"
     stream: int | None = None
@@ -33,7 +35,9 @@ class Cpu:
         return end - start
 
     def flush(self) -> bool:
-        """False: nothing is queued, and what the processor's caches hold a model finds in them as well."""
+        """False: nothing is queued, and what the processor's caches hold a model finds in them as
+        well.
+        """
         return False
 
     def synchronize(self) -> None:
@@ -62,7 +66,9 @@ class Cpu:
         return None
 
     def gauge(self) -> dict[str, Any]:
-        """Nothing: the kernel counts how often the processor was cut (``paritygate.host.monitor``)."""
+        """Nothing: the kernel counts how often the processor was cut
+        (``paritygate.host.monitor``).
+        """
         return {}
 
     def facts(self) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""An NVIDIA GPU as a device: work is queued on a stream, and its own clock is a pair of events on that stream.
+"""An NVIDIA GPU as a device: work is queued on a stream, and its own clock is a pair of events on
+that stream.
 
-``CUDA_VISIBLE_DEVICES`` has chosen: the device is the first that CUDA shows. Nothing here changes a setting of it.
+``CUDA_VISIBLE_DEVICES`` has chosen: the device is the first that CUDA shows. Nothing here changes a
+setting of it.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from paritygate.host import nvml
 
-FLUSHED = 256 << 20  # bytes; over any L2 so far (50 MiB on H100 and H200), and what triton.testing.do_bench takes
+FLUSHED = (
+    256 << 20
+)  # bytes; over any L2 so far (50 MiB on H100 and H200), and what triton.testing.do_bench takes
 
 
 class Cuda:
     """A GPU. ``api`` is ``torch.cuda`` unless a test gives another.
 
-    Memory is what the driver says is used on the device, since that alone sees torch's allocator and the arenas of
-    other engines alike; what torch's allocator had at most is a fact beside it.
+    Memory is what the driver says is used on the device, since that alone sees torch's allocator
+    and the arenas of other engines alike; what torch's allocator had at most is a fact beside it.
     """
 
     name = "cuda"
@@ -31,12 +35,15 @@ class Cuda:
 
         self._torch, self._api = torch, torch.cuda if api is None else api
         self._api.init()  # the context is no cell's memory
-        # Not the default stream: that waits for all others, and onnxruntime takes its pointer, 0, for none.
+        # Not the default stream: that waits for all others, and onnxruntime takes its pointer, 0,
+        # for none.
         self._stream = self._api.Stream()
         self.stream: int | None = self._stream.cuda_stream
         self._used: int | None = None
         self._scrap: Any = None
-        self._known: list[nvml.Gpu | None] = []  # the card as NVML knows it, or None, once that was asked
+        self._known: list[
+            nvml.Gpu | None
+        ] = []  # the card as NVML knows it, or None, once that was asked
 
     def guard(self) -> AbstractContextManager[Any]:
         """Makes our stream the current one."""
@@ -54,7 +61,9 @@ class Cuda:
         return event
 
     def elapsed(self, start: Any, end: Any) -> float:
-        """Seconds between two events; half a microsecond is the resolution (CUDA's documentation)."""
+        """Seconds between two events; half a microsecond is the resolution (CUDA's
+        documentation).
+        """
         milliseconds: float = start.elapsed_time(end)
         return milliseconds / 1e3
 
@@ -75,7 +84,9 @@ class Cuda:
         self._used = self._driver_bytes()
 
     def peak_bytes(self) -> int | None:
-        """What is used above ``reset_peak``: allocators and arenas keep what they took, so it is their peak."""
+        """What is used above ``reset_peak``: allocators and arenas keep what they took, so it is
+        their peak.
+        """
         if self._used is None:
             return None
         return max(0, self._driver_bytes() - self._used)
@@ -91,7 +102,9 @@ class Cuda:
         self._api.empty_cache()
 
     def joules(self) -> float | None:
-        """The counter of the card since its driver was loaded; None under MIG, where neighbours share it."""
+        """The counter of the card since its driver was loaded; None under MIG, where neighbours
+        share it.
+        """
         from paritygate.host import nvml
 
         card = self._card()
@@ -100,12 +113,18 @@ class Cuda:
         return None
 
     def gauge(self) -> dict[str, Any]:
-        """``mhz``, the clock of its processors, and ``throttled``, what holds it down: two questions to NVML."""
+        """``mhz``, the clock of its processors, and ``throttled``, what holds it down: two
+        questions to NVML.
+        """
         from paritygate.host import nvml
 
         card = self._card()
         with suppress(nvml.GpuLost):  # the next call tells
-            return {} if card is None else {"mhz": card.clock(), "throttled": list(card.throttled() or ())}
+            return (
+                {}
+                if card is None
+                else {"mhz": card.clock(), "throttled": list(card.throttled() or ())}
+            )
         return {}
 
     def _card(self) -> nvml.Gpu | None:

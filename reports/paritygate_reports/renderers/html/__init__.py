@@ -1,4 +1,6 @@
-"""The report as one HTML file that needs no network: Jinja2 escapes, Plotly draws, a policy forbids fetching."""
+"""The report as one HTML file that needs no network: Jinja2 escapes, Plotly draws, a policy forbids
+fetching.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,13 @@ TEMPLATES = jinja2.Environment(
 )
 MARKS = {"good": "✓", "bad": "✗", "unknown": "?", "": "–"}
 BAD_WORDS = {*table.BAD, *against_history.BAD, *RED}
-UNKNOWN_WORDS = {Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE, Verdict.NEW, Status.UNCHECKED, Status.SKIPPED}
+UNKNOWN_WORDS = {
+    Verdict.INCONCLUSIVE,
+    Verdict.NOT_COMPARABLE,
+    Verdict.NEW,
+    Status.UNCHECKED,
+    Status.SKIPPED,
+}
 
 
 def _digits(value: float | None) -> str:
@@ -39,18 +47,30 @@ def _share(value: float | None) -> str:
     return "" if value is None else text.fine_percent(value)
 
 
-COLUMNS: tuple[tuple[str, str, Callable[..., str]], ...] = (  # of the raw table: title, field, how it is shown
-    ("cell", "cell", str), ("status", "status", str), ("verdict", "verdict", str),
-    ("per s", "throughput", text.rate), ("unit", "unit", str),
-    ("p50, s", "latency_p50", text.error), ("p99, s", "latency_p99", text.error),
-    ("vs eager", "speedup", text.ratio), ("of allowed error", "error_share", text.percent),
-    ("accuracy", "accuracy", _share), ("memory", "peak_bytes", text.memory), ("warm, s", "prepare_seconds", _digits),
-    ("cold, s", "prepare_cold_seconds", _digits), ("reason", "reason", first_line),
-)  # fmt: skip
+COLUMNS: tuple[
+    tuple[str, str, Callable[..., str]], ...
+] = (  # of the raw table: title, field, how it is shown
+    ("cell", "cell", str),
+    ("status", "status", str),
+    ("verdict", "verdict", str),
+    ("per s", "throughput", text.rate),
+    ("unit", "unit", str),
+    ("p50, s", "latency_p50", text.error),
+    ("p99, s", "latency_p99", text.error),
+    ("vs eager", "speedup", text.ratio),
+    ("of allowed error", "error_share", text.percent),
+    ("accuracy", "accuracy", _share),
+    ("memory", "peak_bytes", text.memory),
+    ("warm, s", "prepare_seconds", _digits),
+    ("cold, s", "prepare_cold_seconds", _digits),
+    ("reason", "reason", first_line),
+)
 
 
 def render(page: Page, plotly: str = "") -> str:
-    """The page as HTML; ``plotly`` is the address of Plotly's script, which is put inside where none is given."""
+    """The page as HTML; ``plotly`` is the address of Plotly's script, which is put inside where
+    none is given.
+    """
     from plotly.offline import get_plotlyjs
 
     base = page.advice.runs[-1] if page.advice and page.advice.runs else None
@@ -67,7 +87,11 @@ def render(page: Page, plotly: str = "") -> str:
         branch=page.branch,
         base=base,
         differing=[] if base is None else differences(base.environment, page.run.environment),
-        environment={name: str(value) for name, value in sorted(page.run.environment.items()) if name != "gate"},
+        environment={
+            name: str(value)
+            for name, value in sorted(page.run.environment.items())
+            if name != "gate"
+        },
         columns=[title for title, *_ in COLUMNS],
         rows=[_table_row(record) for record in page.records],
         places=page.places,
@@ -80,7 +104,9 @@ def render(page: Page, plotly: str = "") -> str:
 
 
 def tone(word: str) -> str:
-    """Whether a status or a verdict is ``good``, ``bad``, ``unknown``, or "" where there is none."""
+    """Whether a status or a verdict is ``good``, ``bad``, ``unknown``, or "" where there is
+    none.
+    """
     if word in BAD_WORDS:
         return "bad"
     if word in UNKNOWN_WORDS:
@@ -95,7 +121,10 @@ def _cards(page: Page) -> list[tuple[str, int, str]]:
     if not verdicts and page.advice is not None and page.advice.runs:
         verdicts = Counter(row["verdict"] for row in page.advice.rows)
     found = [(word, count, tone(word)) for word, count in (statuses + verdicts).items()]
-    return sorted(found, key=lambda card: (("bad", "unknown", "good").index(card[2]), card[0] == "ok", -card[1]))
+    return sorted(
+        found,
+        key=lambda card: (("bad", "unknown", "good").index(card[2]), card[0] == "ok", -card[1]),
+    )
 
 
 def _figures(page: Page) -> dict[str, charts.Figure]:
@@ -137,9 +166,15 @@ def _trends(page: Page) -> dict[str, dict[str, charts.Figure]]:
 
 def _changed_first(page: Page) -> list[pd.DataFrame]:
     """The trends of at least two runs, those with a change point before the others."""
-    changed = set() if page.changes is None else set(zip(page.changes["cell"], page.changes["machine"], strict=True))
+    changed = (
+        set()
+        if page.changes is None
+        else set(zip(page.changes["cell"], page.changes["machine"], strict=True))
+    )
     shown = [series for series in page.trends if len(series) > 1]
-    return sorted(shown, key=lambda series: (series["cell"].iloc[0], series["machine"].iloc[0]) not in changed)
+    return sorted(
+        shown, key=lambda series: (series["cell"].iloc[0], series["machine"].iloc[0]) not in changed
+    )
 
 
 def _dicts(frame: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -151,6 +186,9 @@ def _table_row(record: Record) -> list[tuple[str, Any]]:
     """(text, value to sort and copy by) of each of ``COLUMNS``."""
     values = [getattr(record, field) for _, field, _ in COLUMNS]
     return [
-        (text.printable(str(show(value))), str(value) if isinstance(value, Status) else "" if value is None else value)
+        (
+            text.printable(str(show(value))),
+            str(value) if isinstance(value, Status) else "" if value is None else value,
+        )
         for value, (*_, show) in zip(values, COLUMNS, strict=True)
     ]
