@@ -70,7 +70,8 @@ BACKEND = """
 
     def prepare(subject):
         prepared = eager.prepare(subject)
-        prepared.read = lambda raw, read=prepared.read: [spoil(tensor) for tensor in read(raw)]
+        read = prepared.to_tensors
+        prepared.to_tensors = lambda raw: [spoil(tensor) for tensor in read(raw)]
         return prepared
 """
 HOOK = """

@@ -56,7 +56,7 @@ class FakeContestant:
     def block(self, calls: int, samples: int) -> Sequence[float]:
         number = len(self.plans)
         if number == self.gone:
-            raise schedule.Dropped(f"{self.name} is gone")
+            raise schedule.WorkerDroppedError(f"{self.name} is gone")
         self.plans.append(schedule.Plan(calls, samples))
         self.log.append(self.name)
         if self.clocks is not None:

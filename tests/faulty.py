@@ -12,13 +12,13 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from paritygate.backends import Backend, Prepared, eager
+from paritygate.backends import Backend, PreparedModel, eager
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from paritygate.core.case import Target
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
 
 Spoil = Callable[["nn.Module"], object]
 
@@ -31,17 +31,17 @@ def preload() -> None:
     pass
 
 
-def prepare(subject: Subject) -> Prepared:
+def prepare(subject: BoundCase) -> PreparedModel:
     return FAULTS[subject.backend](subject)
 
 
 # -- faults of the model
 
 
-def in_model(spoil: Spoil) -> Callable[[Subject], Prepared]:
+def in_model(spoil: Spoil) -> Callable[[BoundCase], PreparedModel]:
     """Eager on a model that was changed after its weights were loaded."""
 
-    def planted(subject: Subject) -> Prepared:
+    def planted(subject: BoundCase) -> PreparedModel:
         import torch
 
         module = subject.module()
@@ -105,11 +105,11 @@ def dropout_on(module: nn.Module) -> None:
 # -- faults of inputs and answers
 
 
-def mask_ignored(subject: Subject) -> Prepared:
+def mask_ignored(subject: BoundCase) -> PreparedModel:
     import torch
 
     prepared = eager.prepare(subject)
-    prepared.feed = lambda inputs: (
+    prepared.to_inputs = lambda inputs: (
         inputs | {"attention_mask": torch.ones_like(inputs["attention_mask"])}
     )
     return prepared
@@ -117,12 +117,12 @@ def mask_ignored(subject: Subject) -> Prepared:
 
 def in_answer(
     spoil: Callable[[Tensor, Any], object], output: int = 0
-) -> Callable[[Subject], Prepared]:
+) -> Callable[[BoundCase], PreparedModel]:
     """Eager with one output changed in place; ``spoil`` sees the inputs of the call, too."""
 
-    def planted(subject: Subject) -> Prepared:
+    def planted(subject: BoundCase) -> PreparedModel:
         prepared = eager.prepare(subject)
-        call, read = prepared.call, prepared.read
+        call, read = prepared.call, prepared.to_tensors
         fed: list[Any] = []
 
         def kept(inputs: Any) -> Any:
@@ -134,7 +134,7 @@ def in_answer(
             spoil(outputs[output], fed[0])
             return outputs
 
-        prepared.call, prepared.read = kept, spoiled
+        prepared.call, prepared.to_tensors = kept, spoiled
         return prepared
 
     return planted
@@ -144,7 +144,7 @@ def off_in_one(output: Tensor, _: Any) -> None:
     output.view(-1)[3] += 0.01
 
 
-def scribbling(subject: Subject) -> Prepared:
+def scribbling(subject: BoundCase) -> PreparedModel:
     """Right, but its inputs are used up."""
     prepared = eager.prepare(subject)
     call = prepared.call
@@ -170,21 +170,21 @@ def one_element(output: Tensor, _: Any) -> None:
     flat[1234] += 5e-5 if flat.dtype.itemsize == 4 else 0.2
 
 
-def another_dtype(subject: Subject) -> Prepared:
+def another_dtype(subject: BoundCase) -> PreparedModel:
     prepared = eager.prepare(subject)
-    read = prepared.read
-    prepared.read = lambda raw: [output.double() for output in read(raw)]
+    read = prepared.to_tensors
+    prepared.to_tensors = lambda raw: [output.double() for output in read(raw)]
     return prepared
 
 
-def another_count(subject: Subject) -> Prepared:
+def another_count(subject: BoundCase) -> PreparedModel:
     prepared = eager.prepare(subject)
-    read = prepared.read
-    prepared.read = lambda raw: [*read(raw), *read(raw)]
+    read = prepared.to_tensors
+    prepared.to_tensors = lambda raw: [*read(raw), *read(raw)]
     return prepared
 
 
-def stale(subject: Subject) -> Prepared:
+def stale(subject: BoundCase) -> PreparedModel:
     """Once it was checked it answers with what it answered last: a graph replayed without new
     inputs.
     """
@@ -202,7 +202,7 @@ def stale(subject: Subject) -> Prepared:
     return prepared
 
 
-def shared_buffer(subject: Subject) -> Prepared:
+def shared_buffer(subject: BoundCase) -> PreparedModel:
     """Every answer in the same memory, and ``read`` makes no copy of it."""
     prepared = eager.prepare(subject)
     call = prepared.call
@@ -213,7 +213,7 @@ def shared_buffer(subject: Subject) -> Prepared:
         buffer.append(answer.clone()) if not buffer else buffer[0].copy_(answer)
         return buffer[0]
 
-    prepared.call, prepared.read = into_buffer, lambda raw: [raw]
+    prepared.call, prepared.to_tensors = into_buffer, lambda raw: [raw]
     return prepared
 
 
@@ -225,19 +225,19 @@ def gradient_scaled(module: nn.Module) -> None:
     next(module.parameters()).register_hook(lambda gradient: 1.01 * gradient)
 
 
-def without_momentum(subject: Subject) -> Prepared:
+def without_momentum(subject: BoundCase) -> PreparedModel:
     subject.case["optimizer"] = "models.training:sgd"
     return eager.prepare(subject)
 
 
-def labels_shifted(subject: Subject) -> Prepared:
+def labels_shifted(subject: BoundCase) -> PreparedModel:
     """Every sample is learnt with the label of the one before."""
     prepared = eager.prepare(subject)
-    prepared.feed = lambda labelled: (labelled[0], labelled[1].roll(1))
+    prepared.to_inputs = lambda labelled: (labelled[0], labelled[1].roll(1))
     return prepared
 
 
-def leaking(subject: Subject) -> Prepared:
+def leaking(subject: BoundCase) -> PreparedModel:
     """Keeps every loss, as code does that sums them up without ``detach``."""
     prepared = eager.prepare(subject)
     call, kept = prepared.call, []
@@ -250,7 +250,7 @@ def leaking(subject: Subject) -> Prepared:
     return prepared
 
 
-def forgetful_optimizer(subject: Subject) -> Prepared:
+def forgetful_optimizer(subject: BoundCase) -> PreparedModel:
     """Right in every single step, but its optimizer begins anew with each: only a curve shows
     that.
     """
@@ -277,8 +277,8 @@ def forgetful_optimizer(subject: Subject) -> Prepared:
 # -- faults of the process
 
 
-def when_called(act: Callable[[], object]) -> Callable[[Subject], Prepared]:
-    def planted(subject: Subject) -> Prepared:
+def when_called(act: Callable[[], object]) -> Callable[[BoundCase], PreparedModel]:
+    def planted(subject: BoundCase) -> PreparedModel:
         prepared = eager.prepare(subject)
         prepared.call = lambda inputs: act()
         return prepared
@@ -317,7 +317,7 @@ def hog() -> None:
         held.append(torch.empty(1 << 26))
 
 
-def hungry(subject: Subject) -> Prepared:
+def hungry(subject: BoundCase) -> PreparedModel:
     """200 MiB more than it needs."""
     import torch
 
@@ -325,13 +325,13 @@ def hungry(subject: Subject) -> Prepared:
     return eager.prepare(subject)
 
 
-def falls_when_timed(subject: Subject) -> Prepared:
+def falls_when_timed(subject: BoundCase) -> PreparedModel:
     prepared = eager.prepare(subject)
     vars(prepared)["steady"] = fall(signal.SIGSEGV)
     return prepared
 
 
-def hangs_when_timed(subject: Subject) -> Prepared:
+def hangs_when_timed(subject: BoundCase) -> PreparedModel:
     prepared = eager.prepare(subject)
     vars(prepared)["steady"] = hang
     return prepared
@@ -340,35 +340,35 @@ def hangs_when_timed(subject: Subject) -> Prepared:
 # -- faults of other backends
 
 
-def meddling(subject: Subject) -> Prepared:
+def meddling(subject: BoundCase) -> PreparedModel:
     import torch
 
     torch.set_float32_matmul_precision("medium")
     return eager.prepare(subject)
 
 
-def recompiling(subject: Subject) -> Prepared:
+def recompiling(subject: BoundCase) -> PreparedModel:
     """``torch.compile`` of ``specimens.Switch``, switched before the first block."""
     from paritygate.backends import compiled
     from tests import specimens
 
     prepared = compiled.prepare(dataclasses.replace(subject, backend="compile"))
-    steady = prepared.steady
+    steady = prepared.steady_context
 
     def switched() -> Any:
         specimens.SCALE = 2
         return steady()
 
-    prepared.steady = switched
+    prepared.steady_context = switched
     return prepared
 
 
-def session_that(**answers: Any) -> Callable[[Subject], Prepared]:
+def session_that(**answers: Any) -> Callable[[BoundCase], PreparedModel]:
     """Onnxruntime whose session answers otherwise; needs an onnxruntime cell in the group for its
     file.
     """
 
-    def planted(subject: Subject) -> Prepared:
+    def planted(subject: BoundCase) -> PreparedModel:
         import onnxruntime
 
         from paritygate.backends import onnxruntime as backend
@@ -383,7 +383,7 @@ def session_that(**answers: Any) -> Callable[[Subject], Prepared]:
 
 NODE_ELSEWHERE = SimpleNamespace(ep_name="SomeOtherProvider", get_nodes=lambda: ["MatMul"])
 
-FAULTS: dict[str, Callable[[Any], Prepared]] = {
+FAULTS: dict[str, Callable[[Any], PreparedModel]] = {
     "twin": eager.prepare,  # no fault at all
     "last_weight": in_model(last_weight),
     "other_side": in_model(other_side),

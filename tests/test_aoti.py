@@ -10,10 +10,10 @@ import zipfile
 import pytest
 import torch
 
-from paritygate.backends import Misbehaved, aoti
+from paritygate.backends import BackendError, aoti
 from paritygate.core.case import Case
 from paritygate.core.record import Status
-from paritygate.runtime.subject import Subject
+from paritygate.runtime.subject import BoundCase
 from tests.rig import THREADS, specimen
 
 MODEL = """
@@ -188,7 +188,7 @@ def prepared(kept, tmp_path, monkeypatch):
             "seed": 0,
             "threads": THREADS,
         }
-        subject = Subject.of(task)
+        subject = BoundCase.of(task)
         known = aoti.contents(kept) | {
             "path": str(kept),
             "signature": [["torch.float32", [8, 16], [16, 1]]],
@@ -201,17 +201,17 @@ def prepared(kept, tmp_path, monkeypatch):
 
 def test_other_inputs_than_those_it_was_compiled_for_are_refused(prepared):
     package = prepared()
-    (answer,) = package.read(package.call(package.feed((torch.zeros(8, 16),))))
+    (answer,) = package.to_tensors(package.call(package.to_inputs((torch.zeros(8, 16),))))
 
     assert answer.shape == (8, 4)
     for other in (torch.zeros(4, 16), torch.zeros(16, 8).t(), torch.zeros(8, 16).double()):
-        with pytest.raises(Misbehaved, match="compiled for inputs"):
-            package.feed((other,))
+        with pytest.raises(BackendError, match="compiled for inputs"):
+            package.to_inputs((other,))
 
 
 def test_an_operator_on_another_device_is_a_fallback(prepared):
     assert prepared().facts()["operators"] == {"addmm_out": 1}
-    with pytest.raises(Misbehaved, match="fallback: the package computes on cuda, not cpu"):
+    with pytest.raises(BackendError, match="fallback: the package computes on cuda, not cpu"):
         prepared(operators={"cpu": {"addmm_out": 1}, "cuda": {"addmm_out": 1}}).facts()
 
 

@@ -76,17 +76,17 @@ def equal(ours, theirs):
 @pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime_graph"])
 def test_bound_tensors_give_the_answers_to_each_input_set(session, name):
     prepared = backend.on_tensors(session, [0, 1, 2], dict, subject(name))
-    feeds = [prepared.feed(inputs(seed)) for seed in range(3)]
+    feeds = [prepared.to_inputs(inputs(seed)) for seed in range(3)]
 
     for seed in (0, 1, 2, 0, 2):
-        assert equal(prepared.read(prepared.call(feeds[seed])), right(*inputs(seed)))
+        assert equal(prepared.to_tensors(prepared.call(feeds[seed])), right(*inputs(seed)))
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime_graph"])
 def test_an_answer_that_was_read_is_not_written_over_by_the_next_call(session, name):
     prepared = backend.on_tensors(session, [0, 1, 2], dict, subject(name))
-    feeds = [prepared.feed(inputs(seed)) for seed in range(2)]
-    first = prepared.read(prepared.call(feeds[0]))
+    feeds = [prepared.to_inputs(inputs(seed)) for seed in range(2)]
+    first = prepared.to_tensors(prepared.call(feeds[0]))
     prepared.call(feeds[1])
     prepared.call(feeds[0])
 
@@ -184,7 +184,7 @@ def test_a_graph_is_captured_with_its_own_outputs(session):
 def test_no_run_waits_for_its_end(session):
     runs = Runs(session)
     prepared = backend.on_tensors(runs, [0, 1, 2], dict, subject())
-    prepared.call(prepared.feed(inputs(0)))
+    prepared.call(prepared.to_inputs(inputs(0)))
 
     assert {found["disable_synchronize_execution_providers"] for found in runs.options} == {"1"}
 
@@ -192,7 +192,7 @@ def test_no_run_waits_for_its_end(session):
 def test_a_graph_tells_that_it_was_captured(session):
     prepared = backend.on_tensors(session, [0, 1, 2], dict, subject("onnxruntime_graph"))
     assert prepared.facts() == {"cuda_graph": False}
-    prepared.call(prepared.feed(inputs(0)))
+    prepared.call(prepared.to_inputs(inputs(0)))
 
     assert prepared.facts() == {"cuda_graph": True}
     assert not prepared.resizable
@@ -220,12 +220,16 @@ def test_inputs_that_are_not_contiguous_are_made_so(session):
     prepared = backend.on_tensors(session, [0, 1, 2], dict, subject())
     sliced = (x.t().contiguous().t(), mask, index)
 
-    assert equal(prepared.read(prepared.call(prepared.feed(sliced))), right(x, mask, index))
+    assert equal(
+        prepared.to_tensors(prepared.call(prepared.to_inputs(sliced))), right(x, mask, index)
+    )
 
 
 def test_inputs_that_the_graph_does_not_use_are_left_out(session):
     x, mask, index = inputs(0)
     prepared = backend.on_tensors(session, [1, 2, 3], dict, subject())
 
-    answer = prepared.read(prepared.call(prepared.feed((torch.zeros(9), x, mask, index))))
+    answer = prepared.to_tensors(
+        prepared.call(prepared.to_inputs((torch.zeros(9), x, mask, index)))
+    )
     assert equal(answer, right(x, mask, index))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from paritygate.backends import Misbehaved, Unavailable, compiled
+from paritygate.backends import BackendError, UnavailableError, compiled
 from paritygate.core.case import Case
 from paritygate.core.record import Status
 from paritygate.runtime import facts
@@ -100,7 +100,7 @@ def test_cuda_graphs_are_told_of_each_step_and_may_not_be_skipped(monkeypatch, n
     )
     if name == "compile_reduce_overhead":
         with pytest.raises(
-            Misbehaved, match=r"fallback: CUDA graphs were skipped 2 times \(mutated inputs\)"
+            BackendError, match=r"fallback: CUDA graphs were skipped 2 times \(mutated inputs\)"
         ):
             prepared.facts()
     else:
@@ -150,8 +150,8 @@ def prepare(monkeypatch):
 
 
 def answer(prepared, inputs):
-    with prepared.guard():
-        return [prepared.read(prepared.call(prepared.feed(one))) for one in inputs]
+    with prepared.context():
+        return [prepared.to_tensors(prepared.call(prepared.to_inputs(one))) for one in inputs]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_recompile_between_checked_calls_fails_with_its_guard_and_line(
     prepared = prepare(model(), mode=mode)
     answer(prepared, sets(2))
 
-    with pytest.raises(Misbehaved) as failed:
+    with pytest.raises(BackendError) as failed:
         prepared.facts()
 
     first, _, rest = str(failed.value).partition("\n")
@@ -198,7 +198,7 @@ def test_a_recompile_is_found_though_somebody_restores_attributes_before_every_c
         answer(prepared, [one])
 
     with pytest.raises(
-        Misbehaved, match=rf"recompile between calls.* {re.escape(marked(type(model)))} "
+        BackendError, match=rf"recompile between calls.* {re.escape(marked(type(model)))} "
     ):
         prepared.facts()
 
@@ -273,7 +273,7 @@ def test_calls_that_need_no_copy_are_called_with_their_own_inputs(prepare):
     another kind.
     """
     prepared = prepare(specimens_compile.Plain())
-    with prepared.guard():
+    with prepared.context():
         for _ in range(2):
             prepared.call((torch.randn(8, 16),))
     assert prepared.facts()["recompiles"] == 0
@@ -284,7 +284,7 @@ def test_at_the_recompile_limit_nothing_goes_on_in_eager(prepare, name):
     model = getattr(specimens_compile, name)
     prepared = prepare(model())
 
-    with pytest.raises(Misbehaved) as failed:
+    with pytest.raises(BackendError) as failed:
         answer(prepared, sets(32))
 
     told = str(failed.value).partition("\n")[0]
@@ -300,7 +300,7 @@ def test_a_training_meets_the_limit_in_its_curve_as_well(prepare):
         specimens_compile.Counter(), mode="training", loss=None, optimizer="torch.optim:SGD"
     )
     (inputs,) = sets(1)
-    with pytest.raises(Misbehaved, match=r"recompile limit: .* guard `self.calls == 7` failed"):
+    with pytest.raises(BackendError, match=r"recompile limit: .* guard `self.calls == 7` failed"):
         prepared.training.curve([(inputs, torch.zeros(8, dtype=torch.int64))])
 
 
@@ -308,7 +308,7 @@ def test_other_errors_of_a_call_are_told_as_they_are(prepare):
     prepared = prepare(specimens_compile.Plain())
     with pytest.raises(RuntimeError, match=r"shapes cannot be multiplied|same reduction dim"):
         answer(prepared, sets(1, (8, 3)))
-    with pytest.raises(RuntimeError, match=r"^a kernel failed$"), prepared.steady():
+    with pytest.raises(RuntimeError, match=r"^a kernel failed$"), prepared.steady_context():
         raise RuntimeError("a kernel failed")
 
 
@@ -319,7 +319,7 @@ def test_a_recompile_in_the_measured_loop_is_told_with_its_guard_and_line(prepar
     monkeypatch.setattr(specimens, "SCALE", 2)
     (inputs,) = sets(1)
 
-    with pytest.raises(Misbehaved) as failed, prepared.guard(), prepared.steady():
+    with pytest.raises(BackendError) as failed, prepared.context(), prepared.steady_context():
         prepared.call(inputs)
 
     told = str(failed.value).partition("\n")[0]
@@ -340,7 +340,7 @@ def test_an_undeclared_break_fails_with_its_line_and_a_declared_one_is_in_order(
     answer(prepared, sets())
     place = marked(specimens_compile.Block if name == "Looped" else model)
     with pytest.raises(
-        Misbehaved,
+        BackendError,
         match=rf"^graph break: 1 found, 0 declared \({re.escape(place)} .*graph_breaks=1",
     ):
         prepared.facts()
@@ -369,7 +369,9 @@ def test_a_number_taken_out_of_a_tensor_recompiles_though_its_break_is_declared(
     prepared = prepare(specimens_compile.Taken(), graph_breaks=1)
     answer(prepared, sets())
     place = re.escape(marked(specimens_compile.Taken))
-    with pytest.raises(Misbehaved, match=rf"recompile .* guard `___stack1 == .* failed, {place} "):
+    with pytest.raises(
+        BackendError, match=rf"recompile .* guard `___stack1 == .* failed, {place} "
+    ):
         prepared.facts()
 
 
@@ -390,7 +392,7 @@ def test_a_model_that_torch_gives_up_fails_with_the_line_though_a_break_is_decla
     prepared = prepare(model(), graph_breaks=1)
     answer(prepared, sets())
     told = rf"^fallback: torch.compile captured no graph, the model ran in eager: {re.escape(marked(model))} `.*"
-    with pytest.raises(Misbehaved, match=told):
+    with pytest.raises(BackendError, match=told):
         prepared.facts()
 
 
@@ -399,14 +401,14 @@ def test_a_disabled_model_fails_with_its_line(prepare, breaks):
     prepared = prepare(specimens_compile.Disabled(), graph_breaks=breaks)
     answer(prepared, sets())
     with pytest.raises(
-        Misbehaved, match=r"captured no graph.*specimens_compile.py:\d+ `@torch.compiler.disable`"
+        BackendError, match=r"captured no graph.*specimens_compile.py:\d+ `@torch.compiler.disable`"
     ):
         prepared.facts()
 
     alone = prepare(specimens_compile.DisabledAlone(), graph_breaks=breaks)
     answer(alone, sets())
     with pytest.raises(
-        Misbehaved,
+        BackendError,
         match=r"^fallback: .* its own ran in eager: tests/specimens_compile.py:\d+ `@torch",
     ):
         alone.facts()
@@ -417,7 +419,7 @@ def test_where_dynamo_is_off_that_is_the_reason(prepare):
     prepared = prepare(specimens_compile.Plain())
     answer(prepared, sets())
     with pytest.raises(
-        Misbehaved, match=r"captured no graph, .* torch._dynamo.config.disable is set"
+        BackendError, match=r"captured no graph, .* torch._dynamo.config.disable is set"
     ):
         prepared.facts()
 
@@ -439,7 +441,7 @@ def test_a_stance_that_takes_eager_for_a_recompile_is_taken_back(prepare):
     torch.compiler.set_stance("eager_on_recompile")
     prepared = prepare(specimens_compile.Counter())
     answer(prepared, sets(2))
-    with pytest.raises(Misbehaved, match="recompile between calls"):
+    with pytest.raises(BackendError, match="recompile between calls"):
         prepared.facts()
 
 
@@ -460,7 +462,7 @@ def test_recurrent_models_that_torch_does_not_take_are_skipped_with_advice(
     ):
         prepared = prepare(model, graph_breaks=1)
         answer(prepared, sets(2, (4, 8, 16)))
-        with pytest.raises(Unavailable) as skipped:
+        with pytest.raises(UnavailableError) as skipped:
             prepared.facts()
         assert str(skipped.value).startswith(
             "torch.compile takes no RNN by default, the model would run in eager: "
@@ -480,7 +482,7 @@ def test_a_recurrent_part_is_a_break_with_advice(prepare, kind):
     answer(prepared, sets(2, (4, 8, 16)))
     place = re.escape(marked(specimens_compile.Encoder))
     with pytest.raises(
-        Misbehaved, match=rf"^graph break: 1 found, 0 declared \({place} .*allow_rnn = True"
+        BackendError, match=rf"^graph break: 1 found, 0 declared \({place} .*allow_rnn = True"
     ):
         prepared.facts()
 
@@ -543,7 +545,7 @@ def test_what_torch_compile_has_made_is_not_compiled_again(made):
 
 
 def test_what_is_unsuitable_is_skipped_and_python_models_are_not(prepare):
-    with pytest.raises(Unavailable, match=r"was compiled by torch.compile already"):
+    with pytest.raises(UnavailableError, match=r"was compiled by torch.compile already"):
         prepare(REAL(specimens_compile.Plain(), backend="eager"))
     part = specimens_compile.Wrapped()
     part.part = REAL(part.part, backend="eager")

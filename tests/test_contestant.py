@@ -3,9 +3,9 @@
 import pytest
 
 from paritygate.core.record import Status
-from paritygate.process.client import Ended
-from paritygate.process.timed_worker import REPLACED, Contestant
-from paritygate.timing.schedule import Dropped
+from paritygate.process.client import WorkerError
+from paritygate.process.timed_worker import REPLACED, TimedWorker
+from paritygate.timing.schedule import WorkerDroppedError
 
 
 class FakeWorker:
@@ -43,7 +43,7 @@ def gauge(*throttled):
 
 def test_a_block_is_asked_for_once_and_the_worker_is_parked():
     worker = FakeWorker()
-    assert list(Contestant(worker).block(3, 4)) == [1.0]
+    assert list(TimedWorker(worker).block(3, 4)) == [1.0]
     assert worker.asked[0] | {"keep": 0} == {
         "op": "block",
         "calls": 3,
@@ -55,7 +55,7 @@ def test_a_block_is_asked_for_once_and_the_worker_is_parked():
 
 
 def test_a_block_with_a_clock_that_was_cut_is_measured_again_and_the_reason_counted():
-    contestant = Contestant(FakeWorker(gauge("SwPowerCap"), gauge("HwThermal"), gauge()))
+    contestant = TimedWorker(FakeWorker(gauge("SwPowerCap"), gauge("HwThermal"), gauge()))
 
     assert list(contestant.block(1, 1)) == [3.0]
     assert contestant.replaced == {"SwPowerCap": 1, "HwThermal": 1}
@@ -64,7 +64,7 @@ def test_a_block_with_a_clock_that_was_cut_is_measured_again_and_the_reason_coun
 
 def test_a_clock_that_is_always_cut_is_not_waited_for():
     worker = FakeWorker(gauge("SwPowerCap"))
-    contestant = Contestant(worker)
+    contestant = TimedWorker(worker)
 
     assert list(contestant.block(1, 1)) == [float(REPLACED + 1)]
     assert len(worker.asked) == worker.parked == REPLACED + 1
@@ -75,7 +75,7 @@ def test_a_cut_that_lasts_is_measured_again_once_it_is_over_and_told_meanwhile()
         REPLACED + 2
     )  # the first block with its repetitions, and the second
     worker = FakeWorker(*cut, gauge(), gauge("HwThermal"), gauge())
-    contestant = Contestant(worker)
+    contestant = TimedWorker(worker)
 
     asked = []
     for _ in range(4):
@@ -87,15 +87,15 @@ def test_a_cut_that_lasts_is_measured_again_once_it_is_over_and_told_meanwhile()
 
 
 def test_a_device_that_tells_no_clock_has_none():
-    contestant = Contestant(FakeWorker({"mhz": None, "throttled": []}))
+    contestant = TimedWorker(FakeWorker({"mhz": None, "throttled": []}))
 
     assert list(contestant.block(1, 1)) == [1.0]
     assert contestant.mhz == []
 
 
 def test_a_worker_that_ends_drops_out_and_is_closed():
-    worker = FakeWorker(ends=Ended(Status.CRASHED, "gone"))
-    with pytest.raises(Dropped) as dropped:
-        Contestant(worker).block(1, 1)
+    worker = FakeWorker(ends=WorkerError(Status.CRASHED, "gone"))
+    with pytest.raises(WorkerDroppedError) as dropped:
+        TimedWorker(worker).block(1, 1)
     assert dropped.value.args[0].reason == "gone"
     assert worker.closed

@@ -13,8 +13,8 @@ import pytest
 
 from paritygate.core.record import Status
 from paritygate.process.channel import Channel
-from paritygate.process.client import Ended, Worker
-from paritygate.process.timed_worker import BLOCK_DEADLINE, SLOW_CALL, Contestant
+from paritygate.process.client import Worker, WorkerError
+from paritygate.process.timed_worker import BLOCK_DEADLINE, SLOW_CALL, TimedWorker
 from paritygate.worker import calls
 
 BUSY = {"stage": "running eager"}
@@ -74,7 +74,7 @@ def test_a_worker_that_asks_for_more_seconds_gets_them(worker):
 def test_one_that_asks_for_none_has_those_it_had(worker, message):
     worker.play((0, message))
     began = time.monotonic()
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(WorkerError) as ended:
         worker.ask(dict(REQUEST), 0.5)
 
     assert time.monotonic() - began == pytest.approx(0.5, abs=0.3)
@@ -93,7 +93,7 @@ def test_seconds_count_from_the_message_on_and_never_shorten_the_deadline(worker
 
 def test_a_declared_deadline_stands_whatever_is_asked_for(worker):
     worker.play((0, BUSY | {"calls": 7, "seconds": 3.0}))
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(WorkerError) as ended:
         worker.ask(dict(REQUEST), 0.5, declared=True)
 
     assert (
@@ -113,7 +113,7 @@ def test_a_declared_deadline_stands_whatever_is_asked_for(worker):
 )
 def test_a_time_out_names_the_deadline_and_how_far_it_came(worker, message, declared, reason):
     worker.play((0, message))
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(WorkerError) as ended:
         worker.ask(dict(REQUEST), 0.6, declared=declared)
 
     assert str(ended.value) == f"no answer within 0.6 s while: running eager{reason}"
@@ -122,7 +122,7 @@ def test_a_time_out_names_the_deadline_and_how_far_it_came(worker, message, decl
 
 def test_a_deadline_that_moved_is_told_as_it_was_in_the_end(worker):
     worker.play((0.5, BUSY | {"calls": 2, "seconds": 1.5}))
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(WorkerError) as ended:
         worker.ask(dict(REQUEST), 1.0)
 
     assert str(ended.value) == "no answer within 2 s while: running eager (2 calls made)"
@@ -149,7 +149,7 @@ def test_calls_are_of_this_request_and_are_shown_while_it_runs(worker):
     worker.play((0, BUSY | {"calls": 3}), (0, {"stage": "keeping"}), (0, DONE))
     worker.ask(dict(REQUEST), 5.0, heard.append)
     worker.play((0, {"stage": "preparing"}))
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(WorkerError) as ended:
         worker.ask(dict(REQUEST), 0.3)
 
     assert heard == ["running eager, 3 calls made", "keeping"]
@@ -180,7 +180,7 @@ def test_the_first_block_of_a_slow_model_has_time_for_its_calls():
     blocks may take.
     """
     worker = Timed(20.0, first=20.0)
-    contestant = Contestant(worker)
+    contestant = TimedWorker(worker)
     contestant.block(1, 1)
     contestant.block(1, 2)
 
@@ -191,7 +191,7 @@ def test_the_first_block_of_a_slow_model_has_time_for_its_calls():
 def test_a_fast_models_first_call_says_nothing_about_its_blocks():
     """It loads and allocates; a block that hangs must be noticed soon."""
     worker = Timed(0.001, first=0.9 * SLOW_CALL)
-    contestant = Contestant(worker)
+    contestant = TimedWorker(worker)
     contestant.block(1, 1)
     contestant.block(10, 10)
 
@@ -200,7 +200,7 @@ def test_a_fast_models_first_call_says_nothing_about_its_blocks():
 
 def test_what_comes_after_the_last_block_has_time_for_its_calls_too():
     worker = Timed(10.0)
-    contestant = Contestant(worker)
+    contestant = TimedWorker(worker)
     contestant.block(1, 1)
 
     assert contestant.finish(3.0) == {"joules": 1.0}

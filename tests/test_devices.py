@@ -137,7 +137,7 @@ def test_a_card_that_nvml_does_not_know_is_asked_for_once_and_tells_nothing(api,
 
 def test_a_card_that_is_lost_meanwhile_is_left_to_the_next_call_to_tell(api, monkeypatch):
     def lost():
-        raise nvml.GpuLost("gone")
+        raise nvml.GpuLostError("gone")
 
     monkeypatch.setattr(nvml, "by_uuid", lambda uuid: SimpleNamespace(clock=lost))
     assert Cuda(api).gauge() == {}

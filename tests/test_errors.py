@@ -2,7 +2,7 @@
 
 import pytest
 
-from paritygate.backends import Misbehaved, Unavailable
+from paritygate.backends import BackendError, UnavailableError
 from paritygate.core.reasons import LIMIT
 from paritygate.core.record import Status
 from paritygate.worker.errors import failure_of, status_of, trace_of
@@ -19,10 +19,10 @@ class OutOfMemoryError(RuntimeError):
 @pytest.mark.parametrize(
     ("error", "status", "reason"),
     [
-        (Unavailable("no such device"), Status.SKIPPED, "no such device"),
+        (UnavailableError("no such device"), Status.SKIPPED, "no such device"),
         (KernelUnavailable("flash needs fp16"), Status.SKIPPED, "flash needs fp16"),
         (
-            Misbehaved("fallback: A was asked for, B runs"),
+            BackendError("fallback: A was asked for, B runs"),
             Status.FAILED,
             "fallback: A was asked for, B runs",
         ),
@@ -46,9 +46,9 @@ class OutOfMemoryError(RuntimeError):
             "recompile in the measured loop: Detected recompile when torch.compile stance is 'fail_on_recompile'",
         ),
         (ValueError("first line\nsecond"), Status.FAILED, "ValueError: first line\nsecond"),
-        (Misbehaved("fallback:\nA was asked for"), Status.FAILED, "fallback: A was asked for"),
+        (BackendError("fallback:\nA was asked for"), Status.FAILED, "fallback: A was asked for"),
         (
-            Unavailable("\x1b[31mno such device\x1b[0m\ninstall one"),
+            UnavailableError("\x1b[31mno such device\x1b[0m\ninstall one"),
             Status.SKIPPED,
             "no such device\ninstall one",
         ),
@@ -137,4 +137,4 @@ def endless(number):
 
 
 def test_misbehaving_is_never_taken_for_a_lack_of_memory():
-    assert status_of(Misbehaved("out of memory is what the message says"))[0] is Status.FAILED
+    assert status_of(BackendError("out of memory is what the message says"))[0] is Status.FAILED

@@ -15,16 +15,16 @@ import onnx
 import pytest
 import torch
 
-from paritygate.backends import BACKENDS, Unavailable, aoti
+from paritygate.backends import BACKENDS, UnavailableError, aoti
 from paritygate.backends import onnxruntime as backend
 from paritygate.backends.onnxruntime import providers
 from paritygate.core.case import Case, Target
 from paritygate.runtime.devices import DEVICES
 from paritygate.runtime.nest import flatten
-from paritygate.runtime.subject import Subject, call
+from paritygate.runtime.subject import BoundCase, call
 
 
-class Here(Subject):
+class Here(BoundCase):
     """A subject of a device by name alone: its tensors lie on the CPU."""
 
     def module(self):
@@ -34,7 +34,7 @@ class Here(Subject):
         return self.on_cpu().cast(inputs)
 
     def on_cpu(self):
-        return Subject.of(
+        return BoundCase.of(
             {given.name: getattr(self, given.name) for given in fields(self)} | {"device": "cpu"}
         )
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_exported_with_dynamic_dimensions_is_exported_without(tmp
     ("declared", "error"),
     [
         ({"dynamic": ("batch",)}, RuntimeError("no")),
-        ({}, Unavailable("onnxscript is not installed")),
+        ({}, UnavailableError("onnxscript is not installed")),
     ],
 )
 def test_but_not_what_is_declared_to_be_dynamic_nor_where_the_exporter_is_missing(
@@ -184,7 +184,7 @@ def test_opened_for_one_shape_no_arithmetic_of_shapes_is_left(exported, monkeypa
             for node in part.get_nodes()
         ]
         left[name] = {"Shape", "Range", "Max"} & set(kinds)
-        answers[name] = prepared.read(prepared.call(prepared.feed(given.inputs()[1])))
+        answers[name] = prepared.to_tensors(prepared.call(prepared.to_inputs(given.inputs()[1])))
 
     assert left == {"onnxruntime": {"Shape", "Range", "Max"}, "onnxruntime_graph": set()}
     with torch.no_grad():

@@ -167,10 +167,10 @@ def test_a_state_that_answers_depend_on_is_named_and_the_model_left_as_it_was(mo
     assert (module.past.tolist(), module.log, module.keys) == ([0] * 4, [], None)
 
     x = torch.randn(3, 4)
-    with mode.guard():
-        first, second = mode.read(mode((x,))), mode.read(mode((x,)))
+    with mode.context():
+        first, second = mode.to_tensors(mode((x,))), mode.to_tensors(mode((x,)))
         mode.reset()
-        again = mode.read(mode((x,)))
+        again = mode.to_tensors(mode((x,)))
     assert same(first, again)
     assert same(first, second) == (model is Peaking)
 

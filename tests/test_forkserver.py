@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from paritygate.core.record import Status
-from paritygate.process.client import ServerFailed
+from paritygate.process.client import ForkServerError
 from tests.rig import Rig, new_server, specimen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +56,7 @@ def server(tmp_path):
 
 
 def refusal(server):
-    with pytest.raises(ServerFailed) as failed:
+    with pytest.raises(ForkServerError) as failed:
         server.fork({})
     assert not server.alive()
     return str(failed.value)

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from paritygate.core.record import Status
-from paritygate.process.client import Ended, Worker
+from paritygate.process.client import Worker, WorkerError
 from tests.rig import specimen
 
 
@@ -44,7 +44,7 @@ def test_a_worker_says_what_it_is_doing_and_then_answers(worker):
 
 
 def test_a_worker_that_raised_can_be_asked_again(worker):
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(WorkerError) as ended:
         worker.ask({"op": "open", "module": "paritygate.backends.nowhere"}, 60)
     assert ended.value.status is Status.FAILED
     assert "No module named 'paritygate.backends.nowhere'" in str(ended.value)
@@ -67,7 +67,7 @@ def test_a_parked_worker_is_stopped_with_all_its_threads_and_goes_on_when_asked(
 
 
 def test_a_worker_that_takes_too_long_is_ended_and_says_with_what_it_was_busy(worker):
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(WorkerError) as ended:
         worker.ask(dict(OPEN) | {"module": "tests.faulty_import"}, 0.0)
     assert ended.value.status is Status.TIMED_OUT
     assert not psutil.pid_exists(worker.pid)
@@ -92,7 +92,7 @@ def test_closing_twice_and_parking_what_is_closed_are_in_order(worker):
     worker.close()
     worker.park()
     worker.resume()
-    with pytest.raises(Ended):
+    with pytest.raises(WorkerError):
         worker.ask(dict(OPEN), 5)
 
 
@@ -105,7 +105,7 @@ def test_a_kill_that_is_not_ours_is_for_memory_where_the_kernel_counted_one(
     worker: Worker = rig.server.fork(task)
     counted[0] += kills
     psutil.Process(worker.pid).kill()
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(WorkerError) as ended:
         worker.ask(dict(OPEN), 60)
     assert ended.value.status is (Status.OUT_OF_MEMORY if kills else Status.CRASHED)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from paritygate.core.case import Case
-from paritygate.runtime.subject import Subject, WrongDeclaration
+from paritygate.runtime.subject import BoundCase, WrongDeclarationError
 from paritygate.worker.masks import masks, padding
 
 B, S = 3, 5
@@ -24,7 +24,7 @@ def subject(tmp_path, **declared):
         shapes={"b": {"batch": B}},
         **declared,
     )
-    return Subject.of(
+    return BoundCase.of(
         {
             "case": case.as_dict(),
             "shape": "b",
@@ -148,7 +148,7 @@ def test_a_mask_may_be_of_any_dtype(kept, mask):
 @pytest.mark.parametrize("name", ["attention_mask", 2])
 def test_a_mask_that_is_no_input_is_refused_with_those_there_are(kept, name):
     told = f"case c: mask={name!r} is no input that is a tensor; inputs: ['ids', 'mask']"
-    with pytest.raises(WrongDeclaration, match=re.escape(told)):
+    with pytest.raises(WrongDeclarationError, match=re.escape(told)):
         kept((B, "tokens", 7), name=name)
 
 
@@ -244,7 +244,8 @@ def test_an_output_mask_goes_before_a_mask(tmp_path):
 )
 def test_a_wrong_output_mask_is_refused_with_what_was_found(tmp_path, function, message):
     with pytest.raises(
-        WrongDeclaration, match=re.escape(f'output_mask "{__name__}:{function.__name__}" {message}')
+        WrongDeclarationError,
+        match=re.escape(f'output_mask "{__name__}:{function.__name__}" {message}'),
     ):
         declared(tmp_path, function)
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils import weight_norm
 
 from paritygate.core.case import Case
-from paritygate.runtime.subject import Subject
+from paritygate.runtime.subject import BoundCase
 from paritygate.timing import diagnostics
 from paritygate.worker import mutation, reference
 from paritygate_reports.view import sections
@@ -157,7 +157,7 @@ def subject(
         shapes={"b8": {"batch": 8}, "b2": {"batch": 2}},
         **declared,
     )
-    return Subject.of(
+    return BoundCase.of(
         {
             "case": case.as_dict(),
             "shape": shape,

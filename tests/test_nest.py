@@ -18,7 +18,7 @@ from transformers import BatchEncoding, DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from paritygate.runtime.nest import (
-    UnknownClass,
+    UnknownClassError,
     as_tensors,
     changed,
     comparable,
@@ -416,7 +416,7 @@ def test_a_class_that_cannot_be_compared_is_named_with_its_path_and_what_to_retu
     nest, kind, path
 ):
     with pytest.raises(
-        UnknownClass, match=re.escape(f"the output holds a {kind} at {path!r}, which cannot")
+        UnknownClassError, match=re.escape(f"the output holds a {kind} at {path!r}, which cannot")
     ) as told:
         comparable(nest)
     assert (
@@ -435,7 +435,7 @@ def test_a_class_that_cannot_be_compared_is_named_with_its_path_and_what_to_retu
     ids=["strings", "objects", "huge"],
 )
 def test_arrays_and_numbers_that_no_tensor_holds_are_told_with_their_path(value, what):
-    with pytest.raises(UnknownClass, match=f"the output holds {what}.* at 'a.0'"):
+    with pytest.raises(UnknownClassError, match=f"the output holds {what}.* at 'a.0'"):
         comparable({"a": (value,)})
 
 

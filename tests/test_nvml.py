@@ -198,9 +198,9 @@ def test_a_gpu_that_gets_lost_says_which(monkeypatch):
 
     card.lost = True
 
-    with pytest.raises(nvml.GpuLost, match="GPU-11111111-aaaa is lost"):
+    with pytest.raises(nvml.GpuLostError, match="GPU-11111111-aaaa is lost"):
         gpu.read()
-    with pytest.raises(nvml.GpuLost):
+    with pytest.raises(nvml.GpuLostError):
         gpu.facts()
     assert [(found.uuid, found.index) for found in nvml.gpus()] == [(TWO.uuid, 1)]
 

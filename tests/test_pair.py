@@ -10,7 +10,7 @@ import random
 import pytest
 
 from paritygate.gate import launch_pair, quads
-from paritygate.timing.schedule import Dropped
+from paritygate.timing.schedule import WorkerDroppedError
 from tests.fakes import FakeClock, FakeContestant, cycle
 
 
@@ -58,7 +58,7 @@ def test_a_restless_pair_gets_more_quads_up_to_a_limit():
 @pytest.mark.parametrize("gone", [0, 2, 9])
 def test_a_side_that_drops_out_ends_the_pair(gone):
     clock = FakeClock()
-    with pytest.raises(Dropped, match="h is gone"):
+    with pytest.raises(WorkerDroppedError, match="h is gone"):
         measured(FakeContestant(1e-3, clock), FakeContestant(1e-3, clock, name="h", gone=gone))
 
 

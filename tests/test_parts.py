@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paritygate.parity import elements, parts, rule, sums
-from paritygate.parity.rule import Undecidable, compare
+from paritygate.parity.rule import UndecidableError, compare
 from paritygate.parity.tolerance import tolerances
 
 RULE = tolerances()["fp32"]
@@ -262,7 +262,7 @@ def test_a_number_that_decides_and_is_none_is_an_error_of_the_harness(monkeypatc
     truth = np.ones((2, 4, 4))
     monkeypatch.setattr(parts, "_over", lambda value, allowed: math.nan)
     with pytest.raises(
-        Undecidable, match="output 0: how close it comes to its limit is not a number"
+        UndecidableError, match="output 0: how close it comes to its limit is not a number"
     ):
         judged(truth, truth, truth)
 
@@ -280,7 +280,7 @@ def test_nor_is_a_part_that_cannot_be_decided_a_pass(monkeypatch, name, broken):
     candidate[0][0][0] *= 1.001  # nothing is decided of parts that are as they should be
     monkeypatch.setattr(parts, name, broken)
     with pytest.raises(
-        Undecidable, match="output 0: how close it comes to its limit is not a number"
+        UndecidableError, match="output 0: how close it comes to its limit is not a number"
     ):
         judged(candidate, eager, truth)
 

@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto, helper
 from onnxruntime.capi import build_and_package_info
 
-from paritygate.backends import Misbehaved, Unavailable
+from paritygate.backends import BackendError, UnavailableError
 from paritygate.backends import onnxruntime as backend
 from paritygate.backends.onnxruntime import providers
 from paritygate.core.case import Target
@@ -121,7 +121,9 @@ def test_tensorrt_is_found_where_pip_put_it(monkeypatch, tmp_path):
 
 def test_a_build_for_cpus_is_no_fallback_but_unavailable(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [providers.CPU])
-    with pytest.raises(Unavailable, match="without CUDAExecutionProvider; install onnxruntime-gpu"):
+    with pytest.raises(
+        UnavailableError, match="without CUDAExecutionProvider; install onnxruntime-gpu"
+    ):
         providers.wanted(subject(device="cuda"))
 
 
@@ -144,7 +146,7 @@ def test_builds_for_different_releases_of_cuda_do_not_go_together(monkeypatch, o
     with (
         contextlib.nullcontext()
         if fits
-        else pytest.raises(Unavailable, match=r"for CUDA 13\.0, torch for 12\.8")
+        else pytest.raises(UnavailableError, match=r"for CUDA 13\.0, torch for 12\.8")
     ):
         providers._require_one_cuda()
 
@@ -170,7 +172,8 @@ def _open_session():
 
 def test_a_session_that_came_up_on_another_provider_misbehaved(open_session):
     with pytest.raises(
-        Misbehaved, match="fallback: CUDAExecutionProvider was asked for, CPUExecutionProvider runs"
+        BackendError,
+        match="fallback: CUDAExecutionProvider was asked for, CPUExecutionProvider runs",
     ):
         providers.check_session(
             open_session([providers.CPU]), [(providers.CUDA, {}), providers.CPU], list
@@ -189,7 +192,8 @@ def test_the_real_provider_falls_back_here_and_it_is_told_why(open_session):
     asked = [(providers.CUDA, providers.cuda(subject(device="cuda", stream=None))), providers.CPU]
 
     with pytest.raises(
-        Misbehaved, match=r"CPUExecutionProvider runs \(lib\w+\.so\.\d+: cannot open shared object"
+        BackendError,
+        match=r"CPUExecutionProvider runs \(lib\w+\.so\.\d+: cannot open shared object",
     ):
         providers.check_session(open_session(asked), asked, lambda: open_session(asked))
 
@@ -250,7 +254,7 @@ def test_arithmetic_of_shapes_and_other_integers_may_stay_on_the_cpu():
     ],
 )
 def test_work_that_another_provider_does_is_a_fallback(nodes, asked, told):
-    with pytest.raises(Misbehaved, match="fallback: ") as misbehaved:
+    with pytest.raises(BackendError, match="fallback: ") as misbehaved:
         providers.placement(placed(**nodes), asked, FLOATING)
     assert told in str(misbehaved.value)
 
@@ -275,5 +279,5 @@ def test_options_are_told_as_the_session_has_them_without_its_pointers():
     )
     told = {providers.CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}}
     assert providers.told(session, [(providers.CUDA, {"use_tf32": "0"}), providers.CPU]) == told
-    with pytest.raises(Misbehaved, match="CUDAExecutionProvider has use_tf32=0, 1 was asked for"):
+    with pytest.raises(BackendError, match="CUDAExecutionProvider has use_tf32=0, 1 was asked for"):
         providers.told(session, [(providers.CUDA, {"use_tf32": "1"}), providers.CPU])

@@ -8,7 +8,7 @@ import pytest
 
 from paritygate.core.reasons import HEAD, LIMIT, LINE, TAIL, clean, cut, first_line, split, whole
 from paritygate.core.record import Record, Status
-from paritygate.process.client import Ended
+from paritygate.process.client import WorkerError
 from paritygate.session import records
 
 BAR = "\r 10%|█         | 1/10\r 50%|█████     | 5/10\r100%|██████████| 10/10"
@@ -111,7 +111,7 @@ LOUD = "\x1b[31mValueError:\x1b[0m\nit is so\r\nand so"
 @pytest.mark.parametrize(
     "complete",
     [
-        lambda record: records.ended(record, Ended(Status.FAILED, LOUD, "", LOUD)),
+        lambda record: records.ended(record, WorkerError(Status.FAILED, LOUD, "", LOUD)),
         lambda record: records.gave_up(record, Status.FAILED, LOUD, LOUD),
         lambda record: records.opened(
             record, {"status": "failed", "reason": LOUD, "facts": {"trace": "x"}}, {}

@@ -9,7 +9,7 @@ import torch
 
 from paritygate.core.case import Case
 from paritygate.runtime.nest import comparable
-from paritygate.runtime.subject import Subject, WrongDeclaration, arrays, call, resolve
+from paritygate.runtime.subject import BoundCase, WrongDeclarationError, arrays, call, resolve
 from tests.rig import specimen
 
 
@@ -25,7 +25,7 @@ def subject(case=None, tmp="unused", **changes):
         "seed": 0,
         "threads": 1,
     }
-    return Subject.of(task | changes | {"more": "is ignored"})
+    return BoundCase.of(task | changes | {"more": "is ignored"})
 
 
 def weights(**changes):
@@ -117,9 +117,9 @@ def test_bf16_becomes_float32_for_numpy_and_the_others_stay():
 
 def test_a_name_is_resolved_or_refused_with_what_there_is():
     assert resolve("math:pi") > 3
-    with pytest.raises(WrongDeclaration, match="there is no module 'maths'"):
+    with pytest.raises(WrongDeclarationError, match="there is no module 'maths'"):
         resolve("maths:pi")
-    with pytest.raises(WrongDeclaration, match=r"math has no 'pie'; it has .*, pi, "):
+    with pytest.raises(WrongDeclarationError, match=r"math has no 'pie'; it has .*, pi, "):
         resolve("math:pie")
 
 

@@ -109,11 +109,12 @@ def test_a_process_that_proc_hides_is_a_stranger(monkeypatch):
 
 def test_a_gpu_that_gets_lost_ends_nothing():
     gone = seen(
-        Script(Reading(throttled=("HwSlowdown",)), nvml.GpuLost("GPU-1 is lost")), Script(Reading())
+        Script(Reading(throttled=("HwSlowdown",)), nvml.GpuLostError("GPU-1 is lost")),
+        Script(Reading()),
     )
 
     assert gone.gpu_lost == "GPU-1 is lost"
     assert gone.gpu_throttled == ("HwSlowdown",)
     assert seen(
-        Script(nvml.GpuLost("")), Script(Reading(throttled=("HwSlowdown",)))
+        Script(nvml.GpuLostError("")), Script(Reading(throttled=("HwSlowdown",)))
     ).gpu_throttled == ("HwSlowdown",)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from paritygate.process.channel import Channel, Closed
+from paritygate.process.channel import Channel, ChannelClosedError
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def test_a_closed_end_is_told_from_silence(pair):
     with pytest.raises(TimeoutError):
         theirs.receive(time.monotonic() + 0.05)
     ours.close()
-    with pytest.raises(Closed):
+    with pytest.raises(ChannelClosedError):
         theirs.receive(time.monotonic() + 5)
-    with pytest.raises(Closed):
+    with pytest.raises(ChannelClosedError):
         theirs.send({"to": "nobody"})
 
 
@@ -63,16 +63,16 @@ def test_the_end_amid_a_message_is_an_end(pair):
     ours, theirs = pair
     ours.socket.sendall(b"\0\0\0\x10{")
     ours.close()
-    with pytest.raises(Closed):
+    with pytest.raises(ChannelClosedError):
         theirs.receive()
 
 
 def test_one_that_was_closed_here_says_the_same(pair):
     ours, _ = pair
     ours.close()
-    with pytest.raises(Closed):
+    with pytest.raises(ChannelClosedError):
         ours.send({})
-    with pytest.raises(Closed):
+    with pytest.raises(ChannelClosedError):
         ours.receive(time.monotonic() + 1)
 
 

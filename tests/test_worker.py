@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from paritygate.backends import Misbehaved, Prepared
+from paritygate.backends import BackendError, PreparedModel
 from paritygate.runtime import precision
-from paritygate.runtime.subject import Subject
+from paritygate.runtime.subject import BoundCase
 from paritygate.worker import server as worker_module
 from paritygate.worker.stopwatch import SETTLE_SECONDS, Stopwatch
 from tests.fakes import FakeDevice
@@ -40,13 +40,13 @@ def worker(device, tmp_path):
         "threads": torch.get_num_threads(),
         "laboratory": False,
     }
-    made = worker_module.Worker(Subject.of(task), task, str)
+    made = worker_module.Worker(BoundCase.of(task), task, str)
 
     def call(feed):
         device.launch(CALL_SECONDS)
         return feed
 
-    made.prepared = Prepared(call=call, read=lambda raw: [torch.tensor([raw])])
+    made.prepared = PreparedModel(call=call, to_tensors=lambda raw: [torch.tensor([raw])])
     made.feeds = [0.0, 1.0, 2.0, 3.0]
     made.expected = [[np.array([feed], dtype=np.float32)] for feed in made.feeds]
     made.allowed = 1e-6
@@ -79,10 +79,10 @@ def test_inputs_rotate_on_from_block_to_block(worker):
 
 @pytest.mark.parametrize("keep", range(4))
 def test_a_wrong_answer_in_any_sample_that_is_kept_is_found(worker, keep):
-    worker.prepared.read = lambda raw: [torch.tensor([raw + 0.5])]
+    worker.prepared.to_tensors = lambda raw: [torch.tensor([raw + 0.5])]
 
     with pytest.raises(
-        Misbehaved,
+        BackendError,
         match=r"wrong answer while timed to input set \d, unlike the checked one: output 0",
     ):
         worker.block(calls=1, samples=4, keep=keep)
@@ -153,7 +153,7 @@ def test_the_devices_own_seconds_leave_out_that_it_waits_for_launches(worker, de
 def test_an_engine_with_a_stream_of_its_own_has_no_seconds_by_marks_on_ours(worker, device):
     device.flush_seconds = 0.001
     assert "device_seconds" in worker.finish()["facts"]
-    worker.prepared.queued = False
+    worker.prepared.asynchronous = False
 
     assert worker.finish()["facts"] == {}
 
@@ -201,7 +201,7 @@ def test_the_policy_of_float32_is_the_dtypes(device, tmp_path, dtype, tf32):
         "laboratory": False,
     }
     try:
-        settings = worker_module.Worker(Subject.of(task), task, str).settings
+        settings = worker_module.Worker(BoundCase.of(task), task, str).settings
     finally:
         precision.apply("fp32")
 

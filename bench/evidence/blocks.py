@@ -21,7 +21,7 @@ from scipy import stats
 
 from paritygate.doctor import reference_cells, spread
 from paritygate.gate import launch_pair, quads
-from paritygate.process.timed_worker import Contestant
+from paritygate.process.timed_worker import TimedWorker
 from paritygate.timing import schedule
 
 LENGTHS = (0.012, 0.025, 0.05, 0.1)
@@ -45,12 +45,12 @@ def main() -> None:
         (cell,) = spread.cells_of([cases[name]], [backend])
         with spread.two_processes(cell, Path(".paritygate")) as (a, b):
             print(f"{cell.id}: spread x root of seconds")
-            for length, found in _race(Contestant(a), Contestant(b), rounds).items():
+            for length, found in _race(TimedWorker(a), TimedWorker(b), rounds).items():
                 told = ", ".join(f"{name} {value:.2%}" for name, value in found.items())
                 print(f"  {length * 1e3:3.0f} ms  {told}")
 
 
-def _race(a: Contestant, b: Contestant, rounds: int) -> dict[float, dict[str, float]]:
+def _race(a: TimedWorker, b: TimedWorker, rounds: int) -> dict[float, dict[str, float]]:
     rng = random.Random(0)
     plan, _ = (schedule.warm_up(side, time.monotonic, launch_pair.WARM_UP).plan for side in (a, b))
     values: dict[tuple[float, str], list[float]] = {}

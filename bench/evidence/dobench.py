@@ -21,7 +21,7 @@ from paritygate.core.case import Case
 from paritygate.runtime.devices import DEVICES
 from paritygate.runtime.modes import mode_of
 from paritygate.runtime.precision import apply
-from paritygate.runtime.subject import Subject
+from paritygate.runtime.subject import BoundCase
 
 SUITES = ("suites.test_attention_cuda", "suites.test_roofline")
 WARM_MS, MEASURED_MS = 500, 500
@@ -54,10 +54,10 @@ def seconds(case: Case, shape: str, device: str, dtype: str) -> float:
             "seed": 0,
             "threads": torch.get_num_threads(),
         }
-        subject = Subject.of(task)
+        subject = BoundCase.of(task)
         mode = mode_of(subject, subject.build())
-        fed = mode.feed(subject.make_inputs(0))
-        with mode.guard():
+        fed = mode.to_inputs(subject.make_inputs(0))
+        with mode.context():
             milliseconds = testing.do_bench(
                 lambda: mode(fed), warmup=WARM_MS, rep=MEASURED_MS, return_mode="median"
             )

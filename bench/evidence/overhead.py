@@ -88,7 +88,7 @@ def loop(number: int) -> None:
     """In a laboratory process: blocks of the worker and of a bare loop in turn; prints the ratios
     as JSON.
     """
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
     from paritygate.worker.server import Worker
 
     case, backend = LOOPS[number]
@@ -97,10 +97,10 @@ def loop(number: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         task = _task(case, backend, folder, cache)
         artefacts = {backend: module} if BACKENDS[backend].artefact else {}
-        Worker(Subject.of(task | {"backend": ""}), task, str).reference(artefacts)
-        worker = Worker(Subject.of(task), task, str)
+        Worker(BoundCase.of(task | {"backend": ""}), task, str).reference(artefacts)
+        worker = Worker(BoundCase.of(task), task, str)
         worker.open(module)
-    model, feeds, guard = worker.prepared.model, worker.feeds, worker.prepared.guard
+    model, feeds, guard = worker.prepared.model, worker.feeds, worker.prepared.context
 
     def bare(calls: int, samples: int) -> float:
         """What anybody would write by hand."""

@@ -26,7 +26,7 @@ import torch
 from paritygate.core.case import Case
 from paritygate.parity import rule
 from paritygate.runtime.modes import answers, mode_of
-from paritygate.runtime.subject import Subject, arrays
+from paritygate.runtime.subject import BoundCase, arrays
 from paritygate.worker import reference
 
 OUT = Path("reports/evidence/zoo_planted.csv")
@@ -126,7 +126,7 @@ def _planted(name: str) -> Iterator[tuple[str, str, float, bool, float]]:
             "seed": 0,
             "threads": torch.get_num_threads(),
         }
-        subject = Subject.of(task | {"case": case.as_dict()})
+        subject = BoundCase.of(task | {"case": case.as_dict()})
         made = reference.make(subject, {}, lambda *_, **__: None)
         if made["unchecked"]:
             print(f"{name}: unchecked: {made['unchecked']}")
@@ -151,7 +151,7 @@ def _planted(name: str) -> Iterator[tuple[str, str, float, bool, float]]:
 
 
 def _judged(
-    candidate: Sets, eager: Sets, exact: Sets, subject: Subject
+    candidate: Sets, eager: Sets, exact: Sets, subject: BoundCase
 ) -> tuple[float, bool, float]:
     """Effect, whether it is found, and share of what is allowed."""
     outcome = rule.compare(candidate, eager, exact, subject.tolerance)

@@ -8,9 +8,9 @@ called:
 ``preload() -> None``
     In the fork server, before its first fork: the imports and probes that every worker would repeat.
     Must start no thread and open no file for good.
-``prepare(subject) -> Prepared``
-    In the worker: makes the model of a ``paritygate.runtime.subject.Subject`` ready to be called. Raises
-    ``Unavailable`` where that turns out to be impossible here (the cell is skipped with the reason).
+``prepare(subject) -> PreparedModel``
+    In the worker: makes the model of a ``paritygate.runtime.subject.BoundCase`` ready to be called. Raises
+    ``UnavailableError`` where that turns out to be impossible here (the cell is skipped with the reason).
 
 and may have a fourth::
 
@@ -23,9 +23,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paritygate.backends.contract import Misbehaved, Prepared, Unavailable
+from paritygate.backends.contract import BackendError, PreparedModel, UnavailableError
 
-__all__ = ["BACKENDS", "Backend", "Misbehaved", "Prepared", "Unavailable"]
+__all__ = ["BACKENDS", "Backend", "BackendError", "PreparedModel", "UnavailableError"]
 
 
 @dataclass(frozen=True)

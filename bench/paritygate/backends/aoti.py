@@ -22,11 +22,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paritygate.backends import Misbehaved, Prepared, Unavailable, compiled
+from paritygate.backends import BackendError, PreparedModel, UnavailableError, compiled
 
 if TYPE_CHECKING:
     from paritygate.core.case import Target
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
 
 LAYOUT = 1  # of a cache entry
 # What of a device's facts a package follows from: not which card it is, nor what its memory held.
@@ -54,7 +54,7 @@ def preload() -> None:
     _toolchain()
 
 
-def artefact(subject: Subject) -> dict[str, Any]:
+def artefact(subject: BoundCase) -> dict[str, Any]:
     """Export and compile the model unless the cache holds it; facts about the package, with
     ``path`` and ``cold``.
     """
@@ -68,7 +68,7 @@ def artefact(subject: Subject) -> dict[str, Any]:
         _compile(subject, inputs, path)
         found = contents(path)
     if found is None:
-        raise Misbehaved(f"the package {path} cannot be read back")
+        raise BackendError(f"the package {path} cannot be read back")
     return found | {
         "path": str(path),
         "signature": _signature(inputs),
@@ -77,7 +77,7 @@ def artefact(subject: Subject) -> dict[str, Any]:
     }
 
 
-def prepare(subject: Subject) -> Prepared:
+def prepare(subject: BoundCase) -> PreparedModel:
     """The loaded package, on the device that was asked for, for inputs like those it was compiled
     for.
     """
@@ -100,12 +100,12 @@ def prepare(subject: Subject) -> Prepared:
         if (signature := _signature(leaves)) != found[
             "signature"
         ]:  # the package itself does not look
-            raise Misbehaved(f"compiled for inputs {found['signature']}, called with {signature}")
+            raise BackendError(f"compiled for inputs {found['signature']}, called with {signature}")
         return leaves
 
     def facts() -> dict[str, Any]:
         if elsewhere := {*found["operators"], metadata["AOTI_DEVICE_KEY"]} - {subject.device}:
-            raise Misbehaved(
+            raise BackendError(
                 f"fallback: the package computes on {', '.join(sorted(elsewhere))}, not {subject.device}"
             )
         return {
@@ -123,13 +123,13 @@ def prepare(subject: Subject) -> Prepared:
         for name, kernel in SDPA_KERNELS.items()
         if (n := operators.get(name.removeprefix("aten::")))
     }
-    return Prepared(
+    return PreparedModel(
         call=package.loader.run,
         model=package,
-        feed=feed,
-        read=comparable,
+        to_inputs=feed,
+        to_tensors=comparable,
         facts=facts,
-        guard=torch.inference_mode,
+        context=torch.inference_mode,
         kernels=lambda _: kernels,
         resizable=False,
     )
@@ -163,7 +163,7 @@ def contents(path: Path) -> dict[str, Any] | None:
     }
 
 
-def _compile(subject: Subject, inputs: Any, path: Path) -> None:
+def _compile(subject: BoundCase, inputs: Any, path: Path) -> None:
     """Export, compile in the group's own folder, which goes with the run, and move into the cache
     at once.
     """
@@ -176,7 +176,7 @@ def _compile(subject: Subject, inputs: Any, path: Path) -> None:
     from paritygate.runtime.nest import tensor_leaves
 
     if subject.remembered:
-        raise Unavailable(
+        raise UnavailableError(
             f"the model keeps state between calls ({', '.join(subject.remembered)}), and a package cannot be put back "
             "to its initial state"
         )
@@ -199,7 +199,7 @@ def _compile(subject: Subject, inputs: Any, path: Path) -> None:
         made.unlink()
 
 
-def _key(subject: Subject, inputs: Any) -> str:
+def _key(subject: BoundCase, inputs: Any) -> str:
     """The content that a package follows from, hashed: source, weights, signature, versions,
     machine, threads.
     """

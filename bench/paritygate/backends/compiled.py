@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from paritygate.backends.contract import Misbehaved, Prepared, Unavailable
+from paritygate.backends.contract import BackendError, PreparedModel, UnavailableError
 from paritygate.core.reasons import listed
 
 if TYPE_CHECKING:
     from paritygate.core.case import Target
     from paritygate.runtime.facts import CompileCounters, GraphBreak
     from paritygate.runtime.modes import Mode
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
 
 MODES = {
     "compile": "default",
@@ -76,7 +76,7 @@ def preload() -> None:
         )  # prepares, compiles nothing
 
 
-def prepare(subject: Subject) -> Prepared:
+def prepare(subject: BoundCase) -> PreparedModel:
     """Return the compiled model: static shapes, counted from zero."""
     import torch
 
@@ -85,7 +85,7 @@ def prepare(subject: Subject) -> Prepared:
 
     module = subject.module()
     if (reason := unsuitable(module)) is not None:
-        raise Unavailable(reason)
+        raise UnavailableError(reason)
     raise_instead_of_eager()
     counters = CompileCounters(module)
     compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
@@ -112,11 +112,11 @@ def prepare(subject: Subject) -> Prepared:
     )  # which is called for its curve, too, not under the guard
     mode = mode_of(subject, module, lambda _: limited if training else forward)
     return evidence.of(
-        Prepared.of(
+        PreparedModel.of(
             mode,
             model=compiled,
             facts=evidence.facts,
-            steady=steady,
+            steady_context=steady,
             # a graph is replayed past the dispatcher, which is what a profile sees
             kernels=lambda inputs: None if graphs else sdpa_kernels(lambda: mode(inputs)),
             resizable=False,
@@ -162,7 +162,7 @@ def raise_instead_of_eager() -> None:
 
 @contextmanager
 def steady() -> Iterator[None]:
-    """Raise ``Misbehaved`` with the guard where the measured loop would compile anything."""
+    """Raise ``BackendError`` with the guard where the measured loop would compile anything."""
     import torch
 
     from paritygate.runtime.facts import Recompile
@@ -174,7 +174,7 @@ def steady() -> Iterator[None]:
         if "fail_on_recompile" not in str(error):
             raise
         again = Recompile.of_stance(str(error))
-        raise Misbehaved(
+        raise BackendError(
             f"recompile in the measured loop: {again}; {KEEP}\n\n{again.reason}"
         ) from error
 
@@ -196,16 +196,16 @@ class Evidence:
         self._compiled: int | None = None  # frames, by the first call
         self._inputs: Any = None  # of the first call, until facts() has called with them again
 
-    def of(self, ready: Prepared, mode: Mode) -> Prepared:
+    def of(self, ready: PreparedModel, mode: Mode) -> PreparedModel:
         """Return the same, its first call watched, and the recompile limit told in every call under
         its guard.
         """
         self._mode, self._ready = mode, ready
-        ready.call, ready.guard = self._first, self._guard
+        ready.call, ready.context = self._first, self._guard
         return ready
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts of the compilation; raise ``Misbehaved`` or ``Unavailable`` where eager
+        """Return the facts of the compilation; raise ``BackendError`` or ``UnavailableError`` where eager
         answered instead.
         """
         self._call_twice()
@@ -214,7 +214,7 @@ class Evidence:
         if not found["graphs"]:
             raise _nothing_captured(breaks)
         if (place := self._counters.overlooked()) is not None:
-            raise Misbehaved(
+            raise BackendError(
                 f"fallback: torch.compile captured functions that the model calls, its own ran in eager: {place}; "
                 f"is it decorated with torch.compiler.disable? If it must be, {SKIP}"
             )
@@ -222,7 +222,7 @@ class Evidence:
             raise _undeclared(breaks, self._declared)
         if self._replayed and found["cudagraph_skips"]:
             reasons = "; ".join(found["cudagraph_skip_reasons"]) or "no reason given"
-            raise Misbehaved(
+            raise BackendError(
                 f"fallback: CUDA graphs were skipped {found['cudagraph_skips']} times ({reasons})"
             )
         # All calls are of one layout. In the first one, layers that break their graph may share a
@@ -232,14 +232,14 @@ class Evidence:
         )
         if again:
             more = f" ({len(again)} in all)" if len(again) > 1 else ""
-            raise Misbehaved(
+            raise BackendError(
                 f"recompile between calls of one layout: {again[0]}{more}; {KEEP}\n\n{again[0].reason}"
             )
         return found | {"recompiles": 0, "cold": self._counters.cold()}
 
     @contextmanager
     def limit(self) -> Iterator[None]:
-        """Raise torch's error at the recompile limit as ``Misbehaved``, with the guard that
+        """Raise torch's error at the recompile limit as ``BackendError``, with the guard that
         failed.
         """
         from torch._dynamo.exc import FailOnRecompileLimitHit
@@ -249,7 +249,7 @@ class Evidence:
         except FailOnRecompileLimitHit as error:
             count = len(self._counters.recompiles())
             last = self._counters.recompiles()[-1]
-            raise Misbehaved(
+            raise BackendError(
                 f"recompile limit: after {count} recompiles torch.compile would go on in eager: {last}; {KEEP}, or "
                 "set torch._dynamo.config.recompile_limit in the model's module if so many graphs are meant"
                 f"\n\n{last.reason}"
@@ -257,7 +257,7 @@ class Evidence:
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        with self._mode.guard(), self.limit():
+        with self._mode.context(), self.limit():
             yield
 
     def _first(self, inputs: Any) -> Any:
@@ -305,17 +305,17 @@ def _nothing_captured(breaks: list[GraphBreak]) -> Exception:
 
     places = _listed(breaks)
     if any(_of_rnn(broken) for broken in breaks):
-        return Unavailable(
+        return UnavailableError(
             f"torch.compile takes no RNN by default, the model would run in eager: {places}; {RNN}, experimentally"
         )
     if torch._dynamo.config.disable:
         places = "torch._dynamo.config.disable is set, or TORCH_COMPILE_DISABLE"
-    return Misbehaved(
+    return BackendError(
         f"fallback: torch.compile captured no graph, the model ran in eager: {places}{_whole(breaks)}"
     )
 
 
-def _undeclared(breaks: list[GraphBreak], declared: int) -> Misbehaved:
+def _undeclared(breaks: list[GraphBreak], declared: int) -> BackendError:
     """Return the exception for a number of graph breaks that is not the declared one."""
     advice = (
         f"rewrite the line, or declare graph_breaks={len(breaks)}" if breaks else "declare none"
@@ -323,7 +323,7 @@ def _undeclared(breaks: list[GraphBreak], declared: int) -> Misbehaved:
     if any(_of_rnn(broken) for broken in breaks):
         advice = f"{RNN}, experimentally; or declare graph_breaks={len(breaks)}"
     found = f"graph break: {len(breaks)} found, {declared} declared"
-    return Misbehaved(f"{found} ({_listed(breaks)}); {advice}{_whole(breaks)}")
+    return BackendError(f"{found} ({_listed(breaks)}); {advice}{_whole(breaks)}")
 
 
 def _of_rnn(broken: GraphBreak) -> bool:

@@ -11,55 +11,55 @@ if TYPE_CHECKING:
     from paritygate.runtime.modes import Mode, Training
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A target cannot run here; the message is the reason its cell is skipped with."""
 
 
-class Misbehaved(Exception):
+class BackendError(Exception):
     """A backend quietly did something else: fell back, recompiled, broke the graph. The message
     names it.
     """
 
 
 @dataclass
-class Prepared:
+class PreparedModel:
     """A model ready to be called by one backend.
 
-    ``call`` is what is timed: takes one input set as ``feed`` made it, returns raw outputs.
-    ``read`` turns those into tensors (or arrays) of their own memory. ``facts`` is asked after the
-    first calls and after the last; it raises ``Misbehaved`` where something is not as declared.
-    ``guard`` is entered around everything that calls; ``steady`` around what must not change any
+    ``call`` is what is timed: takes one input set as ``to_inputs`` made it, returns raw outputs.
+    ``to_tensors`` turns those into tensors (or arrays) of their own memory. ``facts`` is asked after the
+    first calls and after the last; it raises ``BackendError`` where something is not as declared.
+    ``context`` is entered around everything that calls; ``steady_context`` around what must not change any
     more (the measured loop). ``kernels`` tells which attention kernels one call runs, None where
     that cannot be seen. ``resizable``: another batch size costs no compile. ``model`` is what
     ``call`` calls. ``training``: of a training case. ``reset``: of a model whose answers depend on
     the calls before; puts back its initial state. ``reads_only``: its calls never write into what
-    ``feed`` gave, whatever the model does. ``queued``: its work is queued on the device's stream,
+    ``to_inputs`` gave, whatever the model does. ``asynchronous``: its work is queued on the device's stream,
     so that marks there enclose it.
     """
 
     call: Callable[[Any], Any]
     model: Any = None
-    feed: Callable[[Any], Any] = lambda inputs: inputs
-    read: Callable[[Any], list[Any]] = lambda raw: list(raw)
+    to_inputs: Callable[[Any], Any] = lambda inputs: inputs
+    to_tensors: Callable[[Any], list[Any]] = lambda raw: list(raw)
     facts: Callable[[], dict[str, Any]] = dict
-    guard: Callable[[], AbstractContextManager[Any]] = nullcontext
-    steady: Callable[[], AbstractContextManager[Any]] = nullcontext
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext
+    steady_context: Callable[[], AbstractContextManager[Any]] = nullcontext
     kernels: Callable[[Any], dict[str, int] | None] = lambda _: {}
     resizable: bool = True
     training: Training | None = None
     reset: Callable[[], None] | None = None
     reads_only: bool = False
-    queued: bool = True
+    asynchronous: bool = True
 
     @classmethod
-    def of(cls, mode: Mode, **rest: Any) -> Prepared:
+    def of(cls, mode: Mode, **rest: Any) -> PreparedModel:
         """A mode ready to be called, with whatever else the backend has to tell."""
         training, remembers = mode.training, mode.remembers
         return cls(
             call=mode,
-            feed=mode.feed,
-            read=mode.read,
-            guard=mode.guard,
+            to_inputs=mode.to_inputs,
+            to_tensors=mode.to_tensors,
+            context=mode.context,
             training=training,
             reset=mode.reset if remembers else None,
             **rest,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paritygate.backends.contract import Prepared
+from paritygate.backends.contract import PreparedModel
 
 if TYPE_CHECKING:
     from paritygate.core.case import Target
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
 
 
 def available(_target: Target) -> str | None:
@@ -20,14 +20,14 @@ def preload() -> None:
     """The fork server has imported torch already."""
 
 
-def prepare(subject: Subject) -> Prepared:
+def prepare(subject: BoundCase) -> PreparedModel:
     """The model with its weights."""
     from paritygate.runtime.facts import sdpa_kernels
     from paritygate.runtime.modes import mode_of
 
     module = subject.module()
     mode = mode_of(subject, module)
-    return Prepared.of(
+    return PreparedModel.of(
         mode,
         model=module,
         facts=getattr(module, "facts", dict),

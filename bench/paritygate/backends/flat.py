@@ -6,32 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from paritygate.backends.contract import Unavailable
+from paritygate.backends.contract import UnavailableError
 from paritygate.runtime.nest import DENSE, as_tensors, flatten, form_of, named_leaves, rebuild
 from paritygate.runtime.subject import call
 
 if TYPE_CHECKING:
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
 
 
-def exportable(subject: Subject) -> torch.nn.Module:
-    """The model for an exporter. Raises ``Unavailable`` for one that no exporter takes."""
+def exportable(subject: BoundCase) -> torch.nn.Module:
+    """The model for an exporter. Raises ``UnavailableError`` for one that no exporter takes."""
     module = subject.module()
     kind = type(module).__name__
     if isinstance(module, torch.jit.ScriptModule):
-        raise Unavailable(
+        raise UnavailableError(
             f"the model is a TorchScript module ({kind}), which torch.export does not take: give the module that was "
             "scripted or traced"
         )
     return module
 
 
-def example(subject: Subject) -> Any:
-    """Inputs for an exporter. Raises ``Unavailable`` for some of a kind that no exporter takes."""
+def example(subject: BoundCase) -> Any:
+    """Inputs for an exporter. Raises ``UnavailableError`` for some of a kind that no exporter takes."""
     made = subject.encode(subject.make_inputs(0))
     for path, leaf in named_leaves(made):
         if torch.is_tensor(leaf) and (form := form_of(leaf)) != DENSE:
-            raise Unavailable(
+            raise UnavailableError(
                 f"input {path!r} is a {form} tensor, which torch.export does not take: give a dense one, and make it "
                 f"{form} in the model, or leave this backend out"
             )

@@ -7,11 +7,11 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from paritygate.backends.contract import Prepared, Unavailable
+from paritygate.backends.contract import PreparedModel, UnavailableError
 
 if TYPE_CHECKING:
     from paritygate.core.case import Target
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
 
 
 def available(_target: Target) -> str | None:
@@ -23,12 +23,12 @@ def preload() -> None:
     """What a way needs it imports by itself; a case may name it in ``preload``."""
 
 
-def prepare(subject: Subject) -> Prepared:
+def prepare(subject: BoundCase) -> PreparedModel:
     """The way, made from the case's model with its weights."""
     import torch
 
     from paritygate.runtime.modes import mode_of
-    from paritygate.runtime.subject import WrongDeclaration, resolve
+    from paritygate.runtime.subject import WrongDeclarationError, resolve
 
     location = subject.case["ways"][subject.backend]
     make = resolve(location)
@@ -42,14 +42,14 @@ def prepare(subject: Subject) -> Prepared:
     except (ImportError, NotImplementedError) as error:
         if isinstance(error, ImportError) and not _lacks_a_package(error):
             raise  # a misspelt import is a mistake, and no reason to skip
-        raise Unavailable(f"{subject.backend}: {error}") from error
+        raise UnavailableError(f"{subject.backend}: {error}") from error
     if not callable(way):
-        raise WrongDeclaration(
+        raise WrongDeclarationError(
             f'way "{location}" gave a {type(way).__name__}; it must give something to call'
         )
     told = getattr(way, "facts", dict)
-    return Prepared.of(
-        mode_of(subject, way), model=way, facts=told, resizable=False, queued=False
+    return PreparedModel.of(
+        mode_of(subject, way), model=way, facts=told, resizable=False, asynchronous=False
     )  # it may be elsewhere
 
 

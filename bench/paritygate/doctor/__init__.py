@@ -22,7 +22,7 @@ from paritygate.core.case import Cell
 from paritygate.core.devices import DEVICE_KINDS
 from paritygate.doctor import reference_cells, spread
 from paritygate.host import machine, nvml
-from paritygate.process.client import Ended, ServerFailed
+from paritygate.process.client import ForkServerError, WorkerError
 from paritygate.session import targets
 from paritygate.session.group import GroupRun
 
@@ -165,7 +165,7 @@ def cards() -> list[Card]:
     for gpu in nvml.visible(os.environ):
         try:
             found.append(Card(gpu.name, gpu.uuid, gpu.facts(), gpu.read()))
-        except nvml.GpuLost:
+        except nvml.GpuLostError:
             found.append(Card(gpu.name, gpu.uuid, {}, None))
     return found
 
@@ -295,7 +295,7 @@ def run(
     lab = spread.conditions_of(home, "laboratory", controlled=True, cells=six)
     try:
         got = GroupRun(lab, six[0].group, [six[0]], []).ask_conditions()
-    except (ServerFailed, Ended) as error:
+    except (ForkServerError, WorkerError) as error:
         failed = str(error)
     finally:
         lab.close()
@@ -344,7 +344,7 @@ def _time(
         rows = list(spread.launches(cells, launches, home, seconds=0.3, say=say))
         judged = judged_by(spread.summarise(rows))
         tell(f"\n{len(cells)} cells on the {device}, {2 * launches} fresh processes each way:")
-    except (RuntimeError, ServerFailed) as error:
+    except (RuntimeError, ForkServerError) as error:
         judged = [Finding(f"cells on the {device}", "cannot be timed", str(error))]
     for finding in judged:
         tell(str(finding))

@@ -27,7 +27,7 @@ from paritygate.core.record import Status
 from paritygate.host import machine
 from paritygate.host.lock import timing_lock
 from paritygate.process.client import Worker
-from paritygate.process.timed_worker import Contestant
+from paritygate.process.timed_worker import TimedWorker
 from paritygate.session.group import GroupRun
 from paritygate.session.laboratory import Laboratory
 from paritygate.timing import schedule
@@ -125,7 +125,7 @@ def _launch(
     seconds: float,
 ) -> Iterator[Launch]:
     with _opened(cell, launch, laboratories, referenced) as workers:
-        contestants = {side: Contestant(worker) for side, worker in workers.items()}
+        contestants = {side: TimedWorker(worker) for side, worker in workers.items()}
         with timing_lock(str):
             measured = schedule.measure(
                 contestants,

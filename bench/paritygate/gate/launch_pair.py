@@ -12,7 +12,7 @@ import numpy as np
 
 from paritygate.gate import quads
 from paritygate.timing import schedule
-from paritygate.timing.schedule import Contestant
+from paritygate.timing.schedule import TimedWorker
 
 WARM_UP = 0.5  # seconds at most for each side
 # After the same seconds, quads of short blocks valued by the lower quartile of their samples spread
@@ -64,15 +64,15 @@ class Measured:
 
 
 def measure(
-    base: Contestant,
-    head: Contestant,
+    base: TimedWorker,
+    head: TimedWorker,
     rng: random.Random,
     clock: Callable[[], float],
     busy: float = 0.0,
 ) -> Measured:
     """The launch pair's quads, each side having worked for ``busy`` seconds.
 
-    Raises ``timing.Dropped`` where a side cannot go on.
+    Raises ``timing.WorkerDroppedError`` where a side cannot go on.
     """
     sides = {"A": base, "B": head}
     warm = {}

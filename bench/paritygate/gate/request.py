@@ -39,7 +39,7 @@ PROFILES = {"normal": Margins(), "strict": Margins(0.005, 0.02), "noisy": Margin
 
 
 @dataclass(frozen=True)
-class Against:
+class GateRequest:
     """Another revision, or with ``python`` the same code under another interpreter."""
 
     revision: str

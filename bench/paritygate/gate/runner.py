@@ -23,18 +23,18 @@ from paritygate.gate import findings, launch_pair, source_links, validity
 from paritygate.gate.disturbance import Disturbances
 from paritygate.gate.quads import ORDERS
 from paritygate.gate.request import Margins
-from paritygate.gate.sides import Broken, Invalid, Result, Side
+from paritygate.gate.sides import Broken, InvalidRunError, Result, Side
 from paritygate.gate.stages import Course, Pair
 from paritygate.host import nvml
 from paritygate.host.lock import timing_lock
 from paritygate.host.monitor import Watch
-from paritygate.process.client import Ended
+from paritygate.process.client import WorkerError
 from paritygate.process.parallel import together
-from paritygate.process.timed_worker import Contestant
+from paritygate.process.timed_worker import TimedWorker
 from paritygate.session import records
 from paritygate.session.group import GroupRun
 from paritygate.timing import diagnostics
-from paritygate.timing.schedule import Dropped
+from paritygate.timing.schedule import WorkerDroppedError
 
 KEEP_DEADLINE = 60.0  # seconds to read or write some answers
 PROFILED = 50  # times the seconds of a call that a profile of five may take
@@ -123,7 +123,7 @@ class GateRun:
             base.make_reference(self._number, given=head.folder)
         for side, run in ((self.head, head), (self.base, base)):
             if strangers := source_links.strangers(run.sources, self.places.names, side.slot):
-                raise Invalid(
+                raise InvalidRunError(
                     f"head and base ran the same installed code: {', '.join(strangers[:3])}; uninstall it, or name "
                     "what is under test in the ini option bench_source"
                 )
@@ -275,11 +275,11 @@ class GateRun:
                     self._compare(cell)
             with timing_lock(self.tell):
                 planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
-                sides = Contestant(base), Contestant(head, planted)
+                sides = TimedWorker(base), TimedWorker(head, planted)
                 busy = DEVICE_KINDS[cell.target.device].warm_seconds
                 return launch_pair.measure(*sides, self.rng, time.monotonic, busy)
-        except (Dropped, Ended) as error:
-            end: Ended = error if isinstance(error, Ended) else error.args[0]
+        except (WorkerDroppedError, WorkerError) as error:
+            end: WorkerError = error if isinstance(error, WorkerError) else error.args[0]
             broken = self.base if base is not None and base.ended else other
             self._drop(cell, Broken(self._revision(broken), end.status, end.reason))
             return None
@@ -297,7 +297,7 @@ class GateRun:
             return
         try:
             worker.ask({"op": "keep"}, KEEP_DEADLINE)
-        except Ended as end:
+        except WorkerError as end:
             records.ended(run.records[cell.id], end)
             run.close()
         else:
@@ -345,7 +345,7 @@ class GateRun:
             for side in (self.base, self.head):
                 self._open(side, cell)
             workers = [side.run_of(cell).workers.get(name) for side in (self.base, self.head)]
-            with suppress(Ended):  # the verdict stands without
+            with suppress(WorkerError):  # the verdict stands without
                 found = [
                     worker.ask(
                         {"op": "profile"},

@@ -21,12 +21,12 @@ from paritygate.core.case import Cell
 from paritygate.core.record import Record, Status, Verdict
 from paritygate.gate import acceptance, revisions
 from paritygate.gate.acceptance import Accepted
-from paritygate.gate.request import PROFILES, Against, Margins
+from paritygate.gate.request import PROFILES, GateRequest, Margins
 from paritygate.gate.revisions import RevisionError, Worktree
 from paritygate.gate.runner import GateRun
-from paritygate.gate.sides import Invalid, Result, Side
+from paritygate.gate.sides import InvalidRunError, Result, Side
 from paritygate.gate.source_links import Slots
-from paritygate.process.client import ServerFailed
+from paritygate.process.client import ForkServerError
 from paritygate.session import records
 from paritygate.session.laboratory import Laboratory
 from paritygate.session.matrix import Matrix
@@ -36,11 +36,11 @@ LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # sec
 
 
 class Gate:
-    """Base and head of one session. Raises ``RevisionError`` when made, ``Invalid`` when run, where
+    """Base and head of one session. Raises ``RevisionError`` when made, ``InvalidRunError`` when run, where
     they cannot be.
     """
 
-    def __init__(self, root: Path, against: Against, folder: Path) -> None:
+    def __init__(self, root: Path, against: GateRequest, folder: Path) -> None:
         self.against, self.root = against, root
         self.running: GateRun | None = None
         self.records: dict[str, Record] = {}  # head's, by cell
@@ -100,7 +100,7 @@ class Gate:
         self.running = gate
         try:
             return gate.run()
-        except (Invalid, ServerFailed) as error:
+        except (InvalidRunError, ForkServerError) as error:
             gate.result.invalid.append(str(error))
             return gate.result
         finally:

@@ -13,7 +13,7 @@ from paritygate.session.group import GroupRun
 from paritygate.session.laboratory import Laboratory
 
 
-class Invalid(Exception):
+class InvalidRunError(Exception):
     """The run cannot give verdicts; the message says why."""
 
 

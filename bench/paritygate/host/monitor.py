@@ -36,7 +36,7 @@ class Watch:
         for gpu in self.gpus:
             try:
                 reading = gpu.read()
-            except nvml.GpuLost as lost:
+            except nvml.GpuLostError as lost:
                 self.gpu_lost = str(lost)
                 continue
             self.gpu_throttled |= dict.fromkeys(reading.throttled or ())

@@ -32,7 +32,7 @@ GRAPHICS, SM = 0, 1  # nvmlClockType_t
 DEGREES = 0  # NVML_TEMPERATURE_GPU: of the chip
 
 
-class GpuLost(RuntimeError):
+class GpuLostError(RuntimeError):
     """A GPU that was there has fallen off the bus, or was taken away; the message names its
     uuid.
     """
@@ -71,7 +71,7 @@ class Gpu:
         self.name: str = self._get("nvmlDeviceGetName") or "NVIDIA GPU"
 
     def read(self) -> Reading:
-        """How it is now. Raises ``GpuLost``."""
+        """How it is now. Raises ``GpuLostError``."""
         return Reading(
             sm_mhz=self.clock(),
             watts=_thousandths(self._get("nvmlDeviceGetPowerUsage")),
@@ -82,12 +82,12 @@ class Gpu:
         )
 
     def clock(self) -> int | None:
-        """The clock of its processors, MHz. Raises ``GpuLost``."""
+        """The clock of its processors, MHz. Raises ``GpuLostError``."""
         found: int | None = self._get("nvmlDeviceGetClockInfo", SM)
         return found
 
     def throttled(self) -> tuple[str, ...] | None:
-        """What holds its clock down; harmful reasons only. Raises ``GpuLost``."""
+        """What holds its clock down; harmful reasons only. Raises ``GpuLostError``."""
         bits = self._get("nvmlDeviceGetCurrentClocksEventReasons")
         if bits is None:  # the name of drivers before 535
             bits = self._get("nvmlDeviceGetCurrentClocksThrottleReasons")
@@ -96,12 +96,12 @@ class Gpu:
         return tuple(name for bit, name in HARMFUL.items() if bits & bit)
 
     def cuda_driver(self) -> str | None:
-        """The newest CUDA that its driver runs, e.g. 13.1. Raises ``GpuLost``."""
+        """The newest CUDA that its driver runs, e.g. 13.1. Raises ``GpuLostError``."""
         number: int | None = self._get_of_all("nvmlSystemGetCudaDriverVersion")
         return None if number is None else f"{number // 1000}.{number % 1000 // 10}"
 
     def facts(self) -> dict[str, Any]:
-        """What of it stays the same while it is measured on. Raises ``GpuLost``."""
+        """What of it stays the same while it is measured on. Raises ``GpuLostError``."""
         modes = ("nvmlDeviceGetPersistenceMode", "nvmlDeviceGetComputeMode", "nvmlDeviceGetEccMode")
         persistence, compute, ecc = (self._get(mode) for mode in modes)
         pci = self._get("nvmlDeviceGetPciInfo")
@@ -130,7 +130,7 @@ class Gpu:
 
     def instances(self) -> list[Gpu] | None:
         """Its MIG instances in NVML's order, or None where it is one whole GPU."""
-        with suppress(GpuLost):  # then it is told of where it is read
+        with suppress(GpuLostError):  # then it is told of where it is read
             if self._mig():
                 slots = range(self._get("nvmlDeviceGetMaxMigDeviceCount") or 0)
                 handles = [self._get("nvmlDeviceGetMigDeviceHandleByIndex", slot) for slot in slots]
@@ -161,7 +161,7 @@ class Gpu:
         try:
             return getattr(pynvml, call)(*arguments)
         except pynvml.NVMLError_GpuIsLost as lost:
-            raise GpuLost(
+            raise GpuLostError(
                 f"{self.uuid} is lost: it has fallen off the bus, or was taken away"
             ) from lost
         except (
@@ -183,15 +183,15 @@ class Instance(Gpu):
         self.parent = parent
 
     def clock(self) -> int | None:
-        """That of its GPU. Raises ``GpuLost``."""
+        """That of its GPU. Raises ``GpuLostError``."""
         return self.parent.clock()
 
     def throttled(self) -> tuple[str, ...] | None:
-        """What holds down the clock of its GPU. Raises ``GpuLost``."""
+        """What holds down the clock of its GPU. Raises ``GpuLostError``."""
         return self.parent.throttled()
 
     def read(self) -> Reading:
-        """How it is now. Raises ``GpuLost``."""
+        """How it is now. Raises ``GpuLostError``."""
         return replace(self.parent.read(), watts=None, joules=None, processes=self._processes())
 
     def facts(self) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def gpus() -> list[Gpu] | None:
         return None
     found = []
     for index in range(count):
-        with suppress(pynvml.NVMLError, GpuLost):  # lost, or another user's
+        with suppress(pynvml.NVMLError, GpuLostError):  # lost, or another user's
             found.append(Gpu(pynvml.nvmlDeviceGetHandleByIndex(index), index))
     return found
 

@@ -34,7 +34,7 @@ from paritygate.parity.elements import FILL, TINY, Array, Bools, Elements, Masks
 from paritygate.parity.sums import Sums, Tally, summed
 from paritygate.parity.tolerance import Tolerance
 
-__all__ = ["FILL", "TINY", "Parity", "Sets", "Undecidable", "compare", "distances"]
+__all__ = ["FILL", "TINY", "Parity", "Sets", "UndecidableError", "compare", "distances"]
 
 GROSS = 100.0  # times what is allowed: a fault even where eager is too coarse to judge by
 
@@ -98,7 +98,7 @@ class Parity:
         return text
 
 
-class Undecidable(ArithmeticError):
+class UndecidableError(ArithmeticError):
     """A number that decides is not a number: an error of the harness, never a verdict."""
 
 
@@ -131,7 +131,7 @@ def compare(
     float64 for ``reference``; bf16, which numpy lacks, comes as float32 on both sides, the names of
     dtypes are compared by the caller.
 
-    Raises ``Undecidable`` where a number that decides is not a number.
+    Raises ``UndecidableError`` where a number that decides is not a number.
     """
     problem = _different_layout(candidate, eager)
     if problem:
@@ -266,7 +266,7 @@ def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequen
     if any(
         math.isnan(one.share) or not math.isfinite(one.allowed) for one in told if one is not None
     ):
-        raise Undecidable(
+        raise UndecidableError(
             f"output {elements.number}: how close it comes to its limit is not a number"
         )
     decided = max(sure, key=lambda one: one.share, default=None)

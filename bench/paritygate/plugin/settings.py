@@ -15,7 +15,7 @@ import pytest
 from paritygate import backends
 from paritygate.core.budgets import BUDGETS, Budget
 from paritygate.core.case import FIELD, Target
-from paritygate.gate.request import PROFILES, Against
+from paritygate.gate.request import PROFILES, GateRequest
 from paritygate.plugin.options import gates, strict, value
 from paritygate.session import targets
 
@@ -75,7 +75,7 @@ def read(config: pytest.Config) -> Settings:
     )
 
 
-def against(config: pytest.Config) -> Against:
+def against(config: pytest.Config) -> GateRequest:
     """What ``--bench-against`` and its like ask for. Raises ``pytest.UsageError``."""
     revision, python = (
         config.getoption("--bench-against"),
@@ -101,7 +101,7 @@ def against(config: pytest.Config) -> Against:
         removed[cell.strip()] = reason.strip()
     python = None if python is None else str(Path(python).absolute())
     profile = value(config, "bench_profile")
-    return Against(
+    return GateRequest(
         revision or "HEAD",
         python,
         profile,

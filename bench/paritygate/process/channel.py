@@ -14,7 +14,7 @@ from typing import Any
 LENGTH = struct.Struct("!I")
 
 
-class Closed(Exception):
+class ChannelClosedError(Exception):
     """The other side is gone."""
 
 
@@ -31,7 +31,7 @@ class Channel:
         return cls(ours), cls(theirs)
 
     def send(self, message: dict[str, Any], *fds: int) -> None:
-        """Send a message, and copies of open files with it. Raises ``Closed``."""
+        """Send a message, and copies of open files with it. Raises ``ChannelClosedError``."""
         body = json.dumps(message).encode()
         # At least one byte must travel with the descriptors; the length does.
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
@@ -40,10 +40,10 @@ class Channel:
             self.socket.sendmsg([LENGTH.pack(len(body))], ancillary)
             self.socket.sendall(body)
         except OSError as error:
-            raise Closed from error
+            raise ChannelClosedError from error
 
     def receive(self, deadline: float | None = None) -> dict[str, Any]:
-        """The next message. ``deadline``: on ``time.monotonic``. Raises ``Closed`` or
+        """The next message. ``deadline``: on ``time.monotonic``. Raises ``ChannelClosedError`` or
         ``TimeoutError``.
         """
         return self.receive_with_fds(0, deadline)[0]
@@ -59,7 +59,7 @@ class Channel:
                 self._wait(deadline)
                 data, new, _, _ = socket.recv_fds(self.socket, LENGTH.size - len(head), most)
                 if not data:
-                    raise Closed
+                    raise ChannelClosedError
                 head, fds = head + data, fds + list(new)
             body = bytearray()
             (length,) = LENGTH.unpack(head)
@@ -67,12 +67,12 @@ class Channel:
                 self._wait(deadline)
                 data = self.socket.recv(min(length - len(body), 1 << 20))
                 if not data:
-                    raise Closed
+                    raise ChannelClosedError
                 body += data
         except TimeoutError:
             raise
         except OSError as error:
-            raise Closed from error
+            raise ChannelClosedError from error
         message: dict[str, Any] = json.loads(bytes(body))
         return message, fds
 
@@ -86,5 +86,5 @@ class Channel:
         return self.socket.fileno()
 
     def close(self) -> None:
-        """Close this end; the other side's next receive raises ``Closed``."""
+        """Close this end; the other side's next receive raises ``ChannelClosedError``."""
         self.socket.close()

@@ -22,7 +22,7 @@ from paritygate.core import reasons
 from paritygate.core.record import Status
 from paritygate.host import machine
 from paritygate.host.lookup import Lookup, Suites
-from paritygate.process.channel import Channel, Closed
+from paritygate.process.channel import Channel, ChannelClosedError
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL = 2000  # characters of a worker's last words that are kept
@@ -36,12 +36,12 @@ START_DEADLINE = 300.0  # seconds for the imports of a fork server on a busy mac
 END_DEADLINE = 60.0  # for a worker that was killed; one stuck in a driver does not end
 
 
-class ServerFailed(Exception):
+class ForkServerError(Exception):
     """The fork server did not come up; the message says why and shows its last words."""
 
 
 @dataclass
-class Ended(Exception):
+class WorkerError(Exception):
     """A worker did not answer, or answered that it failed: what its cell gets."""
 
     status: Status
@@ -72,7 +72,7 @@ class Worker:
         on_stage: Callable[[str], object] = str,
         declared: bool | None = None,
     ) -> dict[str, Any]:
-        """The worker's answer. Raises ``Ended`` when it fails, dies, or takes longer than it may;
+        """The worker's answer. Raises ``WorkerError`` when it fails, dies, or takes longer than it may;
         see ``answer``.
         """
         self.send(request)
@@ -83,7 +83,7 @@ class Worker:
         self.resume()
         self.stage, self.calls = "timing" if request["op"] == "block" else "", 0
         with suppress(
-            Closed
+            ChannelClosedError
         ):  # a dead worker is noticed, and explained, when its answer is asked for
             self.channel.send(request)
 
@@ -119,11 +119,11 @@ class Worker:
                 )
             if declared is False:
                 reason += "; a larger deadline= of the Case gives it more time"
-            raise Ended(Status.TIMED_OUT, reason, self.stage, self.tail()) from None
-        except Closed:
+            raise WorkerError(Status.TIMED_OUT, reason, self.stage, self.tail()) from None
+        except ChannelClosedError:
             raise self._death() from None
         if error := message.get("failure"):
-            raise Ended(Status(error["status"]), error["reason"], self.stage, error["trace"])
+            raise WorkerError(Status(error["status"]), error["reason"], self.stage, error["trace"])
         return message
 
     def park(self) -> None:
@@ -185,7 +185,7 @@ class Worker:
             return True
         return state in "TtZX"
 
-    def _death(self) -> Ended:
+    def _death(self) -> WorkerError:
         status = None if self.ended else self.server.wait(self.pid)  # ended: with its fork server
         self.ended = True
         with suppress(OSError):
@@ -194,21 +194,23 @@ class Worker:
         tail = self.tail()
         killed_for_memory = machine.oom_kills() > self._oom_kills
         if status is None:
-            return Ended(Status.CRASHED, f"the fork server died{self._where()}", self.stage, tail)
+            return WorkerError(
+                Status.CRASHED, f"the fork server died{self._where()}", self.stage, tail
+            )
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             name = signal.Signals(number).name
             if (number == signal.SIGKILL and killed_for_memory) or "std::bad_alloc" in tail:
-                return Ended(
+                return WorkerError(
                     Status.OUT_OF_MEMORY,
                     f"killed for memory{self._where()}{MORE_MEMORY}",
                     self.stage,
                     tail,
                 )
             reason = f"killed by {name} (signal {number}){self._where()}"
-            return Ended(Status.CRASHED, reason, self.stage, tail)
+            return WorkerError(Status.CRASHED, reason, self.stage, tail)
         reason = f"exited with status {os.waitstatus_to_exitcode(status)}{self._where()}"
-        return Ended(Status.CRASHED, reason, self.stage, tail)
+        return WorkerError(Status.CRASHED, reason, self.stage, tail)
 
     def _where(self) -> str:
         made = f" ({_calls(self.calls)})" if self.calls else ""
@@ -300,7 +302,7 @@ class ForkServer:
             "lookup": self._order(self.homes[0]) if len(self.homes) == 1 else None,
             "apart": self.lookup.apart(self.homes) if len(self.homes) > 1 else [],
         }
-        with suppress(Closed):
+        with suppress(ChannelClosedError):
             self.channel.send(init)
 
     def _order(self, suite: str) -> dict[str, Any] | None:
@@ -327,17 +329,17 @@ class ForkServer:
             return
         try:
             answer = self.channel.receive(time.monotonic() + START_DEADLINE)
-        except (Closed, TimeoutError) as error:
+        except (ChannelClosedError, TimeoutError) as error:
             self.close()
             late = f"took over {START_DEADLINE:.0f} s to import"
-            ended = "ended while importing" if isinstance(error, Closed) else late
+            ended = "ended while importing" if isinstance(error, ChannelClosedError) else late
             what = ", ".join(["torch", *self.backends, *self.modules])
-            raise ServerFailed(
+            raise ForkServerError(
                 self._with_last_words(f"the fork server {ended} one of {what}")
             ) from None
         if answer["problem"]:
             self.close()
-            raise ServerFailed(answer["problem"])
+            raise ForkServerError(answer["problem"])
         self._ready = True
 
     def alive(self) -> bool:
@@ -345,16 +347,19 @@ class ForkServer:
         return self.process is not None and self.process.poll() is None
 
     def fork(self, task: dict[str, Any]) -> Worker:
-        """A fresh worker for a task. Raises ``ServerFailed`` when no fork server comes up."""
+        """A fresh worker for a task. Raises ``ForkServerError`` when no fork server comes up."""
         with self._asking:
             try:
                 worker = self._exec(task) if self.exec_workers else self._ask_for("fork", task)
-            except (Closed, TimeoutError):  # it died since the last worker: begin again, once
+            except (
+                ChannelClosedError,
+                TimeoutError,
+            ):  # it died since the last worker: begin again, once
                 self.close()
                 try:
                     worker = self._ask_for("fork", task)
-                except (Closed, TimeoutError):
-                    raise ServerFailed(
+                except (ChannelClosedError, TimeoutError):
+                    raise ForkServerError(
                         self._with_last_words("the fork server died twice while forking a worker")
                     ) from None
             self.workers.append(worker)
@@ -389,7 +394,7 @@ class ForkServer:
                 more = {"parent": parent, "memory": self.memory, "lookup": lookup}
                 self.channel.send({"op": op, "task": task | more}, theirs.fileno(), file.fileno())
             pid = self.channel.receive(time.monotonic() + START_DEADLINE)["pid"]
-        except (Closed, TimeoutError):
+        except (ChannelClosedError, TimeoutError):
             ours.close()
             raise
         finally:
@@ -413,7 +418,7 @@ class ForkServer:
         ):  # stuck in the driver, say: its server's next words would answer this question
             self.close()
             return None
-        except Closed:
+        except ChannelClosedError:
             return None
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from paritygate.process.client import Ended, Worker
+from paritygate.process.client import Worker, WorkerError
 from paritygate.timing import schedule
 
 BLOCK_DEADLINE = (
@@ -22,7 +22,7 @@ FINISHING = 20  # calls after the last block, at most: the device's own seconds,
 REPLACED = 3  # times that a block is measured again
 
 
-class Contestant:
+class TimedWorker:
     """A parked worker as timing sees it. ``planted``: by what share its calls are made slower, on
     purpose.
 
@@ -60,7 +60,7 @@ class Contestant:
         return times
 
     def finish(self, energy_seconds: float) -> dict[str, Any]:
-        """The facts that the worker collects after its last block. Raises ``Ended``."""
+        """The facts that the worker collects after its last block. Raises ``WorkerError``."""
         request = {"op": "finish", "energy_seconds": energy_seconds}
         facts: dict[str, Any] = self.worker.ask(
             request, self._patience(FINISHING) + 2 * energy_seconds
@@ -77,9 +77,9 @@ class Contestant:
         }
         try:
             found = self.worker.ask(request, self._patience(calls * samples + BESIDE))
-        except Ended as end:
+        except WorkerError as end:
             self.worker.close()
-            raise schedule.Dropped(end) from end
+            raise schedule.WorkerDroppedError(end) from end
         self.worker.park()
         self.seconds_per_call = statistics.median(found["times"])
         return found

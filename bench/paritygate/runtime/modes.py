@@ -24,7 +24,7 @@ from paritygate.runtime.subject import call, resolve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
 
 Forward = Callable[..., Any]
 Wrap = Callable[[Forward], Forward]
@@ -38,16 +38,16 @@ AUTOCAST = {"amp_fp16": torch.float16, "amp_bf16": torch.bfloat16}
 class Mode(Protocol):
     """What is called and timed."""
 
-    def guard(self) -> AbstractContextManager[Any]:
+    def context(self) -> AbstractContextManager[Any]:
         """Entered around everything that calls."""
 
     def __call__(self, inputs: Any, /) -> Any:
-        """One call, on inputs as ``feed`` gave them."""
+        """One call, on inputs as ``to_inputs`` gave them."""
 
-    def feed(self, inputs: Any) -> Any:
+    def to_inputs(self, inputs: Any) -> Any:
         """Inputs as the call takes them."""
 
-    def read(self, raw: Any) -> list[torch.Tensor]:
+    def to_tensors(self, raw: Any) -> list[torch.Tensor]:
         """The answer's tensors, in memory of their own."""
 
     def reset(self) -> None:
@@ -63,7 +63,7 @@ class Mode(Protocol):
 
 
 def mode_of(
-    subject: Subject, module: Any, wrap: Wrap = lambda forward: forward, exact: bool = False
+    subject: BoundCase, module: Any, wrap: Wrap = lambda forward: forward, exact: bool = False
 ) -> Mode:
     """The mode of a case over its model; ``exact``: of its float64 copy, for which nothing is
     cast.
@@ -84,7 +84,7 @@ def mode_of(
     return made
 
 
-def autocast(subject: Subject) -> Callable[[], AbstractContextManager[Any]]:
+def autocast(subject: BoundCase) -> Callable[[], AbstractContextManager[Any]]:
     """The context in which a forward of the target's dtype runs."""
     dtype = AUTOCAST.get(subject.dtype_name)
     return nullcontext if dtype is None else lambda: torch.autocast(subject.device, dtype=dtype)
@@ -101,7 +101,7 @@ class Plain:
     def __init__(self, function: Forward) -> None:
         self._function = function
 
-    def guard(self) -> AbstractContextManager[Any]:
+    def context(self) -> AbstractContextManager[Any]:
         """Nothing."""
         return nullcontext()
 
@@ -109,11 +109,11 @@ class Plain:
         """What the callable answers."""
         return call(self._function, inputs)
 
-    def feed(self, inputs: Any) -> Any:
+    def to_inputs(self, inputs: Any) -> Any:
         """The inputs as they are."""
         return inputs
 
-    def read(self, raw: Any) -> list[torch.Tensor]:
+    def to_tensors(self, raw: Any) -> list[torch.Tensor]:
         """Every tensor of the answer."""
         return comparable(raw)
 
@@ -141,7 +141,7 @@ class Inference(Plain):
         self._cast = cast
 
     @contextmanager
-    def guard(self) -> Iterator[None]:
+    def context(self) -> Iterator[None]:
         """No gradients, and the target's autocast; once around all calls, since weights stay as
         they are.
         """
@@ -164,7 +164,7 @@ class Backward(Plain):
         )
         self._directions: list[torch.Tensor] = []
 
-    def feed(self, inputs: Any) -> Any:
+    def to_inputs(self, inputs: Any) -> Any:
         """The inputs with copies of the floating ones, leaves that gradients are asked for."""
         return mapped(inputs, lambda leaf: leaf.detach().clone().requires_grad_(), floating=True)
 
@@ -190,7 +190,7 @@ class Training(Plain):
     """
 
     def __init__(
-        self, subject: Subject, module: torch.nn.Module, forward: Forward, cast: Callable[[], Any]
+        self, subject: BoundCase, module: torch.nn.Module, forward: Forward, cast: Callable[[], Any]
     ) -> None:
         super().__init__(forward)
         self._module, self._cast, self._device = module, cast, subject.device
@@ -231,7 +231,7 @@ class Training(Plain):
         self._step()
         return loss.detach()
 
-    def read(self, raw: Any) -> list[torch.Tensor]:
+    def to_tensors(self, raw: Any) -> list[torch.Tensor]:
         """The loss and the gradients, in the order of the parameters."""
         return comparable([raw, *(parameter.grad for parameter in self._module.parameters())])
 
@@ -301,9 +301,9 @@ def answers(
     left in.
     """
     found = []
-    with mode.guard():
+    with mode.context():
         for inputs in sets:
-            found.append(mode.read(mode(mode.feed(fresh(inputs)))))
+            found.append(mode.to_tensors(mode(mode.to_inputs(fresh(inputs)))))
             mode.reset()
             done()
     return found

@@ -37,7 +37,7 @@ PLAIN = (
 DENSE = "dense"  # the form of most tensors, see ``form_of``
 
 
-class UnknownClass(TypeError):
+class UnknownClassError(TypeError):
     """An output holds something that cannot be compared; the message names its class and says what
     to return.
     """
@@ -127,7 +127,7 @@ def comparable(nest: Any) -> list[torch.Tensor]:
     """The output tensors of a call, as dense copies of their own memory on the CPU.
 
     Numbers become tensors without dimensions (floats in float64), strings and the like the bytes of
-    their text: they are compared as values. Raises ``UnknownClass`` where there is something else.
+    their text: they are compared as values. Raises ``UnknownClassError`` where there is something else.
     """
     return [made for path, leaf in named_leaves(nest) for made in _compared(path, leaf)]
 
@@ -390,7 +390,7 @@ def _tensors(path: str, leaf: Any) -> list[torch.Tensor]:
         return [torch.tensor(bool(leaf))]
     if isinstance(leaf, int | np.integer):
         if not -(1 << 63) <= leaf < 1 << 63:
-            raise UnknownClass(_cannot_be_compared("an int beyond 64 bits", path))
+            raise UnknownClassError(_cannot_be_compared("an int beyond 64 bits", path))
         return [torch.tensor(int(leaf))]
     if isinstance(leaf, float | np.floating):
         return [torch.tensor(float(leaf), dtype=torch.float64)]
@@ -399,11 +399,11 @@ def _tensors(path: str, leaf: Any) -> list[torch.Tensor]:
     if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc":
         return [torch.from_numpy(np.ascontiguousarray(leaf, leaf.dtype.newbyteorder("=")))]
     if isinstance(leaf, np.ndarray):
-        raise UnknownClass(_cannot_be_compared(f"an array of {leaf.dtype}", path))
+        raise UnknownClassError(_cannot_be_compared(f"an array of {leaf.dtype}", path))
     if isinstance(leaf, PLAIN):
         text = leaf if isinstance(leaf, bytes) else str(leaf).encode()
         return [torch.tensor(list(text), dtype=torch.uint8)]
-    raise UnknownClass(
+    raise UnknownClassError(
         _cannot_be_compared(f"a {type(leaf).__module__}.{type(leaf).__qualname__}", path)
     )
 

@@ -1,4 +1,4 @@
-"""Subject: one case at one shape for one target, as a worker sees it; builds the model and its
+"""BoundCase: one case at one shape for one target, as a worker sees it; builds the model and its
 inputs.
 
 Lives in the worker. The case comes as plain data, its strings are resolved here.
@@ -52,14 +52,14 @@ TRAINED_SETS = 2  # batches of a training, whose answers are as large as the mod
 CHECKED_ROWS = 32  # rows checked in sum: with fewer, two logits of one row fail by chance
 
 
-class WrongDeclaration(Exception):
+class WrongDeclarationError(Exception):
     """Model or inputs are not what the case promises: says which string, what was found, what would
     be right.
     """
 
 
 def resolve(location: str) -> Any:
-    """The object that ``"module:attribute"`` names. Raises ``WrongDeclaration`` where there is
+    """The object that ``"module:attribute"`` names. Raises ``WrongDeclarationError`` where there is
     none.
 
     An error of the module's own is raised as it is, with a note that names the location.
@@ -71,7 +71,7 @@ def resolve(location: str) -> Any:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             error.add_note(f'raised while importing "{location}"')
             raise  # found, but one of its own imports is missing: that error says more
-        raise WrongDeclaration(
+        raise WrongDeclarationError(
             f'"{location}": there is no module {error.name!r} on {sys.path[:4]} ...'
         ) from None
     except Exception as error:
@@ -81,7 +81,7 @@ def resolve(location: str) -> Any:
         return getattr(module, attribute)
     except AttributeError:
         public = [name for name in vars(module) if not name.startswith("_")]
-        raise WrongDeclaration(
+        raise WrongDeclarationError(
             f'"{location}": {module_name} has no {attribute!r}; it has {", ".join(public)}'
         ) from None
 
@@ -104,7 +104,7 @@ def told_of(what: str, location: str) -> Iterator[None]:
     """Add to an error of the user's callable which string of the case names it."""
     try:
         yield
-    except WrongDeclaration:
+    except WrongDeclarationError:
         raise
     except Exception as error:
         error.add_note(f'raised by {what} "{location}"')
@@ -114,7 +114,7 @@ def told_of(what: str, location: str) -> Iterator[None]:
 def _arguments(made: Any, what: str, location: str) -> Inputs:
     """What was made, if a model can be called with it."""
     if not isinstance(made, tuple | dict):
-        raise WrongDeclaration(
+        raise WrongDeclarationError(
             f'{what} "{location}" gave a {type(made).__name__}; it must give a tuple of positional or a dict of '
             "keyword arguments"
         )
@@ -175,7 +175,7 @@ def _digest(value: Any) -> str:
 
 
 @dataclass
-class Subject:
+class BoundCase:
     """One case at one shape for one target. ``backend`` is empty in the reference worker."""
 
     case: dict[str, Any]
@@ -193,7 +193,7 @@ class Subject:
     _kept_meta: dict[str, Any] = field(default_factory=dict, init=False)
 
     @classmethod
-    def of(cls, task: dict[str, Any]) -> Subject:
+    def of(cls, task: dict[str, Any]) -> BoundCase:
         """The subject of a worker's task."""
         return cls(**{given.name: task[given.name] for given in fields(cls) if given.init})
 
@@ -268,7 +268,7 @@ class Subject:
             made = factory()
         if not isinstance(made, torch.nn.Module):
             if not callable(made) or isinstance(made, type):
-                raise WrongDeclaration(
+                raise WrongDeclarationError(
                     f'model "{self.case["model"]}" gave a {type(made).__name__}; it must give an nn.Module, or '
                     "another callable, when called without arguments"
                 )
@@ -294,7 +294,7 @@ class Subject:
         return module
 
     def _require_the_same_build(self, module: torch.nn.Module) -> None:
-        """Raise ``WrongDeclaration`` where the model was built with other tensors than in the
+        """Raise ``WrongDeclarationError`` where the model was built with other tensors than in the
         reference worker.
 
         Weights are kept and loaded; what else a model draws when it is built must come from the
@@ -303,7 +303,7 @@ class Subject:
         kept = self.scratch.load("built") if self.scratch.has("built") else {}
         for name, digest in built(module).items():
             if kept.get(name, digest) != digest:
-                raise WrongDeclaration(
+                raise WrongDeclarationError(
                     f'model "{self.case["model"]}" differs from build to build: {name} is not what it was in another '
                     "process; draw it from torch's, numpy's or random's global generator, which are seeded, or make it "
                     "a persistent buffer, which is kept"

@@ -22,9 +22,9 @@ from paritygate.core.record import Status
 from paritygate.host import nvml
 from paritygate.host.lock import timing_lock
 from paritygate.host.monitor import Watch
-from paritygate.process.client import Ended, ServerFailed, Worker
+from paritygate.process.client import ForkServerError, Worker, WorkerError
 from paritygate.process.parallel import together
-from paritygate.process.timed_worker import Contestant
+from paritygate.process.timed_worker import TimedWorker
 from paritygate.session import records
 from paritygate.session.laboratory import Laboratory
 from paritygate.timing import diagnostics, schedule
@@ -73,7 +73,7 @@ class GroupRun:
         try:
             if self.make_reference():
                 self.open_cells(launch=0)
-        except ServerFailed as error:
+        except ForkServerError as error:
             for record in self.records.values():
                 if record.status is Status.OK and record.error is None:
                     records.gave_up(record, Status.CRASHED, str(error))
@@ -90,7 +90,7 @@ class GroupRun:
                 self.close()
                 try:
                     self.open_cells(launch)
-                except ServerFailed as error:
+                except ForkServerError as error:
                     self.laboratory.tell(f"{self.group}: launch {launch + 1} failed: {error}")
                     continue
             self._time_launch(budget.seconds / budget.launches)
@@ -114,7 +114,7 @@ class GroupRun:
         first.
         """
         if backend in self.case.ways:
-            with suppress(Ended):
+            with suppress(WorkerError):
                 worker.ask({"op": "close"}, CLOSE_DEADLINE)
         worker.close()
 
@@ -177,7 +177,7 @@ class GroupRun:
                 "mutate": self.laboratory.mutate,
             }
             made = self._ask(worker, request, bool(backends))
-        except Ended as end:
+        except WorkerError as end:
             return self._without_reference(end)
         finally:
             worker.close()
@@ -199,7 +199,7 @@ class GroupRun:
                 record.prepare_cold_seconds = artefact["seconds"]  # opening it is added below
         return not made["unchecked"]
 
-    def _without_reference(self, end: Ended) -> bool:
+    def _without_reference(self, end: WorkerError) -> bool:
         """What a reference worker that did not come back means; whether cells can be opened all the
         same.
         """
@@ -250,7 +250,7 @@ class GroupRun:
         """
         try:
             self._open(cell, launch, keep, again)
-        except Ended as end:
+        except WorkerError as end:
             records.ended(self.records[cell.id], end)
 
     def _open(self, cell: Cell, launch: int, keep: bool, again: bool) -> None:
@@ -276,7 +276,7 @@ class GroupRun:
                     )
                     part["facts"] |= more.pop("facts")
                     part |= more
-            except Ended:
+            except WorkerError:
                 worker.close()
                 raise
             if not cold:
@@ -301,7 +301,7 @@ class GroupRun:
             self._end(worker, backend)
 
     def _time_launch(self, seconds: float) -> None:
-        contestants = {cell_id: Contestant(worker) for cell_id, worker in self.workers.items()}
+        contestants = {cell_id: TimedWorker(worker) for cell_id, worker in self.workers.items()}
         if not contestants:
             return
         rng = random.Random()  # the order must not be the same in every run
@@ -331,7 +331,7 @@ class GroupRun:
                 if held := contestants[cell_id].held:
                     record.facts["held_blocks"] = dict(held)
                 record.facts.pop("cold", None)
-            except Ended as end:
+            except WorkerError as end:
                 records.ended(record, end)
                 continue
             self.timings.setdefault(cell_id, []).append(result)

@@ -8,7 +8,7 @@ from typing import Any
 from paritygate.core import reasons
 from paritygate.core.case import Cell
 from paritygate.core.record import Record, Status
-from paritygate.process.client import Ended
+from paritygate.process.client import WorkerError
 from paritygate.timing import diagnostics, schedule
 
 
@@ -43,7 +43,7 @@ def gave_up(record: Record, status: Status, reason: str, trace: str = "") -> Non
         record.facts["trace"] = trace
 
 
-def ended(record: Record, end: Ended) -> None:
+def ended(record: Record, end: WorkerError) -> None:
     """Complete a record with how its worker ended."""
     gave_up(record, end.status, end.reason, end.trace)
 

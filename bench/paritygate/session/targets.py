@@ -52,7 +52,7 @@ def absent(device: str) -> str | None:
     version, cuda = torch_build()
     if cuda is None:
         return f"{len(devices)} present, but torch here is a CPU build ({version}); install the CUDA build"
-    with suppress(nvml.GpuLost):
+    with suppress(nvml.GpuLostError):
         driver = devices[0].cuda_driver()
         if driver is not None and _major(driver) < _major(
             cuda
@@ -73,7 +73,7 @@ def gpu() -> dict[str, Any]:
     cuda is absent.
     """
     cards = nvml.visible(os.environ) if absent("cuda") is None else []
-    with suppress(nvml.GpuLost):
+    with suppress(nvml.GpuLostError):
         return (
             {"gpu": cards[0].name, "gpu_driver": cards[0].facts()["driver"], "gpus": len(cards)}
             if cards

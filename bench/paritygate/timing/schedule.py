@@ -29,7 +29,7 @@ MIN_ROUNDS = 3
 INTERVAL_ROUNDS = 6  # fewer values have no distribution-free 95 % interval of their median
 
 
-class Contestant(Protocol):
+class TimedWorker(Protocol):
     """What can be measured. ``block`` runs ``samples`` samples of ``calls`` calls each, and gives
     the seconds per call of every sample; it throws away its first calls after having been parked.
     ``mhz`` is the device's clock at the end of each block, where it tells one; ``held`` counts what
@@ -43,7 +43,7 @@ class Contestant(Protocol):
         """The times of one block. Whatever it raises ends this contestant alone."""
 
 
-class Dropped(Exception):
+class WorkerDroppedError(Exception):
     """Raised by a contestant that cannot go on."""
 
 
@@ -87,7 +87,7 @@ def plan(seconds_per_call: float) -> Plan:
 
 
 def measure(
-    contestants: Mapping[str, Contestant],
+    contestants: Mapping[str, TimedWorker],
     *,
     seconds: float,
     precision: float,
@@ -116,7 +116,7 @@ def measure(
             timing = timings[name]
             try:
                 samples = contestants[name].block(timing.plan.calls, timing.plan.samples)
-            except Dropped as why:
+            except WorkerDroppedError as why:
                 timing.dropped = why
                 continue
             timing.blocks.append(statistics.fmean(samples))
@@ -127,7 +127,7 @@ def measure(
 
 
 def warm_up(
-    contestant: Contestant, clock: Callable[[], float], limit: float, busy: float = 0.0
+    contestant: TimedWorker, clock: Callable[[], float], limit: float, busy: float = 0.0
 ) -> Timing:
     """A timing with a plan and no blocks yet, after blocks of which three medians in a row agree
     within 5 %, and the device's clock within 2 %.
@@ -160,7 +160,7 @@ def warm_up(
             ):  # of slow calls three blocks are longer than the limit
                 timing.warm = False
                 break
-    except Dropped as why:
+    except WorkerDroppedError as why:
         timing.dropped = why
     contestant.mhz.clear()  # who was warmed first met a colder device
     contestant.held.clear()

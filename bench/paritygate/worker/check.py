@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paritygate.backends.contract import Misbehaved
+from paritygate.backends.contract import BackendError
 from paritygate.core.record import Status
 from paritygate.parity import rule
-from paritygate.runtime.subject import Subject
+from paritygate.runtime.subject import BoundCase
 from paritygate.worker import masks, second_look
 
 Answer = list[NDArray[Any]]  # the outputs of one call
@@ -21,7 +21,7 @@ OF_EAGER = "parity-of-eager"
 
 
 def compare(
-    subject: Subject,
+    subject: BoundCase,
     answers: Sets,
     which: slice = EVERY,
     twins: list[rule.Sets] | None = None,
@@ -52,7 +52,7 @@ def compare(
     )
 
 
-def judge(subject: Subject, answers: Sets, which: slice = EVERY) -> rule.Parity:
+def judge(subject: BoundCase, answers: Sets, which: slice = EVERY) -> rule.Parity:
     """The same for a backend's answers: a part that seems wrong is looked at twice, see
     ``second_look``.
     """
@@ -64,15 +64,15 @@ def judge(subject: Subject, answers: Sets, which: slice = EVERY) -> rule.Parity:
 
 
 def verdict(
-    subject: Subject, outcome: rule.Parity, dtypes: list[str], answers: Sets
+    subject: BoundCase, outcome: rule.Parity, dtypes: list[str], answers: Sets
 ) -> tuple[Status, str]:
     """The status of a cell with these answers, of these dtypes by torch's names, and the reason
     where it is not ok.
 
-    Raises ``Misbehaved`` where there is no reference: nothing is judged by a weaker rule instead.
+    Raises ``BackendError`` where there is no reference: nothing is judged by a weaker rule instead.
     """
     if not subject.scratch.has_answers("reference") and subject.case["reference"] == "float64":
-        raise Misbehaved("the float64 reference is missing")
+        raise BackendError("the float64 reference is missing")
     expected = subject.scratch.load("meta")["dtypes"]
     if outcome.undetermined:
         return Status.UNCHECKED, (
@@ -87,7 +87,7 @@ def verdict(
     return Status.OK, ""
 
 
-def _only_padding(subject: Subject, outcome: rule.Parity, answers: Sets) -> str:
+def _only_padding(subject: BoundCase, outcome: rule.Parity, answers: Sets) -> str:
     """A sentence where all that is wrong lies where an input masks padding, else ""."""
     scratch = subject.scratch
     eager, exact = scratch.load_answers("eager"), scratch.load_answers("reference")
@@ -110,9 +110,9 @@ def _only_padding(subject: Subject, outcome: rule.Parity, answers: Sets) -> str:
 
 
 def verify(
-    subject: Subject, timed: Answer, checked: Answer, number: int, allowed: float, when: str
+    subject: BoundCase, timed: Answer, checked: Answer, number: int, allowed: float, when: str
 ) -> None:
-    """Raise ``Misbehaved`` where a timed answer to input set ``number`` is not the checked one, and
+    """Raise ``BackendError`` where a timed answer to input set ``number`` is not the checked one, and
     not as good.
 
     As good: near that one, and within the rule itself.
@@ -122,12 +122,12 @@ def verify(
     unlike = f"wrong answer {when} to input set {number}, unlike the checked one"
     for output, (now, then) in enumerate(zip(timed, checked, strict=True)):
         if now.shape == then.shape and not (far := _distance(now, then)) <= 2 * allowed:
-            raise Misbehaved(
+            raise BackendError(
                 f"{unlike}: output {output} is {far:.3g} away from it (allowed {2 * allowed:.3g})"
             )
     outcome = judge(subject, [timed], slice(number, number + 1))
     if not (outcome.agrees or outcome.undetermined):
-        raise Misbehaved(f"{unlike}: {outcome.explain()}")
+        raise BackendError(f"{unlike}: {outcome.explain()}")
 
 
 def identical(one: Answer, other: Answer) -> bool:

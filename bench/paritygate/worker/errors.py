@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import traceback
 
-from paritygate.backends.contract import Misbehaved, Unavailable
+from paritygate.backends.contract import BackendError, UnavailableError
 from paritygate.core import reasons
 from paritygate.core.record import Status
 
@@ -19,8 +19,8 @@ NO_MEMORY = (
 # First match wins: (names of exception classes anywhere in its ancestry, pattern of its message,
 # status).
 TABLE: tuple[tuple[tuple[str, ...], str, Status], ...] = (
-    ((Unavailable.__name__, "KernelUnavailable"), "", Status.SKIPPED),
-    ((Misbehaved.__name__,), "", Status.FAILED),
+    ((UnavailableError.__name__, "Unavailable", "KernelUnavailable"), "", Status.SKIPPED),
+    ((BackendError.__name__,), "", Status.FAILED),
     (("MemoryError", "OutOfMemoryError"), "", Status.OUT_OF_MEMORY),
     (("Exception",), NO_MEMORY, Status.OUT_OF_MEMORY),
     (("RuntimeError",), r"triggered recompile|fail_on_recompile|Detected recompile", Status.FAILED),
@@ -69,7 +69,10 @@ def _message(error: BaseException) -> str:
 
 
 def _reason(error: BaseException, message: str, pattern: str) -> str:
-    if isinstance(error, Misbehaved | Unavailable) or type(error).__name__ == "KernelUnavailable":
+    if (
+        isinstance(error, BackendError | UnavailableError)
+        or type(error).__name__ == "KernelUnavailable"
+    ):
         return reasons.whole(message)
     if "recompile" in pattern:
         return reasons.whole(f"recompile in the measured loop: {message}")

@@ -14,7 +14,7 @@ from paritygate.parity import rule
 from paritygate.runtime.modes import Backward, Mode, Training, answers, mode_of
 from paritygate.runtime.nest import doubled, mapped, tensor_leaves
 from paritygate.runtime.promoted import Promoted
-from paritygate.runtime.subject import Inputs, Subject, arrays
+from paritygate.runtime.subject import BoundCase, Inputs, arrays
 from paritygate.worker.errors import status_of
 
 TWINS = 4  # whose gradients are compared with those of the reference; a tie that is missed by all is told as a fault
@@ -24,7 +24,7 @@ ROUNDINGS = (
 
 
 def float64(
-    subject: Subject, module: torch.nn.Module, sets: list[Inputs], done: Callable[[], object]
+    subject: BoundCase, module: torch.nn.Module, sets: list[Inputs], done: Callable[[], object]
 ) -> tuple[str, dict[str, Any]]:
     """Keep float64 answers of the weights and inputs as rounded to the target's dtype.
 
@@ -59,7 +59,7 @@ def float64(
 
 
 def _answers(
-    subject: Subject, module: torch.nn.Module, sets: list[Inputs], done: Callable[[], object]
+    subject: BoundCase, module: torch.nn.Module, sets: list[Inputs], done: Callable[[], object]
 ) -> list[list[torch.Tensor]]:
     mode = mode_of(subject, double_of(subject, module), exact=True)
     found = answers(mode, [doubled(inputs) for inputs in sets], done)
@@ -71,7 +71,7 @@ def _answers(
     return found
 
 
-def double_of(subject: Subject, module: torch.nn.Module) -> torch.nn.Module:
+def double_of(subject: BoundCase, module: torch.nn.Module) -> torch.nn.Module:
     """The model in float64; a fresh one where it cannot be copied (``weight_norm`` keeps a weight
     that is computed).
     """
@@ -95,7 +95,7 @@ def _short(found: list[list[torch.Tensor]]) -> str:
 
 
 def _jumps(
-    subject: Subject,
+    subject: BoundCase,
     mode: Mode,
     sets: list[Inputs],
     exact: list[list[torch.Tensor]],

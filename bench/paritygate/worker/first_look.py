@@ -94,12 +94,12 @@ def _called(mode: Mode, inputs: Inputs) -> tuple[list[torch.Tensor], list[str], 
     """The answer to a copy of the inputs, which of them were written to, and the seconds that the
     call took.
     """
-    with mode.guard():
-        fed = mode.feed(nest.fresh(inputs))
+    with mode.context():
+        fed = mode.to_inputs(nest.fresh(inputs))
         started = time.perf_counter()
         raw = mode(fed)
         seconds = time.perf_counter() - started
-        answer = mode.read(raw)
+        answer = mode.to_tensors(raw)
         if isinstance(mode, Training):
             mode.reset()
     return answer, nest.changed(inputs, fed), seconds

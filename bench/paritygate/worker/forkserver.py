@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from paritygate.process.channel import Channel, Closed
+from paritygate.process.channel import Channel, ChannelClosedError
 from paritygate.runtime import sources
 
 PR_SET_PDEATHSIG = 1
@@ -168,7 +168,7 @@ def become_worker(fds: list[int], task: dict[str, Any]) -> None:
 
         server.main(channel, task)
         code = 0
-    except Closed:
+    except ChannelClosedError:
         code = 0
     except BaseException:
         import traceback
@@ -196,7 +196,7 @@ def main() -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for pytest, which ends us in its own way
-    with suppress(Closed):
+    with suppress(ChannelClosedError):
         serve(Channel(socket.socket(fileno=fd)))
 
 

@@ -9,14 +9,21 @@ import numpy as np
 import torch
 
 from paritygate.runtime import nest
-from paritygate.runtime.subject import Inputs, Subject, WrongDeclaration, call, resolve, told_of
+from paritygate.runtime.subject import (
+    BoundCase,
+    Inputs,
+    WrongDeclarationError,
+    call,
+    resolve,
+    told_of,
+)
 
 Array = np.ndarray[Any, Any]
 Masks = list[list[Array | None]]
 
 
 def masks(
-    subject: Subject,
+    subject: BoundCase,
     sets: Sequence[Inputs],
     outputs: Sequence[torch.Tensor],
     answer: Callable[[Inputs], Any],
@@ -70,10 +77,10 @@ def _has(shape: tuple[int, ...], mask: tuple[int, ...]) -> bool:
     return len(shape) >= len(mask) and shape[: len(mask)] == mask
 
 
-def _named(subject: Subject, inputs: Inputs, name: str | int) -> torch.Tensor:
+def _named(subject: BoundCase, inputs: Inputs, name: str | int) -> torch.Tensor:
     given: dict[Any, Any] = dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
     if name not in given or not torch.is_tensor(given[name]):
-        raise WrongDeclaration(
+        raise WrongDeclarationError(
             f"case {subject.case['name']}: mask={name!r} is no input that is a tensor; inputs: {list(given)}"
         )
     mask: torch.Tensor = given[name]
@@ -105,20 +112,20 @@ def _declared(location: str, inputs: Inputs, outputs: Sequence[torch.Tensor]) ->
     own = isinstance(made, tuple | list)  # one for each output
     given = list(made) if own else [made] * len(outputs)
     if len(given) != len(outputs):
-        raise WrongDeclaration(
+        raise WrongDeclarationError(
             f'output_mask "{location}" gave {len(given)} masks, the model gives {len(outputs)} outputs; give None for '
             "those of which all is compared"
         )
     found: list[Array | None] = []
     for number, (mask, output) in enumerate(zip(given, outputs, strict=True)):
         if mask is not None and not isinstance(mask, torch.Tensor | np.ndarray):
-            raise WrongDeclaration(
+            raise WrongDeclarationError(
                 f'output_mask "{location}" gave a {type(mask).__name__} for output {number}; it must give a boolean '
                 "tensor, or a tuple of such and None, one for each output"
             )
         if mask is not None and not _has(tuple(output.shape), tuple(mask.shape)):
             if own:
-                raise WrongDeclaration(
+                raise WrongDeclarationError(
                     f'output_mask "{location}" gave a mask of {tuple(mask.shape)} for output {number}, which is '
                     f"{tuple(output.shape)}: a mask has the first dimensions of its output"
                 )
@@ -131,5 +138,5 @@ def _declared(location: str, inputs: Inputs, outputs: Sequence[torch.Tensor]) ->
             if nothing
             else f"a mask of {tuple(made.shape)}, which has the first dimensions of no output"
         )
-        raise WrongDeclaration(f'output_mask "{location}" gave {what}')
+        raise WrongDeclarationError(f'output_mask "{location}" gave {what}')
     return found

@@ -21,7 +21,7 @@ from paritygate.parity import rule
 from paritygate.runtime.modes import Mode, answers, mode_of
 from paritygate.runtime.nest import doubled
 from paritygate.runtime.promoted import Promoted
-from paritygate.runtime.subject import Inputs, Subject, arrays
+from paritygate.runtime.subject import BoundCase, Inputs, arrays
 from paritygate.worker import check
 from paritygate.worker.exact import double_of
 
@@ -40,7 +40,7 @@ DECIDING = (
 NAMED = 10  # of the weights that go unnoticed
 
 
-def measurable(subject: Subject, module: Any) -> bool:
+def measurable(subject: BoundCase, module: Any) -> bool:
     """Whether the score is of this group: of a case's first shape, in float32, of a model that only
     answers.
 
@@ -57,7 +57,7 @@ def measurable(subject: Subject, module: Any) -> bool:
 
 
 def score(
-    subject: Subject, module: torch.nn.Module, sets: Sequence[Inputs], done: Callable[[], object]
+    subject: BoundCase, module: torch.nn.Module, sets: Sequence[Inputs], done: Callable[[], object]
 ) -> dict[str, Any]:
     """How many parameters can change the answer, which share of them was noticed, and the names of
     those that were not.
@@ -97,7 +97,7 @@ def score(
 
 
 def _outcome(
-    subject: Subject,
+    subject: BoundCase,
     twin: torch.nn.Module,
     name: str,
     mode: Mode,
@@ -126,7 +126,7 @@ def _outcome(
             weight.copy_(before)
 
 
-def _moved(subject: Subject, changed: list[list[torch.Tensor]]) -> float:
+def _moved(subject: BoundCase, changed: list[list[torch.Tensor]]) -> float:
     """How far the answers are from those of the model as it is, in the output that moved most."""
     exact = subject.scratch.load_answers("reference")
     assert exact is not None
@@ -145,7 +145,7 @@ def _perturbed(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _agrees(
-    subject: Subject, changed: list[list[torch.Tensor]], dtypes: list[np.dtype[Any]]
+    subject: BoundCase, changed: list[list[torch.Tensor]], dtypes: list[np.dtype[Any]]
 ) -> bool:
     """Whether the rule takes float64's answers of a changed model for those of a backend, which has
     eager's dtypes.
@@ -160,7 +160,7 @@ def _agrees(
     return check.compare(subject, ours, slice(len(ours))).agrees
 
 
-def _key(subject: Subject) -> str:
+def _key(subject: BoundCase) -> str:
     content = {
         "case": [subject.case[name] for name in DECIDING],
         "source": subject.source_digest(),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paritygate.backends.contract import Unavailable
+from paritygate.backends.contract import UnavailableError
 from paritygate.core.reasons import listed
 from paritygate.parity import rule
 from paritygate.runtime import facts
@@ -38,9 +38,9 @@ from paritygate.runtime.subject import (
     CHECKED_ROWS,
     CHECKED_SETS,
     TRAINED_SETS,
+    BoundCase,
     Inputs,
-    Subject,
-    WrongDeclaration,
+    WrongDeclarationError,
     arrays,
     built,
     resolve,
@@ -61,7 +61,7 @@ CHECK_SECONDS = (
 
 
 def make(
-    subject: Subject,
+    subject: BoundCase,
     backends: dict[str, str],
     say: Say,
     given: Scratch | None = None,
@@ -97,7 +97,7 @@ def make(
     seen = look(mode, module, encoded, lambda: subject.encode(subject.make_inputs(1)))
     calls.made, calls.seconds = 2, seen.seconds
     if not seen.answer:
-        raise WrongDeclaration(
+        raise WrongDeclarationError(
             f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare'
         )
     say("making inputs")
@@ -218,11 +218,11 @@ def _enough(mode: Mode, seen: Look) -> int:
     return max(CHECKED_SETS, min(wanted, int(CHECK_SECONDS / max(seen.seconds, 1e-9))))
 
 
-def _require_one_layout(subject: Subject, sets: list[Inputs]) -> None:
+def _require_one_layout(subject: BoundCase, sets: list[Inputs]) -> None:
     layout = _layout(sets[0])
     for number, inputs in enumerate(sets):
         if (other := _layout(inputs)) != layout:
-            raise WrongDeclaration(
+            raise WrongDeclarationError(
                 f'inputs "{subject.case["inputs"]}" must agree in dtype, shape, stride and plain values from one '
                 f"input set to the next, or every call recompiles: set 0 has {layout}, set {number} has {other}"
             )
@@ -248,15 +248,15 @@ def _of_other(leaf: Any) -> str:
 
 
 def _facts(
-    subject: Subject, module: Any, mode: Mode, sets: list[Inputs], answer: list[torch.Tensor]
+    subject: BoundCase, module: Any, mode: Mode, sets: list[Inputs], answer: list[torch.Tensor]
 ) -> dict[str, Any]:
     """What is known of a call before anything is timed; the case's own ``flops`` go before those
     that are counted.
     """
     found: dict[str, Any] = {"checked_sets": len(sets)}
     if isinstance(module, torch.nn.Module):
-        fed = mode.feed(sets[0])
-        with mode.guard():
+        fed = mode.to_inputs(sets[0])
+        with mode.context():
             found |= {
                 **facts.other_mode(module, training=isinstance(mode, Training)),
                 "parameters": facts.parameters(module),
@@ -273,7 +273,7 @@ def _facts(
 
 
 def _curves(
-    subject: Subject, mode: Training, sets: list[Inputs], done: Callable[[], object]
+    subject: BoundCase, mode: Training, sets: list[Inputs], done: Callable[[], object]
 ) -> str:
     """Keep the losses of a short training in eager; why they are too far from float64 to judge
     others by, or "".
@@ -345,7 +345,7 @@ def _nothing(eager: list[list[torch.Tensor]]) -> str:
 
 
 def _not_finite(
-    subject: Subject, answers: check.Sets, name: str, eager: check.Sets | None = None
+    subject: BoundCase, answers: check.Sets, name: str, eager: check.Sets | None = None
 ) -> str:
     """Why answers are no reference, or "": NaN or infinities that the case does not declare.
 
@@ -370,7 +370,7 @@ def _not_finite(
     return ""
 
 
-def _too_coarse(subject: Subject, eager: check.Sets, seen: Look) -> str:
+def _too_coarse(subject: BoundCase, eager: check.Sets, seen: Look) -> str:
     """Why eager itself would fail the check of all outputs, or "": then nothing can be said about
     others.
     """
@@ -384,7 +384,7 @@ def _too_coarse(subject: Subject, eager: check.Sets, seen: Look) -> str:
     return f"eager itself is too far from float64: {outcome.explain()}{why if seen.drew else ''}"
 
 
-def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
+def _mask_sensitivity(subject: BoundCase, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
     """How far off the answer is with the mask ignored; "insensitive" where the check could not see
     that.
     """
@@ -395,7 +395,7 @@ def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[
             dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
         )
         if mask not in changed:
-            raise WrongDeclaration(
+            raise WrongDeclarationError(
                 f"case {subject.case['name']}: mask={mask!r} is no input; inputs: {list(changed)}"
             )
         changed[mask] = torch.ones_like(changed[mask])
@@ -413,7 +413,7 @@ def _mask_sensitivity(subject: Subject, mode: Mode, sets: list[Inputs]) -> dict[
     return found
 
 
-def _evaluate(subject: Subject, mode: Mode) -> None:
+def _evaluate(subject: BoundCase, mode: Mode) -> None:
     with told_of("evaluate", subject.case["evaluate"]):
         inputs, labels = resolve(subject.case["evaluate"])()
     inputs = subject.cast(inputs)
@@ -426,12 +426,12 @@ def _evaluate(subject: Subject, mode: Mode) -> None:
         )
 
 
-def _artefact(subject: Subject, name: str, location: str) -> dict[str, Any]:
+def _artefact(subject: BoundCase, name: str, location: str) -> dict[str, Any]:
     try:
         made = importlib.import_module(location).artefact(subject)
     except Exception as error:
         failure = failure_of(error)
-        if not isinstance(error, Unavailable):
+        if not isinstance(error, UnavailableError):
             first: BaseException = error
             while (
                 first.__cause__ is not None

@@ -17,17 +17,17 @@ import torch
 from paritygate.parity import rule
 from paritygate.runtime.modes import answers, mode_of
 from paritygate.runtime.nest import DENSE, form_of, mapped
-from paritygate.runtime.subject import Subject, arrays
+from paritygate.runtime.subject import BoundCase, arrays
 
 TWINS = 4
 
 
-def twins(subject: Subject) -> list[rule.Sets]:
+def twins(subject: BoundCase) -> list[rule.Sets]:
     """The answers of eager's twins to the checked inputs."""
     return [_answers(subject, number) for number in range(TWINS)]
 
 
-def _answers(subject: Subject, number: int) -> list[list[Any]]:
+def _answers(subject: BoundCase, number: int) -> list[list[Any]]:
     module = subject.module()
     generator = torch.Generator().manual_seed(number)
     with torch.no_grad():

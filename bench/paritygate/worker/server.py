@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paritygate.backends.contract import Misbehaved
+from paritygate.backends.contract import BackendError
 from paritygate.core.record import Status
 from paritygate.parity import rule
 from paritygate.process import environment
@@ -27,7 +27,7 @@ from paritygate.runtime import facts, nest, precision
 from paritygate.runtime.devices import DEVICES
 from paritygate.runtime.modes import CURVE
 from paritygate.runtime.scratch import Scratch
-from paritygate.runtime.subject import CHECKED_SETS, Subject, arrays, resolve, told_of
+from paritygate.runtime.subject import CHECKED_SETS, BoundCase, arrays, resolve, told_of
 from paritygate.worker import check, evaluation, process_check, reference, soak
 from paritygate.worker.calls import Calls, Say
 from paritygate.worker.errors import failure_of, status_of
@@ -44,7 +44,7 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
     while True:
         request = channel.receive()
         try:  # making it may fail as well: a GPU that is gone is a status of its cells
-            worker = worker or Worker(Subject.of(task), task, say)
+            worker = worker or Worker(BoundCase.of(task), task, say)
             with worker.device.guard():
                 answer = getattr(worker, request.pop("op"))(**request)
         except Exception as error:
@@ -64,14 +64,14 @@ def _bits(inputs: list[Any]) -> list[int]:
 class Worker:
     """State of one worker process between requests."""
 
-    def __init__(self, subject: Subject, task: dict[str, Any], say: Say) -> None:
+    def __init__(self, subject: BoundCase, task: dict[str, Any], say: Say) -> None:
         self.subject, self.say = subject, say
         self.device = DEVICES[subject.device]()
         # Never torch.set_num_threads(): it also sets MKL's number for this thread, and SDPA at
         # sequence 128 was some 15 % slower (python -m bench.evidence.threads). OMP_NUM_THREADS does
         # it.
         if task["laboratory"] and torch.get_num_threads() != subject.threads:
-            raise Misbehaved(
+            raise BackendError(
                 f"torch runs {torch.get_num_threads()} threads, the laboratory asked for {subject.threads}"
             )
         subject.threads = torch.get_num_threads()
@@ -118,7 +118,7 @@ class Worker:
         gc.enable()  # garbage of a training is no leak
         found: dict[str, Any] = {}
         part: dict[str, Any] = {"facts": found}
-        with self.prepared.guard():
+        with self.prepared.context():
             if (kernels := self.prepared.kernels(self.feeds[0])) is not None:
                 found["sdpa_kernels"] = kernels
             if batch_invariance and self.subject.case["mode"] == "inference":
@@ -177,18 +177,22 @@ class Worker:
         started = time.perf_counter()
         self.prepared = importlib.import_module(module).prepare(subject)
         if subject.case["preprocess"]:
-            model, kernels, feed = self.prepared.call, self.prepared.kernels, self.prepared.feed
+            model, kernels, feed = (
+                self.prepared.call,
+                self.prepared.kernels,
+                self.prepared.to_inputs,
+            )
             self.prepared.call = lambda raw: model(feed(subject.encode(raw)))
             self.prepared.kernels = lambda raw: kernels(feed(subject.encode(raw)))
-            self.prepared.feed, self.prepared.resizable = lambda raw: raw, False
+            self.prepared.to_inputs, self.prepared.resizable = lambda raw: raw, False
         elif (
             subject.written and not self.prepared.reads_only
         ):  # every call begins with inputs as they were
             model, kernels = self.prepared.call, self.prepared.kernels
             self.prepared.call = lambda fed: model(nest.fresh(fed))
             self.prepared.kernels = lambda fed: kernels(nest.fresh(fed))
-        with self.prepared.guard():
-            self.feeds = [self.prepared.feed(inputs) for inputs in self.inputs]
+        with self.prepared.context():
+            self.feeds = [self.prepared.to_inputs(inputs) for inputs in self.inputs]
             before = _bits(self.inputs)
             first_call = time.perf_counter()
             raw = self.prepared.call(self.feeds[0])
@@ -204,7 +208,7 @@ class Worker:
             if self.prepared.reset is not None:
                 self.prepared.reset()
             if _bits(self.inputs) != before:
-                raise Misbehaved("writes into its inputs, which eager leaves as they are")
+                raise BackendError("writes into its inputs, which eager leaves as they are")
         del raw
         peak = self.device.peak_bytes()
         found = self.prepared.facts()
@@ -212,7 +216,7 @@ class Worker:
             k: (v, now) for k, v in self.settings.items() if (now := facts.settings()[k]) != v
         }
         if changed:
-            raise Misbehaved(
+            raise BackendError(
                 f"settings changed while preparing (was, is): {changed}; all backends must share them"
             )
         part = {
@@ -243,7 +247,7 @@ class Worker:
         wrong answer has no speed.
         """
         prepared = self.prepared
-        with prepared.guard(), prepared.steady():
+        with prepared.context(), prepared.steady_context():
             if prepared.reset is not None:
                 prepared.reset()  # every block begins with the same weights and the same state
             times, raw, which, seen = self.stopwatch.block(
@@ -278,7 +282,7 @@ class Worker:
 
     def profile(self) -> dict[str, Any]:
         """Seconds by operator of a call: where a slowdown is."""
-        with self.prepared.guard():
+        with self.prepared.context():
             return {
                 "operators": facts.operator_times(
                     lambda: self.prepared.call(self.feeds[0]), self.subject.device
@@ -293,8 +297,8 @@ class Worker:
         ``energy_seconds`` of calls, 0 for not asked.
         """
         found = self.prepared.facts()
-        with self.prepared.guard(), self.prepared.steady():
-            if self.prepared.queued and self.device.flush():
+        with self.prepared.context(), self.prepared.steady_context():
+            if self.prepared.asynchronous and self.device.flush():
                 found["device_seconds"] = self.stopwatch.device_seconds()
             if energy_seconds and (joules := self.stopwatch.joules(energy_seconds)) is not None:
                 found["joules"] = joules
@@ -313,7 +317,7 @@ class Worker:
         return {}
 
     def _read(self, raw: Any) -> check.Answer:
-        outputs = self.prepared.read(raw)
+        outputs = self.prepared.to_tensors(raw)
         self.dtypes = [str(t.dtype) for t in outputs]
         return arrays(outputs)
 
@@ -354,7 +358,7 @@ class Worker:
         )
 
     def _verify(self, timed: check.Answer, which: int, when: str = "while timed") -> None:
-        """Raise ``Misbehaved`` where an answer is neither the checked answer to the same input nor
+        """Raise ``BackendError`` where an answer is neither the checked answer to the same input nor
         as good.
         """
         check.verify(self.subject, timed, self.expected[which], which, self.allowed, when)
@@ -376,7 +380,7 @@ class Worker:
                 False
             ):  # like the inputs that were loaded: another kind of tensor recompiles
                 cut = nest.mapped(self.inputs[0], of_row)
-            alone = self._answer(self.prepared.feed(cut))
+            alone = self._answer(self.prepared.to_inputs(cut))
             for one, many in zip(alone, full, strict=True):
                 if many.ndim and many.shape[0] == batch:
                     norm = max(float(np.linalg.norm(many[row].astype(np.float64))), rule.TINY)
@@ -395,7 +399,7 @@ class Worker:
         assert eager is not None
         prepared, total = self.prepared, len(kept["labels"])
         logits = evaluation.in_batches(
-            lambda inputs: self._read(prepared.call(prepared.feed(inputs)))[0],
+            lambda inputs: self._read(prepared.call(prepared.to_inputs(inputs)))[0],
             kept["inputs"],
             total,
             self.subject.sizes.get("batch", total),
@@ -411,7 +415,7 @@ class Worker:
         kept = subject.scratch.load("evaluate")
         with told_of("learn", subject.case["learn"]):
             made = resolve(subject.case["learn"])(dict(subject.sizes))
-        steps = (self.prepared.feed(subject.cast(step)) for step in made)
+        steps = (self.prepared.to_inputs(subject.cast(step)) for step in made)
         right = training.learn(steps, kept["inputs"]).argmax(1).cpu() == kept["labels"]
         return evaluation.accuracy(right.numpy(), subject.case["accuracy"])
 

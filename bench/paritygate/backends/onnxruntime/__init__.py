@@ -21,12 +21,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paritygate.backends.contract import Misbehaved, Prepared, Unavailable
+from paritygate.backends.contract import BackendError, PreparedModel, UnavailableError
 from paritygate.backends.onnxruntime import providers
 
 if TYPE_CHECKING:
     from paritygate.core.case import Target
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
 
 OPSET = (
     20  # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
@@ -83,7 +83,7 @@ def preload() -> None:
     importlib.import_module("onnxruntime")
 
 
-def artefact(subject: Subject) -> dict[str, Any]:
+def artefact(subject: BoundCase) -> dict[str, Any]:
     """Export the model unless the cache holds it; facts about the file, with ``path`` and ``cold``.
 
     Dimensions that the exporter can only take as they are become static, unless the case declares
@@ -105,7 +105,7 @@ def artefact(subject: Subject) -> dict[str, Any]:
                 _export(subject, inputs, folder, dynamic)
             except Exception as error:
                 made_static = _inferred_static(error) or _pairs(dynamic)
-                if not made_static or declared or isinstance(error, Unavailable):
+                if not made_static or declared or isinstance(error, UnavailableError):
                     raise
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / "static.json").write_text(json.dumps(made_static))
@@ -115,7 +115,7 @@ def artefact(subject: Subject) -> dict[str, Any]:
             break
         fixed += [f"in_{place}.shape[{dim}]" for place, dim in made_static]
         if not any(dim in dynamic[place] for place, dim in made_static):
-            raise Misbehaved(
+            raise BackendError(
                 f"the exporter takes dimensions as static that are: {', '.join(fixed)}"
             )
         dynamic = [
@@ -123,7 +123,7 @@ def artefact(subject: Subject) -> dict[str, Any]:
             for place, dims in enumerate(dynamic)
         ]
     if found is None:
-        raise Misbehaved(f"the export in {folder} cannot be read back")
+        raise BackendError(f"the export in {folder} cannot be read back")
     told = {"static_dimensions": fixed} if fixed else {}
     return (
         found
@@ -136,7 +136,7 @@ def artefact(subject: Subject) -> dict[str, Any]:
     )
 
 
-class MadeStatic(Exception):
+class MadeStaticError(Exception):
     """The export made dimensions static that were to be dynamic: pairs of input and dimension."""
 
     def __init__(self, dims: list[list[int]]) -> None:
@@ -159,7 +159,7 @@ def _inferred_static(error: BaseException | None) -> list[list[int]]:
     """The dimensions that an exporter's error says are static: pairs of input and dimension."""
     found: list[list[int]] = []
     while error is not None:
-        if isinstance(error, MadeStatic):
+        if isinstance(error, MadeStaticError):
             found += error.dims
         found += [[int(place), int(dim)] for place, dim in INFERRED.findall(str(error))]
         error = error.__cause__
@@ -188,7 +188,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def prepare(subject: Subject) -> Prepared:
+def prepare(subject: BoundCase) -> PreparedModel:
     """A session on the exported file, with the provider asserted."""
     import onnxruntime
 
@@ -224,7 +224,7 @@ def prepare(subject: Subject) -> Prepared:
     return on_tensors(session, meta["inputs"], facts, subject)
 
 
-def _sizes(subject: Subject, meta: dict[str, Any]) -> dict[str, int]:
+def _sizes(subject: BoundCase, meta: dict[str, Any]) -> dict[str, int]:
     """The sizes of the dynamic dimensions at the subject's shape, by the names that the export gave
     them.
     """
@@ -238,7 +238,7 @@ def _sizes(subject: Subject, meta: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]]) -> Prepared:
+def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]]) -> PreparedModel:
     """Numpy in and out, as most users of it do; ``kept``: positions of the inputs that the graph
     uses.
     """
@@ -256,20 +256,20 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
             for name, place in zip(names, kept, strict=True)
         }
 
-    return Prepared(
+    return PreparedModel(
         call=lambda fed: session.run(None, fed),
         model=session,
-        feed=feed,
-        read=lambda raw: [torch.from_numpy(np.array(array)) for array in raw],
+        to_inputs=feed,
+        to_tensors=lambda raw: [torch.from_numpy(np.array(array)) for array in raw],
         facts=facts,
         reads_only=True,
-        queued=False,  # on a GPU it has a stream of its own
+        asynchronous=False,  # on a GPU it has a stream of its own
     )
 
 
 def on_tensors(
-    session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: Subject
-) -> Prepared:
+    session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: BoundCase
+) -> PreparedModel:
     """Tensors of the device in and out, on torch's stream."""
     from paritygate.backends.onnxruntime.binding import Binder, Graph
     from paritygate.runtime.nest import comparable, tensor_leaves
@@ -292,27 +292,27 @@ def on_tensors(
         return facts() | {"cuda_graph": bool(graphs)}
 
     if subject.backend == "onnxruntime_graph":
-        return Prepared(
+        return PreparedModel(
             call=replay,
             model=session,
-            feed=used,
-            read=comparable,
+            to_inputs=used,
+            to_tensors=comparable,
             facts=replayed,
             resizable=resizable,
             reads_only=True,
         )
-    return Prepared(
+    return PreparedModel(
         call=binder,
         model=session,
-        feed=lambda inputs: binder.bind(used(inputs)),
-        read=comparable,
+        to_inputs=lambda inputs: binder.bind(used(inputs)),
+        to_tensors=comparable,
         facts=facts,
         resizable=resizable,
         reads_only=True,
     )
 
 
-def _options(subject: Subject) -> Any:
+def _options(subject: BoundCase) -> Any:
     """Session options, all that matter set explicitly: the defaults look at the host, not at the
     container.
     """
@@ -329,7 +329,7 @@ def _options(subject: Subject) -> Any:
     return options
 
 
-def _key(subject: Subject, inputs: Any, dynamic: Sequence[Mapping[int, str]]) -> str:
+def _key(subject: BoundCase, inputs: Any, dynamic: Sequence[Mapping[int, str]]) -> str:
     """The content that the export depends on, hashed: source, weights, signature, versions,
     options.
     """
@@ -374,12 +374,12 @@ def _transformers() -> tuple[str, ...]:
 
 
 def _export(
-    subject: Subject, inputs: Any, folder: Path, dynamic: Sequence[Mapping[int, str]]
+    subject: BoundCase, inputs: Any, folder: Path, dynamic: Sequence[Mapping[int, str]]
 ) -> None:
     """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the
     cache at once.
 
-    Raises ``MadeStatic`` where one did not.
+    Raises ``MadeStaticError`` where one did not.
     """
     import onnx
     import torch
@@ -419,7 +419,7 @@ def _export(
         if not value.type.tensor_type.shape.dim[dim].dim_param
     ]:
         shutil.rmtree(temporary)
-        raise MadeStatic(made_static)
+        raise MadeStaticError(made_static)
     nodes = Counter(node.op_type for node in model.graph.node)
     # On a GPU other optimisers run, and the reference worker opens no session there: its memory
     # would be counted.
@@ -448,7 +448,7 @@ def _export(
 
 
 def _optimised(
-    subject: Subject, path: Path, exported: Mapping[str, int]
+    subject: BoundCase, path: Path, exported: Mapping[str, int]
 ) -> dict[str, dict[str, int]]:
     """``COUNTED``: the nodes that ONNX Runtime's optimisers leave of an export, and which kinds of
     them are new.

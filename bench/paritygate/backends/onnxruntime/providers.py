@@ -19,10 +19,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paritygate.backends.contract import Misbehaved, Unavailable
+from paritygate.backends.contract import BackendError, UnavailableError
 
 if TYPE_CHECKING:
-    from paritygate.runtime.subject import Subject
+    from paritygate.runtime.subject import BoundCase
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 LIBRARIES = (
@@ -78,8 +78,8 @@ def tensorrt_libraries() -> list[str]:
     return [str(path) for path in paths if path.exists()]
 
 
-def wanted(subject: Subject, model: str = "") -> list[Any]:
-    """The providers of a session, the one that is to do the work first; raises ``Unavailable`` for
+def wanted(subject: BoundCase, model: str = "") -> list[Any]:
+    """The providers of a session, the one that is to do the work first; raises ``UnavailableError`` for
     a lesser build.
 
     ``model`` is the file that the session opens.
@@ -90,7 +90,7 @@ def wanted(subject: Subject, model: str = "") -> list[Any]:
         return [CPU]
     first = TENSORRT if subject.backend == "tensorrt" else CUDA
     if first not in onnxruntime.get_available_providers():
-        raise Unavailable(
+        raise UnavailableError(
             f"this onnxruntime is built without {first}; install onnxruntime-gpu instead of onnxruntime"
         )
     _require_one_cuda()
@@ -107,7 +107,7 @@ def wanted(subject: Subject, model: str = "") -> list[Any]:
 
 
 def _require_one_cuda() -> None:
-    """Raise ``Unavailable`` where onnxruntime and torch are built for different major releases of
+    """Raise ``UnavailableError`` where onnxruntime and torch are built for different major releases of
     CUDA.
     """
     import torch
@@ -115,12 +115,12 @@ def _require_one_cuda() -> None:
 
     theirs, ours = getattr(build_and_package_info, "cuda_version", ""), torch.version.cuda or ""
     if theirs and ours and theirs.partition(".")[0] != ours.partition(".")[0]:
-        raise Unavailable(
+        raise UnavailableError(
             f"onnxruntime is built for CUDA {theirs}, torch for {ours}; install builds for the same one"
         )
 
 
-def cuda(subject: Subject) -> dict[str, str]:
+def cuda(subject: BoundCase) -> dict[str, str]:
     """Options of the CUDA provider. CUDA_VISIBLE_DEVICES has chosen the device."""
     options = {
         "device_id": "0",
@@ -135,7 +135,7 @@ def cuda(subject: Subject) -> dict[str, str]:
     return options | _stream(subject)
 
 
-def tensorrt(subject: Subject, model: str) -> dict[str, str]:
+def tensorrt(subject: BoundCase, model: str) -> dict[str, str]:
     """Options of the TensorRT provider: its engines are kept beside the model, in a folder for each
     shape.
 
@@ -153,7 +153,7 @@ def tensorrt(subject: Subject, model: str) -> dict[str, str]:
     } | _stream(subject)
 
 
-def _stream(subject: Subject) -> dict[str, str]:
+def _stream(subject: BoundCase) -> dict[str, str]:
     """Torch's stream, where torch and ONNX Runtime share tensors; with numpy it has one of its
     own.
     """
@@ -183,7 +183,7 @@ def printed() -> Iterator[list[str]]:
 
 
 def check_session(session: Any, asked: list[Any], again: Callable[[], Any]) -> None:
-    """Raise ``Misbehaved`` where another provider came first than was asked for.
+    """Raise ``BackendError`` where another provider came first than was asked for.
 
     ``again`` opens another such session: only now is it listened to, for a crash must find its way
     into the log.
@@ -200,11 +200,13 @@ def check_session(session: Any, asked: list[Any], again: Callable[[], Any]) -> N
             ),
             "",
         )
-        raise Misbehaved(f"fallback: {first} was asked for, {session.get_providers()[0]} runs{why}")
+        raise BackendError(
+            f"fallback: {first} was asked for, {session.get_providers()[0]} runs{why}"
+        )
 
 
 def placement(session: Any, asked: list[Any], floating: Mapping[str, bool]) -> dict[str, int]:
-    """How many nodes each provider runs; raises ``Misbehaved`` where the one asked for does not do
+    """How many nodes each provider runs; raises ``BackendError`` where the one asked for does not do
     the work.
 
     ``floating``: of the exported nodes' names, whether it touches a floating number. One that does
@@ -222,9 +224,9 @@ def placement(session: Any, asked: list[Any], floating: Mapping[str, bool]) -> d
             )
             on_cpu.update(works)
     if on_cpu:
-        raise Misbehaved(f"fallback: {first} was asked for, the CPU runs {dict(on_cpu)}")
+        raise BackendError(f"fallback: {first} was asked for, the CPU runs {dict(on_cpu)}")
     if not placed[first] or set(placed) - {first, CPU, *([CUDA] if first == TENSORRT else [])}:
-        raise Misbehaved(f"fallback: nodes were placed on {dict(placed)}, {first} was asked for")
+        raise BackendError(f"fallback: nodes were placed on {dict(placed)}, {first} was asked for")
     return dict(placed)
 
 
@@ -232,7 +234,7 @@ def told(session: Any, asked: list[Any]) -> dict[str, dict[str, str]]:
     """The options that change what is computed, by provider, as the session has them; pointers are
     left out.
 
-    Raises ``Misbehaved`` where it multiplies float32 otherwise than was asked for.
+    Raises ``BackendError`` where it multiplies float32 otherwise than was asked for.
     """
     found = {
         provider: {name: options[name] for name in TOLD if name in options}
@@ -244,5 +246,5 @@ def told(session: Any, asked: list[Any]) -> dict[str, dict[str, str]]:
             wanted is not None
             and (has := found.get(provider, {}).get("use_tf32", wanted)) != wanted
         ):
-            raise Misbehaved(f"fallback: {provider} has use_tf32={has}, {wanted} was asked for")
+            raise BackendError(f"fallback: {provider} has use_tf32={has}, {wanted} was asked for")
     return {provider: options for provider, options in found.items() if options}

@@ -108,7 +108,7 @@ class Cuda:
         from paritygate.host import nvml
 
         card = self._card()
-        with suppress(nvml.GpuLost):  # the next call tells
+        with suppress(nvml.GpuLostError):  # the next call tells
             return None if card is None else card.read().joules
         return None
 
@@ -119,7 +119,7 @@ class Cuda:
         from paritygate.host import nvml
 
         card = self._card()
-        with suppress(nvml.GpuLost):  # the next call tells
+        with suppress(nvml.GpuLostError):  # the next call tells
             return (
                 {}
                 if card is None
