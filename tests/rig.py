@@ -81,7 +81,7 @@ class Rig:
             cache=self.cache,
             scratch=self.folder / str(next(self.numbers)),
             budget=BUDGET,
-            backends=TABLE | {way: Backend(way, WAYS) for way in case.ways},
+            backends=TABLE | {way: Backend(way, WAYS, compiles=True) for way in case.ways},
             threads=THREADS,
             seed=seed,
             controlled=True,

@@ -14,10 +14,11 @@ import pytest
 from paritygate.core.record import Status
 from paritygate.process.channel import Channel
 from paritygate.process.client import Worker, WorkerError
+from paritygate.process.protocol import Stage
 from paritygate.process.timed_worker import BLOCK_DEADLINE, SLOW_CALL, TimedWorker
 from paritygate.worker import calls
 
-BUSY = {"stage": "running eager"}
+BUSY = {"stage": Stage.RUNNING_EAGER, "detail": ""}
 DONE = {"made": 1}
 REMEDY = "; a larger deadline= of the Case gives it more time"
 
@@ -117,7 +118,7 @@ def test_a_time_out_names_the_deadline_and_how_far_it_came(worker, message, decl
         worker.ask(dict(REQUEST), 0.6, declared=declared)
 
     assert str(ended.value) == f"no answer within 0.6 s while: running eager{reason}"
-    assert ended.value.stage == "running eager", "what decides the fate of other cells"
+    assert ended.value.stage is Stage.RUNNING_EAGER, "what decides the fate of other cells"
 
 
 def test_a_deadline_that_moved_is_told_as_it_was_in_the_end(worker):
@@ -133,9 +134,9 @@ def test_calls_that_take_longer_than_was_measured_move_the_deadline(monkeypatch)
     clock, said = iter([0.0, 0.05, 3.05, 3.1]), []
     monkeypatch.setattr(calls.time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(calls, "PATIENCE", 4.0)
-    made = calls.Calls(lambda stage, **more: said.append(more), seconds=0.06)
+    made = calls.Calls(lambda stage, detail, **more: said.append(more), seconds=0.06)
 
-    made.begin("training", 10)
+    made.begin(Stage.TRAINING_STEPS, 10)
     for _ in range(3):
         made.done()
 
@@ -146,14 +147,16 @@ def test_calls_that_take_longer_than_was_measured_move_the_deadline(monkeypatch)
 
 def test_calls_are_of_this_request_and_are_shown_while_it_runs(worker):
     heard = []
-    worker.play((0, BUSY | {"calls": 3}), (0, {"stage": "keeping"}), (0, DONE))
+    worker.play(
+        (0, BUSY | {"calls": 3}), (0, {"stage": Stage.MAKING_ARTEFACT, "detail": "aoti"}), (0, DONE)
+    )
     worker.ask(dict(REQUEST), 5.0, heard.append)
-    worker.play((0, {"stage": "preparing"}))
+    worker.play((0, {"stage": Stage.PREPARING}))
     with pytest.raises(WorkerError) as ended:
         worker.ask(dict(REQUEST), 0.3)
 
-    assert heard == ["running eager, 3 calls made", "keeping"]
-    assert str(ended.value) == "no answer within 0.3 s while: preparing"
+    assert heard == ["running eager, 3 calls made", "making what aoti needs"]
+    assert str(ended.value) == "no answer within 0.3 s while: preparing the model"
 
 
 # -- timed blocks

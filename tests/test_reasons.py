@@ -111,7 +111,7 @@ LOUD = "\x1b[31mValueError:\x1b[0m\nit is so\r\nand so"
 @pytest.mark.parametrize(
     "complete",
     [
-        lambda record: records.ended(record, WorkerError(Status.FAILED, LOUD, "", LOUD)),
+        lambda record: records.ended(record, WorkerError(Status.FAILED, LOUD, None, LOUD)),
         lambda record: records.gave_up(record, Status.FAILED, LOUD, LOUD),
         lambda record: records.opened(
             record, {"status": "failed", "reason": LOUD, "facts": {"trace": "x"}}, {}

@@ -30,10 +30,13 @@ __all__ = ["BACKENDS", "Backend", "BackendError", "PreparedModel", "UnavailableE
 
 @dataclass(frozen=True)
 class Backend:
-    """A row of the table. ``default``: part of a run that names no backends. ``artefact``: it has
-    that function.
+    """A row of the table: what the pytest process must know of a backend without importing it.
 
-    ``differentiable``: it can run a backward, and so the modes that need one.
+    ``default``: part of a run that names no backends. ``artefact``: it has that function.
+    ``differentiable``: it can run a backward, and so the modes that need one. ``compiles``: opening
+    it may compile, so it gets the time for that. ``slow_to_open``: shapes that are only checked are
+    left out of quick runs. ``single_threaded_load``: with a warm cache one thread opens it, so two
+    may open at once. ``resizable``: another batch size costs it nothing.
     """
 
     name: str
@@ -41,33 +44,50 @@ class Backend:
     default: bool = True
     artefact: bool = False
     differentiable: bool = False
+    compiles: bool = False
+    slow_to_open: bool = False
+    single_threaded_load: bool = False
+    resizable: bool = False
+
+
+def _compile(name: str, default: bool = False) -> Backend:
+    return Backend(
+        name,
+        "paritygate.backends.compiled",
+        default,
+        differentiable=True,
+        compiles=True,
+        slow_to_open=True,
+        single_threaded_load=True,
+    )
+
+
+def _onnxruntime(
+    name: str, default: bool = False, compiles: bool = False, resizable: bool = False
+) -> Backend:
+    return Backend(
+        name,
+        "paritygate.backends.onnxruntime",
+        default,
+        artefact=True,
+        compiles=compiles,
+        resizable=resizable,
+    )
 
 
 BACKENDS = {
     backend.name: backend
     for backend in (
-        Backend("eager", "paritygate.backends.eager", differentiable=True),
-        Backend("compile", "paritygate.backends.compiled", differentiable=True),
+        Backend("eager", "paritygate.backends.eager", differentiable=True, resizable=True),
+        _compile("compile", default=True),
+        _compile("compile_reduce_overhead"),
+        _compile("compile_max_autotune"),
+        _onnxruntime("onnxruntime", default=True, resizable=True),
+        _onnxruntime("onnxruntime_host"),
+        _onnxruntime("onnxruntime_graph"),
+        _onnxruntime("tensorrt", compiles=True),
         Backend(
-            "compile_reduce_overhead",
-            "paritygate.backends.compiled",
-            default=False,
-            differentiable=True,
+            "aoti", "paritygate.backends.aoti", default=False, artefact=True, slow_to_open=True
         ),
-        Backend(
-            "compile_max_autotune",
-            "paritygate.backends.compiled",
-            default=False,
-            differentiable=True,
-        ),
-        Backend("onnxruntime", "paritygate.backends.onnxruntime", artefact=True),
-        Backend(
-            "onnxruntime_host", "paritygate.backends.onnxruntime", default=False, artefact=True
-        ),
-        Backend(
-            "onnxruntime_graph", "paritygate.backends.onnxruntime", default=False, artefact=True
-        ),
-        Backend("tensorrt", "paritygate.backends.onnxruntime", default=False, artefact=True),
-        Backend("aoti", "paritygate.backends.aoti", default=False, artefact=True),
     )
 }

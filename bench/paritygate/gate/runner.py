@@ -255,10 +255,8 @@ class GateRun:
         # Teams of threads that compute at once wait for each other's processors; what gains is
         # loading compiled graphs, which one thread does. The first time there are many answers to
         # compute, too.
-        loads = (
-            cell.target.backend.startswith("compile")
-            and (self._revision(self.base), cell.id) in self._kept
-        )
+        row = self.base.laboratory.backends[cell.target.backend]
+        loads = row.single_threaded_load and (self._revision(self.base), cell.id) in self._kept
         at_once = DEVICE_KINDS[cell.target.device].workers_at_once if loads else 1
         together(
             [partial(self._open, side, cell) for side in order], end=self.close, at_once=at_once

@@ -23,6 +23,7 @@ from paritygate.core.record import Status
 from paritygate.host import machine
 from paritygate.host.lookup import Lookup, Suites
 from paritygate.process.channel import Channel, ChannelClosedError
+from paritygate.process.protocol import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL = 2000  # characters of a worker's last words that are kept
@@ -46,8 +47,9 @@ class WorkerError(Exception):
 
     status: Status
     reason: str
-    stage: str = ""
+    stage: Stage | None = None
     trace: str = ""
+    detail: str = ""  # of the stage
 
     def __str__(self) -> str:
         return self.reason
@@ -58,7 +60,8 @@ class Worker:
 
     def __init__(self, server: ForkServer, pid: int, channel: Channel, log: Path) -> None:
         self.server, self.pid, self.channel, self.log = server, pid, channel, log
-        self.stage = ""
+        self.stage: Stage | None = None
+        self.detail = ""  # of the stage
         self.calls = 0  # of the model since the last request, as far as it has told
         self.seconds_per_call: float | None = None  # of one that is slow; who opened it knows
         self.parked = False
@@ -81,7 +84,9 @@ class Worker:
     def send(self, request: dict[str, Any]) -> None:
         """Send a request whose ``answer`` is fetched later."""
         self.resume()
-        self.stage, self.calls = "timing" if request["op"] == "block" else "", 0
+        self.stage, self.detail, self.calls = None, "", 0
+        if request["op"] == "block":
+            self.stage = Stage.TIMING
         with suppress(
             ChannelClosedError
         ):  # a dead worker is noticed, and explained, when its answer is asked for
@@ -104,10 +109,12 @@ class Worker:
                 message = self.channel.receive(deadline)
                 if "stage" not in message:
                     break
-                self.stage, self.calls = message["stage"], message.get("calls") or self.calls
+                self.stage, self.detail = Stage(message["stage"]), message.get("detail", "")
+                self.calls = message.get("calls") or self.calls
                 if not declared:
                     deadline = max(deadline, time.monotonic() + (message.get("seconds") or 0.0))
-                on_stage(self.stage + (f", {_calls(self.calls)}" if message.get("calls") else ""))
+                made = f", {_calls(self.calls)}" if message.get("calls") else ""
+                on_stage(self.stage.sentence(self.detail) + made)
         except TimeoutError:
             self.kill()
             if declared:
@@ -119,11 +126,11 @@ class Worker:
                 )
             if declared is False:
                 reason += "; a larger deadline= of the Case gives it more time"
-            raise WorkerError(Status.TIMED_OUT, reason, self.stage, self.tail()) from None
+            raise self._error(Status.TIMED_OUT, reason, self.tail()) from None
         except ChannelClosedError:
             raise self._death() from None
         if error := message.get("failure"):
-            raise WorkerError(Status(error["status"]), error["reason"], self.stage, error["trace"])
+            raise self._error(Status(error["status"]), error["reason"], error["trace"])
         return message
 
     def park(self) -> None:
@@ -194,27 +201,24 @@ class Worker:
         tail = self.tail()
         killed_for_memory = machine.oom_kills() > self._oom_kills
         if status is None:
-            return WorkerError(
-                Status.CRASHED, f"the fork server died{self._where()}", self.stage, tail
-            )
+            return self._error(Status.CRASHED, f"the fork server died{self._where()}", tail)
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             name = signal.Signals(number).name
             if (number == signal.SIGKILL and killed_for_memory) or "std::bad_alloc" in tail:
-                return WorkerError(
-                    Status.OUT_OF_MEMORY,
-                    f"killed for memory{self._where()}{MORE_MEMORY}",
-                    self.stage,
-                    tail,
-                )
+                reason = f"killed for memory{self._where()}{MORE_MEMORY}"
+                return self._error(Status.OUT_OF_MEMORY, reason, tail)
             reason = f"killed by {name} (signal {number}){self._where()}"
-            return WorkerError(Status.CRASHED, reason, self.stage, tail)
+            return self._error(Status.CRASHED, reason, tail)
         reason = f"exited with status {os.waitstatus_to_exitcode(status)}{self._where()}"
-        return WorkerError(Status.CRASHED, reason, self.stage, tail)
+        return self._error(Status.CRASHED, reason, tail)
 
     def _where(self) -> str:
         made = f" ({_calls(self.calls)})" if self.calls else ""
-        return f" while: {self.stage}{made}" if self.stage else made
+        return f" while: {self.stage.sentence(self.detail)}{made}" if self.stage else made
+
+    def _error(self, status: Status, reason: str, trace: str) -> WorkerError:
+        return WorkerError(status, reason, self.stage, trace, self.detail)
 
 
 def last_words(text: str) -> str:

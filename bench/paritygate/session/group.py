@@ -24,18 +24,13 @@ from paritygate.host.lock import timing_lock
 from paritygate.host.monitor import Watch
 from paritygate.process.client import ForkServerError, Worker, WorkerError
 from paritygate.process.parallel import together
+from paritygate.process.protocol import BEFORE_EAGER, Stage
 from paritygate.process.timed_worker import TimedWorker
 from paritygate.session import records
 from paritygate.session.laboratory import Laboratory
 from paritygate.timing import diagnostics, schedule
 
 CLOSE_DEADLINE = 10.0  # seconds; what does not end by then is killed
-OWN_STAGES = (
-    "importing",
-    "making inputs",
-    "running eager",
-    "keeping",
-)  # of the reference worker: nothing to compare
 
 
 class GroupRun:
@@ -203,16 +198,13 @@ class GroupRun:
         """What a reference worker that did not come back means; whether cells can be opened all the
         same.
         """
-        if end.stage.startswith("making what "):
-            backend = end.stage.removeprefix("making what ").removesuffix(" needs")
-            records.ended(self.records[self._id(backend)], end)
+        if end.stage is Stage.MAKING_ARTEFACT:
+            records.ended(self.records[self._id(end.detail)], end)
             return True
+        answered = end.stage is not None and end.stage not in BEFORE_EAGER
         for record in self.records.values():
             records.ended(record, end)
-            began = end.stage and not end.stage.startswith(
-                OWN_STAGES
-            )  # else not even eager has answered
-            if end.status is not Status.SKIPPED and began:
+            if end.status is not Status.SKIPPED and answered:
                 records.gave_up(
                     record, Status.UNCHECKED, f"no reference: {end.status}, {end.reason}"
                 )
@@ -260,19 +252,18 @@ class GroupRun:
         record = self.records[cell.id]
         module = self._module(cell)
         backend = cell.target.backend
-        compiles = backend.startswith(("compile", "tensorrt")) or backend in self.case.ways
+        row = self.laboratory.backends[backend]
         request: dict[str, Any] = {"op": "reopen" if again else "open", "module": module}
-        resizable = backend in ("eager", "onnxruntime")
         for attempt in ("cold", "warm"):
             worker = self.laboratory.server(launch).fork(self._task(backend))
             try:
-                part = self._ask(worker, dict(request), compiles)
+                part = self._ask(worker, dict(request), row.compiles)
                 cold = (
                     attempt == "cold" and part["facts"].get("cold") and part["status"] == Status.OK
                 )
                 if record.error is None and not again and not cold:
                     more = self._ask(
-                        worker, {"op": "examine", "batch_invariance": resizable}, compiles
+                        worker, {"op": "examine", "batch_invariance": row.resizable}, row.compiles
                     )
                     part["facts"] |= more.pop("facts")
                     part |= more
@@ -286,8 +277,7 @@ class GroupRun:
         part["facts"].pop("cold", None)
         self.peaks[cell.id] = part["peak_bytes"]
         if record.error is None:  # its first launch
-            exports = self.laboratory.backends[backend].artefact
-            exported = record.prepare_cold_seconds if exports else None
+            exported = record.prepare_cold_seconds if row.artefact else None
             records.opened(record, part, self.facts)
             if exported is not None:
                 record.prepare_cold_seconds = exported + part["prepare_seconds"]

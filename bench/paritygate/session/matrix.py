@@ -97,8 +97,8 @@ class Matrix:
             beside = self.budget.name == "quick" and any(shape.timed for shape in shapes)
             for shape in shapes:
                 for target in wanted:
-                    compiles = target.backend.startswith(("compile", "aoti"))
-                    left_out = beside and compiles and not shape.timed
+                    slow = self.backends[target.backend].slow_to_open
+                    left_out = beside and slow and not shape.timed
                     cell = (
                         None
                         if left_out or (timed and not shape.timed)
@@ -139,7 +139,7 @@ class Matrix:
         if target.backend != "eager":
             return [target]
         for way in case.ways:
-            if self.backends.setdefault(way, Backend(way, WAYS)).module != WAYS:
+            if self.backends.setdefault(way, Backend(way, WAYS, compiles=True)).module != WAYS:
                 raise DeclarationError(
                     f"case {case.name}: its way {way!r} bears the name of a backend; rename it"
                 )

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from paritygate.process.channel import Channel, ChannelClosedError
+from paritygate.process.protocol import Stage
 from paritygate.runtime import sources
 
 PR_SET_PDEATHSIG = 1
@@ -162,7 +163,7 @@ def become_worker(fds: list[int], task: dict[str, Any]) -> None:
         if task["lookup"]:  # where the server has left out what means another file to another suite
             for name in task["case"]["preload"]:
                 if name not in sys.modules:
-                    channel.send({"stage": f"importing {name}"})
+                    channel.send({"stage": Stage.IMPORTING, "detail": name})
                     sources.import_for_all(name, [])
         from paritygate.worker import server
 

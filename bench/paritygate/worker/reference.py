@@ -21,6 +21,7 @@ import torch
 from paritygate.backends.contract import UnavailableError
 from paritygate.core.reasons import listed
 from paritygate.parity import rule
+from paritygate.process.protocol import Stage
 from paritygate.runtime import facts
 from paritygate.runtime.modes import (
     CURVE,
@@ -79,20 +80,20 @@ def make(
     the user's). Raises what the model raises when built or run in eager: then there is nothing that
     any backend could be compared with.
     """
-    say("importing and building the model")
+    say(Stage.BUILDING)
     module = subject.build()
-    say("making inputs")
+    say(Stage.MAKING_INPUTS)
     first = subject.make_inputs(0) if given is None else given.load("inputs")[0]
     given_first = fresh(first)
     encoded = subject.encode(given_first)
     consumed = changed(first, given_first)
     subject.materialise(module, encoded)
     foreign = "" if given is None else _take_weights(given, module)
-    say("keeping inputs and weights")
+    say(Stage.KEEPING)
     weights = subject.scratch.save_weights(_tensors_of(module))  # as they are before the first call
     subject.scratch.save("built", built(module) if isinstance(module, torch.nn.Module) else {})
     calls = Calls(say)
-    calls.begin("running eager", 2)
+    calls.begin(Stage.RUNNING_EAGER, 2)
     mode = mode_of(subject, module)
     seen = look(mode, module, encoded, lambda: subject.encode(subject.make_inputs(1)))
     calls.made, calls.seconds = 2, seen.seconds
@@ -100,7 +101,7 @@ def make(
         raise WrongDeclarationError(
             f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare'
         )
-    say("making inputs")
+    say(Stage.MAKING_INPUTS)
     count = _enough(mode, seen)
     raw = (
         [first, *(subject.make_inputs(n) for n in range(1, count))]
@@ -124,7 +125,7 @@ def make(
             "consumed": consumed,
         },
     )
-    calls.begin("running eager", 2 * len(sets) - 2)
+    calls.begin(Stage.RUNNING_EAGER, 2 * len(sets) - 2)
     eager = [seen.answer, *answers(mode, sets[1:], calls.done)]
     again = [seen.again, *answers(mode, sets[1:CHECKED_SETS], calls.done)]
     kept = [arrays(outputs) for outputs in eager]
@@ -139,10 +140,10 @@ def make(
     unchecked = unchecked or _nothing(eager)
     found: dict[str, Any] = seen.facts() | ({"writes_inputs": consumed} if consumed else {})
     if subject.case["evaluate"]:
-        say("answering labelled samples in eager")
+        say(Stage.EAGER_SAMPLES)
         _evaluate(subject, mode)
     if subject.case["reference"] == "float64" and not unchecked:
-        calls.begin("computing the float64 reference", len(sets), times=4.0)
+        calls.begin(Stage.FLOAT64, len(sets), times=4.0)
         unchecked, promoted = exact.float64(subject, module, sets, calls.done)
         found |= promoted
         exactly = subject.scratch.load_answers("reference") or []
@@ -152,14 +153,14 @@ def make(
             or _too_coarse(subject, kept, seen)
         )
     if isinstance(mode, Training) and not unchecked:
-        calls.begin("training eager's twin", 2 * CURVE)
+        calls.begin(Stage.TRAINING_TWIN, 2 * CURVE)
         unchecked = _curves(subject, mode, sets, calls.done)
     if subject.case["mask"] is not None and not unchecked:
-        calls.begin("ignoring the mask on purpose", len(sets))
+        calls.begin(Stage.IGNORING_MASK, len(sets))
         found |= _mask_sensitivity(subject, mode, sets)
         unchecked = found.pop("insensitive", "")
     if mutate and not unchecked and mutation.measurable(subject, module):
-        calls.begin("perturbing each weight", sum(1 for _ in module.parameters()), times=4.0)
+        calls.begin(Stage.PERTURBING, sum(1 for _ in module.parameters()), times=4.0)
         found["mutation"] = mutation.score(subject, module, sets, calls.done)
     if off[0]:
         found["eager_varies"] = off[0]
@@ -168,7 +169,7 @@ def make(
     del module, mode, eager, again
     artefacts = {}
     for name, location in backends.items() if not unchecked else ():
-        calls.begin(f"making what {name} needs", 10)
+        calls.begin(Stage.MAKING_ARTEFACT, 10, detail=name)
         artefacts[name] = _artefact(subject, name, location)
     return {
         "facts": found,

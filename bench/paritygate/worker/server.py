@@ -23,6 +23,7 @@ from paritygate.core.record import Status
 from paritygate.parity import rule
 from paritygate.process import environment
 from paritygate.process.channel import Channel
+from paritygate.process.protocol import Stage
 from paritygate.runtime import facts, nest, precision
 from paritygate.runtime.devices import DEVICES
 from paritygate.runtime.modes import CURVE
@@ -38,8 +39,8 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
     """Answer requests until the pytest process closes the channel."""
     worker: Worker | None = None
 
-    def say(stage: str, **more: float) -> None:
-        channel.send({"stage": stage} | more)
+    def say(stage: Stage, detail: object = "", **more: float) -> None:
+        channel.send({"stage": stage, "detail": str(detail)} | more)
 
     while True:
         request = channel.receive()
@@ -102,7 +103,7 @@ class Worker:
         Returns a part of the record: plain data.
         """
         part, answers = self._prepare(module)
-        self.say("comparing with the reference")
+        self.say(Stage.COMPARING)
         part |= self._check(answers)
         self.feeds = self.feeds[:CHECKED_SETS]
         self.expected = answers[:CHECKED_SETS]
@@ -169,11 +170,11 @@ class Worker:
         without a number.
         """
         subject = self.subject
-        self.say("loading inputs")
+        self.say(Stage.LOADING)
         self.inputs = subject.raw_inputs()[:sets]
         gc.collect()
         self.device.reset_peak()
-        self.say("preparing the model")
+        self.say(Stage.PREPARING)
         started = time.perf_counter()
         self.prepared = importlib.import_module(module).prepare(subject)
         if subject.case["preprocess"]:
@@ -199,7 +200,7 @@ class Worker:
             self.device.synchronize()
             ready = time.perf_counter()
             calls = Calls(self.say, ready - first_call)
-            calls.begin("answering the checked inputs", len(self.feeds[:answered]))
+            calls.begin(Stage.ANSWERING, len(self.feeds[:answered]))
             calls.done()
             answers = [self._read(raw)]
             for fed in self.feeds[1:answered]:
@@ -349,7 +350,7 @@ class Worker:
         if self.prepared.training is None:
             return None
         calls = Calls(self.say)
-        calls.begin("training some steps", CURVE)
+        calls.begin(Stage.TRAINING_STEPS, CURVE)
         scratch, training = self.subject.scratch, self.prepared.training
         eager, exact = scratch.load_answers("curve-eager"), scratch.load_answers("curve-reference")
         assert eager is not None
@@ -393,7 +394,7 @@ class Worker:
 
     def _evaluate(self) -> dict[str, Any]:
         """What answers to labelled samples are worth beside eager's."""
-        self.say("answering labelled samples")
+        self.say(Stage.SAMPLES)
         kept = self.subject.scratch.load("evaluate")
         eager = self.subject.scratch.load_answers("evaluate")
         assert eager is not None
@@ -411,7 +412,7 @@ class Worker:
         """Accuracy on labelled samples after a whole training."""
         subject, training = self.subject, self.prepared.training
         assert training is not None
-        self.say("learning")
+        self.say(Stage.LEARNING)
         kept = subject.scratch.load("evaluate")
         with told_of("learn", subject.case["learn"]):
             made = resolve(subject.case["learn"])(dict(subject.sizes))
@@ -423,7 +424,7 @@ class Worker:
         """Many calls, after which no more memory is held; ``found`` are the facts that get to know
         how much.
         """
-        self.say(f"calling {calls} times")
+        self.say(Stage.SOAKING, calls)
         feeds = self.feeds
         found["soak"] = soak.soak(
             lambda number: self.prepared.call(feeds[number % len(feeds)]),
