@@ -1,9 +1,12 @@
 """A parked worker as timing sees it; the worker is a stand-in that answers with known times."""
 
+from dataclasses import replace
+
 import pytest
 
 from paritygate.core.record import Status
 from paritygate.process.client import WorkerError
+from paritygate.process.protocol import Block, Timed
 from paritygate.process.timed_worker import REPLACED, TimedWorker
 from paritygate.timing.schedule import WorkerDroppedError
 
@@ -28,7 +31,7 @@ class FakeWorker:
             raise self.ends
         self.asked.append(request)
         seen = self.gauges.pop(0) if len(self.gauges) > 1 else self.gauges[0]
-        return {"times": [float(len(self.asked))]} | seen
+        return Timed([float(len(self.asked))], **seen)
 
     def park(self):
         self.parked += 1
@@ -44,13 +47,7 @@ def gauge(*throttled):
 def test_a_block_is_asked_for_once_and_the_worker_is_parked():
     worker = FakeWorker()
     assert list(TimedWorker(worker).block(3, 4)) == [1.0]
-    assert worker.asked[0] | {"keep": 0} == {
-        "op": "block",
-        "calls": 3,
-        "samples": 4,
-        "keep": 0,
-        "planted": 0.0,
-    }
+    assert replace(worker.asked[0], keep=0) == Block(3, 4, 0)
     assert worker.parked == 1
 
 

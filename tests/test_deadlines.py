@@ -14,12 +14,12 @@ import pytest
 from paritygate.core.record import Status
 from paritygate.process.channel import Channel
 from paritygate.process.client import Worker, WorkerError
-from paritygate.process.protocol import Stage
+from paritygate.process.protocol import AskReady, Block, Facts, Nothing, Stage, Timed
 from paritygate.process.timed_worker import BLOCK_DEADLINE, SLOW_CALL, TimedWorker
 from paritygate.worker import calls
 
 BUSY = {"stage": Stage.RUNNING_EAGER, "detail": ""}
-DONE = {"made": 1}
+DONE: dict[str, dict[str, object]] = {"answer": {}}
 REMEDY = "; a larger deadline= of the Case gives it more time"
 
 
@@ -54,13 +54,13 @@ def worker(tmp_path):
     theirs.close()
 
 
-REQUEST = {"op": "open"}
+REQUEST = AskReady()
 
 
 def test_a_worker_that_asks_for_more_seconds_gets_them(worker):
     worker.play((0, BUSY | {"calls": 1, "seconds": 10.0}), (0.6, DONE))
 
-    assert worker.ask(dict(REQUEST), 0.3) == DONE
+    assert worker.ask(REQUEST, 0.3) == Nothing()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_one_that_asks_for_none_has_those_it_had(worker, message):
     worker.play((0, message))
     began = time.monotonic()
     with pytest.raises(WorkerError) as ended:
-        worker.ask(dict(REQUEST), 0.5)
+        worker.ask(REQUEST, 0.5)
 
     assert time.monotonic() - began == pytest.approx(0.5, abs=0.3)
     assert ended.value.status is Status.TIMED_OUT
@@ -89,13 +89,13 @@ def test_seconds_count_from_the_message_on_and_never_shorten_the_deadline(worker
         (0.6, DONE),
     )
 
-    assert worker.ask(dict(REQUEST), 0.3) == DONE
+    assert worker.ask(REQUEST, 0.3) == Nothing()
 
 
 def test_a_declared_deadline_stands_whatever_is_asked_for(worker):
     worker.play((0, BUSY | {"calls": 7, "seconds": 3.0}))
     with pytest.raises(WorkerError) as ended:
-        worker.ask(dict(REQUEST), 0.5, declared=True)
+        worker.ask(REQUEST, 0.5, declared=True)
 
     assert (
         str(ended.value)
@@ -115,7 +115,7 @@ def test_a_declared_deadline_stands_whatever_is_asked_for(worker):
 def test_a_time_out_names_the_deadline_and_how_far_it_came(worker, message, declared, reason):
     worker.play((0, message))
     with pytest.raises(WorkerError) as ended:
-        worker.ask(dict(REQUEST), 0.6, declared=declared)
+        worker.ask(REQUEST, 0.6, declared=declared)
 
     assert str(ended.value) == f"no answer within 0.6 s while: running eager{reason}"
     assert ended.value.stage is Stage.RUNNING_EAGER, "what decides the fate of other cells"
@@ -124,7 +124,7 @@ def test_a_time_out_names_the_deadline_and_how_far_it_came(worker, message, decl
 def test_a_deadline_that_moved_is_told_as_it_was_in_the_end(worker):
     worker.play((0.5, BUSY | {"calls": 2, "seconds": 1.5}))
     with pytest.raises(WorkerError) as ended:
-        worker.ask(dict(REQUEST), 1.0)
+        worker.ask(REQUEST, 1.0)
 
     assert str(ended.value) == "no answer within 2 s while: running eager (2 calls made)"
 
@@ -150,10 +150,10 @@ def test_calls_are_of_this_request_and_are_shown_while_it_runs(worker):
     worker.play(
         (0, BUSY | {"calls": 3}), (0, {"stage": Stage.MAKING_ARTEFACT, "detail": "aoti"}), (0, DONE)
     )
-    worker.ask(dict(REQUEST), 5.0, heard.append)
+    worker.ask(REQUEST, 5.0, heard.append)
     worker.play((0, {"stage": Stage.PREPARING}))
     with pytest.raises(WorkerError) as ended:
-        worker.ask(dict(REQUEST), 0.3)
+        worker.ask(REQUEST, 0.3)
 
     assert heard == ["running eager, 3 calls made", "making what aoti needs"]
     assert str(ended.value) == "no answer within 0.3 s while: preparing the model"
@@ -162,7 +162,7 @@ def test_calls_are_of_this_request_and_are_shown_while_it_runs(worker):
 # -- timed blocks
 
 
-class Timed:
+class Slow:
     """A worker whose calls take so long, of which it notes how long it would have been waited
     for.
     """
@@ -172,7 +172,9 @@ class Timed:
 
     def ask(self, request, deadline):
         self.waited.append(deadline)
-        return {"times": [self.seconds], "facts": {"joules": 1.0}}
+        if isinstance(request, Block):
+            return Timed([self.seconds])
+        return Facts({"joules": 1.0})
 
     def park(self):
         """Nothing runs."""
@@ -182,7 +184,7 @@ def test_the_first_block_of_a_slow_model_has_time_for_its_calls():
     """It settles with one call and times another: with calls of 20 s more than a fast model's
     blocks may take.
     """
-    worker = Timed(20.0, first=20.0)
+    worker = Slow(20.0, first=20.0)
     contestant = TimedWorker(worker)
     contestant.block(1, 1)
     contestant.block(1, 2)
@@ -193,7 +195,7 @@ def test_the_first_block_of_a_slow_model_has_time_for_its_calls():
 
 def test_a_fast_models_first_call_says_nothing_about_its_blocks():
     """It loads and allocates; a block that hangs must be noticed soon."""
-    worker = Timed(0.001, first=0.9 * SLOW_CALL)
+    worker = Slow(0.001, first=0.9 * SLOW_CALL)
     contestant = TimedWorker(worker)
     contestant.block(1, 1)
     contestant.block(10, 10)
@@ -202,7 +204,7 @@ def test_a_fast_models_first_call_says_nothing_about_its_blocks():
 
 
 def test_what_comes_after_the_last_block_has_time_for_its_calls_too():
-    worker = Timed(10.0)
+    worker = Slow(10.0)
     contestant = TimedWorker(worker)
     contestant.block(1, 1)
 

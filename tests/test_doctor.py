@@ -10,13 +10,14 @@ from paritygate import doctor
 from paritygate.__main__ import main
 from paritygate.doctor import reference_cells, spread
 from paritygate.host import machine, nvml
+from paritygate.process.protocol import Conditions
 from paritygate.session import targets
 from tests import fake_nvml
 from tests.fake_nvml import A100
 
 
 def facts(**changes: Any) -> dict[str, Any]:
-    good = {
+    good: dict[str, Any] = {
         "cpu": "a processor",
         "cores": 8,
         "affinity": 8,
@@ -30,14 +31,14 @@ def facts(**changes: Any) -> dict[str, Any]:
     return good | changes
 
 
-def got(**changes: Any) -> dict[str, Any]:
-    good = {
+def got(**changes: Any) -> Conditions:
+    good: dict[str, Any] = {
         "asked": {"OMP_NUM_THREADS": "8"},
         "settings": {"threads": 8},
         "kept_by_malloc": True,
         "huge_pages": 64 << 20,
     }
-    return good | changes
+    return Conditions(**good | changes)
 
 
 def todo(found: list[doctor.Finding]) -> dict[str, str]:

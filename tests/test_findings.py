@@ -15,6 +15,7 @@ from paritygate.gate.findings import (
     changed_operators,
     changed_peak,
 )
+from paritygate.process.protocol import Compared
 
 FACTS = {"graphs": 1, "graph_breaks": 0, "nodes": {"MatMul": 4, "Add": 2}}
 BASE = Record(
@@ -89,14 +90,14 @@ def test_the_operators_that_take_longer_are_named_the_worst_first():
 @pytest.mark.parametrize(
     ("compared", "said"),
     [
-        ({"identical": True, "error": 0.0, "allowed": 1e-6, "reason": ""}, None),
-        ({"identical": False, "error": 2e-7, "allowed": 1e-6, "reason": ""}, "rounding"),
+        (Compared(True, 0.0, 1e-6, ""), None),
+        (Compared(False, 2e-7, 1e-6, ""), "rounding"),
         (
-            {"identical": False, "error": 1e-3, "allowed": 1e-6, "reason": "x"},
+            Compared(False, 1e-3, 1e-6, "x"),
             "more than the 1e-06",
         ),
         (
-            {"identical": False, "error": float("inf"), "allowed": 1e-6, "reason": "shape (2,)"},
+            Compared(False, float("inf"), 1e-6, "shape (2,)"),
             "shape (2,)",
         ),
     ],

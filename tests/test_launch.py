@@ -7,7 +7,7 @@ import pytest
 
 from paritygate.core.record import Status
 from paritygate.process.client import Worker, WorkerError
-from paritygate.process.protocol import Stage
+from paritygate.process.protocol import Block, Open, Stage
 from tests.rig import specimen
 
 
@@ -21,7 +21,7 @@ def task(rig):
     return group._task("eager")
 
 
-OPEN = {"op": "open", "module": "paritygate.backends.eager"}
+OPEN = Open("paritygate.backends.eager")
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def worker(rig, task):
 
 def test_a_worker_says_what_it_is_doing_and_then_answers(worker):
     heard = []
-    answer = worker.ask(dict(OPEN), 60, heard.append)
-    assert answer["status"] == "ok"
+    answer = worker.ask(OPEN, 60, heard.append)
+    assert answer.status == "ok"
     assert heard == [
         "loading inputs",
         "preparing the model",
@@ -46,15 +46,15 @@ def test_a_worker_says_what_it_is_doing_and_then_answers(worker):
 
 def test_a_worker_that_raised_can_be_asked_again(worker):
     with pytest.raises(WorkerError) as ended:
-        worker.ask({"op": "open", "module": "paritygate.backends.nowhere"}, 60)
+        worker.ask(Open("paritygate.backends.nowhere"), 60)
     assert ended.value.status is Status.FAILED
     assert "No module named 'paritygate.backends.nowhere'" in str(ended.value)
     assert "Traceback" in ended.value.trace
-    assert worker.ask(dict(OPEN), 60)["status"] == "ok"
+    assert worker.ask(OPEN, 60).status == "ok"
 
 
 def test_a_parked_worker_is_stopped_with_all_its_threads_and_goes_on_when_asked(worker):
-    worker.ask(dict(OPEN), 60)
+    worker.ask(OPEN, 60)
     worker.park()
     process = psutil.Process(worker.pid)
     assert process.status() == psutil.STATUS_STOPPED
@@ -62,14 +62,14 @@ def test_a_parked_worker_is_stopped_with_all_its_threads_and_goes_on_when_asked(
     used = process.cpu_times()
     time.sleep(0.2)
     assert process.cpu_times() == used
-    block = worker.ask({"op": "block", "calls": 3, "samples": 5, "keep": 2}, 60)
-    assert len(block["times"]) == 5
-    assert all(seconds > 0 for seconds in block["times"])
+    block = worker.ask(Block(calls=3, samples=5, keep=2), 60)
+    assert len(block.times) == 5
+    assert all(seconds > 0 for seconds in block.times)
 
 
 def test_a_worker_that_takes_too_long_is_ended_and_says_with_what_it_was_busy(worker):
     with pytest.raises(WorkerError) as ended:
-        worker.ask(dict(OPEN) | {"module": "tests.faulty_import"}, 0.0)
+        worker.ask(Open("tests.faulty_import"), 0.0)
     assert ended.value.status is Status.TIMED_OUT
     assert not psutil.pid_exists(worker.pid)
 
@@ -81,7 +81,7 @@ def test_the_children_of_a_worker_end_with_it(rig, task):
         "from paritygate.backends.eager import prepare\n",
     )
     worker = rig.server.fork(task)
-    worker.ask(dict(OPEN) | {"module": "parenting"}, 60)
+    worker.ask(Open("parenting"), 60)
     (child,) = psutil.Process(worker.pid).children()
     worker.close()
     _, alive = psutil.wait_procs([child], 10)
@@ -94,7 +94,7 @@ def test_closing_twice_and_parking_what_is_closed_are_in_order(worker):
     worker.park()
     worker.resume()
     with pytest.raises(WorkerError):
-        worker.ask(dict(OPEN), 5)
+        worker.ask(OPEN, 5)
 
 
 @pytest.mark.parametrize("kills", [0, 1])
@@ -107,7 +107,7 @@ def test_a_kill_that_is_not_ours_is_for_memory_where_the_kernel_counted_one(
     counted[0] += kills
     psutil.Process(worker.pid).kill()
     with pytest.raises(WorkerError) as ended:
-        worker.ask(dict(OPEN), 60)
+        worker.ask(OPEN, 60)
     assert ended.value.status is (Status.OUT_OF_MEMORY if kills else Status.CRASHED)
 
 
@@ -121,7 +121,7 @@ def test_a_worker_that_cannot_be_ended_takes_its_fork_server_with_it(rig, task, 
     assert rig.server.wait(stuck.pid) is None, "it has not ended"
     fresh = rig.server.fork(task)
     assert fresh.pid != stuck.pid
-    assert fresh.ask(dict(OPEN), 60)["status"] == "ok"
+    assert fresh.ask(OPEN, 60).status == "ok"
 
 
 def test_every_worker_keeps_a_log_of_its_own(rig, task):

@@ -9,6 +9,7 @@ import pytest
 from paritygate.core.reasons import HEAD, LIMIT, LINE, TAIL, clean, cut, first_line, split, whole
 from paritygate.core.record import Record, Status
 from paritygate.process.client import WorkerError
+from paritygate.process.protocol import Opened
 from paritygate.session import records
 
 BAR = "\r 10%|█         | 1/10\r 50%|█████     | 5/10\r100%|██████████| 10/10"
@@ -114,7 +115,7 @@ LOUD = "\x1b[31mValueError:\x1b[0m\nit is so\r\nand so"
         lambda record: records.ended(record, WorkerError(Status.FAILED, LOUD, None, LOUD)),
         lambda record: records.gave_up(record, Status.FAILED, LOUD, LOUD),
         lambda record: records.opened(
-            record, {"status": "failed", "reason": LOUD, "facts": {"trace": "x"}}, {}
+            record, Opened(0.0, 0.0, None, {"trace": "x"}, "failed", LOUD), None, {}
         ),
     ],
     ids=["ended", "gave_up", "opened"],

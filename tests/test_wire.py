@@ -40,11 +40,11 @@ def test_nan_and_infinity_survive(pair):
 def test_open_files_travel_along(pair, tmp_path):
     ours, theirs = pair
     with (tmp_path / "file").open("w") as file:
-        ours.send({"op": "take"}, file.fileno())
+        ours.send({"message": "take"}, file.fileno())
     message, (descriptor,) = theirs.receive_with_fds(2)
     os.write(descriptor, b"written by the other side")
     os.close(descriptor)
-    assert message == {"op": "take"}
+    assert message == {"message": "take"}
     assert (tmp_path / "file").read_text() == "written by the other side"
 
 

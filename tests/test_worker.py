@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from paritygate.backends import BackendError, PreparedModel
+from paritygate.process.protocol import Block, Finish
 from paritygate.runtime import precision
 from paritygate.runtime.subject import BoundCase
 from paritygate.worker import server as worker_module
@@ -56,13 +57,13 @@ def worker(device, tmp_path):
 
 
 def test_a_block_waits_for_the_device_before_it_reads_the_clock(worker):
-    times = worker.block(calls=5, samples=4, keep=0)["times"]
+    times = worker.block(Block(calls=5, samples=4, keep=0)).times
 
     assert times == pytest.approx([CALL_SECONDS] * 4)
 
 
 def test_a_block_throws_away_what_runs_before_it_has_settled(worker, device):
-    worker.block(calls=1, samples=1, keep=0)
+    worker.block(Block(calls=1, samples=1, keep=0))
 
     settling = SETTLE_SECONDS / CALL_SECONDS
     assert device.waits == pytest.approx(settling + 1, abs=1)
@@ -70,9 +71,9 @@ def test_a_block_throws_away_what_runs_before_it_has_settled(worker, device):
 
 def test_inputs_rotate_on_from_block_to_block(worker):
     before = worker.stopwatch.turn
-    worker.block(calls=3, samples=2, keep=1)
+    worker.block(Block(calls=3, samples=2, keep=1))
     first = worker.stopwatch.turn
-    worker.block(calls=3, samples=2, keep=1)
+    worker.block(Block(calls=3, samples=2, keep=1))
 
     assert first - before == worker.stopwatch.turn - first
 
@@ -85,14 +86,14 @@ def test_a_wrong_answer_in_any_sample_that_is_kept_is_found(worker, keep):
         BackendError,
         match=r"wrong answer while timed to input set \d, unlike the checked one: output 0",
     ):
-        worker.block(calls=1, samples=4, keep=keep)
+        worker.block(Block(calls=1, samples=4, keep=keep))
 
 
 def test_a_cold_call_is_timed_by_the_device_without_the_flushing(worker, device):
     worker.stopwatch.cold_cache = True
     device.flush_seconds = 0.0001
 
-    times = worker.block(calls=2, samples=3, keep=1)["times"]
+    times = worker.block(Block(calls=2, samples=3, keep=1)).times
 
     assert times == pytest.approx([CALL_SECONDS] * 3)
     assert device.flushes == 1 + 2 * 3, "each call finds a cold cache"
@@ -101,7 +102,9 @@ def test_a_cold_call_is_timed_by_the_device_without_the_flushing(worker, device)
 def test_a_device_without_such_a_cache_is_timed_as_ever(worker, device):
     worker.stopwatch.cold_cache = True
 
-    assert worker.block(calls=2, samples=3, keep=1)["times"] == pytest.approx([CALL_SECONDS] * 3)
+    assert worker.block(Block(calls=2, samples=3, keep=1)).times == pytest.approx(
+        [CALL_SECONDS] * 3
+    )
     assert device.flushes == 1, "only asked for"
 
 
@@ -110,7 +113,7 @@ def test_a_planted_slowdown_is_of_the_devices_time_too(worker, device):
     device.flush_seconds = 0.0001
     device.clock = RunningClock(device.clock)
 
-    times = worker.block(calls=1, samples=3, keep=1, planted=0.1)["times"]
+    times = worker.block(Block(calls=1, samples=3, keep=1, planted=0.1)).times
 
     assert times == pytest.approx([1.1 * CALL_SECONDS] * 3, rel=0.01)
 
@@ -146,16 +149,16 @@ def test_the_devices_own_seconds_leave_out_that_it_waits_for_launches(worker, de
 
     worker.prepared.call = call
 
-    assert worker.block(calls=1, samples=1, keep=0)["times"] == pytest.approx([0.0051])
-    assert worker.finish()["facts"]["device_seconds"] == pytest.approx(0.0005)
+    assert worker.block(Block(calls=1, samples=1, keep=0)).times == pytest.approx([0.0051])
+    assert worker.finish(Finish()).facts["device_seconds"] == pytest.approx(0.0005)
 
 
 def test_an_engine_with_a_stream_of_its_own_has_no_seconds_by_marks_on_ours(worker, device):
     device.flush_seconds = 0.001
-    assert "device_seconds" in worker.finish()["facts"]
+    assert "device_seconds" in worker.finish(Finish()).facts
     worker.prepared.asynchronous = False
 
-    assert worker.finish()["facts"] == {}
+    assert worker.finish(Finish()).facts == {}
 
 
 def test_a_block_tells_the_gauge_as_it_was_before_anything_was_compared(
@@ -170,20 +173,22 @@ def test_a_block_tells_the_gauge_as_it_was_before_anything_was_compared(
     monkeypatch.setattr(worker, "_read", lambda raw: order.append("read") or raw)
     monkeypatch.setattr(worker, "_verify", lambda *_: order.append("verify"))
 
-    answer = worker.block(calls=1, samples=2, keep=1)
+    answer = worker.block(Block(calls=1, samples=2, keep=1))
 
-    assert (answer["mhz"], answer["throttled"]) == (1410, ["SwPowerCap"])
+    assert (answer.mhz, answer.throttled) == (1410, ["SwPowerCap"])
     assert order[-4:] == ["call", "gauge", "read", "verify"]
 
 
 def test_energy_is_told_for_a_call_where_the_device_counts_it(worker, device):
     device.watts = 300.0
 
-    assert worker.finish(energy_seconds=3.0)["facts"]["joules"] == pytest.approx(300 * CALL_SECONDS)
+    assert worker.finish(Finish(energy_seconds=3.0)).facts["joules"] == pytest.approx(
+        300 * CALL_SECONDS
+    )
 
 
 def test_energy_is_left_out_where_nobody_counts_it(worker):
-    assert worker.finish(energy_seconds=3.0)["facts"] == {}
+    assert worker.finish(Finish(energy_seconds=3.0)).facts == {}
 
 
 @pytest.mark.parametrize(("dtype", "tf32"), [("fp32", False), ("tf32", True), ("bf16", False)])

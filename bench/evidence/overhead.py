@@ -31,6 +31,7 @@ from paritygate.core.case import Case, Cell, Target
 from paritygate.doctor import reference_cells
 from paritygate.host import machine
 from paritygate.process import environment
+from paritygate.process.protocol import AskReady, Block, MakeReference, Open
 from paritygate.timing import schedule
 
 OUT = Path("reports/evidence/overhead.json")
@@ -97,9 +98,9 @@ def loop(number: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         task = _task(case, backend, folder, cache)
         artefacts = {backend: module} if BACKENDS[backend].artefact else {}
-        Worker(BoundCase.of(task | {"backend": ""}), task, str).reference(artefacts)
+        Worker(BoundCase.of(task | {"backend": ""}), task, str).reference(MakeReference(artefacts))
         worker = Worker(BoundCase.of(task), task, str)
-        worker.open(module)
+        worker.open(Open(module))
     model, feeds, guard = worker.prepared.model, worker.feeds, worker.prepared.context
 
     def bare(calls: int, samples: int) -> float:
@@ -125,17 +126,17 @@ def loop(number: int) -> None:
                     turn += 1
             return (time.perf_counter() - start) / (calls * samples)
 
-    seconds = min(worker.block(1, 20, 0)["times"])
+    seconds = min(worker.block(Block(1, 20, 0)).times)
     plan = schedule.plan(seconds)
     for _ in range(5):
-        worker.block(plan.calls, plan.samples, 0)
+        worker.block(Block(plan.calls, plan.samples, 0))
         bare(plan.calls, plan.samples)
     pairs = []
     for _ in range(ROUNDS):
         ours = theirs = 0.0
         for side in random.sample(("ours", "theirs"), 2):
             if side == "ours":
-                ours = statistics.fmean(worker.block(plan.calls, plan.samples, 0)["times"])
+                ours = statistics.fmean(worker.block(Block(plan.calls, plan.samples, 0)).times)
             else:
                 theirs = bare(plan.calls, plan.samples)
         pairs.append((ours, theirs))
@@ -195,7 +196,7 @@ def forks() -> dict[str, float]:
         for _ in range(50):
             start = time.perf_counter()
             worker = server.fork(task)
-            worker.ask({"op": "ready"}, 10)
+            worker.ask(AskReady(), 10)
             times.append(time.perf_counter() - start)
             worker.close()
         server.close()

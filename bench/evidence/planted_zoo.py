@@ -128,8 +128,8 @@ def _planted(name: str) -> Iterator[tuple[str, str, float, bool, float]]:
         }
         subject = BoundCase.of(task | {"case": case.as_dict()})
         made = reference.make(subject, {}, lambda *_, **__: None)
-        if made["unchecked"]:
-            print(f"{name}: unchecked: {made['unchecked']}")
+        if made.unchecked:
+            print(f"{name}: unchecked: {made.unchecked}")
             return
         eager, exact = (subject.scratch.load_answers(kept) for kept in ("eager", "reference"))
         assert eager is not None

@@ -23,6 +23,7 @@ from paritygate.core.devices import DEVICE_KINDS
 from paritygate.doctor import reference_cells, spread
 from paritygate.host import machine, nvml
 from paritygate.process.client import ForkServerError, WorkerError
+from paritygate.process.protocol import Conditions
 from paritygate.session import targets
 from paritygate.session.group import GroupRun
 
@@ -61,7 +62,7 @@ class Finding:
 
 def examine(
     facts: Mapping[str, Any],
-    got: Mapping[str, Any] | None,
+    got: Conditions | None,
     load: float | None,
     steal: float,
     gpus: Sequence[Card] = (),
@@ -130,12 +131,12 @@ def examine(
     ]
     if got is None:
         return found
-    kept, huge, threads = got["kept_by_malloc"], got["huge_pages"], got["settings"]["threads"]
+    kept, huge, threads = got.kept_by_malloc, got.huge_pages, got.settings["threads"]
     return [
         *found,
         Finding(
             "asked for",
-            ", ".join(f"{k}={v}" for k, v in sorted(got["asked"].items()) if k != "PYTHONHASHSEED"),
+            ", ".join(f"{k}={v}" for k, v in sorted(got.asked.items()) if k != "PYTHONHASHSEED"),
         ),
         Finding(
             "torch threads",
@@ -290,7 +291,7 @@ def run(
     before, started = machine.processor_times(), time.monotonic()
     say("starting a process in laboratory conditions")
     six = spread.cells_of(reference_cells.SIX, reference_cells.SIX_BACKENDS)
-    got: dict[str, Any] | None = None
+    got: Conditions | None = None
     failed = ""
     lab = spread.conditions_of(home, "laboratory", controlled=True, cells=six)
     try:

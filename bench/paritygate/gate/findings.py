@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paritygate.core.record import Record
+from paritygate.process.protocol import Compared
 
 EXACT = (
     "graphs",
@@ -92,15 +93,15 @@ def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> l
     ]
 
 
-def changed_answers(compared: dict[str, Any]) -> str | None:
+def changed_answers(compared: Compared) -> str | None:
     """What to say of head's answers against base's, on the same inputs and weights; None for the
     same bits.
     """
-    if compared["identical"]:
+    if compared.identical:
         return None
-    error, allowed = compared["error"], compared["allowed"]
-    if compared["reason"] and error == float("inf"):
-        return f"answers: {compared['reason']}"
+    error, allowed = compared.error, compared.allowed
+    if compared.reason and error == float("inf"):
+        return f"answers: {compared.reason}"
     size = (
         "rounding"
         if error <= allowed

@@ -30,6 +30,7 @@ from paritygate.host.lock import timing_lock
 from paritygate.host.monitor import Watch
 from paritygate.process.client import WorkerError
 from paritygate.process.parallel import together
+from paritygate.process.protocol import AskProfile, CompareWith, Keep
 from paritygate.process.timed_worker import TimedWorker
 from paritygate.session import records
 from paritygate.session.group import GroupRun
@@ -294,7 +295,7 @@ class GateRun:
         if again or worker is None or side is self.twin:  # base may be reading what it would write
             return
         try:
-            worker.ask({"op": "keep"}, KEEP_DEADLINE)
+            worker.ask(Keep(), KEEP_DEADLINE)
         except WorkerError as end:
             records.ended(run.records[cell.id], end)
             run.close()
@@ -318,9 +319,7 @@ class GateRun:
                 f"answers: not comparable, base cannot load head's weights ({base.foreign_weights})"
             )
         else:
-            compared = head.workers[cell.id].ask(
-                {"op": "against", "folder": str(base.folder)}, KEEP_DEADLINE
-            )
+            compared = head.workers[cell.id].ask(CompareWith(str(base.folder)), KEEP_DEADLINE)
             head.workers[cell.id].park()
             if (line := findings.changed_answers(compared)) is not None:
                 found.append(line)
@@ -346,13 +345,11 @@ class GateRun:
             with suppress(WorkerError):  # the verdict stands without
                 found = [
                     worker.ask(
-                        {"op": "profile"},
-                        KEEP_DEADLINE + PROFILED * (worker.seconds_per_call or 0.0),
-                    )
+                        AskProfile(), KEEP_DEADLINE + PROFILED * (worker.seconds_per_call or 0.0)
+                    ).operators
                     for worker in workers
                     if worker is not None
                 ]
-                found = [answer["operators"] for answer in found]
                 if len(found) == 2 and (lines := findings.changed_operators(*found)):
                     self.result.findings.setdefault(name, []).extend(lines)
             for side in (self.base, self.head):

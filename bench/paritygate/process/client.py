@@ -23,7 +23,7 @@ from paritygate.core.record import Status
 from paritygate.host import machine
 from paritygate.host.lookup import Lookup, Suites
 from paritygate.process.channel import Channel, ChannelClosedError
-from paritygate.process.protocol import Stage
+from paritygate.process.protocol import A, Become, Block, Fork, Request, Stage, Wait, encode
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL = 2000  # characters of a worker's last words that are kept
@@ -70,38 +70,34 @@ class Worker:
 
     def ask(
         self,
-        request: dict[str, Any],
+        request: Request[A],
         seconds: float,
         on_stage: Callable[[str], object] = str,
         declared: bool | None = None,
-    ) -> dict[str, Any]:
-        """The worker's answer. Raises ``WorkerError`` when it fails, dies, or takes longer than it may;
-        see ``answer``.
-        """
-        self.send(request)
-        return self.answer(seconds, on_stage, declared)
+    ) -> A:
+        """The worker's answer; ``on_stage`` hears what the worker says it is doing meanwhile.
 
-    def send(self, request: dict[str, Any]) -> None:
-        """Send a request whose ``answer`` is fetched later."""
+        Raises ``WorkerError`` when it fails, dies, or takes longer than it may: ``seconds``, until
+        it has measured how long a call takes and says how many seconds it needs from then on. The
+        deadline does not move where it is ``declared``, the Case's own ``deadline=``. None: a
+        ``deadline=`` would not change it.
+        """
+        self._send(request)
+        answer: A = request.ANSWER(**self._answer(seconds, on_stage, declared))
+        return answer
+
+    def _send(self, request: Request[Any]) -> None:
         self.resume()
-        self.stage, self.detail, self.calls = None, "", 0
-        if request["op"] == "block":
-            self.stage = Stage.TIMING
+        self.stage = Stage.TIMING if isinstance(request, Block) else None
+        self.detail, self.calls = "", 0
         with suppress(
             ChannelClosedError
         ):  # a dead worker is noticed, and explained, when its answer is asked for
-            self.channel.send(request)
+            self.channel.send(encode(request))
 
-    def answer(
-        self, seconds: float, on_stage: Callable[[str], object] = str, declared: bool | None = None
+    def _answer(
+        self, seconds: float, on_stage: Callable[[str], object], declared: bool | None
     ) -> dict[str, Any]:
-        """The answer to the last request; ``on_stage`` hears what the worker says it is doing
-        meanwhile.
-
-        A worker that has measured how long a call takes may say how many seconds it needs from then
-        on: the deadline moves, unless it is ``declared``, the Case's own ``deadline=``. None: a
-        ``deadline=`` would not change it.
-        """
         began = time.monotonic()
         deadline = began + seconds
         try:
@@ -131,7 +127,8 @@ class Worker:
             raise self._death() from None
         if error := message.get("failure"):
             raise self._error(Status(error["status"]), error["reason"], error["trace"])
-        return message
+        found: dict[str, Any] = message["answer"]
+        return found
 
     def park(self) -> None:
         """Stop the process with all of its threads, so that none of them spins beside a
@@ -354,14 +351,14 @@ class ForkServer:
         """A fresh worker for a task. Raises ``ForkServerError`` when no fork server comes up."""
         with self._asking:
             try:
-                worker = self._exec(task) if self.exec_workers else self._ask_for("fork", task)
+                worker = self._exec(task) if self.exec_workers else self._ask_for(Fork, task)
             except (
                 ChannelClosedError,
                 TimeoutError,
             ):  # it died since the last worker: begin again, once
                 self.close()
                 try:
-                    worker = self._ask_for("fork", task)
+                    worker = self._ask_for(Fork, task)
                 except (ChannelClosedError, TimeoutError):
                     raise ForkServerError(
                         self._with_last_words("the fork server died twice while forking a worker")
@@ -383,20 +380,20 @@ class ForkServer:
             homes=self.homes,
             places=self.places,
         )
-        return alone._ask_for("become", task)
+        return alone._ask_for(Become, task)
 
-    def _ask_for(self, op: str, task: dict[str, Any]) -> Worker:
+    def _ask_for(self, kind: type[Fork] | type[Become], task: dict[str, Any]) -> Worker:
         self._await_ready()
         assert self.process is not None
         self._count += 1
         log = self.folder / f"worker-{self.process.pid}-{self._count}.log"
-        parent = self.process.pid if op == "fork" else os.getpid()
+        parent = self.process.pid if kind is Fork else os.getpid()
         ours, theirs = Channel.pair()
         try:
             with log.open("wb") as file:
                 lookup = self._order(task.get("suite", ""))
                 more = {"parent": parent, "memory": self.memory, "lookup": lookup}
-                self.channel.send({"op": op, "task": task | more}, theirs.fileno(), file.fileno())
+                self.channel.send(encode(kind(task | more)), theirs.fileno(), file.fileno())
             pid = self.channel.receive(time.monotonic() + START_DEADLINE)["pid"]
         except (ChannelClosedError, TimeoutError):
             ours.close()
@@ -414,7 +411,7 @@ class ForkServer:
             return -code if code < 0 else code << 8
         try:
             with self._asking:
-                self.channel.send({"op": "wait", "pid": pid})
+                self.channel.send(encode(Wait(pid)))
                 status: int | None = self.channel.receive(time.monotonic() + END_DEADLINE)["status"]
                 return status
         except (

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paritygate.process.client import Worker, WorkerError
+from paritygate.process.protocol import Block, Finish, Timed
 from paritygate.timing import schedule
 
 BLOCK_DEADLINE = (
@@ -48,40 +49,30 @@ class TimedWorker:
         """One block in the worker, which is awake only for it."""
         found = self._block(calls, samples)
         for _ in range(0 if self._capped else REPLACED):
-            if not found.get("throttled"):
+            if not found.throttled:
                 break
-            self.replaced.update(found["throttled"])
+            self.replaced.update(found.throttled)
             found = self._block(calls, samples)
-        self._capped = bool(found.get("throttled"))
-        self.held.update(found.get("throttled", ()))
-        if found.get("mhz") is not None:
-            self.mhz.append(found["mhz"])
-        times: list[float] = found["times"]
-        return times
+        self._capped = bool(found.throttled)
+        self.held.update(found.throttled)
+        if found.mhz is not None:
+            self.mhz.append(found.mhz)
+        return found.times
 
     def finish(self, energy_seconds: float) -> dict[str, Any]:
         """The facts that the worker collects after its last block. Raises ``WorkerError``."""
-        request = {"op": "finish", "energy_seconds": energy_seconds}
-        facts: dict[str, Any] = self.worker.ask(
-            request, self._patience(FINISHING) + 2 * energy_seconds
-        )["facts"]
-        return facts
+        seconds = self._patience(FINISHING) + 2 * energy_seconds
+        return self.worker.ask(Finish(energy_seconds), seconds).facts
 
-    def _block(self, calls: int, samples: int) -> dict[str, Any]:
-        request = {
-            "op": "block",
-            "calls": calls,
-            "samples": samples,
-            "keep": self.rng.randrange(samples),
-            "planted": self.planted,
-        }
+    def _block(self, calls: int, samples: int) -> Timed:
+        request = Block(calls, samples, self.rng.randrange(samples), self.planted)
         try:
             found = self.worker.ask(request, self._patience(calls * samples + BESIDE))
         except WorkerError as end:
             self.worker.close()
             raise schedule.WorkerDroppedError(end) from end
         self.worker.park()
-        self.seconds_per_call = statistics.median(found["times"])
+        self.seconds_per_call = statistics.median(found.times)
         return found
 
     def _patience(self, calls: int) -> float:

@@ -24,7 +24,18 @@ from paritygate.host.lock import timing_lock
 from paritygate.host.monitor import Watch
 from paritygate.process.client import ForkServerError, Worker, WorkerError
 from paritygate.process.parallel import together
-from paritygate.process.protocol import BEFORE_EAGER, Stage
+from paritygate.process.protocol import (
+    BEFORE_EAGER,
+    A,
+    AskConditions,
+    Close,
+    Conditions,
+    Examine,
+    MakeReference,
+    Open,
+    Request,
+    Stage,
+)
 from paritygate.process.timed_worker import TimedWorker
 from paritygate.session import records
 from paritygate.session.laboratory import Laboratory
@@ -110,7 +121,7 @@ class GroupRun:
         """
         if backend in self.case.ways:
             with suppress(WorkerError):
-                worker.ask({"op": "close"}, CLOSE_DEADLINE)
+                worker.ask(Close(), CLOSE_DEADLINE)
         worker.close()
 
     def _id(self, backend: str) -> str:
@@ -140,7 +151,7 @@ class GroupRun:
     def _module(self, cell: Cell) -> str:
         return self.laboratory.backends[cell.target.backend].module
 
-    def _ask(self, worker: Worker, request: dict[str, Any], cold: bool) -> dict[str, Any]:
+    def _ask(self, worker: Worker, request: Request[A], cold: bool) -> A:
         """A worker's answer: within the case's deadline, or else within the budget's and what the
         worker asks for.
         """
@@ -165,34 +176,25 @@ class GroupRun:
         worker = self.laboratory.server(launch).fork(self._task(""))
         try:
             given_folder = None if given is None else str(given)
-            request = {
-                "op": "reference",
-                "backends": backends,
-                "given": given_folder,
-                "mutate": self.laboratory.mutate,
-            }
+            request = MakeReference(backends, given_folder, self.laboratory.mutate)
             made = self._ask(worker, request, bool(backends))
         except WorkerError as end:
             return self._without_reference(end)
         finally:
             worker.close()
-        self.facts, self.sources, self.foreign_weights = (
-            made["facts"],
-            made["sources"],
-            made["weights"],
-        )
+        self.facts, self.sources, self.foreign_weights = made.facts, made.sources, made.weights
         for cell in self.cells:
             record = self.records[cell.id]
-            artefact = made["artefacts"].get(cell.target.backend, {})
-            if made["unchecked"]:
-                records.gave_up(record, Status.UNCHECKED, made["unchecked"])
+            artefact = made.artefacts.get(cell.target.backend, {})
+            if made.unchecked:
+                records.gave_up(record, Status.UNCHECKED, made.unchecked)
             elif failure := artefact.get("failure"):
                 records.gave_up(
                     record, Status(failure["status"]), failure["reason"], failure["trace"]
                 )
             elif artefact.get("cold"):
                 record.prepare_cold_seconds = artefact["seconds"]  # opening it is added below
-        return not made["unchecked"]
+        return not made.unchecked
 
     def _without_reference(self, end: WorkerError) -> bool:
         """What a reference worker that did not come back means; whether cells can be opened all the
@@ -210,11 +212,11 @@ class GroupRun:
                 )
         return False
 
-    def ask_conditions(self) -> dict[str, Any]:
+    def ask_conditions(self) -> Conditions:
         """What a worker of this group really got; see ``paritygate.worker.server``."""
         worker = self.laboratory.server(0).fork(self._task(""))
         try:
-            return self._ask(worker, {"op": "conditions"}, cold=False)
+            return self._ask(worker, AskConditions(), cold=False)
         finally:
             worker.close()
 
@@ -253,38 +255,32 @@ class GroupRun:
         module = self._module(cell)
         backend = cell.target.backend
         row = self.laboratory.backends[backend]
-        request: dict[str, Any] = {"op": "reopen" if again else "open", "module": module}
+        request, examined = Open(module, again), None
         for attempt in ("cold", "warm"):
             worker = self.laboratory.server(launch).fork(self._task(backend))
             try:
-                part = self._ask(worker, dict(request), row.compiles)
-                cold = (
-                    attempt == "cold" and part["facts"].get("cold") and part["status"] == Status.OK
-                )
+                opened = self._ask(worker, request, row.compiles)
+                cold = attempt == "cold" and opened.facts.get("cold") and opened.status == Status.OK
                 if record.error is None and not again and not cold:
-                    more = self._ask(
-                        worker, {"op": "examine", "batch_invariance": row.resizable}, row.compiles
-                    )
-                    part["facts"] |= more.pop("facts")
-                    part |= more
+                    examine = Examine(batch_invariance=row.resizable)
+                    examined = self._ask(worker, examine, row.compiles)
             except WorkerError:
                 worker.close()
                 raise
             if not cold:
                 break
             self._end(worker, backend)
-            record.prepare_cold_seconds = part["prepare_seconds"]
-        part["facts"].pop("cold", None)
-        self.peaks[cell.id] = part["peak_bytes"]
+            record.prepare_cold_seconds = opened.prepare_seconds
+        self.peaks[cell.id] = opened.peak_bytes
         if record.error is None:  # its first launch
             exported = record.prepare_cold_seconds if row.artefact else None
-            records.opened(record, part, self.facts)
+            records.opened(record, opened, examined, self.facts)
             if exported is not None:
-                record.prepare_cold_seconds = exported + part["prepare_seconds"]
-        elif part["status"] != Status.OK:
-            records.opened(record, part, self.facts)
+                record.prepare_cold_seconds = exported + opened.prepare_seconds
+        elif opened.status != Status.OK:
+            records.opened(record, opened, None, self.facts)
         if record.status is Status.OK and keep:
-            worker.seconds_per_call = part["first_call_seconds"]
+            worker.seconds_per_call = opened.first_call_seconds
             self.workers[cell.id] = worker
             worker.park()
         else:

@@ -9,6 +9,7 @@ from paritygate.core import reasons
 from paritygate.core.case import Cell
 from paritygate.core.record import Record, Status
 from paritygate.process.client import WorkerError
+from paritygate.process.protocol import Examined, Opened
 from paritygate.timing import diagnostics, schedule
 
 
@@ -48,14 +49,18 @@ def ended(record: Record, end: WorkerError) -> None:
     gave_up(record, end.status, end.reason, end.trace)
 
 
-def opened(record: Record, part: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Complete a record with what a worker's ``open`` found."""
+def opened(record: Record, found: Opened, examined: Examined | None, facts: dict[str, Any]) -> None:
+    """Complete a record with what a worker has opened and examined, and the facts of its group."""
     shared = dict(facts)
     record.parameters, record.flops = shared.pop("parameters", None), shared.pop("flops", None)
-    for name, value in part.items():
-        setattr(record, name, value)
-    record.status, record.reason = Status(part["status"]), reasons.whole(record.reason)
-    record.facts = part["facts"] | shared
+    for part in filter(None, (found, examined)):
+        for name, value in vars(part).items():
+            if name not in ("facts", "status", "reason") and (part is found or value is not None):
+                setattr(record, name, value)
+    last = examined if examined is not None and examined.status else found
+    record.status, record.reason = Status(last.status), reasons.whole(last.reason)
+    record.facts = found.facts | (examined.facts if examined else {}) | shared
+    record.facts.pop("cold", None)
     record.warnings = diagnostics.of_model(record.facts)
     if record.reference == "float64" and record.facts.get("promoted"):
         record.reference = "promoted"

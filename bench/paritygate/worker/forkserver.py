@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from paritygate.process.channel import Channel, ChannelClosedError
-from paritygate.process.protocol import Stage
+from paritygate.process.protocol import Become, Ended, Fork, Stage, Wait, Worker, decode
 from paritygate.runtime import sources
 
 PR_SET_PDEATHSIG = 1
@@ -117,20 +117,21 @@ def serve(channel: Channel) -> None:
     gc.freeze()  # what exists now is never looked at again: collections in workers copy no shared page
     channel.send({"problem": problem})
     while True:
-        request, fds = channel.receive_with_fds(2)
-        if request["op"] == "fork":
+        message, fds = channel.receive_with_fds(2)
+        asked = decode(message)
+        if isinstance(asked, Fork):
             pid = os.fork()
             if pid == 0:
                 channel.close()
-                become_worker(fds, request["task"])
+                become_worker(fds, asked.task)
             for descriptor in fds:
                 os.close(descriptor)
-            channel.send({"pid": pid})
-        elif request["op"] == "become":  # where forking is not safe
-            channel.send({"pid": os.getpid()})
-            become_worker(fds, request["task"])
-        elif request["op"] == "wait":
-            channel.send({"status": _wait(request["pid"])})
+            channel.send(vars(Worker(pid)))
+        elif isinstance(asked, Become):
+            channel.send(vars(Worker(os.getpid())))
+            become_worker(fds, asked.task)
+        elif isinstance(asked, Wait):
+            channel.send(vars(Ended(_wait(asked.pid))))
 
 
 def _wait(pid: int) -> int | None:

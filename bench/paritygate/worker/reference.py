@@ -21,7 +21,7 @@ import torch
 from paritygate.backends.contract import UnavailableError
 from paritygate.core.reasons import listed
 from paritygate.parity import rule
-from paritygate.process.protocol import Stage
+from paritygate.process.protocol import Reference, Stage
 from paritygate.runtime import facts
 from paritygate.runtime.modes import (
     CURVE,
@@ -67,7 +67,7 @@ def make(
     say: Say,
     given: Scratch | None = None,
     mutate: bool = False,
-) -> dict[str, Any]:
+) -> Reference:
     """Everything the group's cell workers load. ``backends``: name -> module of those that have an
     ``artefact``.
 
@@ -75,10 +75,8 @@ def make(
     so that both revisions work on the same. Weights that do not fit are left, and ``weights`` says
     why. ``mutate``: measure which weights the check would notice, once a case.
 
-    Returns plain data: ``facts``, ``unchecked`` (why there is no reference, or ""), ``artefacts``
-    (backend -> facts, or the error that its cells get), ``sources`` (module -> file, all that are
-    the user's). Raises what the model raises when built or run in eager: then there is nothing that
-    any backend could be compared with.
+    Raises what the model raises when built or run in eager: then there is nothing that any backend
+    could be compared with.
     """
     say(Stage.BUILDING)
     module = subject.build()
@@ -171,13 +169,7 @@ def make(
     for name, location in backends.items() if not unchecked else ():
         calls.begin(Stage.MAKING_ARTEFACT, 10, detail=name)
         artefacts[name] = _artefact(subject, name, location)
-    return {
-        "facts": found,
-        "unchecked": unchecked,
-        "artefacts": artefacts,
-        "weights": foreign,
-        "sources": subject.sources(),
-    }
+    return Reference(found, unchecked, artefacts, subject.sources(), weights=foreign)
 
 
 def _answer(mode: Mode, inputs: Inputs) -> list[torch.Tensor]:

@@ -1,8 +1,7 @@
 """A worker: the process of one cell (or of one group's reference). The only caller of backends.
 
-Answers requests over its channel: ``reference``, ``open`` (prepare, check), ``examine`` (collect
-evidence), ``block`` (time), ``finish`` (evidence once more). The object that was checked is the
-object that is timed.
+Answers the requests of ``paritygate.process.protocol`` over its channel; ``HANDLERS`` is the table.
+The object that was checked is the object that is timed.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import gc
 import importlib
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ import torch
 from paritygate.backends.contract import BackendError
 from paritygate.core.record import Status
 from paritygate.parity import rule
-from paritygate.process import environment
+from paritygate.process import environment, protocol
 from paritygate.process.channel import Channel
-from paritygate.process.protocol import Stage
+from paritygate.process.protocol import Request, Stage, decode
 from paritygate.runtime import facts, nest, precision
 from paritygate.runtime.devices import DEVICES
 from paritygate.runtime.modes import CURVE
@@ -47,10 +47,11 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
         try:  # making it may fail as well: a GPU that is gone is a status of its cells
             worker = worker or Worker(BoundCase.of(task), task, say)
             with worker.device.guard():
-                answer = getattr(worker, request.pop("op"))(**request)
+                asked = decode(request)
+                message = {"answer": vars(HANDLERS[type(asked)](worker, asked))}
         except Exception as error:
-            answer = {"failure": failure_of(error)}
-        channel.send(answer)
+            message = {"failure": failure_of(error)}
+        channel.send(message)
 
 
 def _bits(inputs: list[Any]) -> list[int]:
@@ -82,47 +83,52 @@ class Worker:
         self.settings = facts.settings()
         self.feeds: list[Any] = []  # the inputs as the backend takes them
 
-    def ready(self) -> dict[str, Any]:
+    def ready(self, _asked: protocol.AskReady) -> protocol.Nothing:
         """Nothing: that it answers is the answer."""
-        return {}
+        return protocol.Nothing()
 
-    def conditions(self) -> dict[str, Any]:
+    def conditions(self, _asked: protocol.AskConditions) -> protocol.Conditions:
         """What this process really got, for the doctor."""
-        return {"asked": environment.asked(), "settings": self.settings} | process_check.found()
+        return protocol.Conditions(environment.asked(), self.settings, **process_check.found())
 
-    def reference(
-        self, backends: dict[str, str], given: str | None = None, mutate: bool = False
-    ) -> dict[str, Any]:
+    def reference(self, asked: protocol.MakeReference) -> protocol.Reference:
         """Make what the group's cells need; see ``paritygate.worker.reference``."""
-        folder = None if given is None else Scratch(Path(given))
-        return reference.make(self.subject, backends, self.say, folder, mutate)
+        folder = None if asked.given is None else Scratch(Path(asked.given))
+        return reference.make(self.subject, asked.backends, self.say, folder, asked.mutate)
 
-    def open(self, module: str) -> dict[str, Any]:
-        """Prepare the backend (``module`` is its file) and check its answers.
+    def open(self, asked: protocol.Open) -> protocol.Opened:
+        """Prepare the backend and check its answers.
 
-        Returns a part of the record: plain data.
+        ``again``: the first answer must be what an earlier worker kept; the others are checked when
+        they are timed, a random one of every block.
         """
-        part, answers = self._prepare(module)
+        if asked.again:
+            part, (answer,) = self._prepare(asked.module, sets=CHECKED_SETS, answered=1)
+            kept = self.subject.scratch.load_answers(self._kept)
+            assert kept is not None
+            self.expected, self.allowed = kept, self.subject.scratch.load(self._kept)["allowed"]
+            self._verify(answer, 0, "in another process of the same code")
+            self._settle()
+            return protocol.Opened(**part, status=str(Status.OK))
+        part, answers = self._prepare(asked.module)
         self.say(Stage.COMPARING)
-        part |= self._check(answers)
+        compared = self._check(answers)
         self.feeds = self.feeds[:CHECKED_SETS]
         self.expected = answers[:CHECKED_SETS]
         self._settle()
-        return part
+        return protocol.Opened(**part, **compared)
 
-    def examine(self, batch_invariance: bool) -> dict[str, Any]:
+    def examine(self, asked: protocol.Examine) -> protocol.Examined:
         """Collect evidence of what was opened, once a run: which kernels, how accurate, whether it
-        leaks.
-
-        Returns a part of the record whose ``facts`` come beside those that ``open`` gave.
+        leaks. Its facts come beside those of ``open``.
         """
         gc.enable()  # garbage of a training is no leak
         found: dict[str, Any] = {}
-        part: dict[str, Any] = {"facts": found}
+        part: dict[str, Any] = {}
         with self.prepared.context():
             if (kernels := self.prepared.kernels(self.feeds[0])) is not None:
                 found["sdpa_kernels"] = kernels
-            if batch_invariance and self.subject.case["mode"] == "inference":
+            if asked.batch_invariance and self.subject.case["mode"] == "inference":
                 found |= self._batch_invariance(self.expected[0])
             if training := self.prepared.training:
                 clock, synchronize = self.device.clock, self.device.synchronize
@@ -134,30 +140,13 @@ class Worker:
             if (calls := self.subject.case["soak"]) and self.agrees and "status" not in part:
                 part |= self._soak(calls, found)
         self._settle()
-        return part
+        return protocol.Examined(found, **part)
 
-    def reopen(self, module: str) -> dict[str, Any]:
-        """Prepare a backend that an earlier worker has opened and left answers of (``keep``): those
-        must come again.
-
-        The first is asked for here; the others are when they are timed, a random one of every
-        block.
-        """
-        part, (answer,) = self._prepare(module, sets=CHECKED_SETS, answered=1)
-        kept = self.subject.scratch.load_answers(self._kept)
-        assert kept is not None
-        self.expected, self.allowed = kept, self.subject.scratch.load(self._kept)["allowed"]
-        self._verify(answer, 0, "in another process of the same code")
-        self._settle()
-        return part | {"status": str(Status.OK)}
-
-    def keep(self) -> dict[str, Any]:
-        """Leave the answers that timed ones are compared with in the group's folder, for ``reopen``
-        and ``against``.
-        """
+    def keep(self, _asked: protocol.Keep) -> protocol.Nothing:
+        """Leave the answers that timed ones are compared with in the group's folder."""
         self.subject.scratch.save_answers(self._kept, self.expected)
         self.subject.scratch.save(self._kept, {"allowed": self.allowed})
-        return {}
+        return protocol.Nothing()
 
     @property
     def _kept(self) -> str:
@@ -240,9 +229,8 @@ class Worker:
         gc.freeze()
         gc.disable()
 
-    def block(self, calls: int, samples: int, keep: int, planted: float = 0.0) -> dict[str, Any]:
-        """Time one block; see ``paritygate.worker.stopwatch``. Returns seconds per call for each
-        sample, and the device's gauge.
+    def block(self, asked: protocol.Block) -> protocol.Timed:
+        """Time one block; see ``paritygate.worker.stopwatch``.
 
         Sample ``keep``'s last output is compared with what the check saw for the same input: a fast
         wrong answer has no speed.
@@ -252,7 +240,7 @@ class Worker:
             if prepared.reset is not None:
                 prepared.reset()  # every block begins with the same weights and the same state
             times, raw, which, seen = self.stopwatch.block(
-                calls, samples, keep, planted, self._read
+                asked.calls, asked.samples, asked.keep, asked.planted, self._read
             )
             if (
                 prepared.reset is not None
@@ -260,13 +248,13 @@ class Worker:
                 raw = self._answer(self.feeds[which])
         self._verify(raw, which)
         gc.collect()
-        return {"times": times} | seen
+        return protocol.Timed(times, **seen)
 
-    def against(self, folder: str) -> dict[str, Any]:
+    def compare_with(self, asked: protocol.CompareWith) -> protocol.Compared:
         """How far these answers are from those that another revision's worker kept in its group's
         folder.
         """
-        theirs = Scratch(Path(folder)).load_answers(self._kept)
+        theirs = Scratch(Path(asked.folder)).load_answers(self._kept)
         assert theirs is not None
         outcome = rule.compare(
             self.expected, theirs, None, self.subject.tolerance, self.subject.common
@@ -274,23 +262,16 @@ class Worker:
         same = all(
             check.identical(ours, other) for ours, other in zip(self.expected, theirs, strict=True)
         )
-        return {
-            "identical": same,
-            "error": outcome.error,
-            "allowed": self.allowed,
-            "reason": outcome.problem,
-        }
+        return protocol.Compared(same, outcome.error, self.allowed, outcome.problem)
 
-    def profile(self) -> dict[str, Any]:
+    def profile(self, _asked: protocol.AskProfile) -> protocol.Profile:
         """Seconds by operator of a call: where a slowdown is."""
         with self.prepared.context():
-            return {
-                "operators": facts.operator_times(
-                    lambda: self.prepared.call(self.feeds[0]), self.subject.device
-                )
-            }
+            return protocol.Profile(
+                facts.operator_times(lambda: self.prepared.call(self.feeds[0]), self.subject.device)
+            )
 
-    def finish(self, energy_seconds: float = 0.0) -> dict[str, Any]:
+    def finish(self, asked: protocol.Finish) -> protocol.Facts:
         """The evidence after the last block, and what the device alone can tell of a call.
 
         ``device_seconds``: how long it works on one, by its own clock; much less than the call
@@ -301,9 +282,10 @@ class Worker:
         with self.prepared.context(), self.prepared.steady_context():
             if self.prepared.asynchronous and self.device.flush():
                 found["device_seconds"] = self.stopwatch.device_seconds()
-            if energy_seconds and (joules := self.stopwatch.joules(energy_seconds)) is not None:
+            seconds = asked.energy_seconds
+            if seconds and (joules := self.stopwatch.joules(seconds)) is not None:
                 found["joules"] = joules
-        return {"facts": found}
+        return protocol.Facts(found)
 
     def _answer(self, feed: Any) -> check.Answer:
         """The answer to an input from the initial state."""
@@ -311,11 +293,11 @@ class Worker:
             self.prepared.reset()
         return self._read(self.prepared.call(feed))
 
-    def close(self) -> dict[str, Any]:
+    def close(self, _asked: protocol.Close) -> protocol.Nothing:
         """End what the backend has started."""
         if hasattr(self.prepared.model, "close"):
             self.prepared.model.close()
-        return {}
+        return protocol.Nothing()
 
     def _read(self, raw: Any) -> check.Answer:
         outputs = self.prepared.to_tensors(raw)
@@ -433,3 +415,18 @@ class Worker:
         )
         reason = soak.leak(found["soak"])
         return {"status": str(Status.FAILED), "reason": reason} if reason else {}
+
+
+HANDLERS: dict[type[Request[Any]], Callable[[Worker, Any], Any]] = {
+    protocol.AskReady: Worker.ready,
+    protocol.AskConditions: Worker.conditions,
+    protocol.MakeReference: Worker.reference,
+    protocol.Open: Worker.open,
+    protocol.Examine: Worker.examine,
+    protocol.Keep: Worker.keep,
+    protocol.Block: Worker.block,
+    protocol.CompareWith: Worker.compare_with,
+    protocol.AskProfile: Worker.profile,
+    protocol.Finish: Worker.finish,
+    protocol.Close: Worker.close,
+}
