@@ -10,15 +10,15 @@ import importlib
 import math
 import pkgutil
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
 import suites
 from models.attention import CUDA_ONLY
 from paritygate.backends import BACKENDS
+from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Status
-from paritygate.runtime.devices import DEVICES
-from paritygate.runtime.devices.cuda import Cuda
 from tests.rig import Rig, new_server, specimen
 
 NAME = "elsewhere"
@@ -71,7 +71,8 @@ def server(tmp_path_factory):
 @pytest.fixture
 def away(server, tmp_path, monkeypatch):
     """A rig whose workers know the device."""
-    monkeypatch.setitem(DEVICES, NAME, Cuda)
+    kind = replace(DEVICE_KINDS["cuda"], name=NAME)
+    monkeypatch.setitem(DEVICE_KINDS, NAME, kind)
     monkeypatch.setattr("paritygate.session.group.timing_lock", lambda _: nullcontext())
     made = Rig(tmp_path, tmp_path, server, tmp_path)
     yield made
