@@ -22,6 +22,9 @@ from paritygate.core.record import Record
 
 ROOT = Path(__file__).parent.parent
 HARNESS = ROOT / "bench" / "paritygate"
+PAGES = subprocess.run(
+    ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.split()
 # folder -> the folders that it may import from, beside itself; "backends/" is the light table in
 # its __init__ alone
 DIRECTIONS = {
@@ -201,10 +204,10 @@ def test_dtypes_of_devices_are_dtypes():
     assert {dtype for kind in DEVICE_KINDS.values() for dtype in kind.dtypes} <= set(DTYPES)
 
 
-def test_the_readme_names_every_option_and_every_exit_status(pytestconfig):
+def test_the_pages_name_every_option_and_every_exit_status(pytestconfig):
     from paritygate.core.exitstatus import Exit
 
-    readme = (ROOT / "README.md").read_text()
+    readme, page = (ROOT / "README.md").read_text(), (ROOT / "bench" / "README.md").read_text()
     options = {
         f"--{name.replace('_', '-')}"
         for name in vars(pytestconfig.option)
@@ -212,14 +215,28 @@ def test_the_readme_names_every_option_and_every_exit_status(pytestconfig):
     }
 
     assert {"--bench-targets", "--bench-against", "--bench-store"} <= options
-    assert {option for option in options if option not in readme} == set()
+    assert {option for option in options if option not in page} == set()
     assert [
         status for status in Exit if status >= Exit.PARITY and f"| {int(status)} |" not in readme
     ] == []
 
 
-def test_the_readme_has_no_gap_left():
-    assert "@@" not in (ROOT / "README.md").read_text()
+def test_the_readme_is_read_in_one_go():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    """To a file of the repository, and there to a heading; how GitHub names headings."""
+    text = (ROOT / page).read_text()
+    assert "@@" not in text
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        file, _, heading = link.partition("#")
+        target = (ROOT / page).parent / file if file else ROOT / page
+        assert target.exists(), link
+        titles = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if heading else []
+        names = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+        assert not heading or heading in names, link
 
 
 def test_constraints_pin_every_dependency():
