@@ -31,7 +31,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	  { echo "paritygate needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Setting up $(VENV) with the versions of constraints.txt; once, some minutes, torch is large."
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(RUN) pip install --disable-pip-version-check -c constraints.txt -e '.[reports,models,postgresql,dev]'
 	@touch $@
 
 clean:         ## remove .venv and everything that runs have left

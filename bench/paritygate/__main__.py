@@ -17,6 +17,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from paritygate.core.errors import UserError
+from paritygate.core.extras import install
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser(given).parse_args(given)
     try:
         return int(parsed.run(parsed))
+    except ModuleNotFoundError as error:
+        if (needed := install(error)) is None:
+            raise
+        print(f"paritygate {parsed.command}: {needed}", file=sys.stderr)
+        return 2
     except (UserError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader has seen enough: `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,7 +86,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"paritygate {_version()}")
     _add_store(parser, None)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name, command in COMMANDS.items():
         asked = name in given
         module = import_module(command.module) if asked else None

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from paritygate.core.exitstatus import Exit
+from paritygate.core.extras import install
 from paritygate.core.record import Verdict
 from paritygate.host.paths import home
 from paritygate.plugin.hookspecs import RUN
@@ -110,7 +111,9 @@ def finish(session: pytest.Session) -> None:
             writers.write(path, run, records, told.places[:1])
             told.places.append(f"report: {_short(config, path)}")
         except Exception as error:  # the other reports and the table must still come
-            told.places.append(f"report: {_short(config, path)} could not be written: {error}")
+            told.places.append(
+                f"report: {_short(config, path)} could not be written: {install(error) or error}"
+            )
             if session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -148,7 +151,7 @@ def _advice(config: pytest.Config, run: Run) -> Advice | None:
         here = found.frame["verdict"] != str(Verdict.MISSING)  # what was not selected is not lost
         return replace(found, frame=found.frame[here])
     except Exception as error:  # the reports and the table must still come
-        told.places.append(f"baseline: nothing was compared: {error}")
+        told.places.append(f"baseline: nothing was compared: {install(error) or error}")
         return None
 
 
