@@ -39,9 +39,8 @@ KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
 }
 CUDA_ONLY = ("efficient", "cudnn")
-SCORES_AT_ONCE = (
-    1 << 30
-)  # bytes; where scores in memory would be more, heads are computed one by one
+# bytes; where scores in memory would be more, heads are computed one by one
+SCORES_AT_ONCE = 1 << 30
 MAY_USE = {
     "flash": cuda.can_use_flash_attention,
     "efficient": cuda.can_use_efficient_attention,

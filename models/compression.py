@@ -82,9 +82,8 @@ def _quantised(plain: nn.Module) -> Tensor:
         )
     assert program is not None
     exported = program.model_proto
-    del exported.graph.value_info[
-        :
-    ]  # it states shapes of weights, which the quantiser transposes and then contradicts
+    # it states shapes of weights, which the quantiser transposes and then contradicts
+    del exported.graph.value_info[:]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "quantised.onnx"
         quantize_dynamic(exported, path, weight_type=QuantType.QUInt8)

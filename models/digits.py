@@ -30,9 +30,10 @@ def load(standardised: bool = True) -> tuple[Digits, Digits]:
 
     Pixels have mean 0 and spread 1 over the digits to learn from, or lie in 0 to 1.
     """
+    # brings scipy: half a second that only this function needs
     from sklearn.datasets import (
         load_digits,
-    )  # brings scipy: half a second that only this function needs
+    )
 
     pixels, labels = load_digits(return_X_y=True)
     images = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) / 16

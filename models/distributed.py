@@ -46,9 +46,8 @@ TIMEOUT = 60.0  # seconds that a rank waits for the others in a collective opera
 GRACE = 10.0  # seconds beyond that for whoever waits for a rank to hear of it
 TAIL = 3000  # characters of the ranks' last words that an error shows
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
-FAILURE = re.compile(
-    r"rank +: (\d+) .*\n *exitcode +: (-?\d+)"
-)  # in torchrun's report of why it ended
+# in torchrun's report of why it ended
+FAILURE = re.compile(r"rank +: (\d+) .*\n *exitcode +: (-?\d+)")
 
 
 class Unavailable(RuntimeError):  # it states a fact of the machine, not an error of ours
@@ -276,9 +275,8 @@ class Ranks:
         torchrun's own "root cause" is whichever it looked at first.
         """
         codes = {int(rank): int(code) for rank, code in FAILURE.findall(self._last_words(1 << 20))}
-        by_themselves = {
-            rank: code for rank, code in codes.items() if code != -signal.SIGTERM
-        }  # torchrun's own doing
+        # torchrun's own doing
+        by_themselves = {rank: code for rank, code in codes.items() if code != -signal.SIGTERM}
         told = [
             f"rank {rank} of {self.ranks} "
             + (f"was killed by {_signal(-code)}" if code < 0 else f"exited with {code}")

@@ -171,9 +171,8 @@ def wait_share(batches: Iterable[tuple[Tensor, Tensor, Tensor]], device: torch.d
         functional.cross_entropy(logits, labels.to(device, non_blocking=True)).backward()
         optimizer.step()
 
-    step(
-        torch.zeros(1, 1, 16, 16), torch.zeros(1, dtype=torch.int64)
-    )  # a first step sets up a device's libraries
+    # a first step sets up a device's libraries
+    step(torch.zeros(1, 1, 16, 16), torch.zeros(1, dtype=torch.int64))
     waited = 0.0
     started = asked = time.perf_counter()
     for _, images, labels in islice(batches, STEPS):

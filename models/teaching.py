@@ -24,19 +24,19 @@ from models import bert, compression, corpus, lessons, text, tokenizing, weights
 from models.weights import Weights
 
 SIZES = {"batch": 32}
+# the highest; at the student's the teacher stays at a coin's 50 %
 TEACHER_RATE, STUDENT_RATE = (
     2e-4,
     5e-4,
-)  # the highest; at the student's the teacher stays at a coin's 50 %
+)
 WARMUP = 0.1  # of all steps
 TEMPERATURE = 2.0  # of two classes; higher ones make them alike
 SOURCES = tuple(
     str(source.__file__) for source in (bert, compression, corpus, lessons, text, tokenizing)
 )
 
-Loss = Callable[
-    [Tensor, Mapping[str, Tensor], Tensor], Tensor
-]  # (logits, inputs, labels) to a scalar
+# (logits, inputs, labels) to a scalar
+Loss = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]
 
 
 def teacher() -> bert.Classifier:

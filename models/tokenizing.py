@@ -14,8 +14,8 @@ Google's:
 
 - Greek: a capital sigma that ends a word becomes "ς", in Rust "σ".
 - Unicode: Rust's categories are those of Unicode 8, so marks and punctuation that came later, or
-  that changed their
-  category, are letters to it or the other way round; format characters that came later are kept.
+  that changed their category, are letters to it or the other way round; format characters that came
+  later are kept.
 - Ideographs: Rust's range of extension E begins at U+2B920 instead of U+2B820; the first 256 are
   not set apart.
 - Unassigned characters are letters to Google and to Rust; transformers' Python drops them.
@@ -51,13 +51,14 @@ from models import corpus, whole
 Answer = dict[str, Tensor]
 Item = TypeVar("Item")
 
+# their ids are 0 to 4
 SPECIAL = PAD, UNK, CLS, SEP, MASK = (
     "[PAD]",
     "[UNK]",
     "[CLS]",
     "[SEP]",
     "[MASK]",
-)  # their ids are 0 to 4
+)
 LONGEST = 100  # characters of a word that is looked up
 OUTPUTS = ("input_ids", "token_type_ids", "attention_mask")
 CHINESE = tuple(
@@ -130,9 +131,8 @@ class Plain(Tokenizer):
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text, without [CLS] and [SEP]."""
         tokens: list[str] = []
-        for number, part in enumerate(
-            _SPECIAL.split(text)
-        ):  # what stands between special tokens, and they, in turn
+        # what stands between special tokens, and they, in turn
+        for number, part in enumerate(_SPECIAL.split(text)):
             tokens += (
                 [part]
                 if number % 2

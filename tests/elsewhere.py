@@ -135,9 +135,8 @@ class There(Cuda):
 
 
 DEVICES[NAME] = There
-torch.__future__.set_swap_module_params_on_conversion(
-    True
-)  # its tensors cannot take the place of others' data
+# its tensors cannot take the place of others' data
+torch.__future__.set_swap_module_params_on_conversion(True)
 torch.serialization.add_safe_globals([Elsewhere])
 _setup_privateuseone_for_python_backend(NAME)
 _every = torch.library.Library("_", "IMPL")

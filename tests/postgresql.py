@@ -23,9 +23,8 @@ from typing import Any
 
 import pytest
 
-if (
-    find_spec("psycopg") is not None
-):  # here: pytester forgets what a test imports, which C extensions do not survive
+# here: pytester forgets what a test imports, which C extensions do not survive
+if find_spec("psycopg") is not None:
     import psycopg
 
     import_module("sqlalchemy.dialects.postgresql.psycopg")
@@ -149,9 +148,8 @@ def postgresql() -> Iterator[Server]:
     if binary is None or lacking:
         say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         say(f"this test needs {lacking}; it starts a server of its own")
-    folder = Path(
-        tempfile.mkdtemp(prefix="paritygate-postgresql-")
-    )  # pytest's own is closed to other users
+    # pytest's own is closed to other users
+    folder = Path(tempfile.mkdtemp(prefix="paritygate-postgresql-"))
     try:
         server = Server(folder, binary)
         yield server

@@ -122,6 +122,5 @@ def test_wilson_agrees_with_published_numbers():
     # 10 of 10: 1 / (1 + z^2 / n) is the lower end
     assert wilson(1.0, 10) == pytest.approx((0.722467, 1.0), abs=1e-6)
     assert wilson(0.5, 100) == pytest.approx((0.403832, 0.596168), abs=1e-6)
-    assert wilson(81 / 263, 263) == pytest.approx(
-        (0.2553, 0.3662), abs=5e-5
-    )  # Newcombe 1998, table I
+    # Newcombe 1998, table I
+    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

@@ -72,6 +72,7 @@ FROM_HARNESS = (
     "plugin.hookspecs",
     "host.paths",
 )
+# `from paritygate.host import paths`
 FOLDERS_OF_THEM = {
     "core",
     "timing",
@@ -79,7 +80,7 @@ FOLDERS_OF_THEM = {
     "gate",
     "plugin",
     "host",
-}  # `from paritygate.host import paths`
+}
 
 
 def imports(path: Path) -> set[str]:

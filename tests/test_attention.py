@@ -60,9 +60,8 @@ def test_every_operator_is_the_formula(operator, seq, keys, causal):
 def test_causal_is_aligned_at_the_upper_left(operator):
     query, key, value = attn.qkv({**HEADS, "seq": 3, "keys": 9}, seeded())
     answer = operator(causal=True)(query, key, value)
-    torch.testing.assert_close(
-        answer[:, :, 0], value[:, :, 0]
-    )  # the first query sees the first key alone
+    # the first query sees the first key alone
+    torch.testing.assert_close(answer[:, :, 0], value[:, :, 0])
     value[:, :, 3:] = 1e3  # what nobody sees changes nothing
     torch.testing.assert_close(operator(causal=True)(query, key, value), answer)
 

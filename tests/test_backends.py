@@ -184,9 +184,8 @@ def exported(rig):
     case = type(case)(
         "rewritten", model="rewritten:Net", inputs="rewritten:rows", shapes={"b8": {"batch": 8}}
     )
-    assert (
-        rig.one(case, "onnxruntime", seed=len(before)).status is Status.OK
-    )  # a seed of its own: an empty cache
+    # a seed of its own: an empty cache
+    assert rig.one(case, "onnxruntime", seed=len(before)).status is Status.OK
     (entry,) = entries(rig) - before
     return case, entry, len(before)
 

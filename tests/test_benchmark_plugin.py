@@ -40,9 +40,8 @@ def test_table_and_json_hold_what_was_recorded_and_compare_reads_it(project):
     again.stdout.fnmatch_lines(["*test_throughput[[]one-b8-cpu-eager-fp32] (NOW)*"])
     if not list(project.path.glob("plot*.svg")):
         output = again.stdout.str() + again.stderr.str()
-        assert (
-            "pygal" in output or "pytest-benchmark[histogram]" in output
-        )  # its own words for what it lacks
+        # its own words for what it lacks
+        assert "pygal" in output or "pytest-benchmark[histogram]" in output
 
 
 def test_a_users_own_benchmark_marker_is_heeded(project):

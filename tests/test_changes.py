@@ -67,9 +67,8 @@ def test_machines_are_never_one_series(told):
     slow = other.assign(latency_p50=other["latency_p50"] * 3)
     found = paritygate_reports.changepoints(pd.concat([told, slow]))
 
-    assert list(found["run"]) == [
-        f"day-{history.CHANGED:03}"
-    ]  # two runs after the step on the other are too few
+    # two runs after the step on the other are too few
+    assert list(found["run"]) == [f"day-{history.CHANGED:03}"]
 
 
 def test_a_series_has_its_own_changes_its_levels_and_its_machine(told):

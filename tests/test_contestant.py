@@ -68,9 +68,8 @@ def test_a_clock_that_is_always_cut_is_not_waited_for():
 
 
 def test_a_cut_that_lasts_is_measured_again_once_it_is_over_and_told_meanwhile():
-    cut = [gauge("SwPowerCap")] * (
-        REPLACED + 2
-    )  # the first block with its repetitions, and the second
+    # the first block with its repetitions, and the second
+    cut = [gauge("SwPowerCap")] * (REPLACED + 2)
     worker = FakeWorker(*cut, gauge(), gauge("HwThermal"), gauge())
     contestant = TimedWorker(worker)
 

@@ -113,9 +113,8 @@ def test_a_slow_mode_of_head_is_unstable_and_one_of_base_is_not():
         course = Course(["a"], NORMAL)
         n = 0
         while course.wanted():
-            note(
-                course, a=sign * (0.035 if n % 2 else 0.0) + wiggle(n)
-            )  # in the mean too little to be red
+            # in the mean too little to be red
+            note(course, a=sign * (0.035 if n % 2 else 0.0) + wiggle(n))
             n += 1
         return course.verdicts()["a"]
 

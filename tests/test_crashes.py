@@ -170,18 +170,16 @@ def test_a_killed_session_keeps_what_it_measured_and_leaves_nothing(project, run
     assert project.records()["one-b8-cpu-eager-fp32"].throughput > 0
     assert list((project.path / ".paritygate" / "scratch").iterdir())
     assert project.run("-k", "three").ret == 0
-    assert not list(
-        (project.path / ".paritygate" / "scratch").iterdir()
-    )  # the next session cleans up
+    # the next session cleans up
+    assert not list((project.path / ".paritygate" / "scratch").iterdir())
 
 
 def test_ctrl_c_ends_promptly_keeps_what_was_measured_and_leaves_nothing(project, running):
     running.interrupt()
     assert running.end() == 2
     assert not project.processes()
-    assert project.statuses() == {
-        "one-b8-cpu-eager-fp32": "ok"
-    }  # what was under way is not called ok
+    # what was under way is not called ok
+    assert project.statuses() == {"one-b8-cpu-eager-fp32": "ok"}
     assert "= paritygate =" in running.output
     assert "KeyboardInterrupt" in running.output
     assert not list((project.path / ".paritygate" / "scratch").iterdir())

@@ -60,9 +60,8 @@ def test_an_older_schema_is_migrated_step_by_step_or_not_at_all(url: str, monkey
     with pytest.raises(StoreError, match=f"nothing leads from {SCHEMA + 1}"):
         Store(url)
     monkeypatch.setitem(MIGRATIONS, SCHEMA + 1, step)
-    assert (
-        Store(url, make=False).records(RUN.id)[0].reason == "++"
-    )  # the failed attempt left nothing behind
+    # the failed attempt left nothing behind
+    assert Store(url, make=False).records(RUN.id)[0].reason == "++"
     assert Store(url).records(RUN.id)[0].reason == "++"
 
 

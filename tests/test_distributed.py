@@ -196,16 +196,13 @@ def test_a_rank_that_fails_is_named_and_its_last_words_are_shown(fresh, monkeypa
 
 
 def test_a_rank_that_hangs_is_given_up_and_ended(plain, monkeypatch):
-    monkeypatch.setattr(
-        distributed, "GRACE", 2.5
-    )  # torchrun's as well, which ends stopped ranks after it
+    # torchrun's as well, which ends stopped ranks after it
+    monkeypatch.setattr(distributed, "GRACE", 2.5)
     ranks = distributed.ddp_2(plain)
-    ranks(
-        **batches()
-    )  # the ranks are connected: one that stops while they connect is no hang, the other fails at once
-    monkeypatch.setattr(
-        distributed, "TIMEOUT", 0.5
-    )  # of this process; the ranks go on waiting for each other
+    # the ranks are connected: one that stops while they connect is no hang, the other fails at once
+    ranks(**batches())
+    # of this process; the ranks go on waiting for each other
+    monkeypatch.setattr(distributed, "TIMEOUT", 0.5)
     processes = processes_of(ranks)
     processes[2].suspend()
     with pytest.raises(RuntimeError, match="rank 0 of 2 gave no answer within 3 s"):

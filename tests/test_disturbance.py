@@ -34,10 +34,11 @@ def test_cells_have_levels_of_their_own():
     "conditions", [Conditions(steal=0.03), Conditions(throttled=1), Conditions(gpu_foreign=1)]
 )
 def test_stolen_time_heat_and_strangers_on_the_gpu_disturb_as_well(conditions):
+    # then half of the pairs are repeated
     assert judge(0.0, 0.0, conditions=conditions) == [
         True,
         False,
-    ]  # then half of the pairs are repeated
+    ]
 
 
 @pytest.mark.parametrize("clock", [-0.02, 0.02])

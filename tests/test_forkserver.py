@@ -163,9 +163,8 @@ def test_a_killed_fork_server_takes_its_workers_along_and_the_run_goes_on_with_a
         assert half_open.make_reference()
         half_open.open_cells(0)
         os.kill(server.process.pid, signal.SIGKILL)
-        server.fork(
-            {}
-        )  # another worker brings a new server up, before the old ones were asked for anything
+        # another worker brings a new server up, before the old ones were asked for anything
+        server.fork({})
         half_open.time()
         assert {record.status for record in half_open.records.values()} == {Status.CRASHED}
     finally:

@@ -184,9 +184,8 @@ def test_a_slower_head_is_11_and_says_by_how_much(repository):
     assert "regressed: slower by more than the tolerated 2.0%" in failure.get("message")
     assert "launch pairs" in failure.get("message")
 
-    again = repository.gate(
-        "--lf", "--collect-only", "-q"
-    )  # the regression alone, though parity items came first
+    # the regression alone, though parity items came first
+    again = repository.gate("--lf", "--collect-only", "-q")
     again.stdout.fnmatch_lines([f"*::test_regression[[]{ONE}]"])
     assert "test_parity" not in again.stdout.str()
     by_id = repository.gate("--collect-only", "-q", f"test_my_model.py::test_regression[{ONE}]")

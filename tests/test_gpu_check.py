@@ -301,9 +301,8 @@ def test_the_operators_held_against_do_bench_are_cells_of_the_suite():
 
 def test_a_pytest_whose_time_is_up_is_ended_and_says_so():
     """Really: BERT base on the processor takes longer than a moment."""
-    before = signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # as in what a script starts in the background
+    # as in what a script starts in the background
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _, problems = gpu.run_pytest(
             ["--bench-targets", "cpu-eager-fp32", "-k", "bert_base"], gpu.GRACE + 6

@@ -101,9 +101,8 @@ def test_a_slow_model_gets_the_time_that_its_calls_take_unless_its_deadline_is_d
         deadline=declared,
     )
     group = rig.group(case, "eager")
-    group.laboratory.budget = replace(
-        BUDGET, open_deadline=3.0
-    )  # five calls; more are made to check it
+    # five calls; more are made to check it
+    group.laboratory.budget = replace(BUDGET, open_deadline=3.0)
     group.open()
     (record,) = group.records.values()
 

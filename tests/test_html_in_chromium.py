@@ -88,11 +88,12 @@ def test_the_table_sorts_filters_and_copies_by_keyboard(started, report):
         history.FAILED.cell,
     ]
     page.keyboard.press("Enter")
+    # unknown last
     assert cells.all_inner_texts() == [
         history.COMPILED.cell,
         history.EAGER.cell,
         history.FAILED.cell,
-    ]  # unknown last
+    ]
     assert page.locator("#cells th[aria-sort=descending]").inner_text().startswith("vs eager")
 
     page.get_by_label("Filter").fill("COMPILE ok")

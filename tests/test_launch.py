@@ -14,9 +14,8 @@ from tests.rig import specimen
 @pytest.fixture
 def task(rig):
     """The task of an eager worker whose reference is made."""
-    group = rig.group(
-        specimen(shapes={"b8192": {"batch": 8192}}), "eager"
-    )  # large enough for a team of threads
+    # large enough for a team of threads
+    group = rig.group(specimen(shapes={"b8192": {"batch": 8192}}), "eager")
     group.make_reference()
     return group._task("eager")
 

@@ -208,9 +208,8 @@ def test_a_doubled_a_corrupted_and_a_mislabelled_sample_are_noticed(
 
 def test_workers_forked_beside_running_threads_finish_what_threads_would_share(loader):
     assert torch.get_num_threads() > 1 or psutil.cpu_count() == 1
-    torch.ones(1000, 1000).matmul(
-        torch.ones(1000, 1000)
-    ).exp()  # OpenMP's team of this process runs from here on
+    # OpenMP's team of this process runs from here on
+    torch.ones(1000, 1000).matmul(torch.ones(1000, 1000)).exp()
     assert loader(Threaded())(16, seed=0)["counts"].tolist() == [1] * 100
 
 

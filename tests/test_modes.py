@@ -93,10 +93,11 @@ def test_reset_forgets_weights_momentum_and_statistics():
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     again = mode.curve(batches())
     assert all(torch.equal(a, b) for a, b in zip(curve, again, strict=True))
+    # what the batch norm gathered
     assert [t.shape for t in curve[1:]] == [
         torch.Size([10]),
         torch.Size([10]),
-    ]  # what the batch norm gathered
+    ]
 
 
 def test_parts_are_forward_backward_and_optimizer(model):

@@ -167,6 +167,7 @@ def one_logit(rng):
     return rng.standard_normal((32, 1, 1)), 1.0
 
 
+# the truth, and how noise grows with place
 ARITHMETIC = (
     boxes,
     rows,
@@ -174,7 +175,7 @@ ARITHMETIC = (
     tails,
     probabilities,
     one_logit,
-)  # the truth, and how noise grows with place
+)
 
 
 @pytest.mark.parametrize("kind", ARITHMETIC, ids=lambda kind: kind.__name__)

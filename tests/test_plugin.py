@@ -107,9 +107,8 @@ def test_a_terminal_shows_what_is_being_done_and_keeps_lines_only(project, monke
     assert process.returncode == 0
     text = output.decode()
     assert re.search(r"\r\x1b\[2K\[1/1, \d+ s left\] one b8: measuring 1 cells", text)
-    left = [
-        line.rpartition("\x1b[2K")[2] for line in text.split("\r\n")
-    ]  # what each line shows in the end
+    # what each line shows in the end
+    left = [line.rpartition("\x1b[2K")[2] for line in text.split("\r\n")]
     assert any(re.fullmatch(r"\[1/1, done\] one b8  eager .* sample/s", line) for line in left)
     assert not any("measuring" in line for line in left)
 
@@ -125,9 +124,8 @@ def test_where_the_project_cannot_be_written_a_cache_folder_is_used_and_told(pro
     project.write(".paritygate", "in the way, which stops even root")
     cache = project.path / "elsewhere"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    result = project.run(
-        "-k", "one", "--benchmark-disable", "-W", "error"
-    )  # no warning, which may be an error
+    # no warning, which may be an error
+    result = project.run("-k", "one", "--benchmark-disable", "-W", "error")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         ["paritygate: *; .paritygate cannot be written: results go to */elsewhere/paritygate/*"]

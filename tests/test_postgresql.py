@@ -62,9 +62,8 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(postgresql: Se
 def test_who_is_not_let_in_is_told_what_to_do(postgresql: Server, database: str):
     wrong = f"postgresql+psycopg://tester:hunter2-wrong@127.0.0.1:{postgresql.port}"
     assert "percent-encoded" in refused(f"{wrong}/postgres")
-    assert "percent-encoded" in refused(
-        wrong.replace(":hunter2-wrong", "") + "/postgres"
-    )  # none at all
+    # none at all
+    assert "percent-encoded" in refused(wrong.replace(":hunter2-wrong", "") + "/postgres")
     assert "Make it first: createdb" in refused(postgresql.url("no_such_database"))
     assert "Start the server" in refused(database.replace(str(postgresql.port), "1"))
     assert "Start the server" in refused(database.replace("127.0.0.1", "nowhere.invalid"))
@@ -187,9 +186,10 @@ def test_a_lock_that_is_never_released_is_not_waited_for_for_ever(
 
 
 def test_a_run_that_comes_while_others_are_read_is_not_half_there(database: str, monkeypatch):
+    # asked after the runs were read, before their records are
     def late(
         *_: object,
-    ) -> sa.ColumnElement[bool]:  # asked after the runs were read, before their records are
+    ) -> sa.ColumnElement[bool]:
         Store(database).write(replace(RUN, id="late"), RECORD)
         return sa.true()
 

@@ -66,9 +66,8 @@ def folders(project):
         write(project.path, files)
         result = project.run("-v", *(arguments or ("a", "b")))
         parameters = {record.case: record.parameters for record in project.records().values()}
-        return result, {
-            name: (count or 0) // 17 for name, count in parameters.items()
-        }  # widths: 16 weights and a bias
+        # widths: 16 weights and a bias
+        return result, {name: (count or 0) // 17 for name, count in parameters.items()}
 
     return SimpleNamespace(run=run, project=project)
 

@@ -51,9 +51,8 @@ def test_a_step_is_found_in_its_place_with_its_height(noise):
         places += any(shift.first <= at <= shift.last for shift in mine)
         false += len(found) - len(mine)
 
-    share = {"AR(1) 0.5": 0.5}.get(
-        noise, 0.8
-    )  # noise that remembers so much makes levels of its own
+    # noise that remembers so much makes levels of its own
+    share = {"AR(1) 0.5": 0.5}.get(noise, 0.8)
     assert near >= share * SERIES
     assert covered >= share * SERIES
     assert places >= share * SERIES
@@ -105,9 +104,8 @@ def test_what_needs_no_simulation_would_be_noise_by_it_too(memory, hopeless, new
     """Short histories have the lowest thresholds: they have the fewest places for chance to be
     large in.
     """
-    for length in change_point_detection.LENGTHS[
-        int(new) : 4
-    ]:  # a new level needs 20 runs before it
+    # a new level needs 20 runs before it
+    for length in change_point_detection.LENGTHS[int(new) : 4]:
         assert (
             np.mean(change_point_detection._largest(length, memory, new) >= hopeless)
             > change_point_detection.ALPHA

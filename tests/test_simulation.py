@@ -166,9 +166,8 @@ def test_a_slow_mode_of_head_alone_is_seldom_the_same_and_never_an_improvement()
 
     assert verdicts[Verdict.IMPROVED] == 0
     assert verdicts[Verdict.UNSTABLE] + verdicts[Verdict.REGRESSED] >= 0.5 * total
-    assert (
-        verdicts[Verdict.SAME] <= 0.25 * total
-    )  # three launches that were all fast by luck: 12.5 % at least
+    # three launches that were all fast by luck: 12.5 % at least
+    assert verdicts[Verdict.SAME] <= 0.25 * total
 
 
 @pytest.mark.parametrize("what", [noise.quantised, noise.no_noise])

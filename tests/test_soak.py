@@ -40,9 +40,8 @@ def test_real_memory_is_seen():
     kept = []
 
     def call(_number):
-        kept.append(
-            mmap.mmap(-1, 65536)
-        )  # not from the heap: there, memory of other tests may be free
+        # not from the heap: there, memory of other tests may be free
+        kept.append(mmap.mmap(-1, 65536))
         kept[-1].write(b"x" * 65536)
 
     found = soak(call, 400, Cpu().held_bytes)

@@ -91,10 +91,11 @@ def test_nan_is_not_taken_for_unknown(url: str):
     "name", ["'; DROP TABLE runs; --", "Ünï🦊", "a\nb\x00c", '"', "%s %(x)s :x ?", ""]
 )
 def test_hostile_names_stay_what_they_are(url: str, name: str):
+    # NUL is no text for PostgreSQL: written out on both
     store, text = (
         Store(url),
         name.replace("\0", "\\x00"),
-    )  # NUL is no text for PostgreSQL: written out on both
+    )
     run = replace(RUN, id=name, branch=name, environment={name: name})
     for reason in ("first", name):
         store.write(

@@ -61,9 +61,8 @@ def test_the_sign_flip_test_counts_all_signs():
 def test_both_tests_must_reject():
     steady = np.full(8, 0.05) + np.linspace(0, 1e-4, 8)
 
-    assert (
-        verdict.p_slower(steady, NORMAL.low) == 2**-8
-    )  # Student's t alone would say less than 1e-20
+    # Student's t alone would say less than 1e-20
+    assert verdict.p_slower(steady, NORMAL.low) == 2**-8
     assert verdict.p_slower(-steady, NORMAL.low) > 0.99
 
 
@@ -79,9 +78,8 @@ def test_the_first_look_is_the_earliest_at_which_the_sign_flip_test_can_reject(c
 
 def test_holm_rejects_step_by_step():
     assert verdict.holm({"a": 0.001, "b": 0.004, "c": 0.5}, 0.01) == {"a", "b"}
-    assert (
-        verdict.holm({"a": 0.004, "b": 0.004, "c": 0.5}, 0.01) == set()
-    )  # the smallest misses 0.01/3
+    # the smallest misses 0.01/3
+    assert verdict.holm({"a": 0.004, "b": 0.004, "c": 0.5}, 0.01) == set()
 
 
 @pytest.mark.parametrize(
@@ -113,9 +111,8 @@ def test_cells_that_are_alike_lend_each_other_what_they_know_of_spread():
     assert verdict.shared(list(unlike)).freedom < 1.5
     variance, freedom = found.moderate(0.0, 3)
     assert (variance / found.variance, freedom) == (pytest.approx(0.8), 10)
-    longer = verdict.shared(
-        [*alike[:30], *rng.normal(0, 0.01, (30, 6))]
-    )  # cells may have launched differently often
+    # cells may have launched differently often
+    longer = verdict.shared([*alike[:30], *rng.normal(0, 0.01, (30, 6))])
     assert longer.variance == pytest.approx(0.01**2, rel=0.3)
 
 
@@ -128,14 +125,16 @@ def test_a_cell_stands_alone_where_others_tell_nothing(d):
 def test_a_slow_mode_is_a_heap_of_its_own():
     assert verdict.slow_modes([0.0, 0.001, 0.06, 0.0, 0.061], 0.001, NORMAL)[:2] == (2, 0)
     assert verdict.slow_modes([0.0, 0.001, -0.06, 0.0], 0.001, NORMAL)[:2] == (0, 1)
+    # no gap: no heap
     assert verdict.slow_modes([0.0, 0.01, 0.02, 0.03, 0.04], 0.001, NORMAL)[:2] == (
         0,
         0,
-    )  # no gap: no heap
+    )
+    # within what launches spread
     assert verdict.slow_modes([0.0, 0.001, 0.06, 0.0], 0.03, NORMAL)[:2] == (
         0,
         0,
-    )  # within what launches spread
+    )
 
 
 def test_what_would_have_been_found_grows_with_the_spread_and_falls_with_the_tolerance():

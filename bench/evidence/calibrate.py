@@ -53,13 +53,11 @@ def main() -> None:
         if not _complete(store, seed):
             _check(seed, store, arguments)
             print(f"seed {seed} of {arguments.seeds} done", file=sys.stderr, flush=True)
-    latest = {
-        run.seed: run.id for run in store.runs() if 1 <= run.seed <= arguments.seeds
-    }  # of one that was cut short
+    # of one that was cut short
+    latest = {run.seed: run.id for run in store.runs() if 1 <= run.seed <= arguments.seeds}
     records = [record for run in latest.values() for record in store.records(run)]
-    for folder in (
-        set(ONNX.iterdir()) - exports if arguments.first == 1 else ()
-    ):  # of weights nobody meets again
+    # of weights nobody meets again
+    for folder in set(ONNX.iterdir()) - exports if arguments.first == 1 else ():
         shutil.rmtree(folder, ignore_errors=True)
     rows = summarise(records)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -118,9 +118,8 @@ def otava(python: str) -> Callable[[Sequence[Array]], list[list[int]]]:
     """The same by apache-otava under that interpreter."""
 
     def find(series: Sequence[Array]) -> list[list[int]]:
-        given = json.dumps(
-            [list(one + 100) for one in series]
-        )  # its magnitudes are relative: keep away from zero
+        # its magnitudes are relative: keep away from zero
+        given = json.dumps([list(one + 100) for one in series])
         done = subprocess.run(
             [python, "-c", OTAVA], input=given, capture_output=True, text=True, check=True
         )

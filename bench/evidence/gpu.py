@@ -265,9 +265,8 @@ def matrix(seconds: float) -> dict[str, Any]:
     chosen = (
         "cuda,cuda-eager-bf16,cuda-eager-fp16,cuda-eager-tf32,cuda-compile_reduce_overhead-fp32"
     )
-    few = " or ".join(
-        CELLS
-    )  # of which other dtypes and CUDA graphs are run as well, and one training
+    # of which other dtypes and CUDA graphs are run as well, and one training
+    few = " or ".join(CELLS)
     usual = "fp32 and not reduce_overhead and not train_"
     select = f"not attn_cuda and not roofline and (({usual}) or {few} or ({TRAINED} and fp32))"
     return matrix_of(*run_pytest(["--bench-targets", chosen, "-k", select], seconds))
@@ -363,9 +362,8 @@ def _gate(seconds: float, sizes: Mapping[str, float]) -> Ran:
         for cell, size in sizes.items()
         for part in ("--bench-plant", f"{cell}={100 * size:g}%")
     ]
-    limit = max(
-        1, round(seconds - GRACE - AROUND)
-    )  # it ends by itself, else it would have no verdict
+    # it ends by itself, else it would have no verdict
+    limit = max(1, round(seconds - GRACE - AROUND))
     gate = ["--bench-against", "HEAD", "--bench-profile", "strict", "--bench-limit", str(limit)]
     return run_pytest([*FEW, *gate, *plants], seconds)
 

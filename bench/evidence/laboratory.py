@@ -23,9 +23,8 @@ from paritygate.doctor import reference_cells, spread
 from paritygate.host import machine
 
 OUT = Path("reports/evidence/laboratory.csv")
-EXPECTED = (
-    len(reference_cells.ALL) * len(reference_cells.BACKENDS) * len(spread.SIDES)
-)  # rows of a launch
+# rows of a launch
+EXPECTED = len(reference_cells.ALL) * len(reference_cells.BACKENDS) * len(spread.SIDES)
 
 
 def read(path: Path) -> list[spread.Launch]:

@@ -98,9 +98,8 @@ def history(runs: int, cells: int) -> Iterator[tuple[Run, list[Record]]]:
     draw = np.random.default_rng(0)
     base = np.exp(draw.uniform(np.log(1e-4), np.log(5e-2), cells))
     levels = np.ones((runs, cells))
-    for cell in np.flatnonzero(
-        draw.random(cells) < 0.1
-    ):  # one cell in ten changes its level, twice
+    # one cell in ten changes its level, twice
+    for cell in np.flatnonzero(draw.random(cells) < 0.1):
         for first in draw.integers(0, runs, 2):
             levels[first:, cell] *= np.exp(draw.choice([-1, 1]) * draw.uniform(0.03, 0.15))
     for number in range(runs):

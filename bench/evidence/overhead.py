@@ -3,8 +3,7 @@
     python -m bench.evidence.overhead
 
 - throughput of five cells against a bare loop, in one laboratory process, on the same object and
-  the same four
-  rotating inputs, in alternating blocks, block mean to block mean;
+  the same four rotating inputs, in alternating blocks, block mean to block mean;
 - a worker, from the request to fork it until it answers, without any model;
 - peak memory of cells with empty and with warm caches, and of BERT base in eager against a bare
   script's;

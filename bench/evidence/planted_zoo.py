@@ -63,6 +63,7 @@ ARCHITECTURES = (
     "patchtst",
 )
 OFF = 1e-3  # relative
+# what heads read
 VALUES = (
     "v_proj",
     "value",
@@ -72,7 +73,7 @@ VALUES = (
     "c_attn",
     "query_key_value",
     "qkv",
-)  # what heads read
+)
 FILL = -1e9
 Sets = list[list[np.ndarray[Any, Any]]]
 Nothing = None  # a fault that an architecture has no place for

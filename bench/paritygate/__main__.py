@@ -99,9 +99,8 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         )
         if module is not None:
             if command.stored:
-                _add_store(
-                    sub, argparse.SUPPRESS
-                )  # given here, it replaces the one given before the command
+                # given here, it replaces the one given before the command
+                _add_store(sub, argparse.SUPPRESS)
             module.arguments(sub)
             sub.set_defaults(run=module.run)
     return parser

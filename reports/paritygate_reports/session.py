@@ -286,9 +286,8 @@ def _short(config: pytest.Config, path: Path | str) -> str:
 
 def _say(config: pytest.Config, line: str) -> None:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin(
-        "capturemanager"
-    )  # a test is running: it would take the line
+    # a test is running: it would take the line
+    capture = config.pluginmanager.get_plugin("capturemanager")
     if reporter is not None:
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             reporter.ensure_newline()

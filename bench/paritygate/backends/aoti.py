@@ -88,18 +88,16 @@ def prepare(subject: BoundCase) -> PreparedModel:
     from paritygate.runtime.nest import comparable, tensor_leaves
 
     found = subject.scratch.artefact("aoti")
-    os.environ["TMPDIR"] = (
-        subject.folder
-    )  # where it is unpacked: workers are killed, and what they leave must go
+    # where it is unpacked: workers are killed, and what they leave must go
+    os.environ["TMPDIR"] = subject.folder
     package = aoti_load_package(found["path"])
     metadata = package.get_metadata()
     operators = found["operators"].get(subject.device, {})
 
     def feed(inputs: Any) -> list[torch.Tensor]:
         leaves = tensor_leaves(inputs)
-        if (signature := _signature(leaves)) != found[
-            "signature"
-        ]:  # the package itself does not look
+        # the package itself does not look
+        if (signature := _signature(leaves)) != found["signature"]:
             raise BackendError(f"compiled for inputs {found['signature']}, called with {signature}")
         return leaves
 
@@ -182,11 +180,12 @@ def _compile(subject: BoundCase, inputs: Any, path: Path) -> None:
         )
     module = exportable(subject)
     made = Path(subject.folder) / "model.pt2"
+    # inductor's copies are not kept
     with (
         torch.no_grad(),
         autocast(subject)(),
         fresh_cache(dir=subject.folder),
-    ):  # inductor's copies are not kept
+    ):
         program = torch.export.export(Flat(module, inputs).eval(), tuple(tensor_leaves(inputs)))
         aoti_compile_and_package(program, package_path=str(made))
     path.parent.mkdir(parents=True, exist_ok=True)

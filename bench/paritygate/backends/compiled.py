@@ -68,12 +68,10 @@ def preload() -> None:
     if HAS_TRITON:
         triton_key()
     pick_vec_isa()
-    with suppress(
-        Exception
-    ):  # no C++ compiler, say: a worker that needs one will meet and report it
-        CppPythonBindingsCodeCache.load_pybinding_async(
-            [], 'extern "C" void kernel() {}'
-        )  # prepares, compiles nothing
+    # no C++ compiler, say: a worker that needs one will meet and report it
+    with suppress(Exception):
+        # prepares, compiles nothing
+        CppPythonBindingsCodeCache.load_pybinding_async([], 'extern "C" void kernel() {}')
 
 
 def prepare(subject: BoundCase) -> PreparedModel:
@@ -89,9 +87,8 @@ def prepare(subject: BoundCase) -> PreparedModel:
     raise_instead_of_eager()
     counters = CompileCounters(module)
     compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
-    graphs = (
-        subject.device == "cuda" and subject.backend != "compile"
-    )  # CUDA graphs, which own their outputs
+    # CUDA graphs, which own their outputs
+    graphs = subject.device == "cuda" and subject.backend != "compile"
     evidence = Evidence(
         counters,
         subject.case["graph_breaks"],
@@ -107,9 +104,8 @@ def prepare(subject: BoundCase) -> PreparedModel:
             return forward(*args, **kwargs)
 
     forward = stepping if graphs else compiled
-    training = (
-        subject.case["mode"] == "training"
-    )  # which is called for its curve, too, not under the guard
+    # which is called for its curve, too, not under the guard
+    training = subject.case["mode"] == "training"
     mode = mode_of(subject, module, lambda _: limited if training else forward)
     return evidence.of(
         PreparedModel.of(

@@ -47,9 +47,8 @@ class Flat(torch.nn.Module):
         super().__init__()
         leaves = flatten(example)
         self.module, self.given = module, [torch.is_tensor(leaf) for leaf in leaves]
-        self.plain = [
-            torch.empty(0) if torch.is_tensor(leaf) else leaf for leaf in leaves
-        ]  # a cache is one by these
+        # a cache is one by these
+        self.plain = [torch.empty(0) if torch.is_tensor(leaf) else leaf for leaf in leaves]
         self.nest = rebuild(example, list(self.plain))
 
     def forward(self, *flat: torch.Tensor) -> tuple[torch.Tensor, ...]:

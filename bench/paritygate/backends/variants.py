@@ -34,9 +34,8 @@ def prepare(subject: BoundCase) -> PreparedModel:
     make = resolve(location)
     model = subject.module()
     if isinstance(model, torch.nn.Module):
-        model.requires_grad_(
-            False
-        )  # ways are for inference, and may write into weights: prune them, say
+        # ways are for inference, and may write into weights: prune them, say
+        model.requires_grad_(False)
     try:
         way = make(model)
     except (ImportError, NotImplementedError) as error:
@@ -48,9 +47,10 @@ def prepare(subject: BoundCase) -> PreparedModel:
             f'way "{location}" gave a {type(way).__name__}; it must give something to call'
         )
     told = getattr(way, "facts", dict)
+    # it may be elsewhere
     return PreparedModel.of(
         mode_of(subject, way), model=way, facts=told, resizable=False, asynchronous=False
-    )  # it may be elsewhere
+    )
 
 
 def _lacks_a_package(error: ImportError) -> bool:

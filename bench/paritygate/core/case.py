@@ -102,26 +102,24 @@ class Case:
     - ``model``: called without arguments gives an ``nn.Module`` (a class or a function), or any
       other callable.
     - ``inputs``: called with ``(sizes, generator)`` gives the positional arguments as a tuple or
-      the
-      keyword arguments as a dict. Floating tensors are cast to the target's dtype by the harness.
+      the keyword arguments as a dict. Floating tensors are cast to the target's dtype by the
+      harness.
     - ``mode``: what a call does. ``"inference"``; ``"backward"``: forward, and the gradients of
-      inputs and
-      parameters; ``"training"``: forward, backward and a step of the optimizer, where ``inputs`` gives
-      ``(inputs, labels)``.
+      inputs and parameters; ``"training"``: forward, backward and a step of the optimizer, where
+      ``inputs`` gives ``(inputs, labels)``.
     - ``optimizer``: of a training case; called with the parameters gives a
       ``torch.optim.Optimizer``.
     - ``loss``: of a training case; called with (logits, labels) gives a scalar; cross-entropy
       unless given.
     - ``learn``: of a training case; called with ``sizes`` gives the ``(inputs, labels)`` of every
-      step of a whole
-      training, after which ``accuracy`` of the samples of ``evaluate`` must be answered rightly.
+      step of a whole training, after which ``accuracy`` of the samples of ``evaluate`` must be
+      answered rightly.
     - ``ways``: backends of this case only, name -> string: called with the model gives another
-      callable that takes
-      the same inputs and must give the same answers, e.g. another implementation, or a compressed model. They
-      come where eager is wanted; one with ``facts()`` and ``close()`` is asked for facts and told when it is over.
+      callable that takes the same inputs and must give the same answers, e.g. another
+      implementation, or a compressed model. They come where eager is wanted; one with ``facts()``
+      and ``close()`` is asked for facts and told when it is over.
     - ``preprocess``: called with the positional arguments that ``inputs`` gave (texts, say) gives
-      the model's
-      arguments; part of every timed call.
+      the model's arguments; part of every timed call.
     - ``shapes``: name -> sizes, or name -> ``Shape``. ``parity_shapes`` are checked and never
       timed.
     - ``unit`` is what throughput counts; one call works on the product of the sizes named in
@@ -131,14 +129,12 @@ class Case:
     - ``known_gaps``: glob -> reason; a parity failure there is reported as expected, and so is its
       end.
     - ``mask``: the name (or position) of the input that masks padding; ignoring it must be
-      noticeable.
-      Of outputs that have its dimensions only unmasked positions are compared.
+      noticeable. Of outputs that have its dimensions only unmasked positions are compared.
     - ``output_mask``: called with the model's inputs gives a boolean tensor: which positions of the
-      outputs that begin
-      with its dimensions are compared; or a tuple of such and None, one for each output.
+      outputs that begin with its dimensions are compared; or a tuple of such and None, one for each
+      output.
     - ``dynamic``: names of the sizes whose dimensions an export keeps dynamic; without it those in
-      which shapes of the
-      case differ, or with one shape the batch.
+      which shapes of the case differ, or with one shape the batch.
     - ``evaluate``: called without arguments gives ``(inputs, labels)``, real labelled samples; the
       accuracy of every backend is recorded and its top-1 answers must agree with eager's.
     - ``accuracy``: the smallest share of the samples of ``evaluate`` that must be answered rightly.
@@ -150,8 +146,7 @@ class Case:
     - ``nonfinite``: the reference answer may hold NaN or infinities; elsewhere that leaves it
       unchecked.
     - ``cold_cache``: an operator, not a model: where a device has a large cache of its own, every
-      call is timed with
-      that cache flushed, by the device's clock.
+      call is timed with that cache flushed, by the device's clock.
     - ``flops``: called with ``sizes`` gives the floating point operations of one call, instead of
       counting them.
     - ``soak``: after so many calls the cell must hold no more memory than after the first ones;
@@ -244,9 +239,8 @@ class Case:
 
     def all_shapes(self) -> list[Shape]:
         """Every shape of the case: the timed ones in declared order, then those for parity only."""
-        return [
-            shape for shape in self.shapes.values() if isinstance(shape, Shape)
-        ]  # all, since __post_init__
+        # all, since __post_init__
+        return [shape for shape in self.shapes.values() if isinstance(shape, Shape)]
 
     def units(self, shape: Shape) -> int:
         """How many units one call works on."""
@@ -374,9 +368,8 @@ class Cell:
 
 def cell_of(case: Case, shape: Shape, target: Target) -> Cell | None:
     """The cell, or None where the case does not want that target."""
-    plain = (
-        replace(target, backend="eager") if target.backend in case.ways else target
-    )  # ways go with eager
+    # ways go with eager
+    plain = replace(target, backend="eager") if target.backend in case.ways else target
     wanted = any(plain.matches(pattern) for pattern in case.targets)
     return Cell(case, shape, target) if wanted else None
 

@@ -31,11 +31,12 @@ COMPARED = (
     Verdict.UNSTABLE,
     Verdict.INCONCLUSIVE,
 )
+# broken here: on base only
 UNDECIDED = (
     Verdict.INCONCLUSIVE,
     Verdict.NOT_COMPARABLE,
     Verdict.BROKEN,
-)  # broken here: on base only
+)
 BROKEN = (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
 NOT_COMPARED = (Status.SKIPPED, Status.UNCHECKED)
 
@@ -82,9 +83,8 @@ def exit_status(
         return Exit.PARITY
     if any(status in BROKEN for status in failed):
         return Exit.BROKEN
-    if any(
-        outcome.judged and not outcome.verdict for outcome in outcomes
-    ):  # a gap that closed, under --bench-strict
+    # a gap that closed, under --bench-strict
+    if any(outcome.judged and not outcome.verdict for outcome in outcomes):
         return Exit.PARITY
     if invalid:
         return Exit.INVALID

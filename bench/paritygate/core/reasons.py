@@ -12,10 +12,11 @@ import re
 from collections.abc import Sequence
 
 LIMIT = 4000  # characters of a reason or a trace
+# of them kept where it is longer; the sum leaves room for words put in front later
 HEAD, TAIL = (
     2600,
     1000,
-)  # of them kept where it is longer; the sum leaves room for words put in front later
+)
 LINE = 400  # characters of a first line
 MERGED = 5  # lines that a first line without content may take along
 

@@ -110,9 +110,8 @@ class Record:
 
     findings: list[str] = field(default_factory=list)  # what changed from base to head for certain
     warnings: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(
-        default_factory=dict
-    )  # graphs, providers, kernels, node counts ...
+    # graphs, providers, kernels, node counts ...
+    facts: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)  # every number of the comparison
     blocks: list[list[float]] = field(default_factory=list)  # seconds per call, a list per launch
     samples: list[float] = field(default_factory=list)  # seconds per call, at most 2,000

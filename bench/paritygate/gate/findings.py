@@ -28,10 +28,11 @@ EXACT = (
 )
 OPERATORS = 5
 CLOCK_SHARE = 0.005  # a step of an NVIDIA clock is 15 MHz of some 2,000
+# of one cell's peak memory in two workers; reports/evidence/overhead.json
 PEAK_SHARE, PEAK_BYTES = (
     0.02,
     1 << 20,
-)  # of one cell's peak memory in two workers; reports/evidence/overhead.json
+)
 
 
 def changed_facts(base: Record, head: Record) -> list[str]:

@@ -19,10 +19,11 @@ TRIM = 0.2
 # sd of launch pairs on a shared machine, see reports/evidence/aa.csv; half of it is what a launch
 # may leave unknown
 EXPECTED_SPREAD = 0.012
+# A is base, B is head; drawn by coin, because a fixed order aliases with periodic noise
 ORDERS = (
     "ABBA",
     "BAAB",
-)  # A is base, B is head; drawn by coin, because a fixed order aliases with periodic noise
+)
 
 
 def quad(base: ArrayLike, head: ArrayLike) -> Any:

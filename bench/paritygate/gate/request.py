@@ -46,15 +46,13 @@ class GateRequest:
     python: str | None
     profile: str
     sources: list[str]  # paths relative to the project's root: the code under test
-    removed: dict[str, str] = field(
-        default_factory=dict
-    )  # cells that head has given up -> the reason
+    # cells that head has given up -> the reason
+    removed: dict[str, str] = field(default_factory=dict)
     limit: float | None = (
         None  # seconds after which no further launch begins; None: what the budget says
     )
-    planted: dict[str, float] = field(
-        default_factory=dict
-    )  # cell -> share by which head is made slower on purpose
+    # cell -> share by which head is made slower on purpose
+    planted: dict[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -108,9 +108,8 @@ class GateRun:
         groups: dict[Group, list[Cell]] = {}
         for cell in self.cells.values():
             groups.setdefault(cell.group, []).append(cell)
-        self._start(
-            self.cells.values(), self._sides()
-        )  # the first launch goes on with these servers
+        # the first launch goes on with these servers
+        self._start(self.cells.values(), self._sides())
         for number, (group, cells) in enumerate(groups.items(), 1):
             self.say(f"references, group {number} of {len(groups)}: {group}")
             for side in self._sides():
@@ -180,9 +179,8 @@ class GateRun:
         """
         wanted = self._wanted()
         started = time.monotonic()
-        if (
-            self._number not in self.base.laboratory.servers
-        ):  # else those that the references were made with
+        # else those that the references were made with
+        if self._number not in self.base.laboratory.servers:
             sides = [
                 self.base,
                 self.head,

@@ -73,9 +73,8 @@ class Gate:
         """The whole schedule for these cells; everything it started is gone afterwards."""
         trees = {"base": self.base, "head": self.root, "twin": self.base}
         places = Slots(laboratory.scratch / "slots", self.root, self.against.sources)
-        names = (
-            ["base", "head"] if self.same else ["base", "head", "twin"]
-        )  # an A/A run is all controls
+        # an A/A run is all controls
+        names = ["base", "head"] if self.same else ["base", "head", "twin"]
         sides = {}
         for name in names:
             python = (
@@ -119,6 +118,7 @@ class Gate:
         """
         if arguments is None or self.against.python is not None:
             return None, ""
+        # gated as here: -k finds the same items
         command = [
             sys.executable,
             "-m",
@@ -130,7 +130,7 @@ class Gate:
             "--bench-against",
             "HEAD",
             *arguments,
-        ]  # gated as here: -k finds the same items
+        ]
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -299,9 +299,8 @@ def gated(
         return record
     decided = acceptance.judge(decided, result.d[cell.id], accepted, margins)
     record.verdict, record.verdict_reason = str(decided.verdict), decided.reason
-    if (
-        result.invalid and decided.verdict is not Verdict.SAME
-    ):  # in an invalid run nothing is red, nothing better
+    # in an invalid run nothing is red, nothing better
+    if result.invalid and decided.verdict is not Verdict.SAME:
         record.verdict, record.verdict_reason = (
             str(Verdict.INCONCLUSIVE),
             f"the run is invalid: {result.invalid[0]}",

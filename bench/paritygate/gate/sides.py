@@ -46,19 +46,16 @@ class Result:
     """What a run of the gate found."""
 
     decided: dict[str, Decided] = field(default_factory=dict)
-    d: dict[str, list[float]] = field(
-        default_factory=dict
-    )  # the launch pairs that each verdict stands on
+    # the launch pairs that each verdict stands on
+    d: dict[str, list[float]] = field(default_factory=dict)
     broken: dict[str, Broken] = field(default_factory=dict)
     findings: dict[str, list[str]] = field(default_factory=dict)
     controls: dict[str, Decided] = field(default_factory=dict)
     invalid: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    launches: list[list[tuple[str, launch_pair.Measured]]] = field(
-        default_factory=list
-    )  # by launch: cell, its blocks
+    # by launch: cell, its blocks
+    launches: list[list[tuple[str, launch_pair.Measured]]] = field(default_factory=list)
     replaced: int = 0  # launch pairs that were measured twice, because the machine was disturbed
     seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
-    cost: dict[str, float] = field(
-        default_factory=dict
-    )  # seconds of each cell, its share of what cells share included
+    # seconds of each cell, its share of what cells share included
+    cost: dict[str, float] = field(default_factory=dict)

@@ -41,9 +41,8 @@ def problems(controls: Mapping[str, Decided], d: Mapping[str, ArrayLike]) -> lis
     if len(means) and abs(np.median(means)) > SIDE_BIAS:
         ahead = int((means > 0).sum())
         n = min(len(values) for values in usable.values())
-        launches = np.mean(
-            [values[:n] for values in usable.values()], axis=0
-        )  # one launch may be slow in all cells
+        # one launch may be slow in all cells
+        launches = np.mean([values[:n] for values in usable.values()], axis=0)
         lasting = launches.std() == 0 or stats.ttest_1samp(launches, 0).pvalue < LASTING_P
         if lasting and stats.binomtest(ahead, len(means)).pvalue < SIDE_P:
             found.append(

@@ -72,15 +72,15 @@ class Lookup:
             return None
         home, ordered = Path(suite).resolve(), list[str]()
         of_slots = [entry for entry in self.path if entry in self.places]
+        # slots stay first
         for part in (
             of_slots,
             [entry for entry in self.path if entry not in self.places],
-        ):  # slots stay first
+        ):
             own = [entry for entry in part if home.is_relative_to(self._at[entry])]
             for entry in part:
-                if (
-                    entry in others
-                ):  # an own one that holds the other's folder, too, is no nearer to either
+                # an own one that holds the other's folder, too, is no nearer to either
+                if entry in others:
                     ordered += [
                         mine for mine in own if not self._at[entry].is_relative_to(self._at[mine])
                     ]

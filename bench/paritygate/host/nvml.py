@@ -22,12 +22,13 @@ HARMFUL = {
     0x40: "HwThermal",
     0x80: "HwPowerBrake",
 }
+# nvmlComputeMode_t
 COMPUTE_MODES = (
     "default",
     "exclusive thread",
     "prohibited",
     "exclusive process",
-)  # nvmlComputeMode_t
+)
 GRAPHICS, SM = 0, 1  # nvmlClockType_t
 DEGREES = 0  # NVML_TEMPERATURE_GPU: of the chip
 
@@ -49,9 +50,8 @@ class Reading:
     joules: float | None = None
     celsius: int | None = None
     throttled: tuple[str, ...] | None = None
-    processes: tuple[
-        int, ...
-    ] = ()  # pids that compute on it; in a container an older driver tells the host's pids
+    # pids that compute on it; in a container an older driver tells the host's pids
+    processes: tuple[int, ...] = ()
 
 
 class Reader(Protocol):

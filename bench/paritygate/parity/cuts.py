@@ -46,9 +46,8 @@ class Axis:
         index = at if self.stride == 1 else at // self.stride
         if not at.size or index[-1] < self.length:  # positions ascend
             return index
-        return (
-            index - index // self.length * self.length
-        )  # numpy divides fast, and takes remainders slowly
+        # numpy divides fast, and takes remainders slowly
+        return index - index // self.length * self.length
 
 
 @dataclass(frozen=True)

@@ -90,11 +90,12 @@ def levels(whole: Sums, lowest: int, limits: Tolerance, least: float = 0.0) -> l
     below a gap a level to be held to more than that rounding: among thousands that lie around zero
     some come so close to it. ``least``: what a norm counts as having at least.
     """
+    # root mean squares of larger levels: with errors of eager's, not constant
     found, noisy, varied = (
         [],
         0.0,
         0.0,
-    )  # root mean squares of larger levels: with errors of eager's, not constant
+    )
     for first, last in runs(whole.number[0]):
         bands = slice(first, last + 1)
         number, off, own, size, fourth = (

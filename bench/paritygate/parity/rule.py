@@ -243,10 +243,11 @@ def _least_norms(truth: Sets, common: int | None, share: float) -> list[float]:
 
 def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequence[Sets]) -> Parity:
     """The outcome for one output alone."""
+    # of which no part is judged by itself
     seen, alike = (
         Seen(),
         elements.exact or elements.of_eager,
-    )  # of which no part is judged by itself
+    )
     pieces: Iterable[cuts.Judged] = elements.pieces(seen)
     if elements.eager_is_truth:
         pieces = [_as_allowed(elements, tolerance, seen)]

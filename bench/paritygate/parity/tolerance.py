@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+# of the table, as ``Tolerance`` has them
 COLUMNS = (
     "floor",
     "ratio",
@@ -19,7 +20,7 @@ COLUMNS = (
     "outlier",
     "least",
     "parts",
-)  # of the table, as ``Tolerance`` has them
+)
 SURE = 5.2  # standard deviations; a normal number exceeds them once in ten million
 ROOM = 1.5  # by which two runs of the same arithmetic may differ besides by chance
 

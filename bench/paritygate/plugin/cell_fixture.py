@@ -126,13 +126,11 @@ class CellHandle:
         if is_regression(item):
             return
         record = self.record
-        if (
-            record.status is Status.UNCHECKED
-        ):  # of this cell alone, and what to do may stand in any line
+        # of this cell alone, and what to do may stand in any line
+        if record.status is Status.UNCHECKED:
             self._skip(record, f"{self.id}: {record.status}: {record.reason}")
-        if (
-            record.status is Status.SKIPPED
-        ):  # of many cells alike: pytest folds what reads the same into one line
+        # of many cells alike: pytest folds what reads the same into one line
+        if record.status is Status.SKIPPED:
             self._skip(record, reasons.first_line(record.reason))
         if throughput and record.status is not Status.OK and self._told_by_parity_item():
             self._skip(record, f"{self.id}: {record.status}: see its test_parity")

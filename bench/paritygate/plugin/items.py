@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 MATRIX = pytest.StashKey[Matrix]()
 OUTCOME = pytest.StashKey[Outcome]()
-VERDICTS: pytest.StashKey[Verdicts] = (
-    pytest.StashKey()
-)  # with --bench-against, once base is checked out
+# with --bench-against, once base is checked out
+VERDICTS: pytest.StashKey[Verdicts] = pytest.StashKey()
 KINDS = ("parity", "throughput", "regression")
 REGRESSION = "paritygate_regression"  # the attribute that marks our own test function
 

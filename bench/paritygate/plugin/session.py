@@ -208,11 +208,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         cell = cell_of_item(item)
         group = item if cell is None else cell.group
         if is_regression(item):
+            # after everything else: the gate runs once for all of them
             return (
                 len(items),
                 0,
                 number,
-            )  # after everything else: the gate runs once for all of them
+            )
         return first.setdefault(group, number), int(is_throughput(item)), number
 
     items[:] = [item for _, item in sorted(enumerate(items), key=place)]
@@ -226,9 +227,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Tell the matrix what was selected."""
     config = session.config
     ours = [(item, cell) for item in session.items if (cell := cell_of_item(item)) is not None]
-    alone = hasattr(
-        config, "workerinput"
-    )  # xdist: this worker runs some of these, and none is timed
+    # xdist: this worker runs some of these, and none is timed
+    alone = hasattr(config, "workerinput")
     kinds = {what: [cell for item, cell in ours if kind(item) == what] for what in KINDS}
     gated = () if alone else kinds["regression"]
     config.stash[MATRIX].plan(
@@ -304,9 +304,8 @@ def pytest_runtest_makereport(
     if outcome is not None and (
         report.when == "call" or (report.when == "setup" and not report.passed)
     ):
-        vars(report)["paritygate"] = asdict(outcome) | {
-            "status": str(outcome.status)
-        }  # plain: xdist sends it
+        # plain: xdist sends it
+        vars(report)["paritygate"] = asdict(outcome) | {"status": str(outcome.status)}
     return report
 
 

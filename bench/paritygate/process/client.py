@@ -27,9 +27,8 @@ from paritygate.process.protocol import A, Become, Block, Fork, Request, Stage, 
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL = 2000  # characters of a worker's last words that are kept
-RAW = (
-    50 * TAIL
-)  # of those looked at: progress bars and colours are many characters that nobody sees
+# of those looked at: progress bars and colours are many characters that nobody sees
+RAW = 50 * TAIL
 MORE_MEMORY = (
     "; smaller shapes need less, a larger --bench-memory or fewer programs beside it leave more"
 )
@@ -90,9 +89,8 @@ class Worker:
         self.resume()
         self.stage = Stage.TIMING if isinstance(request, Block) else None
         self.detail, self.calls = "", 0
-        with suppress(
-            ChannelClosedError
-        ):  # a dead worker is noticed, and explained, when its answer is asked for
+        # a dead worker is noticed, and explained, when its answer is asked for
+        with suppress(ChannelClosedError):
             self.channel.send(encode(request))
 
     def _answer(
@@ -136,9 +134,8 @@ class Worker:
         """
         if self.parked or self.ended:
             return
-        with suppress(
-            ProcessLookupError
-        ):  # a death is noticed, and explained, when it is asked for an answer
+        # a death is noticed, and explained, when it is asked for an answer
+        with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGSTOP)
         while not self._stopped():
             time.sleep(0.0002)
@@ -264,9 +261,8 @@ class ForkServer:
         self.process: subprocess.Popen[bytes] | None = None
         self.workers: list[Worker] = []
         self._count = 0
-        self._asking = (
-            threading.RLock()
-        )  # one question at a time: several threads may wait for workers of one server
+        # one question at a time: several threads may wait for workers of one server
+        self._asking = threading.RLock()
 
     def start(self) -> None:
         """Exec it; returns at once, the imports go on. Raises nothing: ``fork`` waits for it."""

@@ -13,8 +13,7 @@ Tried and left out:
 - ``MALLOC_TOP_PAD_`` above 64 MiB (a thread's arena) sends every allocation of onnxruntime's
   threads to mmap.
 - ``torch.set_num_threads(n)``, even with the number that holds already, makes SDPA at sequence 128
-  15 % slower:
-  ``python -m bench.evidence.threads``.
+  15 % slower: ``python -m bench.evidence.threads``.
 - ``MALLOC_ARENA_MAX=1`` makes the OpenMP team of CPU flash attention queue for one arena: 35-45 %
   slower.
 """

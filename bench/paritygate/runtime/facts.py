@@ -36,18 +36,15 @@ SDPA_KERNELS = {
 
 TORCH = os.path.dirname(torch.__file__) + os.sep
 STDLIB = sysconfig.get_path("stdlib") + os.sep
-RESUMED = re.compile(
-    r"torch_dynamo_resume_in_(.+)_at_\d+"
-)  # dynamo's name of the rest of a function after a break
+# dynamo's name of the rest of a function after a break
+RESUMED = re.compile(r"torch_dynamo_resume_in_(.+)_at_\d+")
 COMPREHENSION = (
     "comprehension_graph_break"  # torch's label where Python inlines comprehensions, from 3.12 on
 )
-STACKED = re.compile(
-    r'File "(.+)", line (\d+), in \S+'
-)  # a frame of the user's in what torch says of a guard
-STANCE = re.compile(
-    r"filename: '(.*)', function name: '(.*)', line number: (\d+)"
-)  # in its refusal to recompile
+# a frame of the user's in what torch says of a guard
+STACKED = re.compile(r'File "(.+)", line (\d+), in \S+')
+# in its refusal to recompile
+STANCE = re.compile(r"filename: '(.*)', function name: '(.*)', line number: (\d+)")
 
 
 def settings() -> dict[str, Any]:
@@ -157,9 +154,8 @@ class GraphBreak:
     place: str  # file:line and the line itself
     kind: str  # the first line of torch's reason
     reason: str  # all of it
-    eager: tuple[
-        str, ...
-    ] = ()  # the functions that run in eager as a whole, because torch cannot resume there
+    # the functions that run in eager as a whole, because torch cannot resume there
+    eager: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         skipped = f" (in eager as a whole: {', '.join(self.eager)})" if self.eager else ""
@@ -225,9 +221,8 @@ class CompileCounters:
         utils.counters.clear()
         utils.graph_break_reasons.clear()
         utils.clear_compilation_metrics()
-        utils.set_compilation_metrics_limit(
-            1 << 16
-        )  # torch keeps 64, too few to tell the first call from the others
+        # torch keeps 64, too few to tell the first call from the others
+        utils.set_compilation_metrics_limit(1 << 16)
         self._codes = list(_codes(model))
         self._model = next(
             (_place(*code) for code in reversed(self._codes) if not _foreign(code[0])),
@@ -293,9 +288,8 @@ class CompileCounters:
         any frame.
         """
         frames = self._frames()
-        names: dict[
-            str, str
-        ] = {}  # of an attempt that met torch's limit the name is that of the attempts before it
+        # of an attempt that met torch's limit the name is that of the attempts before it
+        names: dict[str, str] = {}
         for frame in frames:
             if frame.co_name:
                 names[_number(frame)[0]] = _frame(
@@ -358,9 +352,8 @@ class CompileCounters:
         """Return the first line of torch's reason, or words where torch has a label only."""
         if reason.startswith("generic_jump"):
             return "Data-dependent branching"
-        if (
-            reason == "step_unsupported"
-        ):  # inside try, say; what was unsupported is in a counter, without its place
+        # inside try, say; what was unsupported is in a counter, without its place
+        if reason == "step_unsupported":
             causes = dict.fromkeys(
                 text.partition("\n")[0] for text in self._counters["unimplemented"]
             )

@@ -308,9 +308,8 @@ def _rebuilt(
         return _same_mapping(nest, made)
     values = list(made.values())
     if isinstance(nest, tuple | list):
-        return (
-            type(nest)(*values) if hasattr(nest, "_fields") else type(nest)(values)
-        )  # a named tuple's one by one
+        # a named tuple's one by one
+        return type(nest)(*values) if hasattr(nest, "_fields") else type(nest)(values)
     return pytree.tree_unflatten(values, _children(nest)[1])
 
 
@@ -435,9 +434,8 @@ def _dense(tensor: torch.Tensor) -> list[torch.Tensor]:
     if form == "nested":
         each = tensor.unbind()
         sizes = torch.tensor([list(part.shape) for part in each], dtype=torch.int64)
-        nothing = torch.empty(
-            0, dtype=tensor.dtype, device=tensor.device
-        )  # where there are no parts
+        # where there are no parts
+        nothing = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
         return [torch.cat([nothing, *(part.reshape(-1) for part in each)]), sizes]
     return [
         tensor

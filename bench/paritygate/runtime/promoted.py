@@ -18,11 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 SHORT = {torch.float32, torch.float16, torch.bfloat16}
 REINTERPRETED = {torch.ops.aten.view.dtype}  # the bits as another dtype: no cast
+# what torch's errors say where an operator takes no doubles
 REFUSED = (
     "Double",
     "float64",
     "same dtype",
-)  # what torch's errors say where an operator takes no doubles
+)
 
 
 class Promoted(TorchDispatchMode):
@@ -38,9 +39,8 @@ class Promoted(TorchDispatchMode):
 
     def __enter__(self) -> Promoted:
         self._defaults.append(torch.get_default_dtype())
-        torch.set_default_dtype(
-            torch.float64
-        )  # of tensors made without a dtype, and of quotients of integers
+        # of tensors made without a dtype, and of quotients of integers
+        torch.set_default_dtype(torch.float64)
         super().__enter__()
         return self
 

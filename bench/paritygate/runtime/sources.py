@@ -34,9 +34,8 @@ class OthersLast:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Where a module is, as Python's import system asks it."""
-        if (
-            path is not None and len(path) < 2
-        ):  # inside a package; a namespace package may have parts in many folders
+        # inside a package; a namespace package may have parts in many folders
+        if path is not None and len(path) < 2:
             return None
         entries = sys.path if path is None else list(path)
         theirs = [entry for entry in entries if self._of_others(entry, below=path is not None)]
@@ -47,9 +46,8 @@ class OthersLast:
         )
         if alone is not None and alone.loader is not None:
             return alone
-        if (
-            alone is not None
-        ):  # a namespace package: it may have further parts in their folders, but never is theirs
+        # a namespace package: it may have further parts in their folders, but never is theirs
+        if alone is not None:
             whole = PathFinder.find_spec(name, entries, target)
             return whole if whole is not None and whole.loader is None else alone
         behind = sys.meta_path[sys.meta_path.index(PathFinder) + 1 :]
@@ -181,9 +179,8 @@ def _of_user(name: str) -> bool:
     """Whether an imported module is of a file that is neither Python's, nor installed, nor this
     harness's.
     """
-    file = getattr(sys.modules[name], "__dict__", {}).get(
-        "__file__"
-    )  # some have a getattr that imports more
+    # some have a getattr that imports more
+    file = getattr(sys.modules[name], "__dict__", {}).get("__file__")
     if not isinstance(file, str) or not os.path.isabs(file) or name.partition(".")[0] in HARNESS:
         return False
     return not file.startswith(STANDARD) and not any(

@@ -16,11 +16,12 @@ from torch.nn.parameter import is_lazy
 
 from paritygate.runtime.nest import flatten, fresh, identical
 
+# what torch keeps in a module's attributes besides; told separately
 HOOKS = (
     "_parameters",
     "_buffers",
     "_modules",
-)  # what torch keeps in a module's attributes besides; told separately
+)
 Where = tuple[str, str]  # a part of the model, and a name in it
 MOST = 10_000  # leaves of an attribute that are looked at
 

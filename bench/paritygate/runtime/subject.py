@@ -31,6 +31,7 @@ from paritygate.parity.tolerance import Tolerance, tolerances
 from paritygate.runtime.nest import comparable, fresh, mapped, named_leaves, tensor_leaves, value_of
 from paritygate.runtime.scratch import Scratch
 
+# of weights and inputs
 DTYPES = {
     "fp32": torch.float32,
     "tf32": torch.float32,
@@ -38,7 +39,7 @@ DTYPES = {
     "bf16": torch.bfloat16,
     "amp_fp16": torch.float32,
     "amp_bf16": torch.float32,
-}  # of weights and inputs
+}
 Inputs = tuple[Any, ...] | dict[str, Any]
 
 FOREIGN = (
@@ -187,9 +188,8 @@ class BoundCase:
     cache: str
     seed: int
     threads: int
-    stream: int | None = field(
-        default=None, init=False
-    )  # what the device's work is queued on, as a pointer
+    # what the device's work is queued on, as a pointer
+    stream: int | None = field(default=None, init=False)
     _kept_meta: dict[str, Any] = field(default_factory=dict, init=False)
 
     @classmethod

@@ -66,9 +66,8 @@ class GroupRun:
         self.timings: dict[str, list[schedule.Timing]] = {}
         self.warnings: dict[str, list[str]] = {}
         self.facts: dict[str, Any] = {}
-        self.sources: dict[
-            str, str
-        ] = {}  # the user's modules that the reference worker imported, and their files
+        # the user's modules that the reference worker imported, and their files
+        self.sources: dict[str, str] = {}
         self.foreign_weights = ""  # why another revision's weights were not taken over
         self.folder = laboratory.scratch / str(group)
 

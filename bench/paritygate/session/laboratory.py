@@ -44,13 +44,11 @@ class Laboratory:
     say: Callable[[str], object] = str  # what is being done right now
     tell: Callable[[str], object] = str  # what must be known afterwards, too
     suites: Suites = field(default_factory=Suites)  # of the session
-    homes: Mapping[str, str] = field(
-        default_factory=dict
-    )  # case -> the folder of the suite file that declares it
+    # case -> the folder of the suite file that declares it
+    homes: Mapping[str, str] = field(default_factory=dict)
     path: list[str] | None = None  # of measuring processes; None: that of this process
-    places: Mapping[str, Path] = field(
-        default_factory=dict
-    )  # entry of the path -> the folder that it stands for
+    # entry of the path -> the folder that it stands for
+    places: Mapping[str, Path] = field(default_factory=dict)
     python: str = sys.executable  # their interpreter
     hash_seed: int | None = None  # of the next fork server; None: drawn
     servers: dict[int, ForkServer] = field(default_factory=dict)

@@ -56,9 +56,8 @@ class Matrix:
         self.controlled, self.seed, self.memory, self.mutate = controlled, seed, memory, mutate
         self.progress, self._emit = progress, emit
         self.suites = suites or Suites()
-        self.homes: dict[
-            str, str
-        ] = {}  # case -> the folder of the suite file that declares it first
+        # case -> the folder of the suite file that declares it first
+        self.homes: dict[str, str] = {}
         self.cases: dict[str, Case] = {}
         self.records: dict[str, Record] = {}
         self.members: dict[Group, list[Cell]] = {}

@@ -54,9 +54,8 @@ def absent(device: str) -> str | None:
         return f"{len(devices)} present, but torch here is a CPU build ({version}); install the CUDA build"
     with suppress(nvml.GpuLostError):
         driver = devices[0].cuda_driver()
-        if driver is not None and _major(driver) < _major(
-            cuda
-        ):  # within a major version older drivers do
+        # within a major version older drivers do
+        if driver is not None and _major(driver) < _major(cuda):
             return (
                 f"{len(devices)} present, but the driver runs CUDA {driver} and torch here ({version}) is built for "
                 f"{cuda}; update the driver, or install the torch for CUDA {_major(driver)}"

@@ -141,9 +141,8 @@ def warm_up(
     worked, end = 0.0, clock() + busy + limit
     medians: list[float] = []
     try:
-        timing.plan = plan(
-            min(contestant.block(1, 1))
-        )  # the length of the first blocks; refined below
+        # the length of the first blocks; refined below
+        timing.plan = plan(min(contestant.block(1, 1)))
         while True:
             some = max(1, timing.plan.samples // 4)  # enough to see whether it still gets faster
             medians.append(statistics.median(contestant.block(timing.plan.calls, some)))
@@ -155,9 +154,8 @@ def warm_up(
             steady = not clocks or max(clocks) <= min(clocks) * (1 + WARM_CLOCK)
             if agree and steady and worked >= busy:
                 break
-            if (
-                clock() >= end and len(medians) >= WARM_WINDOW
-            ):  # of slow calls three blocks are longer than the limit
+            # of slow calls three blocks are longer than the limit
+            if clock() >= end and len(medians) >= WARM_WINDOW:
                 timing.warm = False
                 break
     except WorkerDroppedError as why:
@@ -175,9 +173,8 @@ def _decide(timing: Timing, seconds: float, precision: float) -> bool:
         timing.blocks
         and timing.blocks[0] * timing.plan.calls * timing.plan.samples < 2 * BLOCK_SECONDS
     )
-    if len(timing.blocks) < (
-        INTERVAL_ROUNDS if short else MIN_ROUNDS
-    ):  # long blocks would cost too much
+    # long blocks would cost too much
+    if len(timing.blocks) < (INTERVAL_ROUNDS if short else MIN_ROUNDS):
         return False
     bounds = median_interval(timing.blocks)
     if bounds is not None:

@@ -30,9 +30,8 @@ def in_batches(answer: Callable[[Any], Array], inputs: Any, total: int, batch: i
     parts = []
     for start in range(0, total, batch):
         rows = [(start + i) % total for i in range(batch)]
-        with torch.inference_mode(
-            False
-        ):  # like the inputs that were loaded: another kind of tensor recompiles
+        # like the inputs that were loaded: another kind of tensor recompiles
+        with torch.inference_mode(False):
             asked = mapped(inputs, itemgetter(rows))
         parts.append(answer(asked))
     return np.concatenate(parts)[:total]

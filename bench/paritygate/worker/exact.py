@@ -18,9 +18,8 @@ from paritygate.runtime.subject import BoundCase, Inputs, arrays
 from paritygate.worker.errors import status_of
 
 TWINS = 4  # whose gradients are compared with those of the reference; a tie that is missed by all is told as a fault
-ROUNDINGS = (
-    4 * 2.0**-24
-)  # by which their inputs are moved, relative: what a few layers make of one rounding
+# by which their inputs are moved, relative: what a few layers make of one rounding
+ROUNDINGS = 4 * 2.0**-24
 
 
 def float64(
@@ -35,9 +34,8 @@ def float64(
     """
     gives_gradients = subject.case["mode"] != "inference"
     reason, facts = "", dict[str, Any]()
-    for promote in (
-        (False, True) if gives_gradients else (True, False)
-    ):  # operators of higher order take no mode
+    # operators of higher order take no mode
+    for promote in (False, True) if gives_gradients else (True, False):
         promoted = Promoted() if promote else nullcontext()
         try:
             with promoted:

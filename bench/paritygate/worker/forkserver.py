@@ -101,9 +101,8 @@ def _preload(name: str) -> Any:
 def serve(channel: Channel) -> None:
     """Answer the pytest process until it closes the socket."""
     init = channel.receive()
-    sys.path[:] = init["path"] + (
-        sys.path[1:] if init["own"] else []
-    )  # its first entry is where -m looked
+    # its first entry is where -m looked
+    sys.path[:] = init["path"] + (sys.path[1:] if init["own"] else [])
     os.chdir(init["cwd"])
     # Of a MIG instance torch asks CUDA itself whether it is there, after which no fork can use CUDA
     # any more.
@@ -195,9 +194,8 @@ def main() -> None:
 
     fd, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for pytest, which ends us in its own way
+    # Ctrl-C is for pytest, which ends us in its own way
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(ChannelClosedError):
         serve(Channel(socket.socket(fileno=fd)))
 

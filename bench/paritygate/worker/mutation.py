@@ -28,6 +28,7 @@ from paritygate.worker.exact import double_of
 MOVED = 1e-3  # relative, of the largest element, where rounding to bfloat16 changes nothing
 LEAST = 1e-10  # relative, of an answer in float64: what moves it less has no effect
 NOTICED, UNNOTICED, INERT = "noticed", "unnoticed", "without effect"
+# what a case declares
 DECIDING = (
     "model",
     "inputs",
@@ -36,7 +37,7 @@ DECIDING = (
     "mask",
     "output_mask",
     "nonfinite",
-)  # what a case declares
+)
 NAMED = 10  # of the weights that go unnoticed
 
 

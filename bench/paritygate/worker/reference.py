@@ -411,9 +411,8 @@ def _evaluate(subject: BoundCase, mode: Mode) -> None:
         inputs, labels = resolve(subject.case["evaluate"])()
     inputs = subject.cast(inputs)
     subject.scratch.save("evaluate", {"inputs": inputs, "labels": torch.as_tensor(labels)})
-    if not isinstance(
-        mode, Training
-    ):  # which answers with a loss; what it has learnt answers samples
+    # which answers with a loss; what it has learnt answers samples
+    if not isinstance(mode, Training):
         subject.scratch.save_answers(
             "evaluate", [arrays(outputs) for outputs in answers(mode, [inputs])]
         )
@@ -426,9 +425,8 @@ def _artefact(subject: BoundCase, name: str, location: str) -> dict[str, Any]:
         failure = failure_of(error)
         if not isinstance(error, UnavailableError):
             first: BaseException = error
-            while (
-                first.__cause__ is not None
-            ):  # exporters wrap what went wrong into what to do about it
+            # exporters wrap what went wrong into what to do about it
+            while first.__cause__ is not None:
                 first = first.__cause__
             cause = failure_of(first)
             failure |= {"reason": f"{name} export: {cause['reason']}", "status": cause["status"]}

@@ -242,9 +242,8 @@ class Worker:
             times, raw, which, seen = self.stopwatch.block(
                 asked.calls, asked.samples, asked.keep, asked.planted, self._read
             )
-            if (
-                prepared.reset is not None
-            ):  # what was answered followed from many calls: asked from the start
+            # what was answered followed from many calls: asked from the start
+            if prepared.reset is not None:
                 raw = self._answer(self.feeds[which])
         self._verify(raw, which)
         gc.collect()
@@ -359,9 +358,8 @@ class Worker:
             return leaf[row : row + 1] if leaf.ndim and leaf.shape[0] == batch else leaf
 
         try:
-            with torch.inference_mode(
-                False
-            ):  # like the inputs that were loaded: another kind of tensor recompiles
+            # like the inputs that were loaded: another kind of tensor recompiles
+            with torch.inference_mode(False):
                 cut = nest.mapped(self.inputs[0], of_row)
             alone = self._answer(self.prepared.to_inputs(cut))
             for one, many in zip(alone, full, strict=True):

@@ -31,9 +31,8 @@ WINDOW = 30  # runs; older ones are of another time
 LEVEL = 0.001  # one-sided: a matrix of 100 cells calls one wolf in ten runs
 LEAST_SPREAD = 0.003  # of runs of other days, in ln(seconds): no machine is more even than that
 BY_MACHINE = 3.0  # a cell that differs by more than so many times what the kernels do is not explained by them
-MARGINS = PROFILES[
-    "normal"
-]  # of the gate: a flag here is about a slowdown that the gate would call one
+# of the gate: a flag here is about a slowdown that the gate would call one
+MARGINS = PROFILES["normal"]
 NEEDED = ("run", "started", "cell", "status", "reason", "latency_p50", "machine", "calibration")
 COLUMNS = ("cell", "verdict", "effect", "low", "high", "runs", "reason")
 
@@ -65,9 +64,8 @@ def compare(base: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
     judged = (_row(cell, histories.get(cell["cell"]), moved) for cell in head.to_dict("records"))
     rows = [row for row in judged if row is not None]
     alike = base[base["machine"].isin(head["machine"])]  # another one may have a GPU
-    newest = alike[
-        alike["run"].isin(alike["run"].drop_duplicates().tail(FEWEST_RUNS))
-    ]  # what went long ago is known
+    # what went long ago is known
+    newest = alike[alike["run"].isin(alike["run"].drop_duplicates().tail(FEWEST_RUNS))]
     gone = sorted(set(newest["cell"]) - set(head["cell"]))
     rows += (
         [_told(cell, Verdict.MISSING, 0, "in base and not in head") for cell in gone]
@@ -105,9 +103,8 @@ def _moved(base: pd.DataFrame, head: pd.DataFrame) -> dict[str, float]:
     now = json.loads(str(head["calibration"].iloc[0]))
     runs = base[base["machine"] == head["machine"].iloc[0]].drop_duplicates("run").tail(WINDOW)
     before = [json.loads(str(calibration)) for calibration in runs["calibration"]]
-    before = [
-        times for times in before if times.get("numpy") == now.get("numpy")
-    ]  # whose kernels they are
+    # whose kernels they are
+    before = [times for times in before if times.get("numpy") == now.get("numpy")]
     found = {}
     for kernel in sorted(set(now) - {"numpy"}):
         known = np.log([times[kernel] for times in before if kernel in times])

@@ -29,22 +29,25 @@ if TYPE_CHECKING:
 
 SEGMENT = 3  # values of a level at least; two may be chance
 SPIKE = 3.0  # robust standard deviations: what lies further from the running median is put on it (Hampel)
+# of the running median; at the end it is of the last five, where three make a new level
 NEIGHBOURS, LAST = (
     7,
     5,
-)  # of the running median; at the end it is of the last five, where three make a new level
+)
 MEDIAN_TAKES = 1.15  # the running median follows the noise: of white noise 1/1.15 is left around it
 PENALTY = 2.0  # of the proposals, in variances x ln(n): liberal, the simulated noise decides
 SIDES = (3, 5, 10, 20, 40, 80, 160)  # values left and right of a split that are compared
+# values: a level that is no longer is new, if as many as the second were before
 NEWEST, HISTORY = (
     6,
     20,
-)  # values: a level that is no longer is new, if as many as the second were before
+)
 ALPHA = 0.002  # of a whole series, for new levels and for old ones; what it comes to: bench/evidence/changepoints.py
+# spreads: no simulated noise has a threshold below, so none need be simulated
 HOPELESS_NEW, HOPELESS_OLD = (
     2.5,
     3.5,
-)  # spreads: no simulated noise has a threshold below, so none need be simulated
+)
 SERIES = 1999  # of simulated noise
 LENGTHS = (20, 30, 40, 50, 65, 80, 100, 125, 160, 200)  # noise is simulated for these, rounded up
 MEMORY_STEP, MOST_MEMORY = 0.05, 0.9  # and for memories in these steps, rounded up
@@ -159,16 +162,14 @@ class _Noise:
         rest = _around(values, places)
         self._n, levels = len(rest), len(places) + 1
         memory = float(rest[1:] @ rest[:-1]) / (float(rest @ rest) or 1.0)
-        memory += (
-            (2 + 4 * memory) * levels / self._n
-        )  # what fitting a mean and a slope to each level takes from it
+        # what fitting a mean and a slope to each level takes from it
+        memory += (2 + 4 * memory) * levels / self._n
         self._memory = min(max(memory, 0.0), MOST_MEMORY)
         # A chosen place takes more than one degree of freedom: as much as the penalty that it had
         # to be worth.
         free = max(self._n - 2 - (levels - 1) * (1 + PENALTY * np.log(self._n)), 1.0)
-        rare = ALPHA / (
-            2 * self._n
-        )  # few values may look calmer than they are: Student's tail over the normal one
+        # few values may look calmer than they are: Student's tail over the normal one
+        rare = ALPHA / (2 * self._n)
         tail = float(stats.t.isf(rare, free)) / float(stats.norm.isf(rare))
         self._deviation = float(np.sqrt(rest @ rest / free)) * tail or 1e-300
 
@@ -248,9 +249,8 @@ def _without_spikes(values: Array) -> tuple[Array, float]:
     """The values with spikes cut, and the robust standard deviation around the running median."""
     width = min(NEIGHBOURS, len(values) - 1 + len(values) % 2)  # odd
     middle = np.median(np.lib.stride_tricks.sliding_window_view(values, width), axis=1)
-    middle = np.pad(
-        middle, width // 2, mode="edge"
-    )  # the ends: as far as the last whole window tells
+    # the ends: as far as the last whole window tells
+    middle = np.pad(middle, width // 2, mode="edge")
     middle[-SEGMENT:] = np.median(values[-LAST:])
     rest = values - middle
     scale = 1.4826 * float(np.median(np.abs(rest))) * MEDIAN_TAKES or float(rest.std()) or 1.0

@@ -17,13 +17,14 @@ EXAMPLES = (
     "paritygate compare main 3711b502 --strict",
     "paritygate compare main --format md -o comment.md",
 )
+# of paritygate_reports.renderers.against_history, which is not for --help to import
 FORMATS = (
     "terminal",
     "md",
     "csv",
     "json",
     "parquet",
-)  # of paritygate_reports.renderers.against_history, which is not for --help to import
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -37,9 +37,8 @@ def run(parsed: argparse.Namespace) -> int:
     store = opened(parsed)
     runs = [store.find(name) for name in parsed.names] if parsed.names else store.runs()
     for run in tqdm(runs, "exporting", disable=None):
-        name = quote(
-            f"{run.started[:10]}-{run.id}", safe=""
-        )  # an id from elsewhere may look like a path
+        # an id from elsewhere may look like a path
+        name = quote(f"{run.started[:10]}-{run.id}", safe="")
         records = store.records(run.id, samples=True)
         write = partial(runfiles.FORMATS[parsed.format], run=run, records=records)
         writers.replace_whole(parsed.folder / f"{name}.{parsed.format}", write)

@@ -40,9 +40,8 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.output and parsed.output.suffix.lower() not in plots.SUFFIXES:
         raise FileError(f"{parsed.output} must end in {' or '.join(plots.SUFFIXES)}")
     store = opened(parsed)
-    case = parsed.cell.partition("-")[
-        0
-    ]  # a star may stand for dashes as well, so only a plain name selects in SQL
+    # a star may stand for dashes as well, so only a plain name selects in SQL
+    case = parsed.cell.partition("-")[0]
     plain = not set("*?[") & set(case)
     frame = load(
         store.url,

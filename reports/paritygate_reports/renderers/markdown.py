@@ -31,9 +31,8 @@ def escape(text: str) -> str:
     """
     text = html.escape(printable(text).replace("\n", " "), quote=False)
     text = "".join(_SPECIAL.get(char, char) for char in text)
-    text = re.sub(
-        r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", "&#95;", text
-    )  # inside a word it means nothing
+    # inside a word it means nothing
+    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", "&#95;", text)
     return re.sub(r"@(?=\w)|(?<!&)#(?=\d)", lambda found: found[0] + _NO_MENTION, text)
 
 

@@ -16,9 +16,8 @@ def _scalars(kind: type) -> dict[str, type]:
     """Field -> str, int, float or bool, for the fields that hold one plain value or None."""
     found: dict[str, type] = {}
     for name, hint in get_type_hints(kind).items():
-        options = (
-            get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        )  # `float | None` or `float`
+        # `float | None` or `float`
+        options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
         for plain in (bool, str, int, float):  # a bool is an int, so it is asked first
             if isinstance(options[0], type) and issubclass(options[0], plain):
                 found.setdefault(name, plain)
@@ -42,9 +41,8 @@ def misfits(thing: Run | Record) -> list[str]:
     found = []
     for name, kind in (RUN_SCALARS if isinstance(thing, Run) else RECORD_SCALARS).items():
         value = getattr(thing, name)
-        fits = isinstance(value, KINDS[kind]) and (
-            kind is bool or not isinstance(value, bool)
-        )  # a bool is an int
+        # a bool is an int
+        fits = isinstance(value, KINDS[kind]) and (kind is bool or not isinstance(value, bool))
         if not fits and (value is not None or name in NEEDED):
             found.append(f"{name}: {value!r}")
     return found

@@ -52,9 +52,8 @@ def _engine(url: sa.URL) -> sa.Engine:
         connection.isolation_level = (
             None  # sqlite3 begins transactions late, and none for CREATE TABLE
         )
-        connection.execute(
-            "PRAGMA synchronous=NORMAL"
-        )  # survives kill -9; a power cut may take the last
+        # survives kill -9; a power cut may take the last
+        connection.execute("PRAGMA synchronous=NORMAL")
 
     @sa.event.listens_for(made, "begin")
     def _begun(connection: sa.Connection) -> None:

@@ -61,9 +61,8 @@ def masked(url: sa.URL, text: str) -> str:
         for secret in secrets - {""}
         for write in (str, _escaped, quote, _quoted, quote_plus)
     }
-    for form in sorted(
-        forms, key=len, reverse=True
-    ):  # the longest first: one may be a part of another
+    # the longest first: one may be a part of another
+    for form in sorted(forms, key=len, reverse=True):
         text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
     return text
 

@@ -18,9 +18,8 @@ def digits(value: float, figures: int = 3) -> str:
     size = abs(value)
     if size == 0:
         return "0"
-    places = min(
-        max(figures - 1 - math.floor(math.log10(size * 1.0005)), 0), 12
-    )  # 1.0005: 9.996 is 10.0
+    # 1.0005: 9.996 is 10.0
+    places = min(max(figures - 1 - math.floor(math.log10(size * 1.0005)), 0), 12)
     return f"{value:,.{places}f}"
 
 

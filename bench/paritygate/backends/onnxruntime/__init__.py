@@ -286,9 +286,8 @@ def on_tensors(
             graphs.append(Graph(binder, fed))
         return graphs[0](fed)
 
-    def replayed() -> dict[
-        str, Any
-    ]:  # a session that cannot capture does not open, or its first run fails
+    # a session that cannot capture does not open, or its first run fails
+    def replayed() -> dict[str, Any]:
         return facts() | {"cuda_graph": bool(graphs)}
 
     if subject.backend == "onnxruntime_graph":

@@ -30,9 +30,8 @@ DTYPES = {
 }
 ELEMENTS = {dtype: number for number, dtype in DTYPES.items()}
 CAPTURED = 4  # runs after which a CUDA graph is replayed for sure
-OF_DATA = re.compile(
-    r"\bu\d+\b"
-)  # torch.export's names of sizes that follow from values, not from other sizes
+# torch.export's names of sizes that follow from values, not from other sizes
+OF_DATA = re.compile(r"\bu\d+\b")
 
 
 @dataclass

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from paritygate.runtime.subject import BoundCase
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+# what onnxruntime's TensorRT provider is linked with
 LIBRARIES = (
     "libnvinfer.so.10",
     "libnvonnxparser.so.10",
-)  # what onnxruntime's TensorRT provider is linked with
+)
 # What ONNX Runtime puts on the CPU beside a GPU, among nodes of its own making: arithmetic of
 # shapes.
 OF_SHAPES = {

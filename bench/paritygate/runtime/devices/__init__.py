@@ -15,9 +15,8 @@ class Device(Protocol):
     """A device as the worker sees it. The device owns the clock; backends never choose one."""
 
     name: str
-    stream: (
-        int | None
-    )  # what its work is queued on, as a pointer; None where there is no such thing
+    # what its work is queued on, as a pointer; None where there is no such thing
+    stream: int | None
 
     def guard(self) -> AbstractContextManager[Any]:
         """Entered around everything that works on it: the current stream."""

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from paritygate.host import nvml
 
-FLUSHED = (
-    256 << 20
-)  # bytes; over any L2 so far (50 MiB on H100 and H200), and what triton.testing.do_bench takes
+# bytes; over any L2 so far (50 MiB on H100 and H200), and what triton.testing.do_bench takes
+FLUSHED = 256 << 20
 
 
 class Cuda:
@@ -41,9 +40,8 @@ class Cuda:
         self.stream: int | None = self._stream.cuda_stream
         self._used: int | None = None
         self._scrap: Any = None
-        self._known: list[
-            nvml.Gpu | None
-        ] = []  # the card as NVML knows it, or None, once that was asked
+        # the card as NVML knows it, or None, once that was asked
+        self._known: list[nvml.Gpu | None] = []
 
     def guard(self) -> AbstractContextManager[Any]:
         """Makes our stream the current one."""
