@@ -327,13 +327,13 @@ def hungry(subject: BoundCase) -> PreparedModel:
 
 def falls_when_timed(subject: BoundCase) -> PreparedModel:
     prepared = eager.prepare(subject)
-    vars(prepared)["steady"] = fall(signal.SIGSEGV)
+    vars(prepared)["steady_context"] = fall(signal.SIGSEGV)
     return prepared
 
 
 def hangs_when_timed(subject: BoundCase) -> PreparedModel:
     prepared = eager.prepare(subject)
-    vars(prepared)["steady"] = hang
+    vars(prepared)["steady_context"] = hang
     return prepared
 
 
