@@ -183,8 +183,8 @@ def score(tmp_path):
         made = reference.make(
             subject(tmp_path, model, **options), {}, lambda *_, **__: None, mutate=True
         )
-        assert made["unchecked"] == ""
-        return made["facts"].get("mutation")
+        assert made.unchecked == ""
+        return made.facts.get("mutation")
 
     return of
 
@@ -323,7 +323,7 @@ def test_the_first_shape_in_float32_of_a_model_that_answers_is_measured(
 
 def test_nothing_is_measured_unless_asked_for(tmp_path, outcomes):
     made = reference.make(subject(tmp_path), {}, lambda *_, **__: None)
-    assert "mutation" not in made["facts"]
+    assert "mutation" not in made.facts
     assert outcomes == []
 
 
