@@ -72,6 +72,7 @@ def test_nothing_measured_is_14(project, targets, more, reason):
     result.stdout.fnmatch_lines([reason])
     assert "passed" not in result.parseoutcomes()
     assert result.ret == 14
+    assert result.outlines[-1].startswith("paritygate: exit status 14: ")
 
 
 def test_nothing_selected_and_nothing_wanted_are_pytests_own(project):
@@ -141,6 +142,9 @@ def test_where_every_cell_is_unchecked_or_skipped_nothing_was_compared_which_is_
     result.assert_outcomes(skipped=4)
     assert sorted(project.statuses().values()) == ["skipped", "unchecked", "unchecked", "unchecked"]
     assert result.ret == 14
+    assert result.outlines[-1] == (
+        "paritygate: exit status 14: nothing was compared: 4 cells, each skipped or unchecked"
+    )
     assert project.run("--bench-strict", "-k", "nan").ret == 14
 
     project.suite(NOT_ONE)  # with test_throughput

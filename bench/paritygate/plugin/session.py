@@ -58,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "paritygate needs Linux (all of it) or macOS (no gate); on Windows use WSL"
         )
     Tally.of(config)
+    config.pluginmanager.register(LastLine(), "paritygate-last-line")
     if not config.pluginmanager.hasplugin("benchmark"):
         config.pluginmanager.register(FallbackBenchmark(), "paritygate-benchmark")
 
@@ -380,18 +381,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = exitstatuses.Exit.NOTHING
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
-) -> None:
-    """End with one line that says why the session ends with a status of ours."""
-    outcomes = Tally.of(config).outcomes
-    missing = len(_gate_summary(config).get("missing", ()))
-    reason = exitstatuses.why(exitstatus, outcomes, timing=options.timing(config), missing=missing)
-    if reason is not None and not hasattr(config, "workerinput"):
-        terminalreporter.write_line(
-            f"paritygate: exit status {int(exitstatus)}: {reason}", red=True
-        )
+class LastLine:
+    """Ends the session with one line that says why it has a status of ours."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the terminal's, which prints the summary
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Print it behind everything else."""
+        yield
+        config = session.config
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or hasattr(config, "workerinput"):
+            return
+        outcomes, timing = Tally.of(config).outcomes, options.timing(config)
+        missing = len(_gate_summary(config).get("missing", ()))
+        reason = exitstatuses.why(session.exitstatus, outcomes, timing=timing, missing=missing)
+        if reason is not None:
+            line = f"paritygate: exit status {int(session.exitstatus)}: {reason}"
+            reporter.write_line(line, red=True)
 
 
 # -- helpers
