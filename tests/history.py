@@ -96,3 +96,45 @@ def runs(
         )
         found.append((run, [timed(EAGER, float(eager)), timed(COMPILED, float(compiled)), FAILED]))
     return found
+
+
+# -- two runs of another cell, for what lists, moves and removes runs
+
+OLD = Run(
+    "aaaa1111",
+    "2026-11-20T08:00:00+00:00",
+    "quick",
+    True,
+    0,
+    commit="0123456789abcdef",
+    branch="main",
+)
+NEW = replace(
+    OLD,
+    id="aaab2222",
+    started="2026-11-21T08:00:00+00:00",
+    commit="fedcba9876543210",
+    branch="topic",
+    dirty=True,
+)
+FINE = Record(
+    "c-s-cpu-eager-fp32",
+    "c",
+    "s",
+    "cpu",
+    "eager",
+    "fp32",
+    Status.OK,
+    throughput=5.0,
+    unit="row",
+    latency_p50=0.2,
+    samples=[0.1, 0.2, float("inf")],
+    blocks=[[0.15]],
+)
+WRONG = replace(
+    FINE,
+    cell="c-s-cpu-compile-fp32",
+    backend="compile",
+    status=Status.PARITY_FAILED,
+    reason="off by 1",
+)

@@ -113,6 +113,22 @@ class Rig:
         (self.modules / f"{name}.py").write_text(source)
 
 
+def task_of(case: Case, folder: Path | str, **changes: Any) -> dict[str, Any]:
+    """A worker's task: the case's first shape in eager on the CPU in float32, unless changed."""
+    return {
+        "case": case.as_dict(),
+        "shape": case.all_shapes()[0].name,
+        "device": "cpu",
+        "dtype_name": "fp32",
+        "backend": "eager",
+        "folder": str(folder),
+        "cache": str(folder),
+        "seed": 0,
+        "threads": 1,
+        "laboratory": False,
+    } | changes
+
+
 def specimen(
     model: str = "Net", inputs: str = "rows", *, name: str = "specimen", **options: Any
 ) -> Case:

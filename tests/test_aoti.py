@@ -14,7 +14,7 @@ from paritygate.backends import BackendError, aoti
 from paritygate.core.case import Case
 from paritygate.core.record import Status
 from paritygate.runtime.subject import BoundCase
-from tests.rig import THREADS, specimen
+from tests.rig import THREADS, specimen, task_of
 
 MODEL = """
 import torch
@@ -177,17 +177,7 @@ def prepared(kept, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     def prepare(**changes):
-        task = {
-            "case": own_case().as_dict(),
-            "shape": "b8",
-            "device": "cpu",
-            "dtype_name": "fp32",
-            "backend": "aoti",
-            "folder": str(tmp_path),
-            "cache": str(tmp_path),
-            "seed": 0,
-            "threads": THREADS,
-        }
+        task = task_of(own_case(), tmp_path, backend="aoti", threads=THREADS)
         subject = BoundCase.of(task)
         known = aoti.contents(kept) | {
             "path": str(kept),

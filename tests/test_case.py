@@ -3,14 +3,13 @@ it.
 """
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from paritygate.core.case import FIELD, Case, Cell, DeclarationError, Group, Shape, Target, cell_of
+from tests import imports
 
 ROOT = Path(__file__).resolve().parents[1]
 CASE = Case("net", model="m:Net", inputs="m:inputs", shapes={"b8_s64": {"batch": 8, "seq": 64}})
@@ -132,11 +131,7 @@ def test_a_case_is_plain_data_for_the_worker():
 
 
 def test_declaring_imports_no_torch_and_no_numpy():
-    code = "import sys; import paritygate; print({'torch', 'numpy', 'onnxruntime', 'transformers'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "set()"
+    assert imports.run("import paritygate; paritygate.Case").modules & imports.HEAVY == set()
 
 
 TRAINING = {"mode": "training", "optimizer": "m:sgd"}

@@ -4,8 +4,6 @@ needs.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib import import_module
 
 import pytest
@@ -13,26 +11,7 @@ import pytest
 from paritygate import __main__ as command
 from paritygate.commands import gpu_check
 from paritygate.core.errors import UserError
-
-HEAVY = {
-    "torch",
-    "transformers",
-    "onnxruntime",
-    "pandas",
-    "sqlalchemy",
-    "scipy",
-    "numpy",
-    "pyarrow",
-    "plotly",
-}
-IMPORTED = f"""
-import sys
-from contextlib import suppress
-from paritygate.__main__ import main
-with suppress(SystemExit):
-    main(sys.argv[1:])
-print("imported:", *sorted({HEAVY} & set(sys.modules)))
-"""
+from tests import imports
 
 
 @pytest.mark.parametrize("name", command.COMMANDS)
@@ -56,11 +35,7 @@ def test_every_command_has_help_examples_and_does_something(name, capsys):
     "arguments", [["--help"], ["--version"], ["runs", "--help"], ["aa", "--help"]]
 )
 def test_help_imports_nothing_heavy(arguments):
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, *arguments], capture_output=True, text=True, check=True
-    )
-
-    assert done.stdout.splitlines()[-1] == "imported:"
+    assert imports.run(imports.COMMAND, *arguments).modules & imports.HEAVY == set()
 
 
 def test_the_store_may_be_named_before_the_command_or_behind_it(tmp_path, capsys):

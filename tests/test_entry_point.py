@@ -6,19 +6,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 
 import pytest
 
+from tests import imports
 from tests.conftest import CASES, EAGER, IMPORTS, SUITE
 
 NO_TIMES = re.compile(r"\d+\.\d+s")
-IMPORTED = """
-import sys, pytest
-status = pytest.main(sys.argv[1:])
-print("imported:", *sorted(name for name in sys.modules if name.startswith("paritygate")))
-sys.exit(status)
-"""
 LIGHT = {
     "paritygate",
     "paritygate.plugin",
@@ -76,15 +70,10 @@ def test_a_project_without_cells_sees_nothing_of_it(foreign):
 
 
 def test_a_project_without_cells_imports_next_to_nothing_of_it(foreign):
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED],
-        cwd=foreign.path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    ran = imports.run(imports.PYTEST, cwd=foreign.path)
 
-    assert set(done.stdout.splitlines()[-1].split()[1:]) == LIGHT
+    assert ran.status == 0
+    assert {name for name in ran.modules if name.startswith("paritygate")} == LIGHT
 
 
 def test_a_module_of_the_users_named_like_our_folder_is_the_users(foreign):

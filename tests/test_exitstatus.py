@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from paritygate.core.exitstatus import BROKEN, Exit, Outcome, exit_status, why
+from paritygate.core.exitstatus import BROKEN, Exit, Outcome, settle
 from paritygate.core.record import Status, Verdict
 
 OK = Outcome("a", "parity", Status.OK, judged=False, measured=False)
@@ -23,7 +23,7 @@ UNCHECKED, GAP_CLOSED = ended(Status.UNCHECKED, judged=False), ended(Status.OK)
 def status(*outcomes, pytest_status=None, foreign=0, strict=False, timing=True):
     if pytest_status is None:
         pytest_status = int(foreign > 0 or any(outcome.judged for outcome in outcomes))
-    return exit_status(pytest_status, outcomes, foreign, strict=strict, timing=timing)
+    return settle(pytest_status, outcomes, foreign, strict=strict, timing=timing).status
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,8 @@ OPEN, APART = compared(Verdict.INCONCLUSIVE), compared(Verdict.NOT_COMPARABLE)
 def test_what_a_gate_ended_with_decides_in_any_order(outcomes, more, wanted):
     for order in itertools.permutations(outcomes):
         failed = int(any(outcome.judged for outcome in order))
-        assert exit_status(failed, order, 0, **{"strict": False, "timing": True} | more) == wanted
+        given = {"strict": False, "timing": True} | more
+        assert settle(failed, order, 0, **given).status == wanted
 
 
 def test_unchecked_ends_with_15_only_when_strict():
@@ -146,28 +147,22 @@ def test_our_statuses_are_none_of_pytests():
     ],
 )
 def test_one_line_says_why(outcomes, more, line):
-    ended_with = exit_status(
-        int(any(outcome.judged for outcome in outcomes)),
-        outcomes,
-        0,
-        strict=False,
-        timing=True,
-        missing=bool(more.get("missing")),
-    )
+    failed = int(any(outcome.judged for outcome in outcomes))
+    settled = settle(failed, outcomes, 0, **{"strict": False, "timing": True} | more)
 
-    assert ended_with >= Exit.PARITY
-    assert why(ended_with, outcomes, timing=True, **more) == line
+    assert settled.status >= Exit.PARITY
+    assert settled.reason == line
 
 
-def test_a_session_without_cells_or_with_a_status_of_pytests_says_nothing_more():
-    assert why(Exit.OK, [OK], timing=True) is None
-    assert why(Exit.FAILED, [OK], timing=True) is None
-    assert (
-        why(Exit.NOTHING, [], timing=True)
-        == "no cell was selected; see --bench-targets, --bench-budget and -k"
-    )
+def test_a_status_of_pytests_needs_no_words_of_ours():
+    for outcomes, foreign in (([OK], 0), ([OK], 1), ([], 0), ([WRONG], 1)):
+        assert settle(1, outcomes, foreign, strict=True, timing=True).reason == ""
 
 
-@pytest.mark.parametrize("status", [status for status in Exit if status >= Exit.PARITY])
-def test_every_status_of_ours_has_a_line(status):
-    assert why(status, [OK], timing=True)
+def test_tests_of_cells_of_which_none_was_selected_are_no_success():
+    given = {"strict": False, "timing": True, "cells_asked": True}
+
+    assert settle(0, [], 0, **given).status == Exit.NOTHING
+    assert settle(0, [], 1, **given).status == Exit.OK, "something that was not ours failed once"
+    assert settle(0, [], 0, **given | {"cells_asked": False}).status == Exit.OK
+    assert settle(5, [], 0, **given).status == 5

@@ -14,37 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from paritygate.__main__ import main
-from paritygate.core.record import SCHEMA, Record, Run, Status
+from paritygate.core.record import SCHEMA, Record, Status
 from paritygate_reports.files import runfiles, writers
 from paritygate_reports.files.jsontext import FileError, dumps, read_run
 from paritygate_reports.store.store import Store
+from tests import history
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = sorted(runfiles.FORMATS)
-OLD = Run(
-    "aaaa1111",
-    "2026-11-20T08:00:00+00:00",
-    "quick",
-    True,
-    0,
-    commit="0123456789abcdef",
-    branch="main",
+OLD = replace(
+    history.OLD,
     environment={"load": math.nan, "gate": {"invalid": []}},
     absent={"cuda": "no\x00ne"},
 )
-NEW = replace(
-    OLD, id="aaab2222", started="2026-11-21T08:00:00+00:00", commit=None, branch=None, dirty=True
-)
-FINE = Record(
-    "c-s-cpu-eager-fp32",
-    "c",
-    "s",
-    "cpu",
-    "eager",
-    "fp32",
-    Status.OK,
+NEW = replace(OLD, id="aaab2222", started=history.NEW.started, commit=None, branch=None, dirty=True)
+FINE = replace(
+    history.FINE,
     throughput=5e-324,
-    unit="row",
     latency_p50=0.1 + 0.2,
     error=math.nan,
     eager_error=None,
@@ -58,7 +44,7 @@ FINE = Record(
 )
 WRONG = replace(
     FINE,
-    cell="c-s-cpu-compile-fp32",
+    cell=history.WRONG.cell,
     backend="compile",
     status=Status.PARITY_FAILED,
     reason="off by 1",

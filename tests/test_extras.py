@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from paritygate.core.extras import EXTRAS, install
-from paritygate.core.record import Record, Run, Status
 from paritygate_reports.store.store import Store
+from tests.history import FINE, OLD
 
 ROOT = Path(__file__).parents[1]
 HIDDEN = """
@@ -23,15 +23,13 @@ sys.modules.update(dict.fromkeys(sys.argv[1].split(",")))  # None: importing it 
 from paritygate.__main__ import main
 sys.exit(main(sys.argv[2:]))
 """
-RUN = Run("aaaa1111", "2026-11-20T08:00:00+00:00", "quick", True, 0, branch="main")
-FINE = Record("c-s-cpu-eager-fp32", "c", "s", "cpu", "eager", "fp32", Status.OK, latency_p50=0.2)
 
 
 @pytest.fixture
 def store(tmp_path):
     found = Store(tmp_path / "s.sqlite")
     days = [
-        replace(RUN, id=f"{day:08}", started=f"2026-11-{day:02}T08:00:00+00:00")
+        replace(OLD, id=f"{day:08}", started=f"2026-11-{day:02}T08:00:00+00:00")
         for day in range(1, 15)
     ]
     found.write_runs([(run, [FINE]) for run in days])

@@ -11,6 +11,7 @@ import torch
 from paritygate.core.case import Case
 from paritygate.runtime.subject import BoundCase, WrongDeclarationError
 from paritygate.worker.masks import masks, padding
+from tests.rig import task_of
 
 B, S = 3, 5
 KEPT = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]])  # (B, S)
@@ -24,19 +25,7 @@ def subject(tmp_path, **declared):
         shapes={"b": {"batch": B}},
         **declared,
     )
-    return BoundCase.of(
-        {
-            "case": case.as_dict(),
-            "shape": "b",
-            "device": "cpu",
-            "dtype_name": "fp32",
-            "backend": "",
-            "folder": str(tmp_path),
-            "cache": str(tmp_path),
-            "seed": 0,
-            "threads": 1,
-        }
-    )
+    return BoundCase.of(task_of(case, tmp_path, backend=""))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from paritygate.runtime.subject import BoundCase
 from paritygate.timing import diagnostics
 from paritygate.worker import mutation, reference
 from paritygate_reports.view import sections
+from tests.rig import task_of
 
 
 class Seen(nn.Module):
@@ -158,17 +159,15 @@ def subject(
         **declared,
     )
     return BoundCase.of(
-        {
-            "case": case.as_dict(),
-            "shape": shape,
-            "device": "cpu",
-            "dtype_name": dtype,
-            "backend": "",
-            "folder": str(tmp_path / folder),
-            "cache": str(tmp_path / "cache"),
-            "seed": seed,
-            "threads": 1,
-        }
+        task_of(
+            case,
+            tmp_path / folder,
+            shape=shape,
+            dtype_name=dtype,
+            backend="",
+            cache=str(tmp_path / "cache"),
+            seed=seed,
+        )
     )
 
 

@@ -13,43 +13,19 @@ from pathlib import Path
 import pytest
 
 from paritygate.host import lock
+from tests import imports
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = {
-    "torch",
-    "transformers",
-    "onnxruntime",
-    "pandas",
-    "sqlalchemy",
-    "scipy",
-    "numpy",
-    "pyarrow",
-    "models",
-}
-RUN_AND_TELL = f"""
-import sys, pytest
-status = pytest.main(sys.argv[1:])
-print("imported:", *sorted({HEAVY} & set(sys.modules)))
-sys.exit(status)
-"""
 
 
 def test_collecting_the_whole_matrix_imports_nothing_heavy():
-    command = [
-        sys.executable,
-        "-c",
-        RUN_AND_TELL,
-        "bench",
-        "--collect-only",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "::test_parity[cnn_" in done.stdout
-    assert len(re.findall(r"::test_throughput\[", done.stdout)) >= 20
-    assert done.stdout.splitlines()[-1] == "imported:"
+    ran = imports.run(
+        imports.PYTEST, "bench", "--collect-only", "-q", "-p", "no:cacheprovider", cwd=ROOT
+    )
+    assert ran.status == 0, ran.output
+    assert "::test_parity[cnn_" in ran.output
+    assert len(re.findall(r"::test_throughput\[", ran.output)) >= 20
+    assert ran.modules & (imports.HEAVY | {"models"}) == set()
 
 
 @pytest.mark.parametrize(
@@ -58,20 +34,11 @@ def test_collecting_the_whole_matrix_imports_nothing_heavy():
 def test_a_run_imports_no_runtime_into_pytest(project, halves):
     project.write("conftest.py", "")  # the plugins come by their entry points
     without = [] if "paritygate_reports" in halves else ["-p", "no:paritygate_reports.plugin"]
-    result = project.pytester.run(
-        sys.executable,
-        "-c",
-        RUN_AND_TELL,
-        "--bench-targets=eager",
-        "-k",
-        "one",
-        "-p",
-        "no:cacheprovider",
-        *without,
-    )
-    result.assert_outcomes(passed=2, deselected=2)
+    chosen = ("--bench-targets=eager", "-k", "one", "-p", "no:cacheprovider", *without)
+    ran = imports.run(imports.PYTEST, *chosen, cwd=project.path)
+    assert "2 passed, 2 deselected" in ran.output
     stored = {"numpy", "pandas", "sqlalchemy"} if "paritygate_reports" in halves else set()
-    assert set(result.outlines[-1].removeprefix("imported:").split()) <= stored
+    assert ran.modules & imports.HEAVY <= stored
     assert (project.path / ".paritygate" / "store.sqlite").exists() == (
         "paritygate_reports" in halves
     )

@@ -5,8 +5,6 @@ end.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 from paritygate.core.record import SCHEMA
 from paritygate_reports.files.jsontext import read_run
 from paritygate_reports.store.store import Store
+from tests import imports
 from tests.postgresql import ENCODED, PASSWORD, name_of
 
 pytest_plugins = ["pytester"]
@@ -265,11 +264,7 @@ def test_xdist_workers_stay_silent_and_the_controller_tells(project: pytest.Pyte
     ],
 )
 def test_importing_is_light(module: str):
-    code = f"import {module}, sys; print(*sys.modules)"
-    out = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert not {"pandas", "sqlalchemy", "pyarrow", "numpy", "torch"} & set(out.stdout.split())
+    assert imports.run(f"import {module}").modules & imports.HEAVY == set()
 
 
 def secrets_in(result: pytest.RunResult) -> list[str]:

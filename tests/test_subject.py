@@ -10,22 +10,12 @@ import torch
 from paritygate.core.case import Case
 from paritygate.runtime.nest import comparable
 from paritygate.runtime.subject import BoundCase, WrongDeclarationError, arrays, call, resolve
-from tests.rig import specimen
+from tests.rig import specimen, task_of
 
 
 def subject(case=None, tmp="unused", **changes):
-    task = {
-        "case": (case or specimen()).as_dict(),
-        "shape": "b8",
-        "device": "cpu",
-        "dtype_name": "fp32",
-        "backend": "eager",
-        "folder": tmp,
-        "cache": tmp,
-        "seed": 0,
-        "threads": 1,
-    }
-    return BoundCase.of(task | changes | {"more": "is ignored"})
+    task = task_of(case or specimen(), tmp, **changes)
+    return BoundCase.of(task | {"more": "is ignored"})
 
 
 def weights(**changes):

@@ -15,6 +15,7 @@ from paritygate.runtime.subject import BoundCase
 from paritygate.worker import server as worker_module
 from paritygate.worker.stopwatch import SETTLE_SECONDS, Stopwatch
 from tests.fakes import FakeDevice
+from tests.rig import specimen, task_of
 
 CALL_SECONDS = 0.002
 
@@ -29,18 +30,7 @@ def device(monkeypatch):
 @pytest.fixture
 def worker(device, tmp_path):
     """A worker whose model gives each of four inputs back after 2 ms on the device."""
-    task = {
-        "case": {"mode": "inference", "tolerance": None},
-        "shape": "b1",
-        "device": "cpu",
-        "dtype_name": "fp32",
-        "backend": "eager",
-        "folder": str(tmp_path),
-        "cache": str(tmp_path),
-        "seed": 0,
-        "threads": torch.get_num_threads(),
-        "laboratory": False,
-    }
+    task = task_of(specimen(), tmp_path, threads=torch.get_num_threads())
     made = worker_module.Worker(BoundCase.of(task), task, str)
 
     def call(feed):
@@ -193,18 +183,7 @@ def test_energy_is_left_out_where_nobody_counts_it(worker):
 
 @pytest.mark.parametrize(("dtype", "tf32"), [("fp32", False), ("tf32", True), ("bf16", False)])
 def test_the_policy_of_float32_is_the_dtypes(device, tmp_path, dtype, tf32):
-    task = {
-        "case": {},
-        "shape": "b1",
-        "device": "cpu",
-        "dtype_name": dtype,
-        "backend": "eager",
-        "folder": str(tmp_path),
-        "cache": str(tmp_path),
-        "seed": 0,
-        "threads": torch.get_num_threads(),
-        "laboratory": False,
-    }
+    task = task_of(specimen(), tmp_path, dtype_name=dtype, threads=torch.get_num_threads())
     try:
         settings = worker_module.Worker(BoundCase.of(task), task, str).settings
     finally:

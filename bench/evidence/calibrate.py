@@ -18,10 +18,10 @@ import argparse
 import csv
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+from evidence.checking import check
 from paritygate.core.record import Record, Status
 from paritygate_reports.store.store import Store
 
@@ -100,23 +100,8 @@ def summarise(records: list[Record]) -> list[tuple[str, int, int, str, str, str]
 def _check(seed: int, store: Store, chosen: argparse.Namespace) -> None:
     """One seed of the matrix, without timing."""
     select = chosen.select if seed <= WIDE else f"({chosen.select}) and not bert_base"
-    command = [
-        "pytest",
-        "bench",
-        "--benchmark-disable",
-        "-q",
-        "-k",
-        select,
-        "--bench-targets",
-        chosen.targets,
-        "--bench-budget",
-        chosen.budget,
-        "--bench-seed",
-        str(seed),
-        "--bench-store",
-        store.url,
-    ]
-    subprocess.run([sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL)
+    options = {"-k": select, "--bench-targets": chosen.targets, "--bench-budget": chosen.budget}
+    check("bench", store.url, options | {"--bench-seed": str(seed)})
 
 
 def _complete(store: Store, seed: int) -> bool:

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from evidence.checking import check
 from paritygate_reports.store.store import Store
 
 OUT = Path("reports/evidence/mutation.csv")
@@ -33,26 +32,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        store = f"{folder}/store.sqlite"
-        command = [
-            "pytest",
-            "bench",
-            "--benchmark-disable",
-            "-q",
-            "-k",
-            f"test_parity and ({arguments.select})",
-            "--bench-targets",
-            "cpu-eager-fp32",
-            "--bench-budget",
-            arguments.budget,
-            "--bench-mutation",
-            "on",
-            "--bench-store",
-            store,
-        ]
-        subprocess.run([sys.executable, "-m", *command], check=False, stdout=subprocess.DEVNULL)
-        made = Store(store)
-        records = [record for run in made.runs() for record in made.records(run.id)]
+        store = Store(f"{folder}/store.sqlite")
+        options = {
+            "-k": f"test_parity and ({arguments.select})",
+            "--bench-targets": "cpu-eager-fp32",
+            "--bench-budget": arguments.budget,
+            "--bench-mutation": "on",
+        }
+        check("bench", store.url, options)
+        records = [record for run in store.runs() for record in store.records(run.id)]
     scores = {
         f"{r.case}-{r.shape}": r.facts["mutation"]
         for r in records

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
+from evidence.checking import check
 from paritygate.core import reasons
 from paritygate.core.record import Record, Status
 from paritygate_reports.store.store import Store
@@ -89,26 +88,13 @@ def _asked(record: Record, targets: str) -> bool:
 
 
 def _check(names: list[str], seed: int, targets: str, store: Store) -> None:
-    command = [
-        "pytest",
-        "tests/slow/test_zoo.py",
-        "--benchmark-disable",
-        "-q",
-        "--bench-budget",
-        "quick",
-        "--bench-targets",
-        targets,
-        "--bench-seed",
-        str(seed),
-        "--bench-store",
-        store.url,
-    ]
-    subprocess.run(
-        [sys.executable, "-m", *command],
-        check=False,
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"PARITYGATE_ZOO": ",".join(names)},
-    )
+    options = {
+        "--bench-budget": "quick",
+        "--bench-targets": targets,
+        "--bench-seed": str(seed),
+    }
+    chosen = {"PARITYGATE_ZOO": ",".join(names)}
+    check("tests/slow/test_zoo.py", store.url, options, chosen)
 
 
 def _write(path: Path, families: dict[str, str], records: list[tuple[int, Record]]) -> None:

@@ -21,7 +21,7 @@ from paritygate.core.exitstatus import Exit
 from paritygate.core.extras import install
 from paritygate.core.record import Verdict
 from paritygate.host.paths import home
-from paritygate.plugin.hookspecs import RUN
+from paritygate.plugin.hookspecs import RUN, WHY
 from paritygate_reports.files import writers
 from paritygate_reports.places import STORE_FILE, STORE_VARIABLE, is_url
 
@@ -103,9 +103,15 @@ def finish(session: pytest.Session) -> None:
         slower = told.advice and any(
             row["verdict"] == Verdict.REGRESSED for row in told.advice.rows
         )
-        session.exitstatus = (
-            Exit.REGRESSION if slower else Exit.OK if told.advice else Exit.UNDECIDED
-        )
+        name = _baseline_name(config)
+        if slower:
+            session.exitstatus = Exit.REGRESSION
+            config.stash[WHY] = f"slower than --bench-baseline {name} lets expect (--bench-strict)"
+        elif not told.advice:
+            session.exitstatus = Exit.UNDECIDED
+            config.stash[WHY] = (
+                f"nothing was compared with --bench-baseline {name} (--bench-strict)"
+            )
     for path in told.reports:
         try:
             writers.write(path, run, records, told.places[:1])
@@ -261,9 +267,8 @@ def _records(config: pytest.Config, run: Run) -> Sequence[Record]:
             record.cell: record
             for record in _open(config).records(run.id, samples=bool(told.reports))
         }
-    except (
-        Exception
-    ) as error:  # the store broke after it was written: what we saw ourselves remains
+    except Exception as error:
+        # the store broke after it was written: what we saw ourselves remains
         told.trouble = told.trouble or str(error)
         told.unstored = set(told.seen)
         return list(told.seen.values())

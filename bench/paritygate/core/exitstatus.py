@@ -4,7 +4,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -39,6 +39,7 @@ UNDECIDED = (
 )
 BROKEN = (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
 NOT_COMPARED = (Status.SKIPPED, Status.UNCHECKED)
+NO_CELL = "no cell was selected; see --bench-targets, --bench-budget and -k"
 
 
 @dataclass(frozen=True)
@@ -56,114 +57,84 @@ class Outcome:
     verdict: str = ""  # of a comparison
 
 
-def exit_status(
+@dataclass(frozen=True)
+class Settled:
+    """How a session ends. ``reason``: one line that says why, where the status is one of ours."""
+
+    status: int
+    reason: str = ""
+
+
+def settle(
     pytest_status: int,
-    outcomes: Iterable[Outcome],
+    outcomes: Sequence[Outcome],
     foreign_failures: int,
     *,
     strict: bool,
     timing: bool,
     invalid: bool = False,
-    missing: bool = False,
-) -> int:
-    """The session's exit status; the first that applies, in the order of the lines below.
+    missing: int = 0,
+    cells_asked: bool = False,
+) -> Settled:
+    """The session's exit status and why; the first that applies, in the order of the lines below.
 
     ``foreign_failures`` counts failures that are not the harness's. ``timing``: measuring was asked
     for (it was not switched off by ``--benchmark-disable`` or its like). ``invalid``: the gate's
-    run cannot be trusted;
-    ``missing``: base has cells that head has not.
+    run cannot be trusted. ``missing``: how many cells base has that head has not. ``cells_asked``:
+    there were tests of cells, selected or not.
     """
-    outcomes = list(outcomes)
-    if pytest_status not in (Exit.OK, Exit.FAILED) or not outcomes:
-        return pytest_status
+    if pytest_status not in (Exit.OK, Exit.FAILED):
+        return Settled(pytest_status)
+    if not outcomes:
+        nothing = cells_asked and pytest_status == Exit.OK and not foreign_failures
+        return Settled(Exit.NOTHING, NO_CELL) if nothing else Settled(pytest_status)
     if foreign_failures:
-        return Exit.FAILED
-    failed = [outcome.status for outcome in outcomes if outcome.judged]
-    if Status.PARITY_FAILED in failed:
-        return Exit.PARITY
-    if any(status in BROKEN for status in failed):
-        return Exit.BROKEN
-    # a gap that closed, under --bench-strict
-    if any(outcome.judged and not outcome.verdict for outcome in outcomes):
-        return Exit.PARITY
+        return Settled(Exit.FAILED)
+    failed = [outcome for outcome in outcomes if outcome.judged]
+    if wrong := [outcome for outcome in failed if outcome.status is Status.PARITY_FAILED]:
+        return Settled(Exit.PARITY, f"{_cells(wrong)} with a wrong answer")
+    if broken := [outcome for outcome in failed if outcome.status in BROKEN]:
+        what = "failed, crashed, out of time or out of memory"
+        return Settled(Exit.BROKEN, f"{_cells(broken)} broken: {what}")
+    if closed := [outcome for outcome in failed if not outcome.verdict]:
+        reason = f"a known gap has closed in {_cells(closed)} (--bench-strict)"
+        return Settled(Exit.PARITY, reason)
     if invalid:
-        return Exit.INVALID
-    if any(outcome.verdict in RED for outcome in outcomes):
-        return Exit.REGRESSION
-    if missing or _nothing(outcomes, timing):
-        return Exit.NOTHING
-    if strict and any(
-        outcome.status is Status.UNCHECKED or outcome.verdict in UNDECIDED for outcome in outcomes
-    ):
-        return Exit.UNDECIDED
-    return pytest_status
+        return Settled(Exit.INVALID, "the gate's run cannot be trusted; it says above why")
+    if slower := [outcome for outcome in outcomes if outcome.verdict in RED]:
+        return Settled(Exit.REGRESSION, f"{_cells(slower)} slower than the other revision")
+    if nothing_of := _nothing(outcomes, timing, missing):
+        return Settled(Exit.NOTHING, nothing_of)
+    undecided = [
+        one for one in outcomes if one.status is Status.UNCHECKED or one.verdict in UNDECIDED
+    ]
+    if strict and undecided:
+        reason = f"{_cells(undecided)} could not be checked or decided (--bench-strict)"
+        return Settled(Exit.UNDECIDED, reason)
+    return Settled(pytest_status)
 
 
-def _nothing(outcomes: list[Outcome], timing: bool) -> bool:
-    """Whether nothing was compared; or nothing measured of what was to be timed; or no revisions by
-    a gate.
+def _nothing(outcomes: Sequence[Outcome], timing: bool, missing: int) -> str:
+    """What there is nothing of: compared, timed of what was to be timed, or compared by the gate;
+    "" where there is something of all.
     """
-    regression = [outcome for outcome in outcomes if outcome.kind == "regression"]
-    return (
-        all(outcome.status in NOT_COMPARED for outcome in outcomes)
-        or timing_lost(outcomes, timing)
-        or (bool(regression) and not any(outcome.verdict in COMPARED for outcome in regression))
-    )
-
-
-def why(status: int, outcomes: Iterable[Outcome], *, timing: bool, missing: int = 0) -> str | None:
-    """One line that says why a session ended with one of our statuses; None for pytest's own.
-
-    ``missing``: how many cells base has that head has not. The cells themselves stand above it.
-    """
-    outcomes = list(outcomes)
-    cells = len({outcome.cell for outcome in outcomes})
-
-    def count(*statuses: Status) -> int:
-        return len(
-            {outcome.cell for outcome in outcomes if outcome.judged and outcome.status in statuses}
-        )
-
-    if status == Exit.PARITY:
-        wrong = count(Status.PARITY_FAILED)
+    if missing:
         return (
-            f"{_cells(wrong)} with a wrong answer"
-            if wrong
-            else "a known gap has closed (--bench-strict)"
+            f"base has {missing} cell{'' if missing == 1 else 's'} that head lacks; name those "
+            "given up on purpose in bench_removed"
         )
-    if status == Exit.REGRESSION:
-        slower = len({outcome.cell for outcome in outcomes if outcome.verdict in RED})
-        return (
-            f"{_cells(slower)} slower than the other revision"
-            if slower
-            else "slower than --bench-baseline"
-        )
-    if status == Exit.BROKEN:
-        return f"{_cells(count(*BROKEN))} broken: failed, crashed, out of time or out of memory"
-    if status == Exit.INVALID:
-        return "the gate's run cannot be trusted; it says above why"
-    if status == Exit.NOTHING:
-        if missing:
-            return f"base has {_cells(missing)} that head lacks; name those given up on purpose in bench_removed"
-        if not outcomes:
-            return "no cell was selected; see --bench-targets, --bench-budget and -k"
-        if all(outcome.status in NOT_COMPARED for outcome in outcomes):
-            return f"nothing was compared: {_cells(cells)}, each skipped or unchecked"
-        if any(outcome.kind == "regression" for outcome in outcomes) and not timing_lost(
-            outcomes, timing
-        ):
-            return "the gate compared no cell with the other revision"
-        return "nothing was timed of what was to be timed"
-    if status == Exit.UNDECIDED:
-        return "something could not be checked or decided (--bench-strict)"
-    return None
-
-
-def timing_lost(outcomes: Sequence[Outcome], timing: bool) -> bool:
-    """Whether cells were to be timed and none was."""
+    if all(outcome.status in NOT_COMPARED for outcome in outcomes):
+        return f"nothing was compared: {_cells(outcomes)}, each skipped or unchecked"
     throughput = [outcome for outcome in outcomes if outcome.kind == "throughput"]
-    return timing and bool(throughput) and not any(outcome.measured for outcome in throughput)
+    if timing and throughput and not any(outcome.measured for outcome in throughput):
+        return "nothing was timed of what was to be timed"
+    regression = [outcome for outcome in outcomes if outcome.kind == "regression"]
+    if regression and not any(outcome.verdict in COMPARED for outcome in regression):
+        return "the gate compared no cell with the other revision"
+    return ""
 
 
-def _cells(number: int) -> str:
+def _cells(outcomes: Sequence[Outcome]) -> str:
+    """How many cells some outcomes are of, in words."""
+    number = len({outcome.cell for outcome in outcomes})
     return f"{number} cell{'' if number == 1 else 's'}"

@@ -167,7 +167,8 @@ class Gpu:
         except (
             pynvml.NVMLError,
             pynvml.NVMLLibraryMismatchError,
-        ):  # the second is none of the first
+        ):
+            # the second is none of the first
             return None
 
 

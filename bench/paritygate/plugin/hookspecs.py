@@ -14,6 +14,9 @@ RUN: pytest.StashKey[Run] = pytest.StashKey()
 """``config.stash[RUN]``: the run of this session, once the first cell is known; xdist's controller
 has it too."""
 
+WHY: pytest.StashKey[str] = pytest.StashKey()
+"""``config.stash[WHY]``: why the session ends with a status of ours; told in its last line."""
+
 
 def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str | Backend] | None:
     """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``, or a

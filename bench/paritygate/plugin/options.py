@@ -119,7 +119,8 @@ def _ini(config: pytest.Config, name: str) -> object:
     except (
         TypeError,
         ValueError,
-    ) as error:  # no value of its type: given all the same, and refused later
+    ) as error:
+        # no value of its type: given all the same, and refused later
         return error
 
 

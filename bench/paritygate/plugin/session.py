@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from paritygate.core import exitstatus as exitstatuses
+from paritygate.core import exitstatus
 from paritygate.core.case import DeclarationError
 from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Record
@@ -27,7 +27,7 @@ from paritygate.plugin import MODULES, options, settings
 from paritygate.plugin.benchmark_bridge import FallbackBenchmark, attach_clock
 from paritygate.plugin.cell_fixture import CellHandle
 from paritygate.plugin.distributed import IDENTITY, identity
-from paritygate.plugin.hookspecs import RUN
+from paritygate.plugin.hookspecs import RUN, WHY
 from paritygate.plugin.items import (
     KINDS,
     MATRIX,
@@ -45,7 +45,7 @@ from paritygate.session.matrix import Matrix, new_run
 from paritygate.session.progress import Progress, Times, counted, duration
 
 CHOICES = ("bench-targets", "bench-budget")  # what decides which cells a case has
-HEADER = pytest.StashKey[str]()
+HEADED = pytest.StashKey[bool]()  # the header has said under what conditions this run measures
 
 
 # -- configuration
@@ -121,8 +121,8 @@ def pytest_report_header(config: pytest.Config) -> str:
     """Say under what conditions this run measures, on which devices, and where results go if not
     into the project.
     """
-    config.stash[HEADER] = _header(config)
-    return config.stash[HEADER]
+    config.stash[HEADED] = True
+    return _header(config)
 
 
 def _header(config: pytest.Config) -> str:
@@ -255,7 +255,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     groups = matrix.progress.waiting
     if not groups:
         return []
-    header = [] if HEADER in config.stash else [_header(config)]
+    header = [] if HEADED in config.stash else [_header(config)]
     seconds, known = matrix.progress.times.estimate(groups)
     among = counted(len(groups), "group")
     basis = (
@@ -363,22 +363,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         )
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
-    tally = config.stash[TALLY]
-    summary = _gate_summary(config)
-    session.exitstatus = exitstatuses.exit_status(
+    tally, summary = config.stash[TALLY], _gate_summary(config)
+    settled = exitstatus.settle(
         session.exitstatus,
         tally.outcomes,
         tally.foreign_failures,
         strict=options.strict(config),
         timing=options.timing(config),
         invalid=bool(summary.get("invalid")),
-        missing=bool(summary.get("missing")),
+        missing=len(summary.get("missing", ())),
+        cells_asked=tally.cell_functions > 0,
     )
-    nothing = (
-        tally.cell_functions and not tally.outcomes and session.exitstatus == pytest.ExitCode.OK
-    )
-    if nothing and not tally.foreign_failures:
-        session.exitstatus = exitstatuses.Exit.NOTHING
+    session.exitstatus, config.stash[WHY] = settled.status, settled.reason
 
 
 class LastLine:
@@ -390,14 +386,9 @@ class LastLine:
         yield
         config = session.config
         reporter = config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None or hasattr(config, "workerinput"):
-            return
-        outcomes, timing = Tally.of(config).outcomes, options.timing(config)
-        missing = len(_gate_summary(config).get("missing", ()))
-        reason = exitstatuses.why(session.exitstatus, outcomes, timing=timing, missing=missing)
-        if reason is not None:
-            line = f"paritygate: exit status {int(session.exitstatus)}: {reason}"
-            reporter.write_line(line, red=True)
+        why, status = config.stash.get(WHY, ""), int(session.exitstatus)
+        if reporter is not None and why and status >= exitstatus.Exit.PARITY:
+            reporter.write_line(f"paritygate: exit status {status}: {why}", red=True)
 
 
 # -- helpers

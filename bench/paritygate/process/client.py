@@ -351,7 +351,8 @@ class ForkServer:
             except (
                 ChannelClosedError,
                 TimeoutError,
-            ):  # it died since the last worker: begin again, once
+            ):
+                # it died since the last worker: begin again, once
                 self.close()
                 try:
                     worker = self._ask_for(Fork, task)
@@ -410,9 +411,8 @@ class ForkServer:
                 self.channel.send(encode(Wait(pid)))
                 status: int | None = self.channel.receive(time.monotonic() + END_DEADLINE)["status"]
                 return status
-        except (
-            TimeoutError
-        ):  # stuck in the driver, say: its server's next words would answer this question
+        except TimeoutError:
+            # stuck in the driver, say: its server's next words would answer this question
             self.close()
             return None
         except ChannelClosedError:

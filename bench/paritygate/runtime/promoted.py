@@ -68,7 +68,8 @@ class Promoted(TorchDispatchMode):
             RuntimeError,
             NotImplementedError,
             TypeError,
-        ) as error:  # torch raises all three for a dtype it lacks
+        ) as error:
+            # torch raises all three for a dtype it lacks
             if not _has_doubles(args, kwargs) or not any(word in str(error) for word in REFUSED):
                 raise
             decomposed = _decomposition(func)

@@ -5,7 +5,6 @@ in them.
 from __future__ import annotations
 
 import os
-import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,13 +60,12 @@ class Laboratory:
 
     def environment(self) -> dict[str, str]:
         """The environment of a measuring process."""
-        seed = random.randrange(2**32) if self.hash_seed is None else self.hash_seed
         return environment.environment(
             os.environ,
             threads=self.threads,
             cache=self.cache,
             laboratory=self.controlled,
-            hash_seed=seed,
+            hash_seed=self.hash_seed,
         )
 
     def close(self) -> None:

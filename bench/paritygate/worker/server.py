@@ -175,9 +175,8 @@ class Worker:
             self.prepared.call = lambda raw: model(feed(subject.encode(raw)))
             self.prepared.kernels = lambda raw: kernels(feed(subject.encode(raw)))
             self.prepared.to_inputs, self.prepared.resizable = lambda raw: raw, False
-        elif (
-            subject.written and not self.prepared.reads_only
-        ):  # every call begins with inputs as they were
+        elif subject.written and not self.prepared.reads_only:
+            # every call begins with inputs as they were
             model, kernels = self.prepared.call, self.prepared.kernels
             self.prepared.call = lambda fed: model(nest.fresh(fed))
             self.prepared.kernels = lambda fed: kernels(nest.fresh(fed))

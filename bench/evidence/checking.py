@@ -1,0 +1,42 @@
+"""Checks cells in a pytest of its own, for scripts that read their records afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+RAN = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, *range(10, 16))
+
+
+def check(
+    place: str,
+    store: str | Path,
+    options: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Check the cells of ``place``, a file or folder of suites, without timing any.
+
+    ``store``: the URL that gets their records. ``options``: of pytest, name -> value.
+    ``environment``: variables beside those of this process. Raises ``SystemExit`` with what pytest
+    said where it did not run to its end: no records must not look like no failures.
+    """
+    given = [
+        part
+        for option in ({"--bench-store": str(store)} | dict(options)).items()
+        for part in option
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", place, "--benchmark-disable", "-q", *given],
+        check=False,
+        env=os.environ | dict(environment or {}),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode not in RAN:
+        said = (done.stdout + done.stderr).strip()[-2000:]
+        raise SystemExit(f"pytest {place} ended with status {done.returncode}:\n{said}")
