@@ -426,3 +426,10 @@ FAULTS: dict[str, Callable[[Any], PreparedModel]] = {
     "other_node": session_that(get_provider_graph_assignment_info=[NODE_ELSEWHERE]),
 }
 BACKENDS = {name: Backend(name, __name__) for name in FAULTS}
+BACKENDS["falls_when_exported"] = Backend("falls_when_exported", __name__, artefact=True)
+
+
+def artefact(_subject: BoundCase) -> dict[str, Any]:
+    """An exporter that ends its process."""
+    fall(signal.SIGSEGV)()
+    return {}

@@ -56,6 +56,14 @@ def test_a_crash_keeps_the_last_words_and_where_it_fell(ended):
     assert "in refuse" in ended["refused"].facts["trace"]
 
 
+def test_an_exporter_that_falls_ends_its_own_cells_alone(rig):
+    records = rig.run(NET, "eager", "twin", "falls_when_exported")
+
+    assert records["falls_when_exported"].status is Status.CRASHED
+    assert "while: making what falls_when_exported needs" in records["falls_when_exported"].reason
+    assert [records[name].status for name in ("eager", "twin")] == [Status.OK, Status.OK]
+
+
 def test_a_worker_that_falls_while_it_is_timed_leaves_the_others_to_be_measured(rig):
     records = rig.run(NET, "eager", "twin", "falls_when_timed", timed=True)
     assert records["falls_when_timed"].status is Status.CRASHED
