@@ -19,9 +19,8 @@ PAD, CLS, SEP, FIRST_WORD = 0, 101, 102, 1_000
 SPREAD = 0.57  # of a random weight, times the root of the width: 0.05 at 128
 BIAS = 0.1  # the same of a bias, and of a norm's factor around 1
 SHARPER = 3.0  # times that are queries and keys: else attention is nearly uniform, and an ignored mask goes unnoticed
-CHECKPOINT = (
-    "PARITYGATE_BERT"  # environment variable: a folder made by save_pretrained, or a hub name
-)
+# environment variable: a folder made by save_pretrained, or a hub name
+CHECKPOINT = "PARITYGATE_BERT"
 
 SENTENCES = (
     "I love this movie",

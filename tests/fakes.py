@@ -1,4 +1,4 @@
-"""Stand-ins without torch and processes: a clock that is told the time, a contestant that knows its
+"""Stand-ins without torch and processes: a clock that is told the time, a timed worker that knows its
 times.
 """
 

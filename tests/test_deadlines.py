@@ -185,9 +185,9 @@ def test_the_first_block_of_a_slow_model_has_time_for_its_calls():
     blocks may take.
     """
     worker = Slow(20.0, first=20.0)
-    contestant = TimedWorker(worker)
-    contestant.block(1, 1)
-    contestant.block(1, 2)
+    timed_worker = TimedWorker(worker)
+    timed_worker.block(1, 1)
+    timed_worker.block(1, 2)
 
     assert worker.waited[0] > BLOCK_DEADLINE + 10 * 2 * 20.0
     assert worker.waited[1] > BLOCK_DEADLINE + 10 * 3 * 20.0
@@ -196,17 +196,17 @@ def test_the_first_block_of_a_slow_model_has_time_for_its_calls():
 def test_a_fast_models_first_call_says_nothing_about_its_blocks():
     """It loads and allocates; a block that hangs must be noticed soon."""
     worker = Slow(0.001, first=0.9 * SLOW_CALL)
-    contestant = TimedWorker(worker)
-    contestant.block(1, 1)
-    contestant.block(10, 10)
+    timed_worker = TimedWorker(worker)
+    timed_worker.block(1, 1)
+    timed_worker.block(10, 10)
 
     assert worker.waited == pytest.approx([BLOCK_DEADLINE, BLOCK_DEADLINE + 10 * 0.001 * 103])
 
 
 def test_what_comes_after_the_last_block_has_time_for_its_calls_too():
     worker = Slow(10.0)
-    contestant = TimedWorker(worker)
-    contestant.block(1, 1)
+    timed_worker = TimedWorker(worker)
+    timed_worker.block(1, 1)
 
-    assert contestant.finish(3.0) == {"joules": 1.0}
+    assert timed_worker.finish(3.0) == {"joules": 1.0}
     assert worker.waited[-1] >= BLOCK_DEADLINE + 2 * 3.0 + 10.0 * 19

@@ -1,4 +1,4 @@
-"""The engine that measures, against contestants whose times are known."""
+"""The engine that measures, against timed workers whose times are known."""
 
 import random
 import statistics
@@ -22,10 +22,10 @@ from paritygate.timing.schedule import (
 from tests.fakes import FakeClock, FakeContestant, cycle
 
 
-def race(contestants, seconds=0.5, precision=0.03, **options):
-    clock = next(iter(contestants.values())).clock
+def race(timed_workers, seconds=0.5, precision=0.03, **options):
+    clock = next(iter(timed_workers.values())).clock
     return measure(
-        contestants,
+        timed_workers,
         seconds=seconds,
         precision=precision,
         rng=random.Random(0),
@@ -35,8 +35,8 @@ def race(contestants, seconds=0.5, precision=0.03, **options):
 
 
 def alone(each, **options):
-    contestant = FakeContestant(each)
-    return race({"one": contestant}, **options)["one"], contestant
+    timed_worker = FakeContestant(each)
+    return race({"one": timed_worker}, **options)["one"], timed_worker
 
 
 def timed(blocks, rounds=None):
@@ -61,18 +61,20 @@ def test_a_block_is_50_ms_of_samples_that_are_long_enough(seconds):
 
 def test_warming_up_ends_when_three_blocks_in_a_row_agree():
     slow_start = [1.0, 0.5, 0.4, 0.3, 0.2, 0.2, 0.2]
-    contestant = FakeContestant(lambda block: slow_start[min(block, 6)] * 1e-3)
-    found = race({"one": contestant}, precision=1.0)["one"]
+    timed_worker = FakeContestant(lambda block: slow_start[min(block, 6)] * 1e-3)
+    found = race({"one": timed_worker}, precision=1.0)["one"]
     assert found.warm
     assert found.blocks[0] == pytest.approx(2e-4)
-    warm_up = len(contestant.plans) - len(found.blocks)
+    warm_up = len(timed_worker.plans) - len(found.blocks)
     assert warm_up == 7  # the single call, and blocks until 0.2, 0.2, 0.2
 
 
 def test_warming_up_gives_up_after_its_time_and_says_so():
-    found, contestant = alone(cycle(1e-3, 2e-3))
+    found, timed_worker = alone(cycle(1e-3, 2e-3))
     assert not found.warm
-    assert contestant.clock.now < 1.0 + found.spent + 0.5, "0.5 s or twice the budget, and a block"
+    assert timed_worker.clock.now < 1.0 + found.spent + 0.5, (
+        "0.5 s or twice the budget, and a block"
+    )
     assert found.blocks, "it is measured all the same"
 
 
@@ -123,11 +125,11 @@ def test_no_budget_is_too_small_for_three_rounds():
 
 def test_every_round_holds_one_block_of_each_in_random_order():
     clock, log = FakeClock(), []
-    contestants = {
+    timed_workers = {
         name: FakeContestant(cycle(1e-3, 1.1e-3, 1.3e-3), clock, name=name, log=log)
         for name in ("a", "b", "c")
     }
-    found = race(contestants, seconds=3.0, precision=1e-6)
+    found = race(timed_workers, seconds=3.0, precision=1e-6)
     rounds = len(found["a"].blocks)
     assert rounds >= 30
     assert all(one.rounds == list(range(rounds)) for one in found.values())
@@ -150,13 +152,13 @@ def test_a_contestant_that_is_done_stays_in_until_all_are():
 @pytest.mark.parametrize("gone", [0, 2, 8])
 def test_a_contestant_that_drops_out_leaves_alone(gone):
     clock = FakeClock()
-    contestants = {
+    timed_workers = {
         "stays": FakeContestant(1e-3, clock),
         "leaves": FakeContestant(1e-3, clock, name="b", gone=gone),
     }
-    found = race(contestants)
+    found = race(timed_workers)
     assert str(found["leaves"].dropped) == "b is gone"
-    assert len(contestants["leaves"].plans) == gone
+    assert len(timed_workers["leaves"].plans) == gone
     assert found["stays"].dropped is None
     assert found["stays"].stop == "precision"
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from paritygate import Case, Shape, cell_tests
 from suites.test_training import NO_GRADIENT
 
-DEADLINE = (
-    600.0  # seconds; a whole training takes up to one minute on two cores that nobody else uses
-)
+# seconds; a whole training takes up to one minute on two cores that nobody else uses
+DEADLINE = 600.0
 
 
 def digits(name: str, optimizer: str, batch: int, accuracy: float, gaps: Mapping[str, str]) -> Case:

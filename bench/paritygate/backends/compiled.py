@@ -201,8 +201,8 @@ class Evidence:
         return ready
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts of the compilation; raise ``BackendError`` or ``UnavailableError`` where eager
-        answered instead.
+        """Return the facts of the compilation; raise ``BackendError`` or ``UnavailableError`` where
+        eager answered instead.
         """
         self._call_twice()
         found = self._counters.facts()

@@ -26,15 +26,17 @@ class PreparedModel:
     """A model ready to be called by one backend.
 
     ``call`` is what is timed: takes one input set as ``to_inputs`` made it, returns raw outputs.
-    ``to_tensors`` turns those into tensors (or arrays) of their own memory. ``facts`` is asked after the
-    first calls and after the last; it raises ``BackendError`` where something is not as declared.
-    ``context`` is entered around everything that calls; ``steady_context`` around what must not change any
-    more (the measured loop). ``kernels`` tells which attention kernels one call runs, None where
-    that cannot be seen. ``resizable``: another batch size costs no compile. ``model`` is what
+    ``to_tensors`` turns those into tensors (or arrays) of their own memory. ``facts`` is asked
+    after the first calls and after the last; it raises ``BackendError`` where something is not as
+    declared.
+    ``context`` is entered around everything that calls; ``steady_context`` around what must not
+    change any more (the measured loop). ``kernels`` tells which attention kernels one call runs,
+    None where that cannot be seen. ``resizable``: another batch size costs no compile. ``model`` is
+    what
     ``call`` calls. ``training``: of a training case. ``reset``: of a model whose answers depend on
     the calls before; puts back its initial state. ``reads_only``: its calls never write into what
-    ``to_inputs`` gave, whatever the model does. ``asynchronous``: its work is queued on the device's stream,
-    so that marks there enclose it.
+    ``to_inputs`` gave, whatever the model does. ``asynchronous``: its work is queued on the
+    device's stream, so that marks there enclose it.
     """
 
     call: Callable[[Any], Any]

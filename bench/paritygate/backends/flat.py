@@ -27,7 +27,9 @@ def exportable(subject: BoundCase) -> torch.nn.Module:
 
 
 def example(subject: BoundCase) -> Any:
-    """Inputs for an exporter. Raises ``UnavailableError`` for some of a kind that no exporter takes."""
+    """Inputs for an exporter. Raises ``UnavailableError`` for some of a kind that no exporter
+    takes.
+    """
     made = subject.encode(subject.make_inputs(0))
     for path, leaf in named_leaves(made):
         if torch.is_tensor(leaf) and (form := form_of(leaf)) != DENSE:

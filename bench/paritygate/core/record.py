@@ -79,16 +79,14 @@ class Record:
     samples_seen: int = 0  # measured; at most 2,000 of them are kept
     stop: str = ""  # why measuring ended: "precision", "budget"
 
-    error: float | None = (
-        None  # e: norm of (answer - reference) over norm of reference, worst output
-    )
+    # e: norm of (answer - reference) over norm of reference, worst output
+    error: float | None = None
     error_allowed: float | None = None
     error_share: float | None = None  # error over what is allowed, worst rule; above 1 fails
     eager_error: float | None = None
     max_abs_error: float | None = None
-    reference: str = (
-        ""  # "float64", "promoted" (casts inside the model became casts to float64), or "eager"
-    )
+    # "float64", "promoted" (casts inside the model became casts to float64), or "eager"
+    reference: str = ""
     top1_agreement: float | None = None
     accuracy: float | None = None  # share of labelled samples answered rightly
     accuracy_samples: int | None = None

@@ -125,10 +125,10 @@ def _launch(
     seconds: float,
 ) -> Iterator[Launch]:
     with _opened(cell, launch, laboratories, referenced) as workers:
-        contestants = {side: TimedWorker(worker) for side, worker in workers.items()}
+        timed_workers = {side: TimedWorker(worker) for side, worker in workers.items()}
         with timing_lock(str):
             measured = schedule.measure(
-                contestants,
+                timed_workers,
                 seconds=seconds,
                 precision=0.0,
                 rng=random.Random(),

@@ -12,7 +12,7 @@ import numpy as np
 
 from paritygate.gate import quads
 from paritygate.timing import schedule
-from paritygate.timing.schedule import TimedWorker
+from paritygate.timing.schedule import Timeable
 
 WARM_UP = 0.5  # seconds at most for each side
 # After the same seconds, quads of short blocks valued by the lower quartile of their samples spread
@@ -64,8 +64,8 @@ class Measured:
 
 
 def measure(
-    base: TimedWorker,
-    head: TimedWorker,
+    base: Timeable,
+    head: Timeable,
     rng: random.Random,
     clock: Callable[[], float],
     busy: float = 0.0,

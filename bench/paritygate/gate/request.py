@@ -48,9 +48,8 @@ class GateRequest:
     sources: list[str]  # paths relative to the project's root: the code under test
     # cells that head has given up -> the reason
     removed: dict[str, str] = field(default_factory=dict)
-    limit: float | None = (
-        None  # seconds after which no further launch begins; None: what the budget says
-    )
+    # seconds after which no further launch begins; None: what the budget says
+    limit: float | None = None
     # cell -> share by which head is made slower on purpose
     planted: dict[str, float] = field(default_factory=dict)
 

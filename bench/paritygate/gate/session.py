@@ -36,8 +36,8 @@ LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # sec
 
 
 class Gate:
-    """Base and head of one session. Raises ``RevisionError`` when made, ``InvalidRunError`` when run, where
-    they cannot be.
+    """Base and head of one session. Raises ``RevisionError`` when made, ``InvalidRunError`` when
+    run, where they cannot be.
     """
 
     def __init__(self, root: Path, against: GateRequest, folder: Path) -> None:
@@ -232,9 +232,8 @@ class Verdicts:
             try:
                 self._run()
             except Exception as error:
-                self._failed = (
-                    error  # every cell fails by it; the whole is not begun again for each
-                )
+                # every cell fails by it; the whole is not begun again for each
+                self._failed = error
                 raise
         return records_of[cell.id]
 

@@ -36,9 +36,8 @@ SCREEN_MISS = 0.05 / len(SCREEN_LOOKS)  # to miss a slowdown of `caught`: 5 % ov
 ROUTE_LOOK, ROUTE_P = 4, 0.02
 CONFIRM_LOOKS = (4, 8, 12, 16, 20)
 CONFIRM_MISS = 0.005
-MOST_SHARED = (
-    8.0  # degrees of freedom that a cell gets from the others, at most: they are not all alike
-)
+# degrees of freedom that a cell gets from the others, at most: they are not all alike
+MOST_SHARED = 8.0
 MODE_SHARE = 0.1  # of alpha, for the check of modes; the rest is for means
 MODE_SPREADS = 4.0  # a heap of its own lies this many spreads within a launch away
 

@@ -26,9 +26,8 @@ Sets = Sequence[Outputs]  # the outputs for each input set
 Masks = Sequence[Sequence[Array | None]]  # for each of them which elements are compared; None: all
 
 TINY = 1e-300
-FILL = (
-    1e-3  # of the largest number of a dtype: from there on a number stands for "as large as can be"
-)
+# of the largest number of a dtype: from there on a number stands for "as large as can be"
+FILL = 1e-3
 PIECE = 1 << 15  # elements: their doubles take 256 KiB, and some ten arrays of them fit a cache
 
 

@@ -115,7 +115,9 @@ class Opened:
 
 @dataclass(frozen=True)
 class Examined:
-    """Evidence of an opened cell. Fields as in ``Record``; the status is one that ends it, or ""."""
+    """Evidence of an opened cell. Fields as in ``Record``; the status is one that ends it, or
+    "".
+    """
 
     facts: dict[str, Any]
     status: str = ""
@@ -262,7 +264,7 @@ class Close(Request[Nothing]):
 
 
 @dataclass(frozen=True)
-class Worker:
+class Started:
     """The process of a worker that was started."""
 
     pid: int
@@ -276,18 +278,18 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Fork(Request[Worker]):
+class Fork(Request[Started]):
     """Asked of a fork server: fork a worker for a task. Its socket and its log come as files."""
 
-    ANSWER = Worker
+    ANSWER = Started
     task: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Become(Request[Worker]):
+class Become(Request[Started]):
     """Asked of a fork server: turn into that worker, where forking is not safe."""
 
-    ANSWER = Worker
+    ANSWER = Started
     task: dict[str, Any]
 
 

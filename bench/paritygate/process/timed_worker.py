@@ -14,9 +14,8 @@ from paritygate.process.client import Worker, WorkerError
 from paritygate.process.protocol import Block, Finish, Timed
 from paritygate.timing import schedule
 
-BLOCK_DEADLINE = (
-    30.0  # beyond ten times what is expected: a machine that others use can stall a team of threads
-)
+# beyond ten times what is expected: a machine that others use can stall a team of threads
+BLOCK_DEADLINE = 30.0
 SLOW_CALL = 1.0  # seconds of a first call; a faster one says nothing about deadlines, it loads and allocates
 BESIDE = 3  # calls of a block beside those that count: it settles, and an answer of a training comes from the start
 FINISHING = 20  # calls after the last block, at most: the device's own seconds, and joules

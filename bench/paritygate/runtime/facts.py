@@ -38,9 +38,8 @@ TORCH = os.path.dirname(torch.__file__) + os.sep
 STDLIB = sysconfig.get_path("stdlib") + os.sep
 # dynamo's name of the rest of a function after a break
 RESUMED = re.compile(r"torch_dynamo_resume_in_(.+)_at_\d+")
-COMPREHENSION = (
-    "comprehension_graph_break"  # torch's label where Python inlines comprehensions, from 3.12 on
-)
+# torch's label where Python inlines comprehensions, from 3.12 on
+COMPREHENSION = "comprehension_graph_break"
 # a frame of the user's in what torch says of a guard
 STACKED = re.compile(r'File "(.+)", line (\d+), in \S+')
 # in its refusal to recompile

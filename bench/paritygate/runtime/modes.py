@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 Forward = Callable[..., Any]
 Wrap = Callable[[Forward], Forward]
 
-CURVE = (
-    16  # steps whose losses are compared; an optimizer that forgets shows from the second one on
-)
+# steps whose losses are compared; an optimizer that forgets shows from the second one on
+CURVE = 16
 AUTOCAST = {"amp_fp16": torch.float16, "amp_bf16": torch.bfloat16}
 
 

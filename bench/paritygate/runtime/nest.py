@@ -127,7 +127,8 @@ def comparable(nest: Any) -> list[torch.Tensor]:
     """The output tensors of a call, as dense copies of their own memory on the CPU.
 
     Numbers become tensors without dimensions (floats in float64), strings and the like the bytes of
-    their text: they are compared as values. Raises ``UnknownClassError`` where there is something else.
+    their text: they are compared as values. Raises ``UnknownClassError`` where there is something
+    else.
     """
     return [made for path, leaf in named_leaves(nest) for made in _compared(path, leaf)]
 

@@ -286,22 +286,22 @@ class GroupRun:
             self._end(worker, backend)
 
     def _time_launch(self, seconds: float) -> None:
-        contestants = {cell_id: TimedWorker(worker) for cell_id, worker in self.workers.items()}
-        if not contestants:
+        timed_workers = {cell_id: TimedWorker(worker) for cell_id, worker in self.workers.items()}
+        if not timed_workers:
             return
         rng = random.Random()  # the order must not be the same in every run
-        self._say(f"measuring {len(contestants)} cells")
+        self._say(f"measuring {len(timed_workers)} cells")
         with timing_lock(self.laboratory.tell):
             watch = Watch([worker.pid for worker in self.workers.values()], self._gpus())
             measured = schedule.measure(
-                contestants,
+                timed_workers,
                 seconds=seconds,
                 precision=self.laboratory.budget.precision,
                 rng=rng,
                 clock=time.monotonic,
                 busy=DEVICE_KINDS[self.group.device].warm_seconds,
                 on_progress=lambda share: self._say(
-                    f"measuring {len(contestants)} cells, {share:.0%}"
+                    f"measuring {len(timed_workers)} cells, {share:.0%}"
                 ),
             )
             conditions = watch.conditions()
@@ -310,10 +310,10 @@ class GroupRun:
             try:
                 if result.dropped is not None:
                     raise result.dropped.args[0]
-                record.facts |= contestants[cell_id].finish(self.laboratory.budget.energy_seconds)
-                if replaced := contestants[cell_id].replaced:
+                record.facts |= timed_workers[cell_id].finish(self.laboratory.budget.energy_seconds)
+                if replaced := timed_workers[cell_id].replaced:
                     record.facts["replaced_blocks"] = dict(replaced)
-                if held := contestants[cell_id].held:
+                if held := timed_workers[cell_id].held:
                     record.facts["held_blocks"] = dict(held)
                 record.facts.pop("cold", None)
             except WorkerError as end:
@@ -321,7 +321,7 @@ class GroupRun:
                 continue
             self.timings.setdefault(cell_id, []).append(result)
             found = diagnostics.advise(
-                result.blocks, result.warm, conditions.with_throttling(contestants[cell_id].held)
+                result.blocks, result.warm, conditions.with_throttling(timed_workers[cell_id].held)
             )
             if (
                 device_seconds := record.facts.get("device_seconds")

@@ -1,7 +1,7 @@
-"""How long does a call take? Warm-up, block schedule and stop rule, over contestants; knows no
+"""How long does a call take? Warm-up, block schedule and stop rule, over timed workers; knows no
 torch, no process.
 
-k contestants (one cell alone, the backends of a group) are measured interleaved: every round each
+k timed workers (one cell alone, the backends of a group) are measured interleaved: every round each
 of them runs one block, in random order, all others parked. Drift of the machine then hits all
 alike, and ratios are taken within rounds.
 """
@@ -22,14 +22,13 @@ SLOW_CALL = 0.1  # seconds; from here on a block may be a single call
 KEPT_SAMPLES = 2000
 WARM_AGREEMENT = 0.05
 WARM_WINDOW = 3
-WARM_CLOCK = (
-    0.02  # between the device's clocks after those blocks; a step of an NVIDIA GPU's is under 1 %
-)
+# between the device's clocks after those blocks; a step of an NVIDIA GPU's is under 1 %
+WARM_CLOCK = 0.02
 MIN_ROUNDS = 3
 INTERVAL_ROUNDS = 6  # fewer values have no distribution-free 95 % interval of their median
 
 
-class TimedWorker(Protocol):
+class Timeable(Protocol):
     """What can be measured. ``block`` runs ``samples`` samples of ``calls`` calls each, and gives
     the seconds per call of every sample; it throws away its first calls after having been parked.
     ``mhz`` is the device's clock at the end of each block, where it tells one; ``held`` counts what
@@ -40,11 +39,11 @@ class TimedWorker(Protocol):
     held: Counter[str]
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
-        """The times of one block. Whatever it raises ends this contestant alone."""
+        """The times of one block. Whatever it raises ends this timed worker alone."""
 
 
 class WorkerDroppedError(Exception):
-    """Raised by a contestant that cannot go on."""
+    """Raised by a timed worker that cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Plan:
 
 @dataclass
 class Timing:
-    """What was measured of one contestant: seconds per call, in blocks; ``dropped`` if it left
+    """What was measured of one timed worker: seconds per call, in blocks; ``dropped`` if it left
     early.
     """
 
@@ -87,7 +86,7 @@ def plan(seconds_per_call: float) -> Plan:
 
 
 def measure(
-    contestants: Mapping[str, TimedWorker],
+    timed_workers: Mapping[str, Timeable],
     *,
     seconds: float,
     precision: float,
@@ -96,15 +95,15 @@ def measure(
     busy: float = 0.0,
     on_progress: Callable[[float], object] = float,
 ) -> dict[str, Timing]:
-    """Warm every contestant up, for at least ``busy`` seconds of work, then run rounds until each
+    """Warm every timed worker up, for at least ``busy`` seconds of work, then run rounds until each
     is precise enough or has spent its ``seconds``.
 
-    A contestant stays in until all are done, so that every round holds a block of each.
+    A timed worker stays in until all are done, so that every round holds a block of each.
     ``on_progress`` hears the share that is done, 0 to 1.
     """
     timings: dict[str, Timing] = {}
-    for name, contestant in contestants.items():
-        timings[name] = warm_up(contestant, clock, limit=max(0.5, 2 * seconds), busy=busy)
+    for name, timed_worker in timed_workers.items():
+        timings[name] = warm_up(timed_worker, clock, limit=max(0.5, 2 * seconds), busy=busy)
     round_number = 0
     while racing := [name for name in timings if timings[name].dropped is None]:
         undecided = [name for name in racing if not _decide(timings[name], seconds, precision)]
@@ -115,7 +114,7 @@ def measure(
         for name in racing:
             timing = timings[name]
             try:
-                samples = contestants[name].block(timing.plan.calls, timing.plan.samples)
+                samples = timed_workers[name].block(timing.plan.calls, timing.plan.samples)
             except WorkerDroppedError as why:
                 timing.dropped = why
                 continue
@@ -127,30 +126,30 @@ def measure(
 
 
 def warm_up(
-    contestant: TimedWorker, clock: Callable[[], float], limit: float, busy: float = 0.0
+    timed_worker: Timeable, clock: Callable[[], float], limit: float, busy: float = 0.0
 ) -> Timing:
     """A timing with a plan and no blocks yet, after blocks of which three medians in a row agree
     within 5 %, and the device's clock within 2 %.
 
     ``busy``: the seconds of work before which nothing counts, since the clocks of a GPU rise under
     load. Gives up
-    ``limit`` seconds after that, not ``warm`` then. What the contestant's ``mhz`` and ``held`` tell
-    begins after it.
+    ``limit`` seconds after that, not ``warm`` then. What the timed worker's ``mhz`` and ``held``
+    tell begins after it.
     """
     timing = Timing(Plan(1, 1))
     worked, end = 0.0, clock() + busy + limit
     medians: list[float] = []
     try:
         # the length of the first blocks; refined below
-        timing.plan = plan(min(contestant.block(1, 1)))
+        timing.plan = plan(min(timed_worker.block(1, 1)))
         while True:
             some = max(1, timing.plan.samples // 4)  # enough to see whether it still gets faster
-            medians.append(statistics.median(contestant.block(timing.plan.calls, some)))
+            medians.append(statistics.median(timed_worker.block(timing.plan.calls, some)))
             worked += medians[-1] * timing.plan.calls * some
             timing.plan = plan(min(medians))  # a disturbed block must not make all later ones short
             window = medians[-WARM_WINDOW:]
             agree = len(window) == WARM_WINDOW and max(window) <= min(window) * (1 + WARM_AGREEMENT)
-            clocks = contestant.mhz[-WARM_WINDOW:]
+            clocks = timed_worker.mhz[-WARM_WINDOW:]
             steady = not clocks or max(clocks) <= min(clocks) * (1 + WARM_CLOCK)
             if agree and steady and worked >= busy:
                 break
@@ -160,8 +159,8 @@ def warm_up(
                 break
     except WorkerDroppedError as why:
         timing.dropped = why
-    contestant.mhz.clear()  # who was warmed first met a colder device
-    contestant.held.clear()
+    timed_worker.mhz.clear()  # who was warmed first met a colder device
+    timed_worker.held.clear()
     return timing
 
 

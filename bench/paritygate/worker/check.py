@@ -112,8 +112,8 @@ def _only_padding(subject: BoundCase, outcome: rule.Parity, answers: Sets) -> st
 def verify(
     subject: BoundCase, timed: Answer, checked: Answer, number: int, allowed: float, when: str
 ) -> None:
-    """Raise ``BackendError`` where a timed answer to input set ``number`` is not the checked one, and
-    not as good.
+    """Raise ``BackendError`` where a timed answer to input set ``number`` is not the checked one,
+    and not as good.
 
     As good: near that one, and within the rule itself.
     """

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from paritygate.process.channel import Channel, ChannelClosedError
-from paritygate.process.protocol import Become, Ended, Fork, Stage, Wait, Worker, decode
+from paritygate.process.protocol import Become, Ended, Fork, Stage, Started, Wait, decode
 from paritygate.runtime import sources
 
 PR_SET_PDEATHSIG = 1
@@ -125,9 +125,9 @@ def serve(channel: Channel) -> None:
                 become_worker(fds, asked.task)
             for descriptor in fds:
                 os.close(descriptor)
-            channel.send(vars(Worker(pid)))
+            channel.send(vars(Started(pid)))
         elif isinstance(asked, Become):
-            channel.send(vars(Worker(os.getpid())))
+            channel.send(vars(Started(os.getpid())))
             become_worker(fds, asked.task)
         elif isinstance(asked, Wait):
             channel.send(vars(Ended(_wait(asked.pid))))

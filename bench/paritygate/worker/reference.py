@@ -53,12 +53,10 @@ from paritygate.worker.errors import failure_of
 from paritygate.worker.first_look import Look, look
 from paritygate.worker.masks import masks
 
-SENSITIVE = (
-    3.0  # times what is allowed is an answer off with the mask ignored, or the check could not tell
-)
-CHECK_SECONDS = (
-    8.0  # of eager's calls: slow models are checked on fewer input sets, on four at least
-)
+# times what is allowed is an answer off with the mask ignored, or the check could not tell
+SENSITIVE = 3.0
+# of eager's calls: slow models are checked on fewer input sets, on four at least
+CHECK_SECONDS = 8.0
 
 
 def make(

@@ -339,8 +339,8 @@ class Worker:
         )
 
     def _verify(self, timed: check.Answer, which: int, when: str = "while timed") -> None:
-        """Raise ``BackendError`` where an answer is neither the checked answer to the same input nor
-        as good.
+        """Raise ``BackendError`` where an answer is neither the checked answer to the same input
+        nor as good.
         """
         check.verify(self.subject, timed, self.expected[which], which, self.allowed, when)
 

@@ -15,9 +15,8 @@ from typing import Any
 from paritygate.runtime.devices import Device
 
 SETTLE_SECONDS = 0.010  # thrown away after having been parked: caches are cold, pools asleep
-QUEUED_CALLS = (
-    8  # between two looks at the clock while energy is counted: the device never waits for work
-)
+# between two looks at the clock while energy is counted: the device never waits for work
+QUEUED_CALLS = 8
 MOST_FLUSHES = 512  # a stream takes about a thousand launches, then the host waits
 
 

@@ -12,9 +12,8 @@ from sqlalchemy.pool import NullPool
 
 from paritygate_reports.store.errors import WAIT_SECONDS
 
-CONNECT_SECONDS = (
-    10  # a server that does not answer is waited for so long, unless the URL says connect_timeout
-)
+# a server that does not answer is waited for so long, unless the URL says connect_timeout
+CONNECT_SECONDS = 10
 LOCK = 0x706172697479  # "parity": a number by which our own processes know each other within a database
 READING: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """All statements of a reader see one state: a run that comes in between has no records either."""

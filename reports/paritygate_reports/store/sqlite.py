@@ -49,9 +49,8 @@ def _engine(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(made, "connect")
     def _connected(connection: Any, _: Any) -> None:
-        connection.isolation_level = (
-            None  # sqlite3 begins transactions late, and none for CREATE TABLE
-        )
+        # sqlite3 begins transactions late, and none for CREATE TABLE
+        connection.isolation_level = None
         # survives kill -9; a power cut may take the last
         connection.execute("PRAGMA synchronous=NORMAL")
 

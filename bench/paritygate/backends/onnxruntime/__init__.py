@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from paritygate.core.case import Target
     from paritygate.runtime.subject import BoundCase
 
-OPSET = (
-    20  # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
-)
+# torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
+OPSET = 20
 LAYOUT = 4  # of a cache entry
 INFERRED = re.compile(
     r"inferred a static shape of \d+ for dimension inputs\['flat'\]\[(\d+)\]\.shape\[(\d+)\]"
@@ -457,9 +456,8 @@ def _optimised(
 
     options = _options(subject)
     options.optimized_model_filepath = str(path.with_name("optimised.onnx"))
-    options.log_severity_level = (
-        3  # it warns that the optimised file fits this machine only; it is counted and dropped
-    )
+    # it warns that the optimised file fits this machine only; it is counted and dropped
+    options.log_severity_level = 3
     onnxruntime.InferenceSession(str(path), options, providers=[providers.CPU])
     nodes = Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
     Path(options.optimized_model_filepath).unlink()

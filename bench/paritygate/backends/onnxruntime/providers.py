@@ -80,8 +80,8 @@ def tensorrt_libraries() -> list[str]:
 
 
 def wanted(subject: BoundCase, model: str = "") -> list[Any]:
-    """The providers of a session, the one that is to do the work first; raises ``UnavailableError`` for
-    a lesser build.
+    """The providers of a session, the one that is to do the work first; raises ``UnavailableError``
+    for a lesser build.
 
     ``model`` is the file that the session opens.
     """
@@ -108,8 +108,8 @@ def wanted(subject: BoundCase, model: str = "") -> list[Any]:
 
 
 def _require_one_cuda() -> None:
-    """Raise ``UnavailableError`` where onnxruntime and torch are built for different major releases of
-    CUDA.
+    """Raise ``UnavailableError`` where onnxruntime and torch are built for different major releases
+    of CUDA.
     """
     import torch
     from onnxruntime.capi import build_and_package_info
@@ -207,8 +207,8 @@ def check_session(session: Any, asked: list[Any], again: Callable[[], Any]) -> N
 
 
 def placement(session: Any, asked: list[Any], floating: Mapping[str, bool]) -> dict[str, int]:
-    """How many nodes each provider runs; raises ``BackendError`` where the one asked for does not do
-    the work.
+    """How many nodes each provider runs; raises ``BackendError`` where the one asked for does not
+    do the work.
 
     ``floating``: of the exported nodes' names, whether it touches a floating number. One that does
     not may stay on the CPU: sizes, positions and masks, which ONNX Runtime puts there on purpose.

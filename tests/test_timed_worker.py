@@ -52,18 +52,18 @@ def test_a_block_is_asked_for_once_and_the_worker_is_parked():
 
 
 def test_a_block_with_a_clock_that_was_cut_is_measured_again_and_the_reason_counted():
-    contestant = TimedWorker(FakeWorker(gauge("SwPowerCap"), gauge("HwThermal"), gauge()))
+    timed_worker = TimedWorker(FakeWorker(gauge("SwPowerCap"), gauge("HwThermal"), gauge()))
 
-    assert list(contestant.block(1, 1)) == [3.0]
-    assert contestant.replaced == {"SwPowerCap": 1, "HwThermal": 1}
-    assert contestant.mhz == [1980], "of the block that counts"
+    assert list(timed_worker.block(1, 1)) == [3.0]
+    assert timed_worker.replaced == {"SwPowerCap": 1, "HwThermal": 1}
+    assert timed_worker.mhz == [1980], "of the block that counts"
 
 
 def test_a_clock_that_is_always_cut_is_not_waited_for():
     worker = FakeWorker(gauge("SwPowerCap"))
-    contestant = TimedWorker(worker)
+    timed_worker = TimedWorker(worker)
 
-    assert list(contestant.block(1, 1)) == [float(REPLACED + 1)]
+    assert list(timed_worker.block(1, 1)) == [float(REPLACED + 1)]
     assert len(worker.asked) == worker.parked == REPLACED + 1
 
 
@@ -71,22 +71,22 @@ def test_a_cut_that_lasts_is_measured_again_once_it_is_over_and_told_meanwhile()
     # the first block with its repetitions, and the second
     cut = [gauge("SwPowerCap")] * (REPLACED + 2)
     worker = FakeWorker(*cut, gauge(), gauge("HwThermal"), gauge())
-    contestant = TimedWorker(worker)
+    timed_worker = TimedWorker(worker)
 
     asked = []
     for _ in range(4):
-        contestant.block(1, 1)
+        timed_worker.block(1, 1)
         asked.append(len(worker.asked) - sum(asked))
     assert asked == [REPLACED + 1, 1, 1, 2]
-    assert contestant.held == {"SwPowerCap": 2}
-    assert contestant.replaced == {"SwPowerCap": REPLACED, "HwThermal": 1}
+    assert timed_worker.held == {"SwPowerCap": 2}
+    assert timed_worker.replaced == {"SwPowerCap": REPLACED, "HwThermal": 1}
 
 
 def test_a_device_that_tells_no_clock_has_none():
-    contestant = TimedWorker(FakeWorker({"mhz": None, "throttled": []}))
+    timed_worker = TimedWorker(FakeWorker({"mhz": None, "throttled": []}))
 
-    assert list(contestant.block(1, 1)) == [1.0]
-    assert contestant.mhz == []
+    assert list(timed_worker.block(1, 1)) == [1.0]
+    assert timed_worker.mhz == []
 
 
 def test_a_worker_that_ends_drops_out_and_is_closed():
