@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from tests.conftest import CASES
+
 OFF = "tensor + 1"  # what a wrong backend does
 BOTH = "cpu-eager-fp32,cpu-off-fp32"
 
@@ -103,6 +105,20 @@ def test_xdist_checks_cells_and_measures_none(project):
     assert result.stdout.str().count("= paritygate =") == 1
     assert result.ret == 14
     assert project.statuses() == {"one-b8-cpu-eager-fp32": "ok", "two-b4-cpu-eager-fp32": "ok"}
+
+
+def test_a_suite_without_a_cell_here_does_not_bring_paths_and_dots_back(project):
+    on_gpus = CASES.replace('Case("', 'Case("gpu_').replace(
+        "shapes=", 'targets=("cuda-*",), shapes='
+    )
+    project.suite(on_gpus)
+    (project.path / "test_my_model.py").rename(project.path / "test_a_gpu.py")
+    project.suite(CASES)
+    plain = project.run("--benchmark-disable")
+
+    plain.assert_outcomes(passed=4, skipped=2)
+    assert "test_my_model.py" not in plain.stdout.str()
+    plain.stdout.fnmatch_lines(["?1/2, *? one b8  eager ok", "?2/2, done? two b4  eager ok"])
 
 
 def test_output_levels(project):
