@@ -226,7 +226,7 @@ def gradient_scaled(module: nn.Module) -> None:
 
 
 def without_momentum(subject: BoundCase) -> PreparedModel:
-    subject.case["optimizer"] = "models.training:sgd"
+    subject.case = dataclasses.replace(subject.case, optimizer="models.training:sgd")
     return eager.prepare(subject)
 
 

@@ -128,6 +128,9 @@ def test_a_case_is_plain_data_for_the_worker():
     plain = json.loads(json.dumps(case.as_dict()))
     assert plain["shapes"] == {"b": {"batch": 1}, "x": {"batch": 2}}
     assert plain["model"] == "m:Net"
+    there = Case.from_dict(plain)
+    assert (there.name, there.mode, there.as_dict()) == (case.name, case.mode, case.as_dict())
+    assert there.sizes("x") == {"batch": 2}
 
 
 def test_declaring_imports_no_torch_and_no_numpy():

@@ -243,11 +243,11 @@ def test_a_backend_of_ones_own_may_make_artefacts_and_run_a_backward(project):
 
 
         def artefact(subject):
-            return {"made_of": subject.case["name"]}
+            return {"made_of": subject.case.name}
 
 
         def prepare(subject):
-            assert subject.scratch.artefact("kept") == {"made_of": subject.case["name"]}
+            assert subject.scratch.artefact("kept") == {"made_of": subject.case.name}
             return eager.prepare(subject)
     """,
     )

@@ -34,9 +34,8 @@ class Here(BoundCase):
         return self.on_cpu().cast(inputs)
 
     def on_cpu(self):
-        return BoundCase.of(
-            {given.name: getattr(self, given.name) for given in fields(self)} | {"device": "cpu"}
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.init}
+        return BoundCase(**given | {"device": "cpu"})
 
 
 @pytest.fixture(scope="module", name="exported")
@@ -54,7 +53,7 @@ def _exported(tmp_path_factory):
             shapes={"short": {"batch": 2, "seq": 16}, "long": {"batch": 3, "seq": 24}},
         )
         given = Here(
-            case.as_dict(),
+            case,
             "short",
             device,
             dtype,
@@ -114,7 +113,7 @@ def small(tmp_path, **declared):
     )
     folder = str(tmp_path)
     given = Here(
-        case.as_dict(),
+        case,
         "b2",
         "cpu",
         "fp32",

@@ -127,8 +127,10 @@ def varies(seen):
 def looked(model, inputs=None, mode="inference", **case):
     torch.manual_seed(0)
     model = model()
-    case = {"mode": mode, "loss": None, "optimizer": "models.training:sgd"} | case
-    subject = SimpleNamespace(case=case, remembered=(), dtype_name="fp32", device="cpu", sizes={})
+    given = {"mode": mode, "loss": None, "optimizer": "models.training:sgd"} | case
+    subject = SimpleNamespace(
+        case=SimpleNamespace(**given), remembered=(), dtype_name="fp32", device="cpu", sizes={}
+    )
     made = mode_of(subject, model.train(mode == "training"))
     return (
         look(made, model, inputs or (torch.randn(3, 4),), lambda: (9 * torch.randn(3, 4),)),
@@ -246,7 +248,7 @@ def test_dropout_in_training_varies_and_draws():
 
 def test_of_a_function_answers_are_compared_and_nothing_else():
     subject = SimpleNamespace(
-        case={"mode": "inference"}, remembered=(), dtype_name="fp32", device="cpu"
+        case=SimpleNamespace(mode="inference"), remembered=(), dtype_name="fp32", device="cpu"
     )
     calls = []
 

@@ -210,7 +210,7 @@ def _key(subject: BoundCase, inputs: Any) -> str:
     known = DEVICES[subject.device]().facts()
     content = {
         "layout": LAYOUT,
-        "model": subject.case["model"],
+        "model": subject.case.model,
         "source": subject.source_digest(),
         "weights": subject.scratch.load("meta")["weights"],
         "signature": _signature(inputs),

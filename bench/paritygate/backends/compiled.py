@@ -91,7 +91,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
     graphs = subject.device == "cuda" and subject.backend != "compile"
     evidence = Evidence(
         counters,
-        subject.case["graph_breaks"],
+        subject.case.graph_breaks,
         graphs and subject.backend == "compile_reduce_overhead",
     )
 
@@ -105,7 +105,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
 
     forward = stepping if graphs else compiled
     # which is called for its curve, too, not under the guard
-    training = subject.case["mode"] == "training"
+    training = subject.case.mode == "training"
     mode = mode_of(subject, module, lambda _: limited if training else forward)
     return evidence.of(
         PreparedModel.of(

@@ -30,7 +30,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
     from paritygate.runtime.modes import mode_of
     from paritygate.runtime.subject import WrongDeclarationError, resolve
 
-    location = subject.case["ways"][subject.backend]
+    location = subject.case.ways[subject.backend]
     make = resolve(location)
     model = subject.module()
     if isinstance(model, torch.nn.Module):

@@ -311,11 +311,20 @@ class Case:
                 )
 
     def as_dict(self) -> dict[str, Any]:
-        """The case as plain data (JSON), for the worker."""
+        """The case as plain data (JSON), for the worker; all shapes are alike there."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         plain["shapes"] = {shape.name: dict(shape.sizes) for shape in self.all_shapes()}
         del plain["parity_shapes"]
         return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Case:
+        """The case of ``as_dict``."""
+        return cls(**plain)
+
+    def sizes(self, shape: str) -> dict[str, int]:
+        """The named sizes of a shape, timed or not."""
+        return dict(next(known.sizes for known in self.all_shapes() if known.name == shape))
 
 
 @dataclass(frozen=True)

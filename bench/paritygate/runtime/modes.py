@@ -72,12 +72,10 @@ def mode_of(
     if not isinstance(module, torch.nn.Module):
         return Plain(forward)
     made: Plain
-    if subject.case["mode"] == "training":
+    if subject.case.mode == "training":
         made = Training(subject, module, forward, cast)
     else:
-        made = (Backward if subject.case["mode"] == "backward" else Inference)(
-            module, forward, cast
-        )
+        made = (Backward if subject.case.mode == "backward" else Inference)(module, forward, cast)
     if subject.remembered:
         made.state = State(module, only=subject.remembered)
     return made
@@ -193,10 +191,9 @@ class Training(Plain):
     ) -> None:
         super().__init__(forward)
         self._module, self._cast, self._device = module, cast, subject.device
-        self._loss = (
-            resolve(subject.case["loss"]) if subject.case["loss"] else functional.cross_entropy
-        )
-        self._optimizer = resolve(subject.case["optimizer"])(module.parameters())
+        self._loss = resolve(subject.case.loss) if subject.case.loss else functional.cross_entropy
+        assert subject.case.optimizer is not None  # a Case of this mode has one
+        self._optimizer = resolve(subject.case.optimizer)(module.parameters())
         self._initial = {name: value.clone() for name, value in module.state_dict().items()}
         self._settings = copy.deepcopy(self._optimizer.state_dict())
         self._scaled = subject.dtype_name == "amp_fp16"  # small gradients would vanish in fp16

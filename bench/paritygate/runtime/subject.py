@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
+from paritygate.core.case import Case
 from paritygate.host.lookup import INSTALLED
 from paritygate.parity.tolerance import Tolerance, tolerances
 from paritygate.runtime.nest import comparable, fresh, mapped, named_leaves, tensor_leaves, value_of
@@ -179,7 +180,7 @@ def _digest(value: Any) -> str:
 class BoundCase:
     """One case at one shape for one target. ``backend`` is empty in the reference worker."""
 
-    case: dict[str, Any]
+    case: Case
     shape: str
     device: str
     dtype_name: str
@@ -194,8 +195,9 @@ class BoundCase:
 
     @classmethod
     def of(cls, task: dict[str, Any]) -> BoundCase:
-        """The subject of a worker's task."""
-        return cls(**{given.name: task[given.name] for given in fields(cls) if given.init})
+        """The bound case of a worker's task."""
+        given = {field.name: task[field.name] for field in fields(cls) if field.init}
+        return cls(**given | {"case": Case.from_dict(task["case"])})
 
     @cached_property
     def scratch(self) -> Scratch:
@@ -210,8 +212,7 @@ class BoundCase:
     @property
     def sizes(self) -> dict[str, int]:
         """The named sizes of the shape."""
-        sizes: dict[str, int] = self.case["shapes"][self.shape]
-        return sizes
+        return self.case.sizes(self.shape)
 
     @property
     def tolerance(self) -> Tolerance:
@@ -219,16 +220,16 @@ class BoundCase:
         mode.
         """
         of_mode = (
-            self.dtype_name if self.case["mode"] == "inference" else f"{self.dtype_name}_gradients"
+            self.dtype_name if self.case.mode == "inference" else f"{self.dtype_name}_gradients"
         )
-        return tolerances()[self.case["tolerance"] or of_mode]
+        return tolerances()[self.case.tolerance or of_mode]
 
     @property
     def common(self) -> int | None:
         """From which output on all are parts of one whole: a training's gradients, after its
         loss.
         """
-        return 1 if self.case["mode"] == "training" else None
+        return 1 if self.case.mode == "training" else None
 
     @property
     def remembered(self) -> tuple[str, ...]:
@@ -260,26 +261,26 @@ class BoundCase:
         """The model, freshly built from the seed: a module in the target's dtype and its mode, or
         another callable.
         """
-        factory = resolve(self.case["model"])
+        factory = resolve(self.case.model)
         torch.manual_seed(self._seed("model"))
         random.seed(self._seed("model"))
         np.random.seed(self._seed("model") % 2**32)
-        with told_of("model", self.case["model"]):
+        with told_of("model", self.case.model):
             made = factory()
         if not isinstance(made, torch.nn.Module):
             if not callable(made) or isinstance(made, type):
                 raise WrongDeclarationError(
-                    f'model "{self.case["model"]}" gave a {type(made).__name__}; it must give an nn.Module, or '
+                    f'model "{self.case.model}" gave a {type(made).__name__}; it must give an nn.Module, or '
                     "another callable, when called without arguments"
                 )
             return made
-        return made.to(self.device, self.dtype).train(self.case["mode"] == "training")
+        return made.to(self.device, self.dtype).train(self.case.mode == "training")
 
     def materialise(self, module: Any, inputs: Inputs) -> None:
         """Run lazy modules once, so that their weights have a size; others are left as they are."""
         if lazy(module):
             torch.manual_seed(self._seed("model"))
-            training = self.case["mode"] == "training"  # inputs are pairs with labels there
+            training = self.case.mode == "training"  # inputs are pairs with labels there
             with torch.no_grad():
                 call(module, fresh(inputs[0] if isinstance(inputs, tuple) and training else inputs))
 
@@ -304,7 +305,7 @@ class BoundCase:
         for name, digest in built(module).items():
             if kept.get(name, digest) != digest:
                 raise WrongDeclarationError(
-                    f'model "{self.case["model"]}" differs from build to build: {name} is not what it was in another '
+                    f'model "{self.case.model}" differs from build to build: {name} is not what it was in another '
                     "process; draw it from torch's, numpy's or random's global generator, which are seeded, or make it "
                     "a persistent buffer, which is kept"
                 )
@@ -316,16 +317,16 @@ class BoundCase:
 
         ``changed``: sizes that replace those of the shape.
         """
-        make = resolve(self.case["inputs"])
+        make = resolve(self.case.inputs)
         generator = torch.Generator().manual_seed(self._seed(f"inputs {number}"))
-        sizes = dict(self.case["shapes"][shape or self.shape]) | (changed or {})
-        with told_of("inputs", self.case["inputs"]):
+        sizes = self.case.sizes(shape or self.shape) | (changed or {})
+        with told_of("inputs", self.case.inputs):
             made = make(sizes, generator)
-        return self.cast(_arguments(made, "inputs", self.case["inputs"]))
+        return self.cast(_arguments(made, "inputs", self.case.inputs))
 
     def encode(self, raw: Inputs) -> Inputs:
         """The model's arguments for raw inputs: what ``preprocess`` makes of them."""
-        if not (location := self.case["preprocess"]):
+        if not (location := self.case.preprocess):
             return raw
         with told_of("preprocess", location):
             made = call(resolve(location), fresh(raw) if self.consumed else raw)
@@ -361,15 +362,15 @@ class BoundCase:
         """
         here = tensor_leaves(self.encode(self.make_inputs(0)))
         named = (
-            [name for name in self.case["shapes"] if name != self.shape]
-            if self.case["dynamic"] is None
+            [name for name in self.case.shapes if name != self.shape]
+            if self.case.dynamic is None
             else []
         )
         if named:
             others = [tensor_leaves(self.encode(self.make_inputs(0, name))) for name in named]
             return [_differing(here, others, number) for number in range(len(here))]
         found: list[dict[int, str]] = [{} for _ in here]
-        for size in ("batch",) if self.case["dynamic"] is None else self.case["dynamic"]:
+        for size in ("batch",) if self.case.dynamic is None else self.case.dynamic:
             for number, dims in enumerate(self._following(size, here)):
                 found[number] |= dict.fromkeys(dims, size)
         return found
@@ -412,7 +413,7 @@ class BoundCase:
         may lie beside it. And all under the top-level packages of model, inputs and ways, wherever
         they come from.
         """
-        located = [self.case["model"], self.case["inputs"], *self.case["ways"].values()]
+        located = [self.case.model, self.case.inputs, *self.case.ways.values()]
         tops = {location.partition(":")[0].partition(".")[0] for location in located}
         modules = dict(sys.modules)  # another thread may be importing
         tops |= {name for name in modules if "." not in name and not _foreign(modules[name])}
@@ -427,5 +428,5 @@ class BoundCase:
         """A seed for one purpose of this case: stable over processes and Python versions, unlike
         ``hash``.
         """
-        key = json.dumps([self.seed, self.case["name"], purpose]).encode()
+        key = json.dumps([self.seed, self.case.name, purpose]).encode()
         return zlib.crc32(key)

@@ -57,8 +57,8 @@ def judge(subject: BoundCase, answers: Sets, which: slice = EVERY) -> rule.Parit
     ``second_look``.
     """
     outcome = compare(subject, answers, which)
-    twice = outcome.part and not outcome.agrees and subject.case["mode"] == "inference"
-    if not twice or subject.case["reference"] == "eager":
+    twice = outcome.part and not outcome.agrees and subject.case.mode == "inference"
+    if not twice or subject.case.reference == "eager":
         return outcome
     return replace(compare(subject, answers, which, second_look.twins(subject)), second_look=True)
 
@@ -71,7 +71,7 @@ def verdict(
 
     Raises ``BackendError`` where there is no reference: nothing is judged by a weaker rule instead.
     """
-    if not subject.scratch.has_answers("reference") and subject.case["reference"] == "float64":
+    if not subject.scratch.has_answers("reference") and subject.case.reference == "float64":
         raise BackendError("the float64 reference is missing")
     expected = subject.scratch.load("meta")["dtypes"]
     if outcome.undetermined:

@@ -32,7 +32,7 @@ def float64(
     promoted only where it fails without; any other at first, since one that runs in float64 may
     still cast to float32 inside.
     """
-    gives_gradients = subject.case["mode"] != "inference"
+    gives_gradients = subject.case.mode != "inference"
     reason, facts = "", dict[str, Any]()
     # operators of higher order take no mode
     for promote in (False, True) if gives_gradients else (True, False):

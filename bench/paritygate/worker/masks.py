@@ -36,9 +36,9 @@ def masks(
     many as there are tokens): it has them if it gets shorter when the inputs do, for which
     ``answer`` is asked.
     """
-    if location := subject.case["output_mask"]:
+    if location := subject.case.output_mask:
         return [_declared(location, inputs, outputs) for inputs in sets]
-    name = subject.case["mask"]
+    name = subject.case.mask
     if name is None:
         return None
     shape = tuple(_named(subject, sets[0], name).shape)
@@ -81,7 +81,7 @@ def _named(subject: BoundCase, inputs: Inputs, name: str | int) -> torch.Tensor:
     given: dict[Any, Any] = dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
     if name not in given or not torch.is_tensor(given[name]):
         raise WrongDeclarationError(
-            f"case {subject.case['name']}: mask={name!r} is no input that is a tensor; inputs: {list(given)}"
+            f"case {subject.case.name}: mask={name!r} is no input that is a tensor; inputs: {list(given)}"
         )
     mask: torch.Tensor = given[name]
     return mask

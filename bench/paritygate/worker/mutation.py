@@ -49,10 +49,10 @@ def measurable(subject: BoundCase, module: Any) -> bool:
     """
     return (
         isinstance(module, torch.nn.Module)
-        and subject.case["mode"] == "inference"
-        and subject.case["reference"] == "float64"
+        and subject.case.mode == "inference"
+        and subject.case.reference == "float64"
         and subject.dtype_name == "fp32"
-        and subject.shape == next(iter(subject.case["shapes"]))
+        and subject.shape == next(iter(subject.case.shapes))
         and bool(subject.tolerance.parts)
     )
 
@@ -163,7 +163,7 @@ def _agrees(
 
 def _key(subject: BoundCase) -> str:
     content = {
-        "case": [subject.case[name] for name in DECIDING],
+        "case": [getattr(subject.case, name) for name in DECIDING],
         "source": subject.source_digest(),
         "weights": subject.scratch.load("meta")["weights"],
         "sizes": subject.sizes,

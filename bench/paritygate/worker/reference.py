@@ -95,7 +95,7 @@ def make(
     calls.made, calls.seconds = 2, seen.seconds
     if not seen.answer:
         raise WrongDeclarationError(
-            f'model "{subject.case["model"]}" answers with no tensor: there is nothing to compare'
+            f'model "{subject.case.model}" answers with no tensor: there is nothing to compare'
         )
     say(Stage.MAKING_INPUTS)
     count = _enough(mode, seen)
@@ -104,9 +104,7 @@ def make(
         if given is None
         else given.load("inputs")
     )
-    sets = [
-        subject.encode(fresh(inputs) if subject.case["preprocess"] else inputs) for inputs in raw
-    ]
+    sets = [subject.encode(fresh(inputs) if subject.case.preprocess else inputs) for inputs in raw]
     if isinstance(module, torch.nn.Module):
         _require_one_layout(subject, sets)
     subject.scratch.save("inputs", raw)
@@ -135,10 +133,10 @@ def make(
     unchecked = _disagrees_with_itself(off, slack, seen) or _not_finite(subject, kept, "eager")
     unchecked = unchecked or _nothing(eager)
     found: dict[str, Any] = seen.facts() | ({"writes_inputs": consumed} if consumed else {})
-    if subject.case["evaluate"]:
+    if subject.case.evaluate:
         say(Stage.EAGER_SAMPLES)
         _evaluate(subject, mode)
-    if subject.case["reference"] == "float64" and not unchecked:
+    if subject.case.reference == "float64" and not unchecked:
         calls.begin(Stage.FLOAT64, len(sets), times=4.0)
         unchecked, promoted = exact.float64(subject, module, sets, calls.done)
         found |= promoted
@@ -151,7 +149,7 @@ def make(
     if isinstance(mode, Training) and not unchecked:
         calls.begin(Stage.TRAINING_TWIN, 2 * CURVE)
         unchecked = _curves(subject, mode, sets, calls.done)
-    if subject.case["mask"] is not None and not unchecked:
+    if subject.case.mask is not None and not unchecked:
         calls.begin(Stage.IGNORING_MASK, len(sets))
         found |= _mask_sensitivity(subject, mode, sets)
         unchecked = found.pop("insensitive", "")
@@ -214,7 +212,7 @@ def _require_one_layout(subject: BoundCase, sets: list[Inputs]) -> None:
     for number, inputs in enumerate(sets):
         if (other := _layout(inputs)) != layout:
             raise WrongDeclarationError(
-                f'inputs "{subject.case["inputs"]}" must agree in dtype, shape, stride and plain values from one '
+                f'inputs "{subject.case.inputs}" must agree in dtype, shape, stride and plain values from one '
                 f"input set to the next, or every call recompiles: set 0 has {layout}, set {number} has {other}"
             )
 
@@ -255,7 +253,7 @@ def _facts(
                 "bytes": facts.traffic(module, flatten(sets[0]), answer),
                 "graph_hash": facts.graph_hash(lambda: mode(fed)),
             }
-    if location := subject.case["flops"]:
+    if location := subject.case.flops:
         if (counted := found.get("flops")) is not None:
             found["flops_counted"] = counted
         with told_of("flops", location):
@@ -343,7 +341,7 @@ def _not_finite(
     ``eager``: beside whose answers they stand. Where those are as large as can be, a fill of
     float64's own lowest number may overflow, and is a fill still.
     """
-    if subject.case["nonfinite"]:
+    if subject.case.nonfinite:
         return ""
     for number, outputs in enumerate(answers):
         for output, array in enumerate(outputs):
@@ -379,7 +377,7 @@ def _mask_sensitivity(subject: BoundCase, mode: Mode, sets: list[Inputs]) -> dic
     """How far off the answer is with the mask ignored; "insensitive" where the check could not see
     that.
     """
-    mask = subject.case["mask"]
+    mask = subject.case.mask
     ignoring: list[Inputs] = []
     for inputs in sets:
         changed: dict[Any, Any] = (
@@ -387,7 +385,7 @@ def _mask_sensitivity(subject: BoundCase, mode: Mode, sets: list[Inputs]) -> dic
         )
         if mask not in changed:
             raise WrongDeclarationError(
-                f"case {subject.case['name']}: mask={mask!r} is no input; inputs: {list(changed)}"
+                f"case {subject.case.name}: mask={mask!r} is no input; inputs: {list(changed)}"
             )
         changed[mask] = torch.ones_like(changed[mask])
         ignoring.append(changed if isinstance(inputs, dict) else tuple(changed.values()))
@@ -405,8 +403,10 @@ def _mask_sensitivity(subject: BoundCase, mode: Mode, sets: list[Inputs]) -> dic
 
 
 def _evaluate(subject: BoundCase, mode: Mode) -> None:
-    with told_of("evaluate", subject.case["evaluate"]):
-        inputs, labels = resolve(subject.case["evaluate"])()
+    location = subject.case.evaluate
+    assert location is not None
+    with told_of("evaluate", location):
+        inputs, labels = resolve(location)()
     inputs = subject.cast(inputs)
     subject.scratch.save("evaluate", {"inputs": inputs, "labels": torch.as_tensor(labels)})
     # which answers with a loss; what it has learnt answers samples

@@ -128,16 +128,16 @@ class Worker:
         with self.prepared.context():
             if (kernels := self.prepared.kernels(self.feeds[0])) is not None:
                 found["sdpa_kernels"] = kernels
-            if asked.batch_invariance and self.subject.case["mode"] == "inference":
+            if asked.batch_invariance and self.subject.case.mode == "inference":
                 found |= self._batch_invariance(self.expected[0])
             if training := self.prepared.training:
                 clock, synchronize = self.device.clock, self.device.synchronize
                 found["step_seconds"] = training.parts(self.feeds[0], clock, synchronize)
-            if self.subject.case["evaluate"] and self.agrees:
+            if self.subject.case.evaluate and self.agrees:
                 judged = self._learn() if self.prepared.training else self._evaluate()
                 found |= judged.pop("facts", {})
                 part |= judged
-            if (calls := self.subject.case["soak"]) and self.agrees and "status" not in part:
+            if (calls := self.subject.case.soak) and self.agrees and "status" not in part:
                 part |= self._soak(calls, found)
         self._settle()
         return protocol.Examined(found, **part)
@@ -166,7 +166,7 @@ class Worker:
         self.say(Stage.PREPARING)
         started = time.perf_counter()
         self.prepared = importlib.import_module(module).prepare(subject)
-        if subject.case["preprocess"]:
+        if subject.case.preprocess:
             model, kernels, feed = (
                 self.prepared.call,
                 self.prepared.kernels,
@@ -221,7 +221,7 @@ class Worker:
         measured.
         """
         self.stopwatch = Stopwatch(
-            self.device, self.prepared.call, self.feeds, self.subject.case["cold_cache"]
+            self.device, self.prepared.call, self.feeds, self.subject.case.cold_cache
         )
         self.device.empty_cache()
         gc.collect()
@@ -320,7 +320,7 @@ class Worker:
             "error_share": outcome.share,
             "eager_error": outcome.eager_error,
             "max_abs_error": outcome.max_abs,
-            "reference": self.subject.case["reference"],
+            "reference": self.subject.case.reference,
             "top1_agreement": evaluation.top1(answers, eager),
             "parity": outcome.as_dict(),
         }
@@ -384,7 +384,7 @@ class Worker:
             total,
             self.subject.sizes.get("batch", total),
         )
-        labels, wanted = kept["labels"].numpy(), self.subject.case["accuracy"]
+        labels, wanted = kept["labels"].numpy(), self.subject.case.accuracy
         return evaluation.against_eager(logits, eager[0][0], labels, self.max_abs, wanted)
 
     def _learn(self) -> dict[str, Any]:
@@ -393,11 +393,13 @@ class Worker:
         assert training is not None
         self.say(Stage.LEARNING)
         kept = subject.scratch.load("evaluate")
-        with told_of("learn", subject.case["learn"]):
-            made = resolve(subject.case["learn"])(dict(subject.sizes))
+        location = subject.case.learn
+        assert location is not None  # a training case that is evaluated learns
+        with told_of("learn", location):
+            made = resolve(location)(dict(subject.sizes))
         steps = (self.prepared.to_inputs(subject.cast(step)) for step in made)
         right = training.learn(steps, kept["inputs"]).argmax(1).cpu() == kept["labels"]
-        return evaluation.accuracy(right.numpy(), subject.case["accuracy"])
+        return evaluation.accuracy(right.numpy(), subject.case.accuracy)
 
     def _soak(self, calls: int, found: dict[str, Any]) -> dict[str, Any]:
         """Many calls, after which no more memory is held; ``found`` are the facts that get to know

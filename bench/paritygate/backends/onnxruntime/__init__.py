@@ -93,7 +93,7 @@ def artefact(subject: BoundCase) -> dict[str, Any]:
 
     started, cold, inputs = time.perf_counter(), False, example(subject)
     dynamic, fixed = subject.dynamic(), list[str]()
-    declared = subject.case["dynamic"] is not None  # to be dynamic: then they must be
+    declared = subject.case.dynamic is not None  # to be dynamic: then they must be
     while True:
         folder = Path(subject.cache) / "onnx" / _key(subject, inputs, dynamic)
         made_static = None if declared else _made_static(folder)
@@ -349,7 +349,7 @@ def _key(subject: BoundCase, inputs: Any, dynamic: Sequence[Mapping[int, str]]) 
     plain = [value_of(leaf) for leaf in flatten(inputs) if not torch.is_tensor(leaf)]
     content = {
         "layout": LAYOUT,
-        "model": subject.case["model"],
+        "model": subject.case.model,
         "source": subject.source_digest(),
         "weights": subject.scratch.load("meta")["weights"],
         "signature": signature,
