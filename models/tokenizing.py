@@ -46,7 +46,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from models import corpus, whole
+from models import corpus, weights
 
 Answer = dict[str, Tensor]
 Item = TypeVar("Item")
@@ -297,7 +297,7 @@ def vocabulary() -> tuple[str, ...]:
     made = train()
     content = _lines(made)
     with contextlib.suppress(OSError):  # no room or no right to write: slower next time, not wrong
-        whole.write(content, cache / f"{recipe}-{_digest(content)}" / "vocab.txt")
+        weights.write_whole(content, cache / f"{recipe}-{_digest(content)}" / "vocab.txt")
     return made
 
 
@@ -315,7 +315,7 @@ def _lines(tokens: Iterable[str]) -> bytes:
 
 
 # --------------------------------------------------------------------------------------------------
-# ways
+# variants
 
 
 def hf_fast(plain: Plain) -> Tokenizer:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,8 +20,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-from models import whole
 
 Weights = dict[str, Tensor]
 
@@ -95,4 +94,17 @@ def _read(path: Path) -> Weights:
 def _write(made: Weights, path: Path) -> None:
     """Write the weights behind their digest."""
     saved = _saved(made)
-    whole.write(hashlib.sha256(saved).digest() + saved, path)
+    write_whole(hashlib.sha256(saved).digest() + saved, path)
+
+
+def write_whole(content: bytes, path: Path) -> None:
+    """Write a file that other processes see whole or not at all; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

@@ -23,7 +23,7 @@ from paritygate.process import environment
 from paritygate.process.client import ForkServer
 from paritygate.session.group import GroupRun
 from paritygate.session.laboratory import Laboratory
-from paritygate.session.matrix import WAYS
+from paritygate.session.matrix import VARIANTS
 from tests import faulty
 
 THREADS = 2
@@ -81,7 +81,8 @@ class Rig:
             cache=self.cache,
             scratch=self.folder / str(next(self.numbers)),
             budget=BUDGET,
-            backends=TABLE | {way: Backend(way, WAYS, compiles=True) for way in case.ways},
+            backends=TABLE
+            | {variant: Backend(variant, VARIANTS, compiles=True) for variant in case.variants},
             threads=THREADS,
             seed=seed,
             controlled=True,

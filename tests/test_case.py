@@ -129,7 +129,7 @@ def test_a_case_is_plain_data_for_the_worker():
     assert plain["shapes"] == {"b": {"batch": 1}, "x": {"batch": 2}}
     assert plain["model"] == "m:Net"
     there = Case.from_dict(plain)
-    assert (there.name, there.mode, there.as_dict()) == (case.name, case.mode, case.as_dict())
+    assert json.loads(json.dumps(there.as_dict())) == plain
     assert there.sizes("x") == {"batch": 2}
 
 
@@ -148,8 +148,11 @@ TRAINING = {"mode": "training", "optimizer": "m:sgd"}
         ({"optimizer": "m:sgd"}, 'mode="training" and optimizer= go together'),
         ({"loss": "m:loss"}, 'loss= is for mode="training" only'),
         (TRAINING | {"optimizer": "sgd"}, "optimizer='sgd' must look like"),
-        (TRAINING | {"learn": "m:epochs"}, "learn= needs evaluate= and accuracy="),
-        (TRAINING | {"mask": "mask"}, 'mask=, preprocess= and ways= are for mode="inference" only'),
+        (TRAINING | {"train_data": "m:epochs"}, "train_data= needs evaluate= and accuracy="),
+        (
+            TRAINING | {"mask": "mask"},
+            'mask=, preprocess= and variants= are for mode="inference" only',
+        ),
         ({"accuracy": 0.9}, "accuracy=0.9 must be a share"),
         ({"accuracy": 95, "evaluate": "m:held"}, "accuracy=95 must be a share"),
         (
@@ -157,9 +160,9 @@ TRAINING = {"mode": "training", "optimizer": "m:sgd"}
             "evaluate= goes with neither preprocess=",
         ),
         ({"mode": "backward", "evaluate": "m:held"}, "evaluate= goes with neither preprocess="),
-        ({"ways": {"Fast": "m:fast"}}, "way 'Fast'"),
-        ({"ways": {"fast": "fast"}}, "ways['fast']='fast' must look like"),
-        ({"ways": ("fast",)}, "ways is a dict"),
+        ({"variants": {"Fast": "m:fast"}}, "variant 'Fast'"),
+        ({"variants": {"fast": "fast"}}, "variants['fast']='fast' must look like"),
+        ({"variants": ("fast",)}, "variants is a dict"),
         ({"soak": -1}, "soak=-1 must be a number of calls"),
         ({"soak": "many"}, "soak='many' must be a number of calls"),
     ],

@@ -16,7 +16,7 @@ from models.cnn import DigitsCNN
 from paritygate.parity.accuracy import paired_accuracy
 
 MARGIN = 0.03  # of accuracy, that a compressed network may lose: the interval's lower end must lie above it
-WAYS = ("dynamic_int8", "pruned", "pruned_channels", "distilled")
+VARIANTS = ("dynamic_int8", "pruned", "pruned_channels", "distilled")
 
 # What torch's and onnx's own code says of itself while it exports.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
@@ -38,7 +38,7 @@ def plain(cache):
 @pytest.fixture(scope="module")
 def compressed(plain):
     before = torch.random.get_rng_state()
-    made = {name: getattr(compression, name)(plain) for name in WAYS}
+    made = {name: getattr(compression, name)(plain) for name in VARIANTS}
     assert torch.equal(torch.random.get_rng_state(), before)
     return made
 
@@ -50,7 +50,7 @@ def right(network) -> np.ndarray:
         return (network(images).argmax(1) == labels).numpy()
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_a_compressed_network_is_about_as_accurate_as_the_original(plain, compressed, name):
     difference, low, high = paired_accuracy(right(plain), right(compressed[name]))
 
@@ -58,7 +58,7 @@ def test_a_compressed_network_is_about_as_accurate_as_the_original(plain, compre
 
 
 def test_what_became_smaller_and_what_did_not(plain, compressed):
-    facts = {name: compressed[name].facts() for name in WAYS}
+    facts = {name: compressed[name].facts() for name in VARIANTS}
     original = weights.size(plain.state_dict())
 
     assert {told["original_bytes"] for told in facts.values()} == {original}
@@ -69,7 +69,7 @@ def test_what_became_smaller_and_what_did_not(plain, compressed):
     assert share["distilled"] < 0.08
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_a_second_one_is_made_of_what_is_kept_and_answers_the_same(plain, compressed, cache, name):
     (images,), _ = digits.held_out()
     files = sorted(cache.iterdir())
@@ -247,4 +247,4 @@ def test_a_compressed_network_has_the_dtype_of_its_original(plain):
 
 
 def test_the_network_type_is_the_original_one(compressed):
-    assert all(isinstance(compressed[name], DigitsCNN) for name in WAYS[1:])
+    assert all(isinstance(compressed[name], DigitsCNN) for name in VARIANTS[1:])

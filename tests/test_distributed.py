@@ -233,9 +233,10 @@ def test_no_process_is_left_when_the_owner_is_killed_in_a_call():
 
 
 @pytest.mark.parametrize(
-    ("way", "told"), [("dying_rank", "rank 1 of 2 was killed by SIGKILL"), ("lonely", "need a GPU")]
+    ("variant", "told"),
+    [("dying_rank", "rank 1 of 2 was killed by SIGKILL"), ("lonely", "need a GPU")],
 )
-def test_what_becomes_of_the_cell_of_ranks_that_cannot_go_on(rig, way, told):
+def test_what_becomes_of_the_cell_of_ranks_that_cannot_go_on(rig, variant, told):
     case = Case(
         "ddp",
         model="models.distributed:OneProcess",
@@ -244,10 +245,10 @@ def test_what_becomes_of_the_cell_of_ranks_that_cannot_go_on(rig, way, told):
         shapes={"b8_k2": {"batch": 8, "steps": 2}},
         reference="eager",
         tolerance="fp32_gradients",
-        ways={way: f"tests.specimens:{way}"},
+        variants={variant: f"tests.specimens:{variant}"},
     )
-    records = rig.run(case, "eager", way)
+    records = rig.run(case, "eager", variant)
 
     assert records["eager"].status is Status.OK, records["eager"].reason
-    assert records[way].status is (Status.SKIPPED if way == "lonely" else Status.FAILED)
-    assert told in records[way].reason
+    assert records[variant].status is (Status.SKIPPED if variant == "lonely" else Status.FAILED)
+    assert told in records[variant].reason

@@ -1,7 +1,7 @@
 """Every kind of work on a device that is not the processor, in real workers: what a GPU would
 refuse is refused here.
 
-Eager and the cases' own ways; the compilers and onnxruntime know no such device.
+Eager and the cases' own variants; the compilers and onnxruntime know no such device.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEFT_OUT = {
     "tokenize_hostile": "as tokenize",
     "load_digits": "into the memory of the host",
     "ddp_digits": "its ranks are processes that do not know the device",
-    "corpus_compressed": "two minutes where its teacher is not kept; tests/test_teaching.py moves it",
+    "corpus_compressed": "two minutes where its teacher is not kept; tests/test_distillation.py moves it",
     "int8": "a network of the processor",
 }
 TRAINED = {  # every model and optimizer once
@@ -82,13 +82,13 @@ def away(server, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
 def test_all_of_it_stays_there(away, case):
-    ways = [way for way in case.ways if way not in LEFT_OUT]
+    variants = [variant for variant in case.variants if variant not in LEFT_OUT]
     shape = min(case.all_shapes(), key=lambda shape: math.prod(shape.sizes.values()))
 
-    records = away.run(case, "eager", *ways, device=NAME, shape=shape.name)
+    records = away.run(case, "eager", *variants, device=NAME, shape=shape.name)
 
     assert {backend: record.reason for backend, record in records.items()} == dict.fromkeys(
-        ["eager", *ways], ""
+        ["eager", *variants], ""
     )
     assert all(record.status is Status.OK for record in records.values())
     assert records["eager"].facts["gpu"] == "NVIDIA H200", "by the code of a GPU"

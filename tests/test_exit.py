@@ -158,7 +158,7 @@ def test_where_every_cell_is_unchecked_or_skipped_nothing_was_compared_which_is_
 
 def test_a_known_gap_is_expected_and_its_end_is_told(project):
     project.backend("off", "tensor + 1")
-    project.suite(ONE.format(more='known_gaps={"off": "issue 12", "eager": "issue 11"}'))
+    project.suite(ONE.format(more='known_failures={"off": "issue 12", "eager": "issue 11"}'))
     result = project.run("-rx", targets=BOTH)
     result.assert_outcomes(passed=2, xfailed=1, skipped=1)
     result.stdout.fnmatch_lines(
@@ -171,6 +171,6 @@ def test_a_known_gap_is_expected_and_its_end_is_told(project):
     assert result.ret == 0
     strict = project.run("--bench-strict", "--benchmark-disable", targets=BOTH)
     strict.stdout.fnmatch_lines(
-        ["*one-b8-cpu-eager-fp32: gap closed (issue 11); remove it from known_gaps*"]
+        ["*one-b8-cpu-eager-fp32: gap closed (issue 11); remove it from known_failures*"]
     )
     assert strict.ret == 10

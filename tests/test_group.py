@@ -275,11 +275,13 @@ def test_a_module_whose_own_import_is_missing_says_which(rig):
     assert "No module named 'something_that_is_not_installed'" in record.reason
 
 
-# -- known gaps
+# -- known failures
 
 
 def test_a_known_gap_is_noted_while_it_lasts_and_when_it_has_closed(rig):
-    case = specimen(known_gaps={"last_weight": "a weight was rounded", "twin": "was wrong once"})
+    case = specimen(
+        known_failures={"last_weight": "a weight was rounded", "twin": "was wrong once"}
+    )
     records = rig.run(case, "eager", "last_weight", "twin")
     assert records["last_weight"].status is Status.PARITY_FAILED
     assert records["last_weight"].facts["known_gap"] == "a weight was rounded"

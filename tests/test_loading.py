@@ -19,7 +19,11 @@ from paritygate.runtime.nest import comparable
 from paritygate.runtime.subject import arrays
 from tests.test_forkserver import ROOT, gone
 
-WAYS = {"here": lambda plain: plain, "workers_1": loading.workers_1, "workers_2": loading.workers_2}
+VARIANTS = {
+    "here": lambda plain: plain,
+    "workers_1": loading.workers_1,
+    "workers_2": loading.workers_2,
+}
 OWNER = """
 import time
 from models import loading
@@ -106,8 +110,10 @@ def loader(plain):
     """A function that makes a loader that ends with the test."""
     made = []
 
-    def make(way):
-        made.append(way(plain) if callable(way) else loading.Loader(workers=2, samples=way))
+    def make(variant):
+        made.append(
+            variant(plain) if callable(variant) else loading.Loader(workers=2, samples=variant)
+        )
         return made[-1]
 
     yield make
@@ -125,10 +131,10 @@ def children():
     return psutil.Process().children(recursive=True)
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("batch", [32, 479])
-def test_every_sample_comes_exactly_once_that_of_the_last_batch_too(plain, loader, way, batch):
-    answer = loader(way)(batch, seed=1)
+def test_every_sample_comes_exactly_once_that_of_the_last_batch_too(plain, loader, variant, batch):
+    answer = loader(variant)(batch, seed=1)
     assert answer["indices"].tolist() == list(range(1437))
     assert answer["counts"].tolist() == [1] * 1437
     assert answer["batches"] == -(-1437 // batch)

@@ -12,7 +12,7 @@ from models import corpus, tokenizing
 from paritygate.parity import rule
 from paritygate.parity.tolerance import tolerances
 
-WAYS = ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")
+VARIANTS = ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")
 
 
 @pytest.fixture(scope="module", name="plain")
@@ -20,14 +20,14 @@ def _plain():
     return tokenizing.Plain(tokenizing.train())
 
 
-@pytest.fixture(scope="module", name="ways")
+@pytest.fixture(scope="module", name="variants")
 def _ways(plain):
-    return {name: getattr(tokenizing, name)(plain) for name in WAYS}
+    return {name: getattr(tokenizing, name)(plain) for name in VARIANTS}
 
 
-@pytest.fixture(params=WAYS)
-def way(request, ways):
-    return ways[request.param]
+@pytest.fixture(params=VARIANTS)
+def variant(request, variants):
+    return variants[request.param]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -130,8 +130,8 @@ def test_no_sentences_give_no_rows(small):
 
 
 @pytest.mark.parametrize("length", [1, 0, -1])
-def test_a_length_without_room_is_refused_by_all(plain, ways, length):
-    for tokenizer in (plain, *ways.values()):
+def test_a_length_without_room_is_refused_by_all(plain, variants, length):
+    for tokenizer in (plain, *variants.values()):
         with pytest.raises(
             ValueError, match=rf"length={length} leaves no room for \[CLS\] and \[SEP\]: give 2 or"
         ):
@@ -144,14 +144,14 @@ def test_a_length_without_room_is_refused_by_all(plain, ways, length):
 
 @pytest.mark.parametrize("length", [2, 3, 12, 64, 512])
 @pytest.mark.parametrize("batch", [1, 64])
-def test_reviews_of_every_length(plain, way, batch, length):
+def test_reviews_of_every_length(plain, variant, batch, length):
     texts, _ = tokenizing.sentences({"batch": batch, "seq": length}, seeded())
     answer = plain(texts, length)
     assert answer["input_ids"].shape == (batch, length)
-    assert_equal(way(texts, length), answer)
+    assert_equal(variant(texts, length), answer)
 
 
-def test_the_whole_corpus(plain, way):
+def test_the_whole_corpus(plain, variant):
     texts = [
         *corpus.load().train.sentences[::4],
         *corpus.load().test.sentences,
@@ -160,18 +160,19 @@ def test_the_whole_corpus(plain, way):
     answer = plain(texts, 32)
     assert tokenizing.SPECIAL.index("[UNK]") not in answer["input_ids"]
     assert answer["attention_mask"][:, -1].sum() == 0
-    assert_equal(way(texts, 32), answer)
+    assert_equal(variant(texts, 32), answer)
 
 
 @pytest.mark.parametrize("text", tokenizing.HOSTILE.values(), ids=tokenizing.HOSTILE)
-def test_hostile_text(plain, way, text):
-    assert_equal(way([text], 512), plain([text], 512))
+def test_hostile_text(plain, variant, text):
+    assert_equal(variant([text], 512), plain([text], 512))
     assert_equal(
-        way([text, "this movie was great", text], 9), plain([text, "this movie was great", text], 9)
+        variant([text, "this movie was great", text], 9),
+        plain([text, "this movie was great", text], 9),
     )
 
 
-def test_texts_of_random_scraps(plain, way):
+def test_texts_of_random_scraps(plain, variant):
     """Some thousand short texts of undisputed characters, of letters, and of special tokens."""
     generator = seeded(7)
     letters = tuple("aeinost AEINOST  ,.!-[]#'") + tokenizing.SPECIAL
@@ -180,13 +181,13 @@ def test_texts_of_random_scraps(plain, way):
         pools = (letters, letters, tokenizing.characters())
         which = torch.randint(len(pools), (count,), generator=generator).tolist()
         texts.append("".join(tokenizing._drawn(pools[pool], 1, generator)[0] for pool in which))
-    assert_equal(way(texts, 16), plain(texts, 16))
+    assert_equal(variant(texts, 16), plain(texts, 16))
 
 
-def test_every_undisputed_character_within_a_word(plain, way):
+def test_every_undisputed_character_within_a_word(plain, variant):
     within = [f"a{character}b " for character in tokenizing.characters()]
     texts = ["".join(within[start : start + 64]) for start in range(0, len(within), 64)]
-    assert_equal(way(texts, 512), plain(texts, 512))
+    assert_equal(variant(texts, 512), plain(texts, 512))
 
 
 @pytest.mark.parametrize("name", ["input_ids", "attention_mask", "token_type_ids"])
@@ -241,7 +242,7 @@ def _few():
 def test_known_disagreements_are_as_the_module_says(few, case):
     text, right, rust, python = case
     assert few.tokenize(text) == right
-    for name in WAYS:
+    for name in VARIANTS:
         answer = getattr(tokenizing, name)(few)([text], 16)
         assert tokens(few, answer) == (python if name == "hf_python" else rust), name
 
@@ -322,14 +323,14 @@ def test_facts_count_tokens_and_not_padding(small):
     }
 
 
-def test_ways_are_what_they_are_called(plain, ways):
-    assert {name: found.name for name, found in ways.items()} == {
+def test_ways_are_what_they_are_called(plain, variants):
+    assert {name: found.name for name, found in variants.items()} == {
         "hf_fast": "transformers BertTokenizer",
         "hf_bert": "transformers BertTokenizer",
         "hf_python": "transformers BertTokenizerLegacy",
         "tokenizers_lib": "tokenizers",
     }
-    assert {found.facts()["vocabulary"] for found in ways.values()} == {len(plain.vocabulary)}
+    assert {found.facts()["vocabulary"] for found in variants.values()} == {len(plain.vocabulary)}
 
 
 # -------------------------------------------------------------------------------------------
@@ -412,7 +413,7 @@ def test_a_damaged_file_is_made_anew(cache, trainings, damage):
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, trainings, monkeypatch, plain):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the variant")
     monkeypatch.setenv("PARITYGATE_CACHE", str(tmp_path / "file"))
     assert tokenizing.vocabulary() == tuple(plain.vocabulary)
 

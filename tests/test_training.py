@@ -89,7 +89,7 @@ def test_what_is_learnt_is_judged_by_labelled_samples(shared, wanted, status):
         name=f"learnt_{wanted:.0%}".rstrip("%"),
         shapes={"b32": {"batch": 32}},
         accuracy=wanted,
-        learn="models.lessons:digit_epochs",
+        train_data="models.training_data:digit_epochs",
         evaluate="models.digits:held_out",
     )
     record = shared.run(case, "eager")["eager"]

@@ -17,7 +17,7 @@ import copy
 import torch
 from torch.nn import functional
 
-from models import digits, lessons, training
+from models import digits, training, training_data
 from models.cnn import DigitsCNN
 
 BATCH = 32
@@ -32,7 +32,7 @@ def main() -> None:
         forward = torch.compile(model, dynamic=False) if name == "compile" else model
         optimizer = training.sgd_momentum(model.parameters())
         losses = []
-        for (images,), labels in lessons.digit_epochs({"batch": BATCH}):
+        for (images,), labels in training_data.digit_epochs({"batch": BATCH}):
             optimizer.zero_grad()
             loss = functional.cross_entropy(forward(images), labels)
             loss.backward()
@@ -41,7 +41,7 @@ def main() -> None:
         (held,), right = digits.held_out()
         with torch.no_grad():
             accuracy = (model(held).argmax(1) == right).float().mean().item()
-        last = losses[-len(losses) // lessons.DIGIT_EPOCHS :]
+        last = losses[-len(losses) // training_data.DIGIT_EPOCHS :]
         moved = {
             key: (value - initial[key]).norm().item() for key, value in model.state_dict().items()
         }

@@ -13,7 +13,7 @@ CASES = (
         },
         unit="image",
         targets=("*-eager-fp32",),
-        ways={
+        variants={
             "int8": "models.compression:dynamic_int8",
             "pruned": "models.compression:pruned",
             "pruned_channels": "models.compression:pruned_channels",
@@ -25,13 +25,13 @@ CASES = (
     ),
     Case(
         "corpus_compressed",
-        model="models.teaching:teacher",
-        inputs="models.teaching:sentences",
+        model="models.distillation:teacher",
+        inputs="models.distillation:sentences",
         shapes={"b8": Shape({"batch": 8}, budget="normal")},
         unit="sentence",
         targets=("*-eager-fp32",),
-        ways={"distilled": "models.teaching:student"},
-        evaluate="models.lessons:held_out",
+        variants={"distilled": "models.distillation:student"},
+        evaluate="models.training_data:held_out",
         accuracy=0.95,
         tolerance="compressed",
         deadline=900.0,  # where neither is kept yet, teacher and student learn first

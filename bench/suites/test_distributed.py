@@ -15,7 +15,7 @@ CASES = (
         unit="sample",
         count=("batch", "steps"),
         targets=("*-eager-fp32",),
-        ways={"ddp_1": "models.distributed:ddp_1", "ddp_2": "models.distributed:ddp_2"},
+        variants={"ddp_1": "models.distributed:ddp_1", "ddp_2": "models.distributed:ddp_2"},
         reference="eager",
         tolerance="fp32_gradients",  # ranks add up gradients in another order
     ),

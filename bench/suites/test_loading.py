@@ -27,7 +27,7 @@ CASES = (
         unit="sample",
         count=("samples",),
         targets=("cpu-eager-fp32",),  # into the memory of the host
-        ways={
+        variants={
             "workers_1": "models.loading:workers_1",
             "workers_2": "models.loading:workers_2",
             "pinned": "models.loading:pinned",

@@ -21,7 +21,7 @@ CASES = (
         "loop_bert_tiny",
         model="models.loops:Loop",
         inputs="models.loops:corpus_batches",
-        ways={"hf_trainer": "models.loops:hf_trainer"},
+        variants={"hf_trainer": "models.loops:hf_trainer"},
         shapes={"k8_b8_s32": Shape({"steps": 8, "batch": 8, "seq": 32}, budget="normal")},
         unit="sentence",
         count=("steps", "batch"),

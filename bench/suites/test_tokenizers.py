@@ -4,7 +4,7 @@ hostile Unicode.
 
 from paritygate import Case, Shape, cell_tests
 
-WAYS = {
+VARIANTS = {
     name: f"models.tokenizing:{name}"
     for name in ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")
 }
@@ -33,7 +33,7 @@ def tokenizers(
         parity_shapes=parity_shapes,
         unit="sentence",
         targets=("eager",),
-        ways=WAYS,
+        variants=VARIANTS,
         reference="eager",
         skips=SKIPS,
         preload=("transformers.models.bert.tokenization_bert", "tokenizers"),

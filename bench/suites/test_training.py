@@ -42,7 +42,7 @@ def steps(
             shapes={shape: Shape(sizes, budget="quick" if one == quick else "normal")},
             unit=unit,
             preload=preload,
-            known_gaps=gaps or {},
+            known_failures=gaps or {},
         )
         for one in OPTIMIZERS
     ]
@@ -56,7 +56,7 @@ def small(name: str, budget: str, **checked: Mapping[str, int]) -> Case:
         f"train_corpus_{name}",
         mode="training",
         model=f"models.text:{name}",
-        inputs="models.lessons:sentence_batch",
+        inputs="models.training_data:sentence_batch",
         optimizer="models.training:adamw",
         shapes={"b8": Shape({"batch": 8}, budget=budget)},
         parity_shapes=checked,

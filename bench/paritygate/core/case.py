@@ -21,7 +21,7 @@ LOCATIONS = (  # fields of a Case
     "evaluate",
     "optimizer",
     "loss",
-    "learn",
+    "train_data",
     "preprocess",
     "flops",
     "output_mask",
@@ -111,10 +111,10 @@ class Case:
       ``torch.optim.Optimizer``.
     - ``loss``: of a training case; called with (logits, labels) gives a scalar; cross-entropy
       unless given.
-    - ``learn``: of a training case; called with ``sizes`` gives the ``(inputs, labels)`` of every
+    - ``train_data``: of a training case; called with ``sizes`` gives the ``(inputs, labels)`` of every
       step of a whole training, after which ``accuracy`` of the samples of ``evaluate`` must be
       answered rightly.
-    - ``ways``: backends of this case only, name -> string: called with the model gives another
+    - ``variants``: backends of this case only, name -> string: called with the model gives another
       callable that takes the same inputs and must give the same answers, e.g. another
       implementation, or a compressed model. They come where eager is wanted; one with ``facts()``
       and ``close()`` is asked for facts and told when it is over.
@@ -126,7 +126,7 @@ class Case:
       ``count``.
     - ``targets``: globs; only targets that match one of them become cells.
     - ``skips``: glob -> reason; such cells are collected and skipped with the reason.
-    - ``known_gaps``: glob -> reason; a parity failure there is reported as expected, and so is its
+    - ``known_failures``: glob -> reason; a parity failure there is reported as expected, and so is its
       end.
     - ``mask``: the name (or position) of the input that masks padding; ignoring it must be
       noticeable. Of outputs that have its dimensions only unmasked positions are compared.
@@ -166,15 +166,15 @@ class Case:
     count: Sequence[str] = ("batch",)
     targets: Sequence[str] = ("*",)
     skips: Mapping[str, str] = field(default_factory=dict)
-    known_gaps: Mapping[str, str] = field(default_factory=dict)
+    known_failures: Mapping[str, str] = field(default_factory=dict)
     mask: str | int | None = None
     output_mask: str | None = None
     dynamic: Sequence[str] | None = None
     mode: str = "inference"
     optimizer: str | None = None
     loss: str | None = None
-    learn: str | None = None
-    ways: Mapping[str, str] = field(default_factory=dict)
+    train_data: str | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
     preprocess: str | None = None
     evaluate: str | None = None
     accuracy: float | None = None
@@ -200,7 +200,7 @@ class Case:
                     f'case {self.name}: {what}={location!r} must look like "package.module:attribute"'
                 )
         self._check_mode()
-        self._check_ways()
+        self._check_variants()
         if self.reference not in ("float64", "eager"):
             raise DeclarationError(
                 f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"'
@@ -250,7 +250,7 @@ class Case:
         return product
 
     def reason(self, reasons: Mapping[str, str], target: Target) -> str | None:
-        """The reason that ``skips`` or ``known_gaps`` gives for a target, or None."""
+        """The reason that ``skips`` or ``known_failures`` gives for a target, or None."""
         return next((why for pattern, why in reasons.items() if target.matches(pattern)), None)
 
     def _check_dynamic(self) -> None:
@@ -277,12 +277,12 @@ class Case:
         training = self.mode == "training"
         if training != (self.optimizer is not None):
             raise DeclarationError(f'case {self.name}: mode="training" and optimizer= go together')
-        for what in ("loss", "learn"):
+        for what in ("loss", "train_data"):
             if getattr(self, what) is not None and not training:
                 raise DeclarationError(f'case {self.name}: {what}= is for mode="training" only')
-        if self.learn is not None and (self.evaluate is None or self.accuracy is None):
+        if self.train_data is not None and (self.evaluate is None or self.accuracy is None):
             raise DeclarationError(
-                f"case {self.name}: learn= needs evaluate= and accuracy=, to be judged by"
+                f"case {self.name}: train_data= needs evaluate= and accuracy=, to be judged by"
             )
         if self.accuracy is not None and (self.evaluate is None or not 0 <= self.accuracy <= 1):
             raise DeclarationError(
@@ -293,21 +293,21 @@ class Case:
                 f'case {self.name}: evaluate= goes with neither preprocess= nor mode="backward"'
             )
         masked = self.mask is not None or self.output_mask is not None
-        if self.mode != "inference" and (masked or self.preprocess is not None or self.ways):
+        if self.mode != "inference" and (masked or self.preprocess is not None or self.variants):
             raise DeclarationError(
-                f'case {self.name}: mask=, output_mask=, preprocess= and ways= are for mode="inference" only'
+                f'case {self.name}: mask=, output_mask=, preprocess= and variants= are for mode="inference" only'
             )
 
-    def _check_ways(self) -> None:
-        if not isinstance(self.ways, Mapping):
+    def _check_variants(self) -> None:
+        if not isinstance(self.variants, Mapping):
             raise DeclarationError(
-                f'case {self.name}: ways is a dict, name -> "package.module:attribute"'
+                f'case {self.name}: variants is a dict, name -> "package.module:attribute"'
             )
-        for name, location in self.ways.items():
-            _check_field(f"case {self.name}: way", name)
+        for name, location in self.variants.items():
+            _check_field(f"case {self.name}: variant", name)
             if not LOCATION.fullmatch(str(location)):
                 raise DeclarationError(
-                    f'case {self.name}: ways[{name!r}]={location!r} must look like "package.module:attribute"'
+                    f'case {self.name}: variants[{name!r}]={location!r} must look like "package.module:attribute"'
                 )
 
     def as_dict(self) -> dict[str, Any]:
@@ -377,8 +377,8 @@ class Cell:
 
 def cell_of(case: Case, shape: Shape, target: Target) -> Cell | None:
     """The cell, or None where the case does not want that target."""
-    # ways go with eager
-    plain = replace(target, backend="eager") if target.backend in case.ways else target
+    # variants go with eager
+    plain = replace(target, backend="eager") if target.backend in case.variants else target
     wanted = any(plain.matches(pattern) for pattern in case.targets)
     return Cell(case, shape, target) if wanted else None
 

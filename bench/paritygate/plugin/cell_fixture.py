@@ -54,7 +54,7 @@ class CellHandle:
             if "gap_closed" in record.facts and options.strict(self._item.config):
                 self._fail(
                     record,
-                    f"{self.id}: gap closed ({record.facts['gap_closed']}); remove it from known_gaps",
+                    f"{self.id}: gap closed ({record.facts['gap_closed']}); remove it from known_failures",
                 )
             return
         if record.facts.get("known_gap"):

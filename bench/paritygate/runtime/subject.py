@@ -410,10 +410,10 @@ class BoundCase:
         """The loaded modules that the model's numbers can depend on, and their files.
 
         All that are neither the interpreter's, nor installed, nor this harness's: a model's layers
-        may lie beside it. And all under the top-level packages of model, inputs and ways, wherever
+        may lie beside it. And all under the top-level packages of model, inputs and variants, wherever
         they come from.
         """
-        located = [self.case.model, self.case.inputs, *self.case.ways.values()]
+        located = [self.case.model, self.case.inputs, *self.case.variants.values()]
         tops = {location.partition(":")[0].partition(".")[0] for location in located}
         modules = dict(sys.modules)  # another thread may be importing
         tops |= {name for name in modules if "." not in name and not _foreign(modules[name])}

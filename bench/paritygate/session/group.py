@@ -115,10 +115,10 @@ class GroupRun:
         self.workers.clear()
 
     def _end(self, worker: Worker, backend: str) -> None:
-        """End a worker; one of the case's own ways may have started processes, which it ends
+        """End a worker; one of the case's own variants may have started processes, which it ends
         first.
         """
-        if backend in self.case.ways:
+        if backend in self.case.variants:
             with suppress(WorkerError):
                 worker.ask(Close(), CLOSE_DEADLINE)
         worker.close()
@@ -338,7 +338,7 @@ class GroupRun:
 
     def _note_gap(self, cell: Cell) -> None:
         record = self.records[cell.id]
-        if reason := self.case.reason(self.case.known_gaps, cell.target):
+        if reason := self.case.reason(self.case.known_failures, cell.target):
             if record.status is Status.PARITY_FAILED:
                 record.facts["known_gap"] = reason
             elif record.status is Status.OK:

@@ -29,7 +29,7 @@ from paritygate.session.group import GroupRun
 from paritygate.session.laboratory import Laboratory
 from paritygate.session.progress import Progress
 
-WAYS = "paritygate.backends.variants"
+VARIANTS = "paritygate.backends.variants"
 
 
 class Matrix:
@@ -91,7 +91,9 @@ class Matrix:
                 )
             if suite is not None and self.homes.setdefault(case.name, str(suite)) != str(suite):
                 self._refuse_other_files(case, str(suite))
-            wanted = [target for chosen in self.chosen for target in self._with_ways(case, chosen)]
+            wanted = [
+                target for chosen in self.chosen for target in self._with_variants(case, chosen)
+            ]
             shapes = self.budget.shapes(case)
             beside = self.budget.name == "quick" and any(shape.timed for shape in shapes)
             for shape in shapes:
@@ -122,7 +124,7 @@ class Matrix:
         """
         first, lookup = self.homes[case.name], Lookup(self.suites, sys.path)
         named = [getattr(case, what) for what in LOCATIONS]
-        for location in [*filter(None, named), *case.ways.values()]:
+        for location in [*filter(None, named), *case.variants.values()]:
             module = location.partition(":")[0]
             files = [lookup.locate(module, folder) for folder in (first, suite)]
             if files[0] != files[1]:
@@ -131,18 +133,24 @@ class Matrix:
                     f"{files[1]} to the suite in {suite}; ids join history, give one of the cases another name"
                 )
 
-    def _with_ways(self, case: Case, target: Target) -> list[Target]:
-        """A target, behind eager's the case's own ways on the same device; raises
+    def _with_variants(self, case: Case, target: Target) -> list[Target]:
+        """A target, behind eager's the case's own variants on the same device; raises
         ``DeclarationError``.
         """
         if target.backend != "eager":
             return [target]
-        for way in case.ways:
-            if self.backends.setdefault(way, Backend(way, WAYS, compiles=True)).module != WAYS:
+        for variant in case.variants:
+            if (
+                self.backends.setdefault(variant, Backend(variant, VARIANTS, compiles=True)).module
+                != VARIANTS
+            ):
                 raise DeclarationError(
-                    f"case {case.name}: its way {way!r} bears the name of a backend; rename it"
+                    f"case {case.name}: its variant {variant!r} bears the name of a backend; rename it"
                 )
-        return [target, *(Target(target.device, way, target.dtype) for way in case.ways)]
+        return [
+            target,
+            *(Target(target.device, variant, target.dtype) for variant in case.variants),
+        ]
 
     def plan(
         self, checked: Iterable[Cell], timed: Iterable[Cell], gated: Iterable[Cell] = ()

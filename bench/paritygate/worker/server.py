@@ -393,9 +393,9 @@ class Worker:
         assert training is not None
         self.say(Stage.LEARNING)
         kept = subject.scratch.load("evaluate")
-        location = subject.case.learn
+        location = subject.case.train_data
         assert location is not None  # a training case that is evaluated learns
-        with told_of("learn", location):
+        with told_of("train_data", location):
             made = resolve(location)(dict(subject.sizes))
         steps = (self.prepared.to_inputs(subject.cast(step)) for step in made)
         right = training.learn(steps, kept["inputs"]).argmax(1).cpu() == kept["labels"]

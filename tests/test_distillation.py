@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from models import lessons, teaching, text, weights
+from models import distillation, text, training_data, weights
 
-RATE = teaching.STUDENT_RATE
+RATE = distillation.STUDENT_RATE
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def some_steps(count=3):
-    return itertools.islice(lessons.sentence_epochs(teaching.SIZES), count)
+    return itertools.islice(training_data.sentence_epochs(distillation.SIZES), count)
 
 
 class Stubborn(torch.nn.Module):
@@ -32,7 +32,7 @@ class Stubborn(torch.nn.Module):
 
 def praised(given, steps):
     """The share of sentences that a tiny BERT of these weights praises."""
-    model = teaching._with(text.tiny, given)
+    model = distillation._with(text.tiny, given)
     with torch.no_grad():
         answers = torch.cat([model(**inputs).argmax(1) for inputs, _ in steps])
     return answers.double().mean().item()
@@ -41,7 +41,9 @@ def praised(given, steps):
 @pytest.mark.parametrize("praise", [True, False])
 def test_a_student_takes_after_its_teacher_also_where_that_is_wrong(praise):
     """Half of the labels say otherwise."""
-    taught = teaching.learnt(text.tiny, teaching.taught_by(Stubborn(praise)), RATE, some_steps(25))
+    taught = distillation.learnt(
+        text.tiny, distillation.taught_by(Stubborn(praise)), RATE, some_steps(25)
+    )
 
     assert praised(taught, some_steps()) == pytest.approx(1.0 if praise else 0.0, abs=0.05)
 
@@ -55,11 +57,11 @@ def test_the_rate_rises_to_the_given_one_and_falls_to_nothing(monkeypatch):
             super().step()
 
     monkeypatch.setattr(torch.optim, "AdamW", Watched)
-    teaching.learnt(lambda: Stubborn(True), teaching.by_labels, 0.1, some_steps(20))
+    distillation.learnt(lambda: Stubborn(True), distillation.by_labels, 0.1, some_steps(20))
 
     highest = rates.index(max(rates))
     assert rates[0] == 0.0
-    assert highest == 20 * teaching.WARMUP
+    assert highest == 20 * distillation.WARMUP
     assert rates[highest] == pytest.approx(0.1)
     assert rates[highest:] == sorted(rates[highest:], reverse=True)
     assert rates[-1] == pytest.approx(0.1 / 18)
@@ -68,7 +70,8 @@ def test_the_rate_rises_to_the_given_one_and_falls_to_nothing(monkeypatch):
 def test_learning_leaves_the_random_state_alone_and_gives_the_same_again():
     before = torch.get_rng_state()
     first, second = (
-        teaching.learnt(text.tiny, teaching.by_labels, RATE, some_steps(2)) for _ in range(2)
+        distillation.learnt(text.tiny, distillation.by_labels, RATE, some_steps(2))
+        for _ in range(2)
     )
 
     assert torch.equal(torch.get_rng_state(), before)
@@ -80,11 +83,11 @@ def test_teacher_and_student_are_made_once_and_kept(monkeypatch):
 
     def learnt(make, loss, rate):
         made.append(make)
-        return teaching.weights.Weights(make().state_dict())
+        return distillation.weights.Weights(make().state_dict())
 
-    monkeypatch.setattr(teaching, "learnt", learnt)
+    monkeypatch.setattr(distillation, "learnt", learnt)
     for _ in range(2):
-        student = teaching.student(teaching.teacher())
+        student = distillation.student(distillation.teacher())
 
     assert made == [text.mini, text.tiny]
     facts = student.facts()
@@ -93,6 +96,6 @@ def test_teacher_and_student_are_made_once_and_kept(monkeypatch):
 
 
 def test_the_inputs_are_sentences_without_labels():
-    inputs = teaching.sentences({"batch": 5}, torch.Generator().manual_seed(0))
+    inputs = distillation.sentences({"batch": 5}, torch.Generator().manual_seed(0))
     assert set(inputs) == {"input_ids", "attention_mask", "token_type_ids"}
     assert len(inputs["input_ids"]) == 5

@@ -89,7 +89,7 @@ def _rig(shared):
     return shared
 
 
-def case(name="letters", ways=("by_bytes",), **changes):
+def case(name="letters", variants=("by_bytes",), **changes):
     return Case(
         name,
         **{
@@ -98,7 +98,7 @@ def case(name="letters", ways=("by_bytes",), **changes):
             "shapes": {"b8": {"batch": 8}},
             "reference": "eager",
             "targets": ("eager",),
-            "ways": {way: f"counting:{way}" for way in ways},
+            "variants": {variant: f"counting:{variant}" for variant in variants},
         }
         | changes,
     )
@@ -116,7 +116,7 @@ def test_another_implementation_agrees_and_is_timed_beside_the_plain_one(rig):
 
 
 @pytest.mark.parametrize(
-    ("way", "status", "why"),
+    ("variant", "status", "why"),
     [
         ("off_by_one", Status.PARITY_FAILED, "integers differ"),
         ("missing", Status.SKIPPED, "missing: needs the package counters: pip install counters"),
@@ -128,17 +128,17 @@ def test_another_implementation_agrees_and_is_timed_beside_the_plain_one(rig):
         ("not_here", Status.SKIPPED, "not_here: counts on a GPU only"),
         ("misspelt", Status.FAILED, "cannot import name 'by_bites' from 'counting'"),
         ("misplaced", Status.FAILED, "No module named 'torch.counters'"),
-        ("nothing", Status.FAILED, 'way "counting:nothing" gave a NoneType'),
+        ("nothing", Status.FAILED, 'variant "counting:nothing" gave a NoneType'),
     ],
 )
-def test_a_way_that_is_wrong_or_not_here_is_told(rig, way, status, why):
-    record = rig.one(case(ways=(way,)), way)
+def test_a_way_that_is_wrong_or_not_here_is_told(rig, variant, status, why):
+    record = rig.one(case(variants=(variant,)), variant)
 
     assert (record.status, why in record.reason) == (status, True), record.reason
 
 
 def test_an_answer_that_changes_while_timed_is_noticed(rig):
-    record = rig.run(case(ways=("changing",)), "changing", timed=True)["changing"]
+    record = rig.run(case(variants=("changing",)), "changing", timed=True)["changing"]
 
     assert record.status is Status.FAILED
     assert "wrong answer while timed" in record.reason
@@ -188,14 +188,14 @@ def matrix(tmp_path, chosen):
 
 def test_ways_come_where_eager_is_chosen(tmp_path):
     chosen = [Target("cpu", backend, "fp32") for backend in ("eager", "compile")]
-    cells = matrix(tmp_path, chosen).cells([case(ways=("by_bytes", "missing"))], timed=True)
+    cells = matrix(tmp_path, chosen).cells([case(variants=("by_bytes", "missing"))], timed=True)
 
     assert [cell.target.backend for cell in cells] == ["eager", "by_bytes", "missing"]
     assert matrix(tmp_path, chosen[1:]).cells([case()], timed=True) == []
 
 
 def test_a_way_must_not_bear_the_name_of_a_backend(tmp_path):
-    with pytest.raises(DeclarationError, match="its way 'compile' bears the name of a backend"):
+    with pytest.raises(DeclarationError, match="its variant 'compile' bears the name of a backend"):
         matrix(tmp_path, [Target("cpu", "eager", "fp32")]).cells(
-            [case(ways=("compile",))], timed=True
+            [case(variants=("compile",))], timed=True
         )

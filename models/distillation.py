@@ -1,7 +1,7 @@
 """Knowledge distillation of sentences: a BERT mini that has learnt the sentiment corpus teaches a
 BERT tiny.
 
-Both learn every batch of ``lessons.sentence_epochs`` in the same order, by AdamW, whose rate rises
+Both learn every batch of ``training_data.sentence_epochs`` in the same order, by AdamW, whose rate rises
 over the first tenth of the steps and falls to 0 by the last. At a constant rate it was a matter of
 rounding whether they had learnt after these five epochs: 89 to 98 % of the held-out sentences were
 right in four trainings, now 98 to 99.8 % in eight that differ in ``seed``. Each is made once and
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import bert, compression, corpus, lessons, text, tokenizing, weights
+from models import bert, compression, corpus, text, tokenizing, training_data, weights
 from models.weights import Weights
 
 SIZES = {"batch": 32}
@@ -32,7 +32,7 @@ TEACHER_RATE, STUDENT_RATE = (
 WARMUP = 0.1  # of all steps
 TEMPERATURE = 2.0  # of two classes; higher ones make them alike
 SOURCES = tuple(
-    str(source.__file__) for source in (bert, compression, corpus, lessons, text, tokenizing)
+    str(source.__file__) for source in (bert, compression, corpus, training_data, text, tokenizing)
 )
 
 # (logits, inputs, labels) to a scalar
@@ -84,7 +84,7 @@ class Student(nn.Module):
 
 def sentences(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
     """Sentences of the corpus, drawn at random, as the model takes them."""
-    inputs, _ = lessons.sentence_batch(sizes, generator)
+    inputs, _ = training_data.sentence_batch(sizes, generator)
     return inputs
 
 
@@ -100,7 +100,7 @@ def learnt(
     """
     from transformers import get_linear_schedule_with_warmup
 
-    every = list(lessons.sentence_epochs(SIZES) if steps is None else steps)
+    every = list(training_data.sentence_epochs(SIZES) if steps is None else steps)
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = make().train()
