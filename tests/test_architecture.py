@@ -186,7 +186,7 @@ def test_nobody_sets_the_threads_of_torch_by_a_call():
     assert sorted(callers) == ["patches.py", "threads.py"]  # the one plants it, the other shows it
 
 
-@pytest.mark.parametrize("backend", {backend.module for backend in BACKENDS.values()})
+@pytest.mark.parametrize("backend", sorted({backend.module for backend in BACKENDS.values()}))
 def test_every_backend_has_its_three_functions(backend):
     tree = ast.parse(Path(find_spec(backend).origin).read_text())
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
