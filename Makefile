@@ -3,14 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: bench test lint gpu-check setup clean
+# Two processes of tests at once, each takes a file's tests in their order.
+PARALLEL := -n 2 --dist loadfile
+
+.PHONY: bench test test-rest test-all lint gpu-check setup clean
 
 bench: setup   ## run the quick matrix on this machine, print the table, write the report
 	$(RUN) pytest bench --benchmark-quiet --bench-report .paritygate/report.md \
 	  --bench-report .paritygate/report.html --bench-report .paritygate/report.csv
 
-test: setup    ## the project's own tests
-	$(RUN) pytest tests
+test: setup    ## the project's own tests of units and of real workers
+	$(RUN) pytest tests/unit tests/worker $(PARALLEL)
+	@echo "Units and workers are tested. The rest (whole projects, gates, databases, browser, trainings): make test-rest"
+
+test-rest: setup ## whole projects, gates, crashes, databases, browser; simulations, trainings, a sample of the zoo
+	$(RUN) pytest tests/e2e tests/slow $(PARALLEL)
+
+test-all: test test-rest ## every test
 
 lint: setup    ## style, types, workflows, shell
 	$(RUN) ruff check .

@@ -22,7 +22,7 @@ Google's:
 - A special token that dropped characters interrupt, "[MA" U+200B "SK]": transformers' Python takes
   it for the token.
 
-``hostile`` draws none of these; tests/test_tokenizing.py holds each of them, and every other
+``hostile`` draws none of these; tests/unit/models/test_tokenizing.py holds each of them, and every other
 character, to this list. transformers and tokenizers are imported when they are used, not before.
 """
 

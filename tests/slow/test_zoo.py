@@ -22,8 +22,8 @@ from paritygate.core.record import Status
 from paritygate.host.git import said
 from tests.slow.zoo_operators import OPERATORS
 from tests.slow.zoo_transformers import ARCHITECTURES
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 SHARE = 80  # one in so many is in a sample
 HALF = 12  # one in so many is checked in bf16, too
 CHECKED = ROOT / "reports" / "evidence" / "zoo_cells.csv"

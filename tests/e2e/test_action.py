@@ -1,0 +1,148 @@
+"""The action played through: a bare origin, a shallow clone of a pull request, its shell as GitHub
+runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+from tests.support.repository import ONE, SLOW, Repository
+
+GATE = ROOT / ".github" / "actions" / "paritygate" / "gate.sh"
+
+
+class PullRequest:
+    """A branch of the project, pushed to a bare repository and cloned one commit deep, as
+    actions/checkout does.
+    """
+
+    def __init__(self, repository: Repository, folder: Path):
+        self.repository, self.origin, self.clone = (
+            repository,
+            folder / "origin.git",
+            folder / "clone",
+        )
+        repository.git("clone", "-q", "--bare", ".", str(self.origin))
+        repository.git("remote", "add", "origin", str(self.origin))
+        for number in range(3):  # base goes on meanwhile: what is compared with is the merge base
+            repository.git("commit", "-q", "--allow-empty", "-m", f"later {number}")
+        repository.git("push", "-q", "origin", "main")
+        self.base = repository.git("rev-parse", "main").strip()
+        repository.git("checkout", "-q", "-b", "change", "base")
+
+    def push(self):
+        self.repository.git("add", "-A")
+        self.repository.git("commit", "-q", "--allow-empty", "-m", "the change")
+        self.repository.git("push", "-q", "--force", "origin", "change")
+        for name in ("clone", "summary.md", "output.txt"):
+            subprocess.run(["rm", "-rf", str(self.clone.with_name(name))], check=True)
+        subprocess.run(
+            [
+                "git",
+                "clone",
+                "-q",
+                "--depth",
+                "1",
+                "--branch",
+                "change",
+                f"file://{self.origin}",
+                str(self.clone),
+            ],
+            check=True,
+        )
+
+    def gate(self, *, targets="cpu-eager-fp32", **more):
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")
+        }
+        environment |= {
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_STEP_SUMMARY": str(self.clone.with_name("summary.md")),
+            "GITHUB_OUTPUT": str(self.clone.with_name("output.txt")),
+            "BASE": self.base,
+            "PYTHON": sys.executable,
+            "COLLECTED": ".",
+            "PULL_REQUEST": "7",
+            "ARGUMENTS": f"--bench-targets {targets}",
+        } | more
+        done = subprocess.run(
+            [str(GATE)],
+            cwd=self.clone,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def said(self, name):
+        return self.clone.with_name(name).read_text()
+
+    def report(self):
+        return (self.clone / "paritygate-report" / "report.md").read_text()
+
+
+@pytest.fixture
+def pull_request(project, tmp_path_factory):
+    return PullRequest(Repository(project), tmp_path_factory.mktemp("hub"))
+
+
+def test_a_harmless_change_is_green_and_a_slow_one_is_red(pull_request):
+    pull_request.repository.model("# only a comment\n")
+    pull_request.push()
+    status, log = pull_request.gate()
+
+    assert status == 0, log
+    assert "::error" not in log
+    assert pull_request.said("output.txt") == "status=0\n"
+    assert pull_request.said("summary.md").startswith("## paritygate: ok")
+    run = json.loads((pull_request.clone / "paritygate-report" / "report.json").read_text())["run"]
+    merge_base = pull_request.repository.git("rev-parse", "base").strip()
+    assert run["environment"]["gate"]["commit"] == merge_base  # not the tip of main, which went on
+
+    pull_request.repository.model(SLOW)
+    pull_request.push()
+    status, log = pull_request.gate()
+
+    assert status == 11, log
+    assert [
+        line.partition("::regressed")[0] for line in log.splitlines() if line.startswith("::error")
+    ] == [f"::error title=regressed%3A {ONE}"]
+    assert pull_request.said("summary.md").startswith("## paritygate: not ok")
+    assert ONE in pull_request.report()
+    assert (pull_request.clone / "paritygate-report" / "pull_request").read_text() == "7\n"
+
+
+def test_a_change_that_breaks_parity_is_10(pull_request):
+    pull_request.repository.project.backend("off", "tensor + 1")
+    pull_request.push()
+    status, log = pull_request.gate(targets="cpu-eager-fp32,cpu-off-fp32")
+
+    assert status == 10, log
+    assert "::error title=parity_failed%3A one-b8-cpu-off-fp32::" in log
+    assert "parity_failed" in pull_request.report()
+
+
+def test_nothing_compared_is_not_green(pull_request):
+    pull_request.push()
+    status, log = pull_request.gate(targets="cuda")
+    assert status == 14, log
+
+    status, _ = pull_request.gate(ARGUMENTS="-k nothing_of_that_name")
+    assert status == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "compared nothing" in pull_request.said("summary.md")
+
+    status, log = pull_request.gate(BASE="0" * 40)
+    assert status == 14
+    assert "::error title=paritygate::base" in log
+
+    status, log = pull_request.gate(BASE="")
+    assert status != 0
+    assert "outside a pull request give the input base" in log

@@ -1,0 +1,388 @@
+"""The gate end to end: a user's own repository, real revisions, real fork servers; each end by its
+planted cause.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import textwrap
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tests.support.project import CASES, eventually
+from tests.support.repository import INI, MODEL, ONE, ONLY_ONE, Repository
+
+OTHER_NUMBERS = """
+
+class Scaled(Net):
+    def forward(self, x):
+        return 1.01 * super().forward(x)
+
+
+Net = Scaled
+"""
+COUNTED = """
+    import os
+    from pathlib import Path
+
+
+    def alive(pid):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        except OSError:
+            return False
+
+
+    class Counted(Net):  # tells how many processes hold a model of this cell at once
+        def __init__(self):
+            super().__init__()
+            with open("pids.txt", "a") as file:
+                file.write(f"{os.getpid()}\\n")
+            count = sum(alive(pid) for pid in set(Path("pids.txt").read_text().split()))
+            with open("counts.txt", "a") as file:
+                file.write(f"{count}\\n")
+
+
+    Net = Counted
+"""
+
+
+def test_unchanged_code_is_the_same_and_nothing_is_left_behind(repository):
+    result = repository.gate("-v", against="HEAD")
+
+    result.stdout.fnmatch_lines(
+        [
+            f"*::test_parity[[]{ONE}] PASSED*",
+            f"*::test_regression[[]{ONE}] PASSED*",
+            "head against HEAD*: 1 same",
+        ]
+    )
+    assert "test_throughput" not in result.stdout.str()
+    assert result.ret == 0
+    record = repository.project.records()[ONE]
+    assert (record.verdict, record.findings) == ("same", [])
+    assert record.effect_low <= record.effect <= record.effect_high
+    assert record.throughput > 0
+    assert record.error is not None
+    assert not repository.left()
+
+
+def test_a_limit_that_is_over_before_the_first_launch_leaves_its_cells_inconclusive(repository):
+    result = repository.gate("--bench-limit", "1", against="HEAD")
+
+    result.stdout.fnmatch_lines(
+        ["head against HEAD*: 1 inconclusive", "*the time was up before its first launch*"]
+    )
+    assert repository.project.records()[ONE].verdict == "inconclusive"
+    assert result.ret == 0
+    assert not repository.left()
+
+
+def test_a_planted_slowdown_is_found(repository):
+    """It may measure as more: where others use the processor, one who spins is let to run less than
+    one who sleeps.
+    """
+    result = repository.gate("--bench-plant", f"{ONE}=30%", against="HEAD")
+
+    assert result.ret == 11
+    assert repository.project.records()[ONE].effect > 0.25
+
+
+def test_a_slower_head_is_11_and_says_by_how_much(repository):
+    """It sleeps for longer: a slowdown of a known size on a busy machine, too."""
+    repository.project.write("my_model.py", MODEL.replace("sleep(0.001)", "sleep(0.020)"))
+    repository.commit("faster")
+    repository.project.write("my_model.py", MODEL.replace("sleep(0.001)", "sleep(0.026)"))
+    result = repository.gate("--junit-xml", "out.xml", against="faster")
+
+    assert result.ret == 11
+    record = repository.project.records()[ONE]
+    assert record.verdict == "regressed"
+    assert record.effect == pytest.approx(0.30, abs=0.05)
+    result.stdout.fnmatch_lines([f"*regressed*{ONE}*", "FAILED*test_regression*"])
+    (failure,) = ET.parse(repository.project.path / "out.xml").iter("failure")
+    assert "regressed: slower by more than the tolerated 2.0%" in failure.get("message")
+    assert "launch pairs" in failure.get("message")
+
+    # the regression alone, though parity items came first
+    again = repository.gate("--lf", "--collect-only", "-q")
+    again.stdout.fnmatch_lines([f"*::test_regression[[]{ONE}]"])
+    assert "test_parity" not in again.stdout.str()
+    by_id = repository.gate("--collect-only", "-q", f"test_my_model.py::test_regression[{ONE}]")
+    by_id.stdout.fnmatch_lines(["1 test collected*"])
+
+
+def test_other_numbers_are_named_even_where_they_pass(repository):
+    repository.model(OTHER_NUMBERS)
+    repository.gate()
+
+    (line,) = [
+        line for line in repository.project.records()[ONE].findings if line.startswith("answers")
+    ]
+    assert "differ from base's by 0.01 on the same inputs and weights" in line
+
+
+def test_weights_that_do_not_fit_are_not_compared_and_speed_still_is(repository):
+    repository.project.write("my_model.py", MODEL.replace("32", "48"))
+    repository.gate()
+
+    record = repository.project.records()[ONE]
+    assert record.verdict in ("same", "regressed", "improved", "inconclusive")
+    assert any("base cannot load head's weights" in line for line in record.findings)
+    assert any(line.startswith("parameters: 676 -> 1012") for line in record.findings)
+
+
+def test_a_head_that_does_not_import_is_12(repository):
+    repository.model("raise RuntimeError('half written')")
+    result = repository.gate()
+
+    assert result.ret == 12
+    result.stdout.fnmatch_lines(["*half written*"])
+
+
+def test_a_base_that_does_not_import_is_told_and_is_14_where_nothing_else_was_compared(repository):
+    repository.model("raise RuntimeError('half written')")
+    repository.commit("broken")
+    repository.model("")
+    repository.project.suite("""
+        CASES = (
+            Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+            Case("sound", model="torch.nn:Identity", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+        )
+    """)
+    result = repository.gate("-rs", against="broken")
+
+    result.stdout.fnmatch_lines(["*broken: base: *half written*"])
+    assert result.ret == 14  # nothing could be compared
+
+
+def test_no_more_than_two_workers_of_a_cell_are_alive(repository):
+    """Controls, whose base runs beside its twin, included."""
+    repository.model(COUNTED)
+    repository.commit("counted")
+    repository.model(COUNTED + "    OTHER = 'than base'\n")
+    result = repository.gate(against="counted")
+
+    assert result.ret == 0
+    counts = [int(line) for line in (repository.project.path / "counts.txt").read_text().split()]
+    assert len(counts) > 2 * 3 * 2  # three launches of a pair and of a control
+    assert max(counts) == 2
+
+
+def test_what_is_not_known_is_15_where_strictness_was_asked_for(repository):
+    repository.project.write(
+        "pytest.ini", INI.replace("my_model.py", "\n    my_model.py\n    sound.py")
+    )
+    repository.project.write("sound.py", MODEL)
+    repository.project.suite("""
+        CASES = (
+            Case("one", model="my_model:Net", inputs="sound:inputs", shapes={"b8": {"batch": 8}}),
+            Case("sound", model="sound:Net", inputs="sound:inputs", shapes={"b8": {"batch": 8}}),
+        )
+    """)
+    repository.model("raise RuntimeError('half written')")
+    repository.commit("broken")
+    repository.model("")
+    result = repository.gate("-rs", "--bench-strict", against="broken")
+
+    assert result.ret == 15
+    result.stdout.fnmatch_lines(["*broken: base: *half written*"])
+    assert repository.project.records()["sound-b8-cpu-eager-fp32"].verdict == "same"
+
+
+def test_wrong_answers_on_head_are_10_and_are_not_timed(repository):
+    repository.project.backend("off", "tensor + 1")
+    result = repository.project.run(
+        "--bench-against", "base", targets="cpu-eager-fp32,cpu-off-fp32"
+    )
+
+    assert result.ret == 10
+    assert repository.project.records()["one-b8-cpu-off-fp32"].verdict == "broken"
+    assert repository.project.records()[ONE].verdict == "same"
+
+
+def test_a_cell_that_head_has_lost_is_14_unless_it_was_given_up(repository):
+    repository.project.suite("""
+        CASES = (
+            Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+            Case("two", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+        )
+    """)
+    repository.commit("two")
+    repository.project.suite(ONLY_ONE)
+    result = repository.gate(against="two")
+
+    assert result.ret == 14
+    assert "missing: one" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*missing: two-b8-cpu-eager-fp32 is in base and not in head*"])
+
+    given_up = "bench_removed = two-b8-cpu-eager-fp32: nobody used it"
+    repository.project.write("pytest.ini", f"{INI}{given_up}\n")
+    assert repository.gate(against="two").ret == 0
+
+
+def test_the_same_installed_code_on_both_sides_is_13(repository, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("site")
+    (elsewhere / "my_model.py").write_text(textwrap.dedent(MODEL))
+    (elsewhere / "sitecustomize.py").write_text(
+        f"import importlib.util, sys\nspec = importlib.util.spec_from_file_location('my_model', {str(elsewhere)!r} + "
+        "'/my_model.py')\nclass First:\n    def find_spec(self, name, path=None, target=None):\n"
+        "        return spec if name == 'my_model' else None\nsys.meta_path.insert(0, First())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(elsewhere), os.environ["PYTHONPATH"]]))
+    result = repository.gate()
+
+    assert result.ret == 13
+    said = " ".join(result.stdout.str().split())
+    assert "run invalid: head and base ran the same installed code: my_model from" in said
+
+
+def test_another_interpreter_is_compared_with_the_same_code(repository, tmp_path):
+    venv = tmp_path / "other"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    packages = next(venv.glob("lib/python*/site-packages"))
+    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = str(venv / "bin" / "python")
+    result = repository.project.run(f"--bench-against-python={python}")
+
+    result.stdout.fnmatch_lines([f"head against {python}*"])
+    assert repository.project.records()[ONE].verdict in (
+        "same",
+        "inconclusive",
+        "improved",
+        "regressed",
+    )
+    assert not repository.left()
+
+    result = repository.project.run("--bench-against-python=/no/python")
+    result.stderr.fnmatch_lines(["*--bench-against-python: '/no/python' is no interpreter*"])
+    result = repository.gate(f"--bench-against-python={python}")
+    result.stderr.fnmatch_lines(["*give one, else two things differ at once*"])
+
+
+@pytest.mark.parametrize(
+    ("against", "said"),
+    [
+        ("nonsense", "*--bench-against: 'nonsense' is no branch, tag or commit here*git fetch*"),
+        ("--output=x", "*--bench-against: '--output=x' is no branch*"),
+    ],
+)
+def test_a_revision_that_is_none_is_a_usage_error(repository, against, said):
+    result = repository.project.run(f"--bench-against={against}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+    assert not repository.left()
+
+
+def test_no_repository_no_source_and_no_profile_are_usage_errors(project):
+    assert project.run("--bench-against", "HEAD").ret == pytest.ExitCode.USAGE_ERROR
+    repository = Repository(project)
+    project.write("pytest.ini", "[pytest]\nbench_source = nowhere\n")
+    result = repository.gate()
+    result.stderr.fnmatch_lines(["*bench_source: 'nowhere' is not in *"])
+    result = repository.gate("--bench-plant", "20%")
+    result.stderr.fnmatch_lines(["*--bench-plant: '20%' must be like *"])
+    result = repository.gate("--bench-profile", "lax")
+    result.stderr.fnmatch_lines(["*--bench-profile: 'lax' must be one of normal, strict, noisy*"])
+    for arguments in (("--bench-against", "HEAD"), ()):
+        result = repository.project.run("--bench-limit", "2m", *arguments)
+        result.stderr.fnmatch_lines(
+            ["*--bench-limit: '2m' must be auto or a whole number of seconds, e.g. 600*"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("planted", "against", "said"),
+    [
+        (f"{ONE}=1.5", "HEAD", f"*--bench-plant: '{ONE}=1.5' is 150%; write {ONE}=1.5% for 1.5%*"),
+        (f"{ONE}=0%", "HEAD", "*a cell can be made slower once, by more than nothing*"),
+        (
+            "two-b8-cpu-eager-fp32=5%",
+            "HEAD",
+            "*'two-b8-cpu-eager-fp32' is no cell that this run compares*",
+        ),
+        (
+            f"{ONE}=5%",
+            None,
+            "*--bench-plant: needs a gate that could find it; give --bench-against*",
+        ),
+    ],
+)
+def test_a_plant_that_nothing_could_find_is_refused(repository, planted, against, said):
+    gate = ["--bench-against", against] if against else []
+    result = repository.project.run("--bench-plant", planted, *gate)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+    assert not repository.left()
+
+
+def test_a_model_is_under_test_where_something_that_it_imports_is(repository):
+    repository.project.write("sound.py", "from my_model import Net, inputs\n")
+    repository.project.suite(ONLY_ONE.replace("my_model:", "sound:"))
+    repository.gate("--bench-limit", "1", against="HEAD")
+
+    assert repository.project.records()[ONE].verdict == "inconclusive"  # would be unchecked
+
+
+def test_a_cell_that_was_deselected_is_not_lost(repository):
+    repository.project.suite(CASES)
+    repository.commit("two")
+    repository.model("OTHER = 'than base'\n")
+    away = [
+        f"--deselect=test_my_model.py::{test}[two"
+        for test in ("test_parity", "test_throughput", "test_regression")
+    ]
+    result = repository.gate(*away, against="two")
+
+    assert result.ret == 0
+    assert set(repository.project.records()) == {ONE}
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (
+            "package\n    package/one.py",
+            "*bench_source: 'package/one.py' is in 'package', which is named, too*",
+        ),
+        ("{path}/my_model.py", "*bench_source: '*my_model.py' must be a path below *"),
+        (
+            "package/../my_model.py",
+            "*bench_source: 'package/../my_model.py' must be a path below *",
+        ),
+    ],
+)
+def test_sources_whose_links_would_lie_among_the_users_files_are_refused(repository, sources, said):
+    (repository.project.path / "package").mkdir()
+    kept = repository.project.write("package/one.py", "one = 1\n")
+    repository.project.write(
+        "pytest.ini",
+        INI.replace("my_model.py", "\n    " + sources.format(path=repository.project.path)),
+    )
+    result = repository.gate()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+    assert kept.read_text() == "one = 1\n"
+    assert not kept.is_symlink()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_ended_leaves_neither_checkout_nor_process(repository, how):
+    running = repository.project.start("--bench-against", "base")
+    eventually(
+        lambda: list((repository.project.path / ".paritygate" / "scratch").glob("*/base/launch-1")),
+        seconds=120,
+    )
+    os.kill(running.process.pid, how)
+
+    assert running.end() == pytest.ExitCode.INTERRUPTED
+    assert not repository.left()
+    assert repository.project.records()[ONE].verdict == ""  # what was checked is kept

@@ -1,1 +1,0 @@
-"""Slow tests: many models and operators, each through every backend."""

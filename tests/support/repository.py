@@ -1,0 +1,85 @@
+"""A user's project in git, and the ``repository`` fixture: the gate compares its revisions."""
+
+from __future__ import annotations
+
+import subprocess
+import textwrap
+
+import pytest
+
+from tests.support.project import MODEL as NET
+
+# Its call mostly sleeps: a busy neighbour slows a processor's work by a half, and hardly a sleep.
+MODEL = NET.replace("import torch\n", "import time\n\n    import torch\n", 1).replace(
+    "return self.layers(x)", "time.sleep(0.001)\n            return self.layers(x)"
+)
+SLOW = """
+    import time
+
+
+    class Slow(Net):
+        def forward(self, x):
+            start = time.perf_counter()
+            y = super().forward(x)
+            end = time.perf_counter()
+            while time.perf_counter() - end < 0.5 * (end - start):
+                pass
+            return y
+
+
+    Net = Slow
+"""
+# noisy: unchanged code is cleared in fewer launches
+INI = "[pytest]\nbench_source = my_model.py\nbench_profile = noisy\n"
+ONE = "one-b8-cpu-eager-fp32"
+ONLY_ONE = """
+    CASES = (Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),)
+"""
+
+
+class Repository:
+    """The project in git, its code under test being ``my_model.py``; ``base`` is its first
+    commit.
+    """
+
+    def __init__(self, project):
+        self.project = project
+        project.write("pytest.ini", INI)
+        project.write("my_model.py", MODEL)
+        project.write(".gitignore", ".paritygate/\n__pycache__/\noutput.txt\n*.xml\n")
+        project.suite(ONLY_ONE)
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "user.email", "a@b.c")
+        self.git("config", "user.name", "A")
+        self.commit("base")
+
+    def git(self, *command):
+        done = subprocess.run(
+            ["git", *command], cwd=self.project.path, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    def commit(self, tag):
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", tag)
+        self.git("tag", tag)
+
+    def model(self, more):
+        """Give head a model with more code at its end."""
+        self.project.write("my_model.py", textwrap.dedent(MODEL) + textwrap.dedent(more))
+
+    def gate(self, *arguments, against="base"):
+        return self.project.run("--bench-against", against, *arguments)
+
+    def left(self):
+        """What a run has left behind: checkouts and folders."""
+        trees = self.git("worktree", "list").splitlines()[1:]
+        folder = self.project.path / ".paritygate"
+        return trees + [
+            str(path) for name in ("worktrees", "scratch") for path in (folder / name).glob("*")
+        ]
+
+
+@pytest.fixture
+def repository(project):
+    return Repository(project)
