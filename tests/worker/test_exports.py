@@ -106,8 +106,8 @@ def small(tmp_path, **declared):
     """A subject whose batch may be dynamic."""
     case = Case(
         "small",
-        model="tests.specimens:Net",
-        inputs="tests.specimens:rows",
+        model="tests.support.specimens:Net",
+        inputs="tests.support.specimens:rows",
         shapes={"b2": {"batch": 2}, "b3": {"batch": 3}},
         **declared,
     )
