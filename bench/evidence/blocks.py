@@ -45,7 +45,7 @@ def main() -> None:
         (cell,) = spread.cells_of([cases[name]], [backend])
         with spread.two_processes(cell, Path(".paritygate")) as (a, b):
             print(f"{cell.id}: spread x root of seconds")
-            for length, found in _race(TimedWorker(a), TimedWorker(b), rounds).items():
+            for length, found in _race(a.timed_worker(), b.timed_worker(), rounds).items():
                 told = ", ".join(f"{name} {value:.2%}" for name, value in found.items())
                 print(f"  {length * 1e3:3.0f} ms  {told}")
 

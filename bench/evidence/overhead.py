@@ -227,7 +227,7 @@ def memory() -> list[dict[str, Any]]:
         peaks = []
         for _ in ("cold", "warm"):
             lab = conditions_of(home, "laboratory", controlled=True, cells=[cell])
-            run = GroupRun(lab, cell.group, [cell], [])
+            run = GroupRun(lab, [cell])
             run.open()
             peaks.append(run.records[cell.id].peak_bytes)
             run.close()

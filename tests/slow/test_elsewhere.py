@@ -73,7 +73,7 @@ def away(server, tmp_path, monkeypatch):
     """A rig whose workers know the device."""
     kind = replace(DEVICE_KINDS["cuda"], name=NAME)
     monkeypatch.setitem(DEVICE_KINDS, NAME, kind)
-    monkeypatch.setattr("paritygate.session.group.timing_lock", lambda _: nullcontext())
+    monkeypatch.setattr("paritygate.session.opened.timing_lock", lambda _: nullcontext())
     made = Rig(tmp_path, tmp_path, server, tmp_path)
     yield made
     for group in made.made:

@@ -94,7 +94,7 @@ class Rig:
         )
         where = next(found for found in case.all_shapes() if found.name == (shape or found.name))
         cells = [Cell(case, where, Target(device, backend, dtype)) for backend in backends]
-        run = GroupRun(lab, cells[0].group, cells, cells if timed else [])
+        run = GroupRun(lab, cells, cells if timed else [])
         self.made.append(run)
         return run
 
@@ -171,7 +171,7 @@ def rig(shared: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """A rig with scratch folders of the test's own; its workers end with the test. It waits for no
     other run.
     """
-    monkeypatch.setattr("paritygate.session.group.timing_lock", lambda _: nullcontext())
+    monkeypatch.setattr("paritygate.session.opened.timing_lock", lambda _: nullcontext())
     made = Rig(tmp_path / "scratch", shared.cache, shared.server, shared.modules)
     yield made
     for group in made.made:

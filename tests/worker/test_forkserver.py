@@ -12,9 +12,11 @@ import pytest
 
 from paritygate.core.record import Status
 from paritygate.process.client import ForkServerError
+from paritygate.session.opened import make_reference
 from tests.support.paths import ROOT
 from tests.support.processes import gone
 from tests.support.rig import Rig, new_server, specimen
+
 
 
 def state(pid):
@@ -129,7 +131,7 @@ def test_a_killed_fork_server_takes_its_workers_along_and_the_run_goes_on_with_a
     try:
         group = rig.group(specimen(), "eager", "twin", timed=True)
         group.open()
-        workers = [worker.pid for worker in group.workers.values()]
+        workers = [cell.worker.pid for cell in group.cells.values()]
         assert [state(pid) for pid in workers] == [psutil.STATUS_STOPPED] * 2
         first = server.process.pid
         os.kill(first, signal.SIGKILL)
@@ -145,7 +147,7 @@ def test_a_killed_fork_server_takes_its_workers_along_and_the_run_goes_on_with_a
         assert server.process.pid != first
 
         half_open = rig.group(specimen(name="later"), "eager", "twin", timed=True)
-        assert half_open.make_reference()
+        assert make_reference(half_open.reference, list(half_open.cells.values()))
         half_open.open_cells(0)
         os.kill(server.process.pid, signal.SIGKILL)
         # another worker brings a new server up, before the old ones were asked for anything
@@ -164,7 +166,7 @@ from pathlib import Path
 from tests.support.rig import Rig, new_server, specimen
 folder = Path(sys.argv[1])
 server = new_server(folder / "server", folder / "cache")
-task = Rig(folder, folder, server, folder).group(specimen(), "eager")._task("eager")
+task = Rig(folder, folder, server, folder).group(specimen(), "eager").reference.task("eager")
 stopped, awake = server.fork(task), server.fork(task)
 stopped.park()
 print(server.process.pid, stopped.pid, awake.pid, flush=True)

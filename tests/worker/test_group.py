@@ -110,7 +110,7 @@ def test_a_slow_model_gets_the_time_that_its_calls_take_unless_its_deadline_is_d
     )
     group = rig.group(case, "eager")
     # five calls; more are made to check it
-    group.laboratory.budget = replace(BUDGET, open_deadline=3.0)
+    group.reference.laboratory.budget = replace(BUDGET, open_deadline=3.0)
     group.open()
     (record,) = group.records.values()
 
@@ -129,7 +129,7 @@ def test_eager_takes_part_unreported_where_it_was_not_selected(rig):
 def test_without_timing_nobody_stays_behind(rig):
     group = rig.group(NET, "eager", "twin")
     group.open()
-    assert group.workers == {}
+    assert {cell.worker for cell in group.cells.values()} == {None}
     assert {record.status for record in group.records.values()} == {Status.OK}
     assert not any(record.measured for record in group.records.values())
 

@@ -7,9 +7,11 @@ Schema history:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+
+from paritygate.core import reasons
 
 SCHEMA = 2
 
@@ -45,14 +47,22 @@ RED = (Verdict.REGRESSED, Verdict.UNSTABLE)
 """The verdicts that fail a gate."""
 
 
-@dataclass
-class Record:
-    """One cell in one run. Seconds, bytes and plain ratios throughout; None where not known.
+@dataclass(frozen=True)
+class End:
+    """How a cell ended. Reason and trace lose their terminal codes here, whoever wrote them."""
 
-    Times come from *samples* (one sample is ``calls_per_sample`` calls, its value seconds per call)
-    and *blocks* (about 50 ms of samples, its value their mean). ``blocks`` holds one list per
-    launch.
-    """
+    status: Status
+    reason: str = ""
+    trace: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", reasons.whole(self.reason))
+        object.__setattr__(self, "trace", reasons.clean(self.trace))
+
+
+@dataclass(frozen=True)
+class CellStatus:
+    """Which cell it is, and how it ended."""
 
     cell: str
     case: str
@@ -64,6 +74,16 @@ class Record:
     reason: str = ""
     unit: str = ""
     units: int = 1  # units of work in one call
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was timed.
+
+    Times come from *samples* (one sample is ``calls_per_sample`` calls, its value seconds per call)
+    and *blocks* (about 50 ms of samples, its value their mean). ``blocks`` holds one list per
+    launch.
+    """
 
     throughput: float | None = None  # units per second at the median of the block means
     latency_p50: float | None = None  # of the samples, seconds per call
@@ -78,6 +98,13 @@ class Record:
     calls_per_sample: int | None = None
     samples_seen: int = 0  # measured; at most 2,000 of them are kept
     stop: str = ""  # why measuring ended: "precision", "budget"
+    blocks: list[list[float]] = field(default_factory=list)  # seconds per call, a list per launch
+    samples: list[float] = field(default_factory=list)  # seconds per call, at most 2,000
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found when the cell was opened and its answers were compared with the reference."""
 
     # e: norm of (answer - reference) over norm of reference, worst output
     error: float | None = None
@@ -98,26 +125,58 @@ class Record:
     parameters: int | None = None
     flops: int | None = None  # of one call, counted in eager
 
-    verdict: str = ""  # a Verdict, where the cell was compared with another revision
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the cell compares with the same cell of another revision (the gate)."""
+
+    verdict: str = ""  # a Verdict, where the cell was compared
     verdict_reason: str = ""
     effect: float | None = None  # share by which head is slower than base; negative: faster
     effect_low: float | None = None  # 95 % interval over launch pairs
     effect_high: float | None = None
     effect_sd: float | None = None  # of single launch pairs, of ln(head/base)
     detectable: float | None = None  # the smallest slowdown that would have been found with 95 %
-
     findings: list[str] = field(default_factory=list)  # what changed from base to head for certain
+
+
+@dataclass(frozen=True)
+class Record(Comparison, Check, Speed, CellStatus):
+    """One cell in one run, flat: the fields of its parts beside each other, those of ``CellStatus``
+    first. The stored columns are in this order.
+
+    Seconds, bytes and plain ratios throughout; None where not known. A cell of which nothing is
+    known yet has no record.
+    """
+
     warnings: list[str] = field(default_factory=list)
     # graphs, providers, kernels, node counts ...
     facts: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)  # every number of the comparison
-    blocks: list[list[float]] = field(default_factory=list)  # seconds per call, a list per launch
-    samples: list[float] = field(default_factory=list)  # seconds per call, at most 2,000
 
     @property
     def measured(self) -> bool:
         """Whether the record holds a speed."""
         return self.throughput is not None
+
+    @property
+    def trace(self) -> str:
+        """Where a failure came from, or ""."""
+        return str(self.facts.get("trace", ""))
+
+    @property
+    def known_failure(self) -> str:
+        """Why the case declares that this failure is known, or ""."""
+        return str(self.facts.get("known_gap", ""))
+
+    @property
+    def fixed(self) -> str:
+        """Why the case declares a failure that is there no more, or ""."""
+        return str(self.facts.get("gap_closed", ""))
+
+    def joined(self, *parts: Speed | Check | Comparison, **fields: Any) -> Record:
+        """The record with the fields of these parts, and with ``fields``, in place of its own."""
+        return replace(self, **{n: v for part in parts for n, v in vars(part).items()}, **fields)
 
     def as_dict(self) -> dict[str, Any]:
         """The record as plain data (JSON)."""

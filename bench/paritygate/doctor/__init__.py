@@ -25,7 +25,7 @@ from paritygate.host import machine, nvml
 from paritygate.process.client import ForkServerError, WorkerError
 from paritygate.process.protocol import Conditions
 from paritygate.session import targets
-from paritygate.session.group import GroupRun
+from paritygate.session.reference import GroupReference
 
 FIT = 0.02  # fresh processes on a GPU that differ by more do not show a slowdown of a few percent in few launches
 BUSY_LOAD = 0.5  # of all processors
@@ -295,7 +295,7 @@ def run(
     failed = ""
     lab = spread.conditions_of(home, "laboratory", controlled=True, cells=six)
     try:
-        got = GroupRun(lab, six[0].group, [six[0]], []).ask_conditions()
+        got = GroupReference(lab, six[0]).conditions()
     except (ForkServerError, WorkerError) as error:
         failed = str(error)
     finally:

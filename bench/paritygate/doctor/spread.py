@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,14 +21,11 @@ from pathlib import Path
 from paritygate.backends import BACKENDS
 from paritygate.core.budgets import BUDGETS
 from paritygate.core.case import Case, Cell, Target
-from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Status
 from paritygate.host import machine
-from paritygate.host.lock import timing_lock
-from paritygate.process.client import Worker
-from paritygate.process.timed_worker import TimedWorker
-from paritygate.session.group import GroupRun
 from paritygate.session.laboratory import Laboratory
+from paritygate.session.opened import OpenedCell, make_reference, measure
+from paritygate.session.reference import GroupReference
 from paritygate.timing import schedule
 
 # name of a side -> whether it is in laboratory conditions; two processes of each, so that what the
@@ -124,18 +120,9 @@ def _launch(
     referenced: set[str],
     seconds: float,
 ) -> Iterator[Launch]:
-    with _opened(cell, launch, laboratories, referenced) as workers:
-        timed_workers = {side: TimedWorker(worker) for side, worker in workers.items()}
-        with timing_lock(str):
-            measured = schedule.measure(
-                timed_workers,
-                seconds=seconds,
-                precision=0.0,
-                rng=random.Random(),
-                clock=time.monotonic,
-                busy=DEVICE_KINDS[cell.target.device].warm_seconds,
-            )
-        for side, result in measured.items():
+    with _opened(cell, launch, laboratories, referenced) as cells:
+        _, timings, _ = measure(cells, seconds=seconds, precision=0.0)
+        for side, result in timings.items():
             if result.dropped is not None:
                 raise RuntimeError(f"{cell.id} under {side}: {result.dropped.args[0]}")
             yield Launch(
@@ -148,12 +135,12 @@ def _launch(
 
 
 @contextmanager
-def two_processes(cell: Cell, home: Path) -> Iterator[tuple[Worker, Worker]]:
-    """Two laboratory processes that run the same cell, parked."""
+def two_processes(cell: Cell, home: Path) -> Iterator[tuple[OpenedCell, OpenedCell]]:
+    """The same cell in two laboratory processes, parked."""
     laboratories = {side: conditions_of(home, side, True, [cell]) for side in ("one", "two")}
     try:
-        with _opened(cell, 0, laboratories, set()) as workers:
-            yield workers["one"], workers["two"]
+        with _opened(cell, 0, laboratories, set()) as cells:
+            yield cells["one"], cells["two"]
     finally:
         for lab in laboratories.values():
             lab.close()
@@ -164,26 +151,28 @@ def two_processes(cell: Cell, home: Path) -> Iterator[tuple[Worker, Worker]]:
 @contextmanager
 def _opened(
     cell: Cell, launch: int, laboratories: dict[str, Laboratory], referenced: set[str]
-) -> Iterator[dict[str, Worker]]:
-    """A worker of the cell in each laboratory; ``referenced`` holds the cells whose reference is
+) -> Iterator[dict[str, OpenedCell]]:
+    """The cell opened in each laboratory; ``referenced`` holds the cells whose reference is
     there already.
     """
-    runs = {side: GroupRun(lab, cell.group, [cell], [cell]) for side, lab in laboratories.items()}
-    for run in runs.values():
-        run.cells = [cell]  # alone: no unreported eager beside it
+    cells = {
+        side: OpenedCell(GroupReference(lab, cell), cell) for side, lab in laboratories.items()
+    }
     if cell.id not in referenced:
         referenced.add(cell.id)
-        next(iter(runs.values())).make_reference(launch)
+        some = next(iter(cells.values()))
+        make_reference(some.reference, [some], launch)
     try:
-        for side in random.sample(list(runs), len(runs)):
-            runs[side].open_cells(launch)
-            record = runs[side].records[cell.id]
-            if record.status is not Status.OK:
+        for side in random.sample(list(cells), len(cells)):
+            if cells[side].ok:
+                cells[side].open(launch, keep=True)
+            record = cells[side].record
+            if record is not None and record.status is not Status.OK:
                 raise RuntimeError(f"{cell.id} under {side}: {record.status}: {record.reason}")
-        yield {side: run.workers[cell.id] for side, run in runs.items()}
+        yield cells
     finally:
-        for run in runs.values():
-            run.close()
+        for one in cells.values():
+            one.close()
 
 
 def summarise(rows: Sequence[Launch], value: str = "block_median") -> list[Spread]:

@@ -31,9 +31,8 @@ from paritygate.host.monitor import Watch
 from paritygate.process.client import WorkerError
 from paritygate.process.parallel import together
 from paritygate.process.protocol import AskProfile, CompareWith, Keep
-from paritygate.process.timed_worker import TimedWorker
-from paritygate.session import records
-from paritygate.session.group import GroupRun
+from paritygate.session.opened import OpenedCell, make_reference
+from paritygate.session.reference import GroupReference
 from paritygate.timing import diagnostics
 from paritygate.timing.schedule import WorkerDroppedError
 
@@ -98,8 +97,8 @@ class GateRun:
     def close(self) -> None:
         """End every process of every side."""
         for side in self._sides():
-            for run in side.groups.values():
-                run.close()
+            for cell in side.cells.values():
+                cell.close()
             side.laboratory.close()
 
     # -- before the first launch
@@ -112,26 +111,28 @@ class GateRun:
         self._start(self.cells.values(), self._sides())
         for number, (group, cells) in enumerate(groups.items(), 1):
             self.say(f"references, group {number} of {len(groups)}: {group}")
-            for side in self._sides():
-                side.groups[group] = GroupRun(side.laboratory, group, cells, ())
-            self._reference(group, cells)
+            self._reference(cells)
 
-    def _reference(self, group: Group, cells: list[Cell]) -> None:
-        head, base = self.head.groups[group], self.base.groups[group]
-        head.make_reference(self._number)
-        if head.sources:
-            base.make_reference(self._number, given=head.folder)
-        for side, run in ((self.head, head), (self.base, base)):
-            if strangers := source_links.strangers(run.sources, self.places.names, side.slot):
+    def _reference(self, cells: list[Cell]) -> None:
+        head, base = (GroupReference(side.laboratory, cells[0]) for side in (self.head, self.base))
+        references = [base, head]
+        if self.twin is not None:
+            references.append(GroupReference(self.twin.laboratory, cells[0], base.folder))
+        for side, reference in zip(self._sides(), references, strict=True):
+            side.cells |= {cell.id: OpenedCell(reference, cell) for cell in cells}
+        make_reference(head, [self.head.cells[cell.id] for cell in cells], self._number)
+        if head.made.sources:
+            theirs = [self.base.cells[cell.id] for cell in cells]
+            make_reference(base, theirs, self._number, given=head.folder)
+        for side, made in ((self.head, head.made), (self.base, base.made)):
+            if strangers := source_links.strangers(made.sources, self.places.names, side.slot):
                 raise InvalidRunError(
                     f"head and base ran the same installed code: {', '.join(strangers[:3])}; uninstall it, or name "
                     "what is under test in the ini option bench_source"
                 )
             for cell in cells:
                 self._drop_if_broken(side, cell)
-        if self.twin is not None:
-            self.twin.groups[group].folder = base.folder
-        if head.sources and not self._under_test(head.sources):
+        if head.made.sources and not self._under_test(head.made.sources):
             for cell in cells:
                 reason = f"its code is not in bench_source ({', '.join(self.places.sources)}): both sides run the same"
                 self._drop(cell, Broken("", Status.UNCHECKED, reason))
@@ -140,8 +141,10 @@ class GateRun:
         return any(module.partition(".")[0] in self.places.names for module in sources)
 
     def _drop_if_broken(self, side: Side, cell: Cell) -> None:
-        record = side.run_of(cell).records[cell.id]
-        if record.status is not Status.OK and cell.id not in self.course.broken:
+        record = side.cells[cell.id].record
+        if record is None or record.status is Status.OK:
+            return
+        if cell.id not in self.course.broken:
             self._drop(cell, Broken(self._revision(side), record.status, record.reason))
 
     def _revision(self, side: Side) -> str:
@@ -260,11 +263,11 @@ class GateRun:
         together(
             [partial(self._open, side, cell) for side in order], end=self.close, at_once=at_once
         )
-        base, head = (side.run_of(cell).workers.get(cell.id) for side in (self.base, other))
+        base, head = (side.cells[cell.id] for side in (self.base, other))
         try:
             for side in (other, self.base):
                 self._drop_if_broken(side, cell)
-            if base is None or head is None:
+            if base.worker is None or head.worker is None:
                 return None
             if other is self.head:
                 self._note_peaks(cell)
@@ -272,37 +275,36 @@ class GateRun:
                     self._compare(cell)
             with timing_lock(self.tell):
                 planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
-                sides = TimedWorker(base), TimedWorker(head, planted)
-                busy = DEVICE_KINDS[cell.target.device].warm_seconds
-                return launch_pair.measure(*sides, self.rng, time.monotonic, busy)
+                sides = base.timed_worker(), head.timed_worker(planted)
+                return launch_pair.measure(*sides, self.rng, time.monotonic, base.warm_seconds)
         except (WorkerDroppedError, WorkerError) as error:
             end: WorkerError = error if isinstance(error, WorkerError) else error.args[0]
-            broken = self.base if base is not None and base.ended else other
+            broken = self.base if base.worker is not None and base.worker.ended else other
             self._drop(cell, Broken(self._revision(broken), end.status, end.reason))
             return None
         finally:
             for side in order:
-                side.run_of(cell).close()
+                side.cells[cell.id].close()
 
     def _open(self, side: Side, cell: Cell) -> None:
-        run = side.run_of(cell)
+        opened = side.cells[cell.id]
         kept = (self._revision(side), cell.id)  # the twin runs base's code in base's folder
         again = kept in self._kept
-        run.open_cell(cell, self._number, keep=True, again=again)
-        worker = run.workers.get(cell.id)
+        opened.open(self._number, keep=True, again=again)
+        worker = opened.worker
         if again or worker is None or side is self.twin:  # base may be reading what it would write
             return
         try:
             worker.ask(Keep(), KEEP_DEADLINE)
-        except WorkerError as end:
-            records.ended(run.records[cell.id], end)
-            run.close()
+        except WorkerError as error:
+            opened.end(error.end)
+            opened.close()
         else:
             worker.park()
             self._kept.add(kept)
 
     def _note_peaks(self, cell: Cell) -> None:
-        base, head = (side.run_of(cell).peaks[cell.id] for side in (self.base, self.head))
+        base, head = (side.cells[cell.id].peak_bytes for side in (self.base, self.head))
         if base is not None and head is not None:
             self._peaks.setdefault(cell.id, []).append((base, head))
 
@@ -310,15 +312,17 @@ class GateRun:
         """What changed for certain, once a cell: facts, and answers where the weights are the
         same.
         """
-        base, head = self.base.run_of(cell), self.head.run_of(cell)
-        found = findings.changed_facts(base.records[cell.id], head.records[cell.id])
-        if base.foreign_weights:
-            found.append(
-                f"answers: not comparable, base cannot load head's weights ({base.foreign_weights})"
-            )
+        base, head = self.base.cells[cell.id], self.head.cells[cell.id]
+        assert base.record is not None
+        assert head.record is not None
+        assert head.worker is not None  # both are open
+        found = findings.changed_facts(base.record, head.record)
+        if foreign := base.reference.made.weights:
+            found.append(f"answers: not comparable, base cannot load head's weights ({foreign})")
         else:
-            compared = head.workers[cell.id].ask(CompareWith(str(base.folder)), KEEP_DEADLINE)
-            head.workers[cell.id].park()
+            request = CompareWith(str(base.reference.folder))
+            compared = head.worker.ask(request, KEEP_DEADLINE)
+            head.worker.park()
             if (line := findings.changed_answers(compared)) is not None:
                 found.append(line)
         self.result.findings[cell.id] = found
@@ -339,7 +343,7 @@ class GateRun:
             self.say(f"profile: {name}")
             for side in (self.base, self.head):
                 self._open(side, cell)
-            workers = [side.run_of(cell).workers.get(name) for side in (self.base, self.head)]
+            workers = [side.cells[name].worker for side in (self.base, self.head)]
             with suppress(WorkerError):  # the verdict stands without
                 found = [
                     worker.ask(
@@ -351,7 +355,7 @@ class GateRun:
                 if len(found) == 2 and (lines := findings.changed_operators(*found)):
                     self.result.findings.setdefault(name, []).extend(lines)
             for side in (self.base, self.head):
-                side.run_of(cell).close()
+                side.cells[name].close()
 
     def _fill_slots(self, cells: Iterable[Cell]) -> None:
         """Draw the slots of a launch that holds these cells."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from paritygate.core.case import Cell
-from paritygate.core.record import Record, Status, Verdict
+from paritygate.core.record import Comparison, End, Record, Status, Verdict
 from paritygate.gate import acceptance, revisions
 from paritygate.gate.acceptance import Accepted
 from paritygate.gate.request import PROFILES, GateRequest, Margins
@@ -103,11 +103,8 @@ class Gate:
             gate.result.invalid.append(str(error))
             return gate.result
         finally:
-            self.records = {
-                cell.id: sides["head"].groups[cell.group].records[cell.id]
-                for cell in cells
-                if cell.group in sides["head"].groups
-            }
+            opened = sides["head"].cells
+            self.records = {name: cell.record for name, cell in opened.items() if cell.record}
 
     def cells_of_base(self, arguments: Sequence[str] | None) -> tuple[list[str] | None, str]:
         """(the ids that base collects, or None where they are not known; why they could not be
@@ -228,7 +225,7 @@ class Verdicts:
         if self._failed is not None:
             raise self._failed
         records_of = self._matrix.records
-        if not records_of.get(cell.id, records.blank(cell)).verdict:
+        if cell.id not in records_of or not records_of[cell.id].verdict:
             try:
                 self._run()
             except Exception as error:
@@ -260,17 +257,18 @@ class Verdicts:
         matrix = self._matrix
         if (reason := matrix.unavailable(cell)) is not None:
             matrix.records[cell.id] = records.skipped(cell, reason)
-        record = matrix.records.setdefault(cell.id, records.blank(cell))
+        record = matrix.records.get(cell.id) or records.unchecked_here(cell)
         if record.status is Status.OK and (base is None or cell.id in base):
             return True
-        if record.status is Status.OK:
-            record.verdict, record.verdict_reason = str(Verdict.NEW), "base has no such cell"
-            matrix.emit(cell.id)
-            return False
-        failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
-        record.verdict = str(Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE)
-        record.verdict_reason = f"head: {record.reason}"
-        matrix.emit(cell.id, again=True)  # its check was told when it failed
+        new = record.status is Status.OK
+        if new:
+            compared = Comparison(str(Verdict.NEW), "base has no such cell")
+        else:
+            failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
+            verdict = Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE
+            compared = Comparison(str(verdict), f"head: {record.reason}")
+        matrix.records[cell.id] = record.joined(compared)
+        matrix.emit(cell.id, again=not new)  # its check was told when it failed
         return False
 
 
@@ -278,44 +276,40 @@ def gated(
     cell: Cell, record: Record | None, result: Result, accepted: Accepted | None, margins: Margins
 ) -> Record:
     """The cell's record with head's times of all launches, and with its verdict."""
-    record = records.blank(cell) if record is None else record
+    record = record or records.unchecked_here(cell)
     pairs = [measured for launch in result.launches for name, measured in launch if name == cell.id]
     if pairs and record.status is Status.OK:
-        records.paired(record, cell.units, [measured.head for measured in pairs], pairs[0].calls)
-    record.findings = result.findings.get(cell.id, [])
+        blocks = [measured.head for measured in pairs]
+        record = record.joined(records.speed_of_pairs(cell, blocks, pairs[0].calls))
+    found = result.findings.get(cell.id, [])
     if (broken := result.broken.get(cell.id)) is not None:
-        record.verdict = str(Verdict.BROKEN if broken.side else Verdict.NOT_COMPARABLE)
-        record.verdict_reason = f"{broken.side}: {broken.reason}" if broken.side else broken.reason
+        verdict = Verdict.BROKEN if broken.side else Verdict.NOT_COMPARABLE
+        reason = f"{broken.side}: {broken.reason}" if broken.side else broken.reason
         if broken.side == "head" and record.status is Status.OK:
-            record.status, record.reason = broken.status, broken.reason
-        return record
+            record = records.ended(cell, End(broken.status, broken.reason), record)
+        return record.joined(Comparison(str(verdict), reason, findings=found))
     decided = result.decided.get(cell.id)
     if decided is None:
-        record.verdict = str(Verdict.INCONCLUSIVE)
-        record.verdict_reason = (
-            result.invalid[0] if result.invalid else "the time was up before its first launch"
-        )
-        return record
+        late = "the time was up before its first launch"
+        reason = result.invalid[0] if result.invalid else late
+        return record.joined(Comparison(str(Verdict.INCONCLUSIVE), reason, findings=found))
     decided = acceptance.judge(decided, result.d[cell.id], accepted, margins)
-    record.verdict, record.verdict_reason = str(decided.verdict), decided.reason
+    verdict, reason = decided.verdict, decided.reason
     # in an invalid run nothing is red, nothing better
-    if result.invalid and decided.verdict is not Verdict.SAME:
-        record.verdict, record.verdict_reason = (
-            str(Verdict.INCONCLUSIVE),
-            f"the run is invalid: {result.invalid[0]}",
-        )
+    if result.invalid and verdict is not Verdict.SAME:
+        verdict, reason = Verdict.INCONCLUSIVE, f"the run is invalid: {result.invalid[0]}"
     estimate = decided.estimate
-    record.effect, record.effect_low, record.effect_high = (
-        estimate.effect,
-        estimate.low,
-        estimate.high,
+    compared = Comparison(
+        str(verdict),
+        reason,
+        effect=estimate.effect,
+        effect_low=estimate.low,
+        effect_high=estimate.high,
+        effect_sd=estimate.sd,
+        detectable=decided.detectable,
+        findings=found,
     )
-    record.effect_sd, record.detectable, record.launches = (
-        estimate.sd,
-        decided.detectable,
-        estimate.launches,
-    )
-    return record
+    return record.joined(compared, launches=estimate.launches)
 
 
 def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paritygate.core.case import Cell, Group
 from paritygate.core.record import Status
 from paritygate.gate import launch_pair
 from paritygate.gate.verdict import Decided
-from paritygate.session.group import GroupRun
 from paritygate.session.laboratory import Laboratory
+from paritygate.session.opened import OpenedCell
 
 
 class InvalidRunError(Exception):
@@ -19,17 +18,15 @@ class InvalidRunError(Exception):
 
 @dataclass
 class Side:
-    """The code under test in one revision: where it lies, its laboratory, and its groups."""
+    """The code under test in one revision: where it lies, its laboratory, and its cells by
+    their ids.
+    """
 
     name: str
     tree: Path
     laboratory: Laboratory
     slot: Path = Path()
-    groups: dict[Group, GroupRun] = field(default_factory=dict)
-
-    def run_of(self, cell: Cell) -> GroupRun:
-        """The group that a cell is in."""
-        return self.groups[cell.group]
+    cells: dict[str, OpenedCell] = field(default_factory=dict)
 
 
 @dataclass

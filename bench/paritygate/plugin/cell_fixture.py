@@ -51,16 +51,14 @@ class CellHandle:
         record = self.record
         self._note(record)
         if record.status is Status.OK:
-            if "gap_closed" in record.facts and options.strict(self._item.config):
+            if record.fixed and options.strict(self._item.config):
                 self._fail(
                     record,
-                    f"{self.id}: gap closed ({record.facts['gap_closed']}); remove it from known_failures",
+                    f"{self.id}: gap closed ({record.fixed}); remove it from known_failures",
                 )
             return
-        if record.facts.get("known_gap"):
-            pytest.xfail(
-                f"known gap: {record.facts['known_gap']} ({reasons.first_line(record.reason)})"
-            )
+        if record.known_failure:
+            pytest.xfail(f"known gap: {record.known_failure} ({reasons.first_line(record.reason)})")
         self._fail(record, _explain(record))
 
     def measure(self, benchmark: Any = None) -> None:
@@ -100,7 +98,7 @@ class CellHandle:
             record.status,
             judged,
             record.measured,
-            "gap_closed" in record.facts,
+            bool(record.fixed),
             record.verdict if is_regression(self._item) else "",
         )
 
@@ -166,5 +164,4 @@ def comparison(record: Record) -> str:
 
 def _explain(record: Record) -> str:
     text = f"{record.cell}: {record.status}: {record.reason}"
-    trace = record.facts.get("trace", "")
-    return f"{text}\n{trace}" if trace else text
+    return f"{text}\n{record.trace}" if record.trace else text

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from paritygate.core import reasons
-from paritygate.core.record import Status
+from paritygate.core.record import End, Status
 from paritygate.host import machine
 from paritygate.host.lookup import Lookup, Suites
 from paritygate.process.channel import Channel, ChannelClosedError
@@ -52,6 +52,11 @@ class WorkerError(Exception):
 
     def __str__(self) -> str:
         return self.reason
+
+    @property
+    def end(self) -> End:
+        """How its cell ends by it."""
+        return End(self.status, self.reason, self.trace)
 
 
 class Worker:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
+from paritygate.core.record import Check
+
 
 class Stage(StrEnum):
     """What a measuring process is doing. The value is its sentence, with a gap for a detail."""
@@ -88,34 +90,21 @@ class Reference:
     weights: str
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A backend that is ready, and how its answers compare. Fields as in ``Record``."""
+@dataclass(frozen=True, kw_only=True)
+class Opened(Check):
+    """A backend that is ready, and how its answers compare. ``cold``: it had to compile."""
 
     prepare_seconds: float
-    first_call_seconds: float
-    peak_bytes: int | None
-    facts: dict[str, Any]
     status: str
     reason: str = ""
-    error: float | None = None
-    error_allowed: float | None = None
-    error_share: float | None = None
-    eager_error: float | None = None
-    max_abs_error: float | None = None
-    reference: str = ""
-    top1_agreement: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def compared(self) -> bool:
-        """Whether its answers were compared with the reference, not with an earlier worker's."""
-        return self.error is not None
+    cold: bool = False
 
 
 @dataclass(frozen=True)
 class Examined:
-    """Evidence of an opened cell. Fields as in ``Record``; the status is one that ends it, or
+    """Evidence of an opened cell. Fields as in ``Check``; the status is one that ends it, or
     "".
     """
 

@@ -185,14 +185,20 @@ class Matrix:
 
     def measured(self, cell: Cell) -> Record:
         """The record of a cell after its group was timed."""
-        record = self.checked(cell)
+        self.checked(cell)
         if not self._measured and self._open is not None and self._open.group == cell.group:
             self._measured = True
             self.calibration = self._calibrated() if self.calibration is None else self.calibration
             self._open.time()
+            self._note(self._open)
             for member in self._open.timed:
                 self.emit(member.id)
-        return record
+        return self.records[cell.id]
+
+    def _note(self, group: GroupRun) -> None:
+        """Keep what is known of the group's cells; eager may be among them unreported."""
+        members = self.members[group.group]
+        self.records |= {c.id: group.records[c.id] for c in members if c.id in group.records}
 
     def emit(self, cell_id: str, again: bool = False) -> None:
         """Hand the record of a cell on, unless that was done; ``again``: in any case."""
@@ -206,12 +212,10 @@ class Matrix:
             return
         group, self._open = self._open, None
         group.close()
-        shutil.rmtree(group.folder, ignore_errors=True)
-        known = [
-            self.records[cell.id]
-            for cell in self.members[group.group]
-            if _known(self.records[cell.id])
-        ]
+        shutil.rmtree(group.reference.folder, ignore_errors=True)
+        self._note(group)  # it may have been interrupted
+        members = self.members[group.group]
+        known = [self.records[cell.id] for cell in members if cell.id in self.records]
         for record in known:
             if record.cell not in self.gated:
                 self.emit(record.cell)
@@ -222,7 +226,7 @@ class Matrix:
         try:
             self.close_group()
             for name in self.gated:  # interrupted before their verdict: what was checked is kept
-                if name in self.records and _known(self.records[name]):
+                if name in self.records:
                     self.emit(name)
         finally:
             if self._laboratory is not None:
@@ -251,11 +255,10 @@ class Matrix:
             return
         self._measured = False
         self.progress.start(str(group))
-        self._open = GroupRun(
-            self.laboratory, group, cells, [cell for cell in cells if cell.id in self.timed]
-        )
-        self.records |= {cell.id: self._open.records[cell.id] for cell in cells}
+        timed = [cell for cell in cells if cell.id in self.timed]
+        self._open = GroupRun(self.laboratory, cells, timed)
         self._open.open()
+        self._note(self._open)
         for cell in cells:
             later = cell.id in self.timed or cell.id in self.gated
             if not later or self.records[cell.id].status is not Status.OK:
@@ -296,11 +299,6 @@ class Matrix:
             return calibration.measure(
                 replace(self.laboratory, hash_seed=0).environment(), machine.threads()
             )
-
-
-def _known(record: Record) -> bool:
-    """Whether something was found out; not so for a cell whose check was interrupted (Ctrl-C)."""
-    return record.status is not Status.OK or record.error is not None
 
 
 def _new_scratch(parent: Path) -> Path:

@@ -1,111 +1,122 @@
-"""A record as it fills: blank, then skipped, ended or opened, then timed."""
+"""Records made of their parts: of what a worker has opened and examined, of times, of an end."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
-from paritygate.core import reasons
 from paritygate.core.case import Cell
-from paritygate.core.record import Record, Status
-from paritygate.process.client import WorkerError
+from paritygate.core.record import Check, End, Record, Speed, Status
 from paritygate.process.protocol import Examined, Opened
 from paritygate.timing import diagnostics, schedule
 
 
-def blank(cell: Cell) -> Record:
-    """The record of a cell of which nothing is known yet."""
-    return Record(
+def ended(cell: Cell, end: End, known: Record | None = None) -> Record:
+    """Return the record of a cell that ended so; what is known of it stays."""
+    record = known or Record(
         cell=cell.id,
         case=cell.case.name,
         shape=cell.shape.name,
         device=cell.target.device,
         backend=cell.target.backend,
         dtype=cell.target.dtype,
-        status=Status.OK,
+        status=end.status,
         unit=cell.case.unit,
         units=cell.units,
     )
+    facts = record.facts | ({"trace": end.trace} if end.trace else {})
+    return record.joined(status=end.status, reason=end.reason, facts=facts)
 
 
 def skipped(cell: Cell, reason: str) -> Record:
-    """The record of a cell that cannot run here."""
-    record = blank(cell)
-    gave_up(record, Status.SKIPPED, reason)
-    return record
+    """Return the record of a cell that cannot run here."""
+    return ended(cell, End(Status.SKIPPED, reason))
 
 
-def gave_up(record: Record, status: Status, reason: str, trace: str = "") -> None:
-    """Complete a record with why it is not ok; here every reason and trace loses its terminal
-    codes.
+def unchecked_here(cell: Cell) -> Record:
+    """Return the record of a cell whose check nobody asked for: nothing is known against it."""
+    return ended(cell, End(Status.OK))
+
+
+def checked(
+    cell: Cell, opened: Opened, examined: Examined | None, shared: Mapping[str, Any]
+) -> Record:
+    """Return the record of what a worker has opened and examined; ``shared`` are the facts of its
+    group.
     """
-    record.status, record.reason = status, reasons.whole(reason)
-    if trace := reasons.clean(trace):
-        record.facts["trace"] = trace
-
-
-def ended(record: Record, end: WorkerError) -> None:
-    """Complete a record with how its worker ended."""
-    gave_up(record, end.status, end.reason, end.trace)
-
-
-def opened(record: Record, found: Opened, examined: Examined | None, facts: dict[str, Any]) -> None:
-    """Complete a record with what a worker has opened and examined, and the facts of its group."""
-    shared = dict(facts)
-    record.parameters, record.flops = shared.pop("parameters", None), shared.pop("flops", None)
-    for part in filter(None, (found, examined)):
-        for name, value in vars(part).items():
-            if name not in ("facts", "status", "reason") and (part is found or value is not None):
-                setattr(record, name, value)
-    last = examined if examined is not None and examined.status else found
-    record.status, record.reason = Status(last.status), reasons.whole(last.reason)
-    record.facts = found.facts | (examined.facts if examined else {}) | shared
-    record.facts.pop("cold", None)
-    record.warnings = diagnostics.of_model(record.facts)
-    if record.reference == "float64" and record.facts.get("promoted"):
-        record.reference = "promoted"
-
-
-def timed(
-    record: Record, units: int, launches: list[schedule.Timing], eager: list[schedule.Timing]
-) -> None:
-    """Complete a record with its timings, a list of one for each launch."""
-    record.samples = [sample for launch in launches for sample in launch.samples]
-    if len(record.samples) > schedule.KEPT_SAMPLES:
-        step = len(record.samples) / schedule.KEPT_SAMPLES
-        record.samples = [record.samples[int(i * step)] for i in range(schedule.KEPT_SAMPLES)]
-    record.latency_p50, record.latency_p90, record.latency_p99 = (
-        schedule.quantile(record.samples, share) for share in (0.5, 0.9, 0.99)
+    facts = opened.facts | (examined.facts if examined else {}) | dict(shared)
+    found = {part.name: getattr(opened, part.name) for part in fields(Check)}
+    later = vars(examined) if examined else {}
+    found |= {name: later[name] for name in found if later.get(name) is not None}
+    found |= {name: facts.pop(name) for name in ("parameters", "flops") if name in shared}
+    if found["reference"] == "float64" and facts.get("promoted"):
+        found["reference"] = "promoted"
+    last = examined if examined and examined.status else opened
+    return ended(cell, End(Status(last.status), last.reason)).joined(
+        Check(**found), facts=facts, parity=opened.parity, warnings=diagnostics.of_model(facts)
     )
-    record.samples_seen = sum(launch.seen for launch in launches)
-    record.stop = (
-        "precision" if all(launch.stop == "precision" for launch in launches) else "budget"
-    )
-    _speed(record, units, [launch.blocks for launch in launches], launches[0].plan.calls)
-    if record.backend == "eager":
-        record.speedup = 1.0
-        return
+
+
+def with_known_failure(cell: Cell, record: Record) -> Record:
+    """Return the record with what the case declares about a failure of this cell."""
+    fact = {Status.PARITY_FAILED: "known_gap", Status.OK: "gap_closed"}.get(record.status)
+    reason = cell.case.reason(cell.case.known_failures, cell.target)
+    return record.joined(facts=record.facts | {fact: reason}) if fact and reason else record
+
+
+def speed(
+    cell: Cell, launches: Sequence[schedule.Timing], eager: Sequence[schedule.Timing]
+) -> Speed:
+    """Return the speed of a cell from its timings and eager's, one for each launch."""
+    samples = [sample for launch in launches for sample in launch.samples]
+    if len(samples) > schedule.KEPT_SAMPLES:
+        step = len(samples) / schedule.KEPT_SAMPLES
+        samples = [samples[int(i * step)] for i in range(schedule.KEPT_SAMPLES)]
+    p50, p90, p99 = (schedule.quantile(samples, share) for share in (0.5, 0.9, 0.99))
     ratios = [
         r
         for mine, base in zip(launches, eager, strict=False)
         if (r := schedule.ratio(base, mine)) is not None
     ]
-    if ratios:
-        record.speedup, record.speedup_low, record.speedup_high = schedule.over_launches(ratios)
+    speedup, low, high = schedule.over_launches(ratios) if ratios else (None, None, None)
+    if cell.target.backend == "eager":
+        speedup, low, high = 1.0, None, None
+    precise = all(launch.stop == "precision" for launch in launches)
+    return Speed(
+        **_of_blocks(cell, [launch.blocks for launch in launches]),
+        latency_p50=p50,
+        latency_p90=p90,
+        latency_p99=p99,
+        speedup=speedup,
+        speedup_low=low,
+        speedup_high=high,
+        calls_per_sample=launches[0].plan.calls,
+        samples_seen=sum(launch.seen for launch in launches),
+        stop="precision" if precise else "budget",
+        samples=samples,
+    )
 
 
-def paired(record: Record, units: int, blocks: list[list[float]], calls: int) -> None:
-    """Complete a record with head's block times of the gate, a list for each launch pair; no single
-    samples.
+def speed_of_pairs(cell: Cell, blocks: list[list[float]], calls: int) -> Speed:
+    """Return the speed of a cell from head's block times of the gate, a list for each launch pair;
+    there are no single samples.
     """
-    _speed(record, units, blocks, calls)
-    record.latency_p50 = statistics.median(block for launch in blocks for block in launch)
-    record.stop = "gate"
+    median = statistics.median(block for launch in blocks for block in launch)
+    return Speed(
+        **_of_blocks(cell, blocks), latency_p50=median, calls_per_sample=calls, stop="gate"
+    )
 
 
-def _speed(record: Record, units: int, blocks: list[list[float]], calls: int) -> None:
+def _of_blocks(cell: Cell, blocks: list[list[float]]) -> dict[str, Any]:
     """Throughput and its interval from block times, seconds per call, a list for each launch."""
     every = [block for launch in blocks for block in launch]
-    record.blocks, record.launches, record.calls_per_sample = blocks, len(blocks), calls
-    record.throughput = units / statistics.median(every)
-    record.interval_low, record.interval_high = schedule.median_interval(every) or (None, None)
+    low, high = schedule.median_interval(every) or (None, None)
+    return {
+        "blocks": blocks,
+        "launches": len(blocks),
+        "throughput": cell.units / statistics.median(every),
+        "interval_low": low,
+        "interval_high": high,
+    }

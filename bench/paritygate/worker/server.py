@@ -200,7 +200,7 @@ class Worker:
                 raise BackendError("writes into its inputs, which eager leaves as they are")
         del raw
         peak = self.device.peak_bytes()
-        found = self.prepared.facts()
+        found = self._facts()
         changed = {
             k: (v, now) for k, v in self.settings.items() if (now := facts.settings()[k]) != v
         }
@@ -213,8 +213,15 @@ class Worker:
             "first_call_seconds": ready - first_call,
             "peak_bytes": peak,
             "facts": found | {"settings": self.settings} | self.device.facts(),
+            "cold": self._cold,
         }
         return part, answers
+
+    def _facts(self) -> dict[str, Any]:
+        """The backend's facts; ``cold`` is none of the cell, it says that this process compiled."""
+        found = dict(self.prepared.facts())
+        self._cold = bool(found.pop("cold", False))
+        return found
 
     def _settle(self) -> None:
         """Nothing is collected from here on: a collection in the measured loop would be
@@ -276,7 +283,7 @@ class Worker:
         takes where it waits for the host to launch its work. ``joules``: what one costs, over
         ``energy_seconds`` of calls, 0 for not asked.
         """
-        found = self.prepared.facts()
+        found = self._facts()
         with self.prepared.context(), self.prepared.steady_context():
             if self.prepared.asynchronous and self.device.flush():
                 found["device_seconds"] = self.stopwatch.device_seconds()

@@ -110,21 +110,22 @@ def _record(benchmark: Mapping[str, Any]) -> Record:
     cell = str(extra.get("cell", ""))
     ours = bool(CELL.fullmatch(cell))
     cell = cell if ours else foreign(benchmark["name"], benchmark["fullname"])
-    case, shape, device, backend, dtype = cell.split("-")
     status = Status(extra.get("status", "ok")) if ours else Status.OK
     facts = (dict(extra.get("facts") or {}) if ours else {}) | {"pytest_benchmark": told}
-    record = Record(cell, case, shape, device, backend, dtype, status, facts=facts)
+    row: dict[str, Any] = dict(
+        zip(("case", "shape", "device", "backend", "dtype"), cell.split("-"), strict=True)
+    )
+    row |= {"cell": cell, "status": status, "facts": facts}
     if median := float(stats["median"]):  # 0: a cell of ours that was checked and not timed
-        record.latency_p50, record.throughput, record.unit = median, 1 / median, "call"
-        record.launches, record.calls_per_sample = 1, int(stats["iterations"])
-        record.samples_seen = int(stats["rounds"])
+        row |= {"latency_p50": median, "throughput": 1 / median, "unit": "call", "launches": 1}
+        row |= {"calls_per_sample": int(stats["iterations"]), "samples_seen": int(stats["rounds"])}
         step = max(1.0, len(times) / KEPT_SAMPLES)
-        record.samples = [times[int(n * step)] for n in range(min(len(times), KEPT_SAMPLES))]
+        row["samples"] = [times[int(n * step)] for n in range(min(len(times), KEPT_SAMPLES))]
         if times:
-            record.latency_p90, record.latency_p99 = quantile(times, 0.9), quantile(times, 0.99)
-    for name in RECORD_SCALARS:
-        if ours and name in extra and name not in ("cell", "status"):
-            setattr(record, name, extra[name])
+            row |= {"latency_p90": quantile(times, 0.9), "latency_p99": quantile(times, 0.99)}
+    kept = {"cell", "status"}
+    row |= {name: extra[name] for name in RECORD_SCALARS if ours and name in extra.keys() - kept}
+    record = Record(**row)
     if wrong := misfits(record):
         raise ValueError(f"{record.cell} has {', '.join(wrong)}")
     return record

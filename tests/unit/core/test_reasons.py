@@ -7,10 +7,8 @@ from __future__ import annotations
 import pytest
 
 from paritygate.core.reasons import HEAD, LIMIT, LINE, TAIL, clean, cut, first_line, split, whole
-from paritygate.core.record import Record, Status
+from paritygate.core.record import End, Status
 from paritygate.process.client import WorkerError
-from paritygate.process.protocol import Opened
-from paritygate.session import records
 
 BAR = "\r 10%|█         | 1/10\r 50%|█████     | 5/10\r100%|██████████| 10/10"
 
@@ -109,21 +107,8 @@ def test_a_reason_of_pages_keeps_beginning_and_end_and_says_what_is_missing():
 LOUD = "\x1b[31mValueError:\x1b[0m\nit is so\r\nand so"
 
 
-@pytest.mark.parametrize(
-    "complete",
-    [
-        lambda record: records.ended(record, WorkerError(Status.FAILED, LOUD, None, LOUD)),
-        lambda record: records.gave_up(record, Status.FAILED, LOUD, LOUD),
-        lambda record: records.opened(
-            record, Opened(0.0, 0.0, None, {"trace": "x"}, "failed", LOUD), None, {}
-        ),
-    ],
-    ids=["ended", "gave_up", "opened"],
-)
-def test_however_a_record_ends_its_reason_has_no_codes_and_all_lines(complete):
-    record = Record("a-b8-cpu-eager-fp32", "a", "b8", "cpu", "eager", "fp32", Status.OK)
-    complete(record)
+def test_however_a_cell_ends_its_reason_has_no_codes_and_all_lines():
+    end = WorkerError(Status.FAILED, LOUD, None, LOUD).end
 
-    assert record.status is Status.FAILED
-    assert record.reason == "ValueError: it is so\nand so"
-    assert "\x1b" not in record.facts["trace"]
+    assert end == End(Status.FAILED, "ValueError: it is so\nand so", clean(LOUD))
+    assert "\x1b" not in end.trace

@@ -260,7 +260,7 @@ def test_cells_are_timed_on_every_device_that_is_here(monkeypatch, tmp_path, dev
 
     monkeypatch.setattr(spread, "launches", launches)
     monkeypatch.setattr(spread, "conditions_of", NoLaboratory)
-    monkeypatch.setattr(doctor.GroupRun, "ask_conditions", lambda self: got())
+    monkeypatch.setattr(doctor.GroupReference, "conditions", lambda self: got())
     monkeypatch.setattr(
         targets, "absent", lambda device: device_absent if device == "cuda" else None
     )

@@ -100,14 +100,14 @@ def test_a_second_pair_that_is_no_calmer_does_not_replace_the_first(gate):
 
 
 class Opened:
-    """A group that is asked to open a cell, and whose worker is asked to keep its answers."""
+    """A cell that is asked to open, and whose worker is asked to keep its answers."""
 
     def __init__(self, log, name):
-        self.log, self.name, self.workers = log, name, {}
+        self.log, self.name = log, name
 
-    def open_cell(self, cell, launch, keep, again):
+    def open(self, launch, keep, again):
         self.log.append((self.name, "again" if again else "first"))
-        self.workers[cell.id] = SimpleNamespace(
+        self.worker = SimpleNamespace(
             ask=lambda request, deadline: self.log.append((self.name, "keeps")), park=lambda: None
         )
 
@@ -117,7 +117,7 @@ def test_the_twin_checks_itself_until_base_has_kept_answers_and_keeps_none(gate)
     (cell, *_), log = gate.cells.values(), []
     gate.twin = Side("twin", Path(), Laboratory())
     for side in (gate.base, gate.twin):
-        side.groups[cell.group] = Opened(log, side.name)
+        side.cells[cell.id] = Opened(log, side.name)
     for side in (gate.twin, gate.base, gate.twin, gate.base):
         gate._open(side, cell)
 
