@@ -5,6 +5,7 @@ they were.
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_nothing_changes_a_record_or_a_part_of_it(part):
 
 
 def opened(**changes) -> Opened:
-    given = {"prepare_seconds": 0.5, "status": "ok", "error": 0.1, "reference": "float64"}
+    given: dict[str, Any] = {"prepare_seconds": 0.5, "status": "ok", "error": 0.1, "reference": "float64"}
     return Opened(**given | changes)
 
 

@@ -11,6 +11,7 @@ from paritygate.core.budgets import BUDGETS
 from paritygate.core.case import Case, DeclarationError, Target
 from paritygate.core.record import Status
 from paritygate.session.matrix import Matrix
+from paritygate.session.options import Options
 
 SOURCE = """
 import torch
@@ -172,30 +173,18 @@ def test_what_comes_before_the_model_is_part_of_every_call(rig):
         assert record.measured
 
 
-def matrix(tmp_path, chosen):
-    return Matrix(
-        lambda: tmp_path,
-        budget=BUDGETS["quick"],
-        chosen=chosen,
-        backends=BACKENDS,
-        controlled=True,
-        seed=0,
-        memory=None,
-        progress=None,
-        emit=lambda record: None,
-    )
+def matrix(chosen):
+    return Matrix(Options(chosen, BUDGETS["quick"], True, 0, None, BACKENDS))
 
 
-def test_ways_come_where_eager_is_chosen(tmp_path):
+def test_ways_come_where_eager_is_chosen():
     chosen = [Target("cpu", backend, "fp32") for backend in ("eager", "compile")]
-    cells = matrix(tmp_path, chosen).cells([case(variants=("by_bytes", "missing"))], timed=True)
+    cells = matrix(chosen).cells([case(variants=("by_bytes", "missing"))], timed=True)
 
     assert [cell.target.backend for cell in cells] == ["eager", "by_bytes", "missing"]
-    assert matrix(tmp_path, chosen[1:]).cells([case()], timed=True) == []
+    assert matrix(chosen[1:]).cells([case()], timed=True) == []
 
 
-def test_a_way_must_not_bear_the_name_of_a_backend(tmp_path):
+def test_a_way_must_not_bear_the_name_of_a_backend():
     with pytest.raises(DeclarationError, match="its variant 'compile' bears the name of a backend"):
-        matrix(tmp_path, [Target("cpu", "eager", "fp32")]).cells(
-            [case(variants=("compile",))], timed=True
-        )
+        matrix([Target("cpu", "eager", "fp32")]).cells([case(variants=("compile",))], timed=True)

@@ -29,7 +29,7 @@ from paritygate.gate.source_links import Slots
 from paritygate.process.client import ForkServerError
 from paritygate.session import records
 from paritygate.session.laboratory import Laboratory
-from paritygate.session.matrix import Matrix
+from paritygate.session.run import MatrixRun
 
 DECIDING = ("gate", "timing", "process", "worker")  # the folders whose code verdicts come from
 LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
@@ -215,8 +215,8 @@ class Verdicts:
     cannot.
     """
 
-    def __init__(self, gate: Gate, matrix: Matrix, arguments: list[str] | None) -> None:
-        self.gate, self._matrix, self._arguments = gate, matrix, arguments
+    def __init__(self, gate: Gate, run: MatrixRun, arguments: list[str] | None) -> None:
+        self.gate, self._run, self._arguments = gate, run, arguments
         self.summary: dict[str, Any] = {}  # of the run as a whole, once it has run
         self._failed: Exception | None = None
 
@@ -224,51 +224,46 @@ class Verdicts:
         """The record of a cell with its verdict."""
         if self._failed is not None:
             raise self._failed
-        records_of = self._matrix.records
+        records_of = self._run.records
         if cell.id not in records_of or not records_of[cell.id].verdict:
             try:
-                self._run()
+                self._judge_all()
             except Exception as error:
                 # every cell fails by it; the whole is not begun again for each
                 self._failed = error
                 raise
         return records_of[cell.id]
 
-    def _run(self) -> None:
-        matrix, gate = self._matrix, self.gate
-        matrix.close_group()
-        matrix.laboratory.close()
-        matrix.progress.start("gate")
+    def _judge_all(self) -> None:
+        run, gate = self._run, self.gate
+        run.close_group()
+        run.laboratory.close()
+        run.progress.start("gate")
         base, note = gate.cells_of_base(self._arguments)
-        waiting = [cell for cell in matrix.gated.values() if self._has_a_speed(cell, base)]
-        result = gate.run(waiting, matrix.laboratory) if waiting else Result()
-        for cell in waiting:
-            matrix.records[cell.id] = gate.judged(cell, result)
-        missing = gate.missing(
-            base or (), (cell.id for cells in matrix.members.values() for cell in cells)
-        )
+        waiting = [cell for cell in run.plan.gated.values() if self._has_a_speed(cell, base)]
+        result = gate.run(waiting, run.laboratory) if waiting else Result()
+        judged = [gate.judged(cell, result) for cell in waiting]
+        missing = gate.missing(base or (), (cell.id for cell in run.plan.cells))
         self.summary = summary(gate, result, missing, note)
-        for cell in waiting:
-            matrix.emit(cell.id)
-        matrix.progress.finish("gate", [matrix.records[cell.id] for cell in waiting])
+        for record in judged:
+            run.emit(record)
+        run.progress.finish("gate", judged)
 
     def _has_a_speed(self, cell: Cell, base: Sequence[str] | None) -> bool:
         """Whether there is a speed to compare; the record says so where there is none."""
-        matrix = self._matrix
-        if (reason := matrix.unavailable(cell)) is not None:
-            matrix.records[cell.id] = records.skipped(cell, reason)
-        record = matrix.records.get(cell.id) or records.unchecked_here(cell)
-        if record.status is Status.OK and (base is None or cell.id in base):
-            return True
-        new = record.status is Status.OK
-        if new:
-            compared = Comparison(str(Verdict.NEW), "base has no such cell")
-        else:
-            failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
-            verdict = Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE
-            compared = Comparison(str(verdict), f"head: {record.reason}")
-        matrix.records[cell.id] = record.joined(compared)
-        matrix.emit(cell.id, again=not new)  # its check was told when it failed
+        record = self._run.records.get(cell.id) or records.unchecked_here(cell)
+        if (reason := self._run.matrix.unavailable(cell)) is not None:
+            record = records.skipped(cell, reason)
+        if record.status is Status.OK:
+            if base is None or cell.id in base:
+                return True
+            new = Comparison(str(Verdict.NEW), "base has no such cell")
+            self._run.emit(record.joined(new))
+            return False
+        failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
+        verdict = Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE
+        compared = Comparison(str(verdict), f"head: {record.reason}")
+        self._run.emit(record.joined(compared), again=True)  # its check was told when it failed
         return False
 
 

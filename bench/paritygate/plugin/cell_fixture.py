@@ -34,7 +34,7 @@ class CellHandle:
 
     def __init__(self, cell: Cell, item: pytest.Item) -> None:
         self._cell, self._item = cell, item
-        self._matrix = item.config.stash[MATRIX]
+        self._run = item.config.stash[MATRIX]
 
     @property
     def id(self) -> str:
@@ -44,7 +44,7 @@ class CellHandle:
     @property
     def record(self) -> Record:
         """What is known of the cell so far."""
-        return self._matrix.checked(self._cell)
+        return self._run.checked(self._cell)
 
     def assert_parity(self) -> None:
         """Fail unless the cell's answers agree with the reference."""
@@ -68,7 +68,7 @@ class CellHandle:
         record = self.record
         off = benchmark is not None and not getattr(benchmark, "enabled", True)
         if record.status is Status.OK and not off:
-            record = self._matrix.measured(self._cell)
+            record = self._run.measured(self._cell)
         self._note(record)
         if record.status is not Status.OK:
             self._fail(record, _explain(record))

@@ -59,11 +59,11 @@ def _regression_test(name: str, marks: Sequence[pytest.Mark]) -> Callable[[CellH
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Check the other revision out, before anything is measured."""
     config = session.config
-    if not config.stash[MATRIX].gated or config.option.collectonly:
+    if not config.stash[MATRIX].plan.gated or config.option.collectonly:
         return
     asked = settings.against(config)
     for cell in asked.planted:
-        if cell not in config.stash[MATRIX].gated:
+        if cell not in config.stash[MATRIX].plan.gated:
             raise pytest.UsageError(
                 f"--bench-plant: {cell!r} is no cell that this run compares; see --collect-only"
             )

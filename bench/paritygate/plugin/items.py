@@ -8,12 +8,12 @@ import pytest
 
 from paritygate.core.case import Cell
 from paritygate.core.exitstatus import Outcome
-from paritygate.session.matrix import Matrix
+from paritygate.session.run import MatrixRun
 
 if TYPE_CHECKING:
     from paritygate.gate.session import Verdicts
 
-MATRIX = pytest.StashKey[Matrix]()
+MATRIX = pytest.StashKey[MatrixRun]()
 OUTCOME = pytest.StashKey[Outcome]()
 # with --bench-against, once base is checked out
 VERDICTS: pytest.StashKey[Verdicts] = pytest.StashKey()

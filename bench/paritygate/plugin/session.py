@@ -41,8 +41,10 @@ from paritygate.plugin.items import (
 )
 from paritygate.plugin.outcomes import TALLY, Tally
 from paritygate.session import targets
-from paritygate.session.matrix import Matrix, new_run
+from paritygate.session.matrix import Matrix
 from paritygate.session.progress import Progress, Times, counted, duration
+from paritygate.session.run import MatrixRun, Plan
+from paritygate.session.run_facts import new_run
 
 CHOICES = ("bench-targets", "bench-budget")  # what decides which cells a case has
 HEADED = pytest.StashKey[bool]()  # the header has said under what conditions this run measures
@@ -72,7 +74,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def start(session: pytest.Session) -> None:
-    """Read the options and make the matrix. A bad value ends the session before anything is
+    """Read the options and make the run. A bad value ends the session before anything is
     measured.
     """
     config = session.config
@@ -82,28 +84,18 @@ def start(session: pytest.Session) -> None:
         return paths.home(config.rootpath)
 
     def emit(record: Record) -> None:
-        run, matrix = config.stash[RUN], config.stash[MATRIX]
-        learnt = {"gate": _gate_summary(config), "calibration": matrix.calibration}
+        run, calibration = config.stash[RUN], config.stash[MATRIX].calibration
+        learnt = {"gate": _gate_summary(config), "calibration": calibration}
         run.environment.update({name: facts for name, facts in learnt.items() if facts})
         config.hook.pytest_paritygate_record(config=config, run=run, record=record)
 
-    config.stash[MATRIX] = Matrix(
+    times = paths.find(config.rootpath) / "times.json"
+    config.stash[MATRIX] = MatrixRun(
+        asked,
+        Matrix(asked, Suites(_configured_path(config))),
         home,
-        budget=asked.budget,
-        chosen=asked.targets,
-        backends=asked.backends,
-        controlled=asked.controlled,
-        seed=asked.seed,
-        memory=asked.memory,
-        mutate=asked.mutate,
-        progress=_progress(
-            config,
-            Times(
-                paths.find(config.rootpath) / "times.json", asked.budget.name, asked.budget.launches
-            ),
-        ),
-        emit=emit,
-        suites=Suites(_configured_path(config)),
+        _progress(config, Times(times, asked.budget.name, asked.budget.launches)),
+        emit,
     )
     if IDENTITY in config.stash:  # xdist's workers are running already, and one has found cells
         _ensure_run(config)
@@ -152,7 +144,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 def _note_suite(config: pytest.Config, path: Path) -> None:
-    suites = config.stash[MATRIX].suites
+    suites = config.stash[MATRIX].matrix.suites
     suites.add(path)
     for plugin in config.pluginmanager.get_plugins():
         file = Path(getattr(plugin, "__file__", None) or "")
@@ -182,7 +174,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.config.stash[TALLY].cell_functions += 1
     try:
         timed = "benchmark" in metafunc.fixturenames or hasattr(metafunc.function, REGRESSION)
-        cells = metafunc.config.stash[MATRIX].cells(
+        cells = metafunc.config.stash[MATRIX].matrix.cells(
             marker.args[0], timed, metafunc.definition.path.parent
         )
     except DeclarationError as error:
@@ -225,16 +217,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks for the estimate
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Tell the matrix what was selected."""
+    """Begin the run with what was selected."""
     config = session.config
     ours = [(item, cell) for item in session.items if (cell := cell_of_item(item)) is not None]
     # xdist: this worker runs some of these, and none is timed
     alone = hasattr(config, "workerinput")
     kinds = {what: [cell for item, cell in ours if kind(item) == what] for what in KINDS}
     gated = () if alone else kinds["regression"]
-    config.stash[MATRIX].plan(
-        kinds["parity"] + kinds["throughput"], () if alone else kinds["throughput"], gated
-    )
+    timed = () if alone else kinds["throughput"]
+    config.stash[MATRIX].begin(Plan.of(kinds["parity"] + kinds["throughput"], timed, gated))
     if ours and not config.option.collectonly:
         _ensure_run(config)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -248,12 +239,12 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     """Say how long the selected cells will take, before anything runs; and the conditions, unless
     the header did.
     """
-    matrix = config.stash[MATRIX]
-    groups = matrix.progress.waiting
+    progress = config.stash[MATRIX].progress
+    groups = progress.waiting
     if not groups:
         return []
     header = [] if HEADED in config.stash else [_header(config)]
-    seconds, known = matrix.progress.times.estimate(groups)
+    seconds, known = progress.times.estimate(groups)
     among = counted(len(groups), "group")
     basis = (
         "from the last run" if known == len(groups) else f"{len(groups) - known} of {among} guessed"
@@ -342,14 +333,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if MATRIX not in config.stash:
         return
-    matrix = config.stash[MATRIX]
     verdicts = config.stash.get(VERDICTS, None)
-    if session.exitstatus == pytest.ExitCode.INTERRUPTED:
-        if verdicts is not None:
-            verdicts.gate.kill()
-        matrix.kill()
+    interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+    if interrupted and verdicts is not None:
+        verdicts.gate.kill()
     try:
-        matrix.close()
+        config.stash[MATRIX].close(at_once=interrupted)
     finally:
         if verdicts is not None:
             verdicts.gate.close()
@@ -426,10 +415,8 @@ def _gate_summary(config: pytest.Config) -> dict[str, Any]:
 
 def _ensure_run(config: pytest.Config) -> None:
     if RUN not in config.stash:
-        matrix = config.stash[MATRIX]
-        config.stash[RUN] = new_run(
-            config.rootpath, matrix.budget, matrix.controlled, matrix.seed, **identity(config)
-        )
+        options = config.stash[MATRIX].options
+        config.stash[RUN] = new_run(config.rootpath, options, **identity(config))
 
 
 def _configured_path(config: pytest.Config) -> list[str | Path]:

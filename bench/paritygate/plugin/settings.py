@@ -7,33 +7,20 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from paritygate import backends
-from paritygate.core.budgets import BUDGETS, Budget
-from paritygate.core.case import FIELD, Target
+from paritygate.core.budgets import BUDGETS
+from paritygate.core.case import FIELD
 from paritygate.gate.request import PROFILES, GateRequest
 from paritygate.plugin.options import gates, strict, value
 from paritygate.session import targets
+from paritygate.session.options import Options
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the options of a session say, checked."""
-
-    targets: list[Target]
-    budget: Budget
-    controlled: bool  # --bench-lab on
-    seed: int
-    memory: int | None  # bytes a worker may allocate; None: 90 % of what is free
-    backends: dict[str, backends.Backend]
-    mutate: bool  # measure which weights the check would notice
-
-
-def read(config: pytest.Config) -> Settings:
+def read(config: pytest.Config) -> Options:
     """The options' values. Raises ``pytest.UsageError`` naming the option, the value, and what
     would be right.
     """
@@ -70,7 +57,7 @@ def read(config: pytest.Config) -> Settings:
     except targets.TargetError as error:
         raise pytest.UsageError(str(error)) from None
     mutate = budget.mutates if mutation == "auto" else mutation == "on"
-    return Settings(
+    return Options(
         chosen, budget, lab == "on", int(seed), _bytes(value(config, "bench_memory")), table, mutate
     )
 

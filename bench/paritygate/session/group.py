@@ -36,6 +36,7 @@ class GroupRun:
         unreported = timed and self._eager not in cells and _wants(self._eager)
         every = [*cells, *([self._eager] if unreported else [])]
         self.cells = {cell.id: OpenedCell(self.reference, cell) for cell in every}
+        self.was_timed = False
         self._timings: dict[str, list[schedule.Timing]] = {}
         self._warnings: dict[str, list[str]] = {}
 
@@ -78,7 +79,7 @@ class GroupRun:
         """Measure the ok cells interleaved, spread over the budget's launches, and complete their
         records.
         """
-        laboratory = self.reference.laboratory
+        self.was_timed, laboratory = True, self.reference.laboratory
         budget = laboratory.budget
         for launch in range(budget.launches):
             if launch:

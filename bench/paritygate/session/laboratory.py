@@ -5,6 +5,7 @@ in them.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +14,13 @@ from pathlib import Path
 from paritygate.backends import Backend
 from paritygate.core.budgets import Budget
 from paritygate.core.case import Cell
-from paritygate.host import machine
+from paritygate.host import machine, paths
 from paritygate.host.lookup import Suites
 from paritygate.process import environment
 from paritygate.process.client import ForkServer
+from paritygate.session.matrix import Matrix
+from paritygate.session.options import Options
+from paritygate.session.progress import Progress
 
 MEMORY_SHARE = 0.9  # of what is available, unless --bench-memory says otherwise
 
@@ -93,3 +97,41 @@ class Laboratory:
         )
         server.start()
         return server
+
+
+def made(
+    home: Path,
+    options: Options,
+    matrix: Matrix,
+    cells: Callable[[], Sequence[Cell]],
+    progress: Progress,
+) -> Laboratory:
+    """Return the laboratory of a session, with folders of its own in ``home``."""
+    cache = home / "cache"
+    cache.mkdir(exist_ok=True)
+    return Laboratory(
+        cache=cache,
+        scratch=_new_scratch(home / "scratch"),
+        budget=options.budget,
+        backends=matrix.backends,
+        threads=machine.threads(),
+        seed=options.seed,
+        controlled=options.controlled,
+        mutate=options.mutate,
+        memory=options.memory,
+        cells=cells,
+        say=progress.say,
+        tell=progress.tell,
+        suites=matrix.suites,
+        homes=matrix.homes,
+    )
+
+
+def _new_scratch(parent: Path) -> Path:
+    """A folder of our own under ``scratch/``; those of runs that were killed are removed."""
+    parent.mkdir(exist_ok=True)
+    for old in filter(paths.abandoned, parent.iterdir()):
+        shutil.rmtree(old, ignore_errors=True)
+    folder = parent / paths.own_name()
+    folder.mkdir()
+    return folder

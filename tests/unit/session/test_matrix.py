@@ -7,6 +7,7 @@ from paritygate.backends import BACKENDS, Backend
 from paritygate.core.budgets import BUDGETS
 from paritygate.core.case import Target
 from paritygate.session.matrix import Matrix
+from paritygate.session.options import Options
 
 CASE = Case(
     "one",
@@ -17,31 +18,30 @@ CASE = Case(
 )
 
 
-def cells_of(tmp_path, budget, *rows):
+def cells_of(budget, *rows):
     made = Matrix(
-        lambda: tmp_path,
-        budget=BUDGETS[budget],
-        chosen=[Target("cpu", row.name, "fp32") for row in rows],
-        backends={row.name: row for row in rows},
-        controlled=True,
-        seed=0,
-        memory=None,
-        progress=None,
-        emit=lambda record: None,
+        Options(
+            targets=[Target("cpu", row.name, "fp32") for row in rows],
+            budget=BUDGETS[budget],
+            controlled=True,
+            seed=0,
+            memory=None,
+            backends={row.name: row for row in rows},
+        )
     )
     return [f"{cell.target.backend} {cell.shape.name}" for cell in made.cells([CASE], timed=False)]
 
 
-def test_a_quick_run_opens_what_is_slow_to_open_for_timed_shapes_alone(tmp_path):
+def test_a_quick_run_opens_what_is_slow_to_open_for_timed_shapes_alone():
     quick_one = Backend("quick_one", "theirs")
     slow_one = Backend("slow_one", "theirs", slow_to_open=True)
 
-    assert cells_of(tmp_path, "quick", quick_one, slow_one) == [
+    assert cells_of("quick", quick_one, slow_one) == [
         "quick_one b8",
         "slow_one b8",
         "quick_one b1",
     ]
-    assert "slow_one b1" in cells_of(tmp_path, "normal", quick_one, slow_one)
+    assert "slow_one b1" in cells_of("normal", quick_one, slow_one)
 
 
 def test_what_the_rows_say_of_our_backends():

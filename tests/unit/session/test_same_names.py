@@ -11,6 +11,7 @@ from paritygate.core.case import Case, DeclarationError
 from paritygate.host.lookup import Lookup, Suites
 from paritygate.runtime import sources
 from paritygate.session.matrix import Matrix
+from paritygate.session.options import Options
 
 CASE = 'Case("{name}", model="{module}:Net", inputs="{module}:inputs", shapes={{"b8": {{"batch": 8}}}}{more})'
 SUITE = """
@@ -34,17 +35,7 @@ def suite(name, module="net", more=""):
 
 
 def test_two_other_cases_of_one_name_are_named_with_their_suites(tmp_path):
-    matrix = Matrix(
-        lambda: tmp_path,
-        budget=BUDGETS["quick"],
-        chosen=[],
-        backends={},
-        controlled=False,
-        seed=0,
-        memory=None,
-        progress=None,
-        emit=None,
-    )
+    matrix = Matrix(Options([], BUDGETS["quick"], False, 0, None, {}))
     one, two = (
         Case("one", model="m:M", inputs="m:i", shapes={"b1": {"batch": size}}) for size in (1, 2)
     )

@@ -1,0 +1,23 @@
+"""What the options of a session say, checked: the first thing that a run knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from paritygate.backends import Backend
+from paritygate.core.budgets import Budget
+from paritygate.core.case import Target
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one run was asked for."""
+
+    targets: Sequence[Target]
+    budget: Budget
+    controlled: bool  # --bench-lab on
+    seed: int  # of weights and inputs
+    memory: int | None  # bytes a worker may allocate; None: 90 % of what is free
+    backends: Mapping[str, Backend]
+    mutate: bool = False  # measure which weights the check would notice
