@@ -100,7 +100,12 @@ def test_nothing_changes_a_record_or_a_part_of_it(part):
 
 
 def opened(**changes) -> Opened:
-    given: dict[str, Any] = {"prepare_seconds": 0.5, "status": "ok", "error": 0.1, "reference": "float64"}
+    given: dict[str, Any] = {
+        "prepare_seconds": 0.5,
+        "status": "ok",
+        "error": 0.1,
+        "reference": "float64",
+    }
     return Opened(**given | changes)
 
 

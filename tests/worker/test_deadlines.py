@@ -50,7 +50,7 @@ def worker(tmp_path):
     yield made
     for thread in threads:
         thread.join()
-    made.kill()
+    made.close()
     theirs.close()
 
 

@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from statistics import fmean
 
 from paritygate.core.case import Cell, Group
 from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Status, Verdict
 from paritygate.gate import findings, launch_pair, source_links, validity
+from paritygate.gate.conclusion import conclude
 from paritygate.gate.disturbance import Disturbances
-from paritygate.gate.quads import ORDERS
 from paritygate.gate.request import Margins
 from paritygate.gate.sides import Broken, InvalidRunError, Result, Side
 from paritygate.gate.stages import Course, Pair
@@ -62,13 +61,13 @@ class GateRun:
         say: Callable[[str], object] = str,
         tell: Callable[[str], object] = str,
     ) -> None:
-        self.base, self.head, self.twin, self.places = base, head, twin, places
+        self.base, self.head, self.twin, self._places = base, head, twin, places
         self.cells = {cell.id: cell for cell in cells}
-        self.rng, self.planted = random.Random(seed), planted
-        self.margins, self.limit, self.say, self.tell = margins, limit, say, tell
+        self._rng, self._planted = random.Random(seed), planted
+        self._margins, self._limit, self._say, self._tell = margins, limit, say, tell
         self.course = Course(list(self.cells), margins)
         chosen = (
-            self.rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells)))
+            self._rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells)))
             if twin
             else []
         )
@@ -110,7 +109,7 @@ class GateRun:
         # the first launch goes on with these servers
         self._start(self.cells.values(), self._sides())
         for number, (group, cells) in enumerate(groups.items(), 1):
-            self.say(f"references, group {number} of {len(groups)}: {group}")
+            self._say(f"references, group {number} of {len(groups)}: {group}")
             self._reference(cells)
 
     def _reference(self, cells: list[Cell]) -> None:
@@ -125,7 +124,7 @@ class GateRun:
             theirs = [self.base.cells[cell.id] for cell in cells]
             make_reference(base, theirs, self._number, given=head.folder)
         for side, made in ((self.head, head.made), (self.base, base.made)):
-            if strangers := source_links.strangers(made.sources, self.places.names, side.slot):
+            if strangers := source_links.strangers(made.sources, self._places.names, side.slot):
                 raise InvalidRunError(
                     f"head and base ran the same installed code: {', '.join(strangers[:3])}; uninstall it, or name "
                     "what is under test in the ini option bench_source"
@@ -134,11 +133,11 @@ class GateRun:
                 self._drop_if_broken(side, cell)
         if head.made.sources and not self._under_test(head.made.sources):
             for cell in cells:
-                reason = f"its code is not in bench_source ({', '.join(self.places.sources)}): both sides run the same"
+                reason = f"its code is not in bench_source ({', '.join(self._places.sources)}): both sides run the same"
                 self._drop(cell, Broken("", Status.UNCHECKED, reason))
 
     def _under_test(self, sources: Mapping[str, str]) -> bool:
-        return any(module.partition(".")[0] in self.places.names for module in sources)
+        return any(module.partition(".")[0] in self._places.names for module in sources)
 
     def _drop_if_broken(self, side: Side, cell: Cell) -> None:
         record = side.cells[cell.id].record
@@ -169,10 +168,10 @@ class GateRun:
 
     def _late(self) -> bool:
         each = self.result.seconds.get("launches", 0.0) / max(1, self._number)
-        if time.monotonic() - self._started + each <= self.limit:
+        if time.monotonic() - self._started + each <= self._limit:
             return False
-        self.tell(
-            f"gate: the time is up ({self.limit:.0f} s); what is undecided stays inconclusive"
+        self._tell(
+            f"gate: the time is up ({self._limit:.0f} s); what is undecided stays inconclusive"
         )
         return True
 
@@ -191,10 +190,10 @@ class GateRun:
             ]
             self._start((cell for _, cell in wanted), sides)
         found: dict[Course, dict[str, launch_pair.Measured]] = {self.course: {}, self.controls: {}}
-        queue = self.rng.sample(wanted, len(wanted))
+        queue = self._rng.sample(wanted, len(wanted))
         for place, (course, cell) in enumerate(queue, 1):  # grows by those that were disturbed
             stage = "screen" if course.stage == 1 else "confirm"
-            self.say(f"{stage}, launch {self._number}, cell {place} of {len(queue)}: {cell.id}")
+            self._say(f"{stage}, launch {self._number}, cell {place} of {len(queue)}: {cell.id}")
             other = self.head if course is self.course else self.twin
             assert other is not None
             opened, watch = time.monotonic(), Watch([], _gpus(cell.target.device))
@@ -239,8 +238,8 @@ class GateRun:
         """Exec the fork servers of the next launch; they import at once."""
         self._number += 1
         self._fill_slots(cells)
-        seed = self.rng.randrange(10**9, 2**32)
-        for side in self.rng.sample(sides, len(sides)):
+        seed = self._rng.randrange(10**9, 2**32)
+        for side in self._rng.sample(sides, len(sides)):
             side.laboratory.hash_seed = seed
             side.laboratory.server(self._number)
 
@@ -253,7 +252,7 @@ class GateRun:
 
     def _measure(self, cell: Cell, other: Side) -> launch_pair.Measured | None:
         """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
-        order = self.rng.sample([self.base, other], 2)
+        order = self._rng.sample([self.base, other], 2)
         # Teams of threads that compute at once wait for each other's processors; what gains is
         # loading compiled graphs, which one thread does. The first time there are many answers to
         # compute, too.
@@ -273,10 +272,10 @@ class GateRun:
                 self._note_peaks(cell)
                 if cell.id not in self.result.findings:
                     self._compare(cell)
-            with timing_lock(self.tell):
-                planted = self.planted.get(cell.id, 0.0) if other is self.head else 0.0
+            with timing_lock(self._tell):
+                planted = self._planted.get(cell.id, 0.0) if other is self.head else 0.0
                 sides = base.timed_worker(), head.timed_worker(planted)
-                return launch_pair.measure(*sides, self.rng, time.monotonic, base.warm_seconds)
+                return launch_pair.measure(*sides, self._rng, time.monotonic, base.warm_seconds)
         except (WorkerDroppedError, WorkerError) as error:
             end: WorkerError = error if isinstance(error, WorkerError) else error.args[0]
             broken = self.base if base.worker is not None and base.worker.ended else other
@@ -340,7 +339,7 @@ class GateRun:
         self._fill_slots(self.cells[name] for name in regressed)
         for name in regressed:
             cell = self.cells[name]
-            self.say(f"profile: {name}")
+            self._say(f"profile: {name}")
             for side in (self.base, self.head):
                 self._open(side, cell)
             workers = [side.cells[name].worker for side in (self.base, self.head)]
@@ -360,14 +359,14 @@ class GateRun:
     def _fill_slots(self, cells: Iterable[Cell]) -> None:
         """Draw the slots of a launch that holds these cells."""
         sides, cells = self._sides(), list(dict.fromkeys(cells))
-        order = self.rng.sample(range(len(sides)), len(sides))
+        order = self._rng.sample(range(len(sides)), len(sides))
         for side, slot in zip(
-            sides, self.places.fill(order, [side.tree for side in sides]), strict=True
+            sides, self._places.fill(order, [side.tree for side in sides]), strict=True
         ):
             side.slot, side.laboratory.cells = slot, lambda: cells
             side.laboratory.path, side.laboratory.places = (
-                self.places.path(slot),
-                self.places.stands_for(slot),
+                self._places.path(slot),
+                self._places.stands_for(slot),
             )
 
     def _sides(self) -> list[Side]:
@@ -385,30 +384,9 @@ class GateRun:
     # -- after the last launch
 
     def _conclude(self) -> None:
-        result = self.result
-        result.replaced = self.disturbances.repeated
-        measured = {name for name, pairs in self.course.screened.items() if pairs}
-        result.decided = self.course.verdicts()
-        result.d = {name: self.course.evidence(name) for name in result.decided}
-        for name in result.decided:
-            if (line := findings.changed_peak(self._peaks.get(name, ()))) is not None:
-                result.findings[name].append(line)
-            mine = [launch[name] for launch in map(dict, result.launches) if name in launch]
-            if (
-                line := findings.changed_clock([m.clock for m in mine], [m.cycles for m in mine])
-            ) is not None:
-                result.findings[name].append(line)
-        result.controls = self.controls.verdicts()
-        d = {name: [p.d for p in self.controls.screened[name]] for name in result.controls}
-        result.invalid += validity.problems(result.controls, d)
-        quads: dict[tuple[str, str], list[float]] = {}
-        for name, found in (entry for launch in result.launches for entry in launch):
-            for order, value in zip(found.orders, found.quads, strict=True):
-                quads.setdefault((name, order), []).append(value)
-        both = [name for name in measured if all((name, order) in quads for order in ORDERS)]
-        abba, baab = ([fmean(quads[name, order]) for name in both] for order in ORDERS)
-        series = [[p.d for p in pairs] for pairs in self.course.screened.values() if len(pairs) > 1]
-        result.warnings += [*validity.warnings(abba, baab, series), *self._said]
+        self.result.replaced = self.disturbances.repeated
+        conclude(self.result, self.course, self.controls, self._peaks)
+        self.result.warnings += self._said
 
 
 def _gpus(device: str) -> list[nvml.Gpu]:

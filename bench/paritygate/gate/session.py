@@ -41,14 +41,14 @@ class Gate:
     """
 
     def __init__(self, root: Path, against: GateRequest, folder: Path) -> None:
-        self.against, self.root = against, root
-        self.running: GateRun | None = None
-        self.records: dict[str, Record] = {}  # head's, by cell
+        self.against, self._root = against, root
+        self._running: GateRun | None = None
+        self._records: dict[str, Record] = {}  # head's, by cell
         for source in against.sources:
             self._check_place(source)
         self.worktree = Worktree(root, against.revision, folder)
         # with another interpreter base is the working tree, too: only what it runs in differs
-        self.base = self.worktree.root if against.python is None else root
+        self._base = self.worktree.root if against.python is None else root
         try:
             self._check_sources()
             trailers = revisions.trailers(root, self.worktree.commit, "Bench-Accept")
@@ -56,7 +56,7 @@ class Gate:
         except BaseException:
             self.close()
             raise
-        self.accepted, self.unread = acceptance.parse(trailers)
+        self._accepted, self.unread = acceptance.parse(trailers)
         unchanged = self.worktree.commit == self.worktree.head and not changed
         self.same = unchanged and against.python is None
 
@@ -66,13 +66,13 @@ class Gate:
 
     def kill(self) -> None:
         """End every process of a run that was interrupted."""
-        if self.running is not None:
-            self.running.close()
+        if self._running is not None:
+            self._running.close()
 
     def run(self, cells: Sequence[Cell], laboratory: Laboratory) -> Result:
         """The whole schedule for these cells; everything it started is gone afterwards."""
-        trees = {"base": self.base, "head": self.root, "twin": self.base}
-        places = Slots(laboratory.scratch / "slots", self.root, self.against.sources)
+        trees = {"base": self._base, "head": self._root, "twin": self._base}
+        places = Slots(laboratory.scratch / "slots", self._root, self.against.sources)
         # an A/A run is all controls
         names = ["base", "head"] if self.same else ["base", "head", "twin"]
         sides = {}
@@ -96,7 +96,7 @@ class Gate:
             say=laboratory.say,
             tell=laboratory.tell,
         )
-        self.running = gate
+        self._running = gate
         try:
             return gate.run()
         except (InvalidRunError, ForkServerError) as error:
@@ -104,7 +104,7 @@ class Gate:
             return gate.result
         finally:
             opened = sides["head"].cells
-            self.records = {name: cell.record for name, cell in opened.items() if cell.record}
+            self._records = {name: cell.record for name, cell in opened.items() if cell.record}
 
     def cells_of_base(self, arguments: Sequence[str] | None) -> tuple[list[str] | None, str]:
         """(the ids that base collects, or None where they are not known; why they could not be
@@ -161,9 +161,9 @@ class Gate:
 
     def judged(self, cell: Cell, result: Result) -> Record:
         """The cell's record with its verdict, what was accepted included."""
-        accepted = acceptance.of(cell, self.accepted)
+        accepted = acceptance.of(cell, self._accepted)
         return gated(
-            cell, self.records.get(cell.id), result, accepted, PROFILES[self.against.profile]
+            cell, self._records.get(cell.id), result, accepted, PROFILES[self.against.profile]
         )
 
     def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
@@ -176,13 +176,13 @@ class Gate:
         or inside another's: in somebody's files.
         """
         path = Path(source)
-        if not (self.root / path).exists():
+        if not (self._root / path).exists():
             raise RevisionError(
-                f"bench_source: {source!r} is not in {self.root}; it names the code under test, a path a line"
+                f"bench_source: {source!r} is not in {self._root}; it names the code under test, a path a line"
             )
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise RevisionError(
-                f"bench_source: {source!r} must be a path below {self.root}, without .."
+                f"bench_source: {source!r} must be a path below {self._root}, without .."
             )
         for other in map(Path, self.against.sources):
             if other in path.parents:
@@ -192,7 +192,7 @@ class Gate:
 
     def _check_sources(self) -> None:
         inside = revisions.submodules(self.worktree.path, self.worktree.commit)
-        prefix = self.root.resolve().relative_to(self.worktree.repository.resolve())
+        prefix = self._root.resolve().relative_to(self.worktree.repository.resolve())
         for source in self.against.sources:
             place = str(prefix / source)
             for module in inside:

@@ -91,7 +91,6 @@ def start(session: pytest.Session) -> None:
 
     times = paths.find(config.rootpath) / "times.json"
     config.stash[MATRIX] = MatrixRun(
-        asked,
         Matrix(asked, Suites(_configured_path(config))),
         home,
         _progress(config, Times(times, asked.budget.name, asked.budget.launches)),
@@ -415,7 +414,7 @@ def _gate_summary(config: pytest.Config) -> dict[str, Any]:
 
 def _ensure_run(config: pytest.Config) -> None:
     if RUN not in config.stash:
-        options = config.stash[MATRIX].options
+        options = config.stash[MATRIX].matrix.options
         config.stash[RUN] = new_run(config.rootpath, options, **identity(config))
 
 

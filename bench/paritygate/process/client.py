@@ -63,10 +63,10 @@ class Worker:
     """The pytest side of one worker process: ask, park, resume, end."""
 
     def __init__(self, server: ForkServer, pid: int, channel: Channel, log: Path) -> None:
-        self.server, self.pid, self.channel, self.log = server, pid, channel, log
-        self.stage: Stage | None = None
-        self.detail = ""  # of the stage
-        self.calls = 0  # of the model since the last request, as far as it has told
+        self.server, self.pid, self.channel, self._log = server, pid, channel, log
+        self._stage: Stage | None = None
+        self._detail = ""  # of the stage
+        self._calls = 0  # of the model since the last request, as far as it has told
         self.seconds_per_call: float | None = None  # of one that is slow; who opened it knows
         self.parked = False
         self.ended = False
@@ -92,8 +92,8 @@ class Worker:
 
     def _send(self, request: Request[Any]) -> None:
         self.resume()
-        self.stage = Stage.TIMING if isinstance(request, Block) else None
-        self.detail, self.calls = "", 0
+        self._stage = Stage.TIMING if isinstance(request, Block) else None
+        self._detail, self._calls = "", 0
         # a dead worker is noticed, and explained, when its answer is asked for
         with suppress(ChannelClosedError):
             self.channel.send(encode(request))
@@ -108,14 +108,14 @@ class Worker:
                 message = self.channel.receive(deadline)
                 if "stage" not in message:
                     break
-                self.stage, self.detail = Stage(message["stage"]), message.get("detail", "")
-                self.calls = message.get("calls") or self.calls
+                self._stage, self._detail = Stage(message["stage"]), message.get("detail", "")
+                self._calls = message.get("calls") or self._calls
                 if not declared:
                     deadline = max(deadline, time.monotonic() + (message.get("seconds") or 0.0))
-                made = f", {_calls(self.calls)}" if message.get("calls") else ""
-                on_stage(self.stage.sentence(self.detail) + made)
+                made = f", {_calls(self._calls)}" if message.get("calls") else ""
+                on_stage(self._stage.sentence(self._detail) + made)
         except TimeoutError:
-            self.kill()
+            self.close()
             if declared:
                 reason = f"no answer within the {seconds:g} s of deadline={self._where()}"
             else:
@@ -125,7 +125,7 @@ class Worker:
                 )
             if declared is False:
                 reason += "; a larger deadline= of the Case gives it more time"
-            raise self._error(Status.TIMED_OUT, reason, self.tail()) from None
+            raise self._error(Status.TIMED_OUT, reason, self._tail()) from None
         except ChannelClosedError:
             raise self._death() from None
         if error := message.get("failure"):
@@ -153,8 +153,8 @@ class Worker:
                 os.kill(self.pid, signal.SIGCONT)
         self.parked = False
 
-    def kill(self) -> None:
-        """End the process and its children at once."""
+    def close(self) -> None:
+        """End the process and its children at once; it has nothing to save."""
         if not self.ended:
             self.ended = True
             with suppress(OSError):
@@ -164,16 +164,12 @@ class Worker:
             self.server.wait(self.pid)
             self.channel.close()
 
-    def close(self) -> None:
-        """End the process; it has nothing to save."""
-        self.kill()
-
-    def tail(self) -> str:
+    def _tail(self) -> str:
         """The last words it printed; of a fatal error the innermost calls, which faulthandler puts
         first.
         """
         try:
-            text = self.log.read_text(errors="replace")
+            text = self._log.read_text(errors="replace")
         except OSError:
             return ""
         words, fatal, stack = text.rpartition("Fatal Python error")
@@ -197,7 +193,7 @@ class Worker:
         with suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)  # what it may have started
         self.channel.close()
-        tail = self.tail()
+        tail = self._tail()
         killed_for_memory = machine.oom_kills() > self._oom_kills
         if status is None:
             return self._error(Status.CRASHED, f"the fork server died{self._where()}", tail)
@@ -213,11 +209,11 @@ class Worker:
         return self._error(Status.CRASHED, reason, tail)
 
     def _where(self) -> str:
-        made = f" ({_calls(self.calls)})" if self.calls else ""
-        return f" while: {self.stage.sentence(self.detail)}{made}" if self.stage else made
+        made = f" ({_calls(self._calls)})" if self._calls else ""
+        return f" while: {self._stage.sentence(self._detail)}{made}" if self._stage else made
 
     def _error(self, status: Status, reason: str, trace: str) -> WorkerError:
-        return WorkerError(status, reason, self.stage, trace, self.detail)
+        return WorkerError(status, reason, self._stage, trace, self._detail)
 
 
 def last_words(text: str) -> str:
@@ -254,11 +250,11 @@ class ForkServer:
         homes: Sequence[str] = (),
         places: Mapping[str, Path] | None = None,
     ) -> None:
-        self.environ, self.folder, self.memory = dict(environ), folder, memory
-        self.modules, self.backends = modules, backends
-        self.path, self.python = path or sys.path, python
-        self.exec_workers = exec_workers
-        self.suites, self.homes, self.places = (
+        self.environ, self._folder, self._memory = dict(environ), folder, memory
+        self._modules, self._backends = modules, backends
+        self._path, self._python = path or sys.path, python
+        self._exec_workers = exec_workers
+        self._suites, self._homes, self._places = (
             suites or Suites(),
             list(dict.fromkeys(homes)),
             places,
@@ -271,13 +267,13 @@ class ForkServer:
 
     def start(self) -> None:
         """Exec it; returns at once, the imports go on. Raises nothing: ``fork`` waits for it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.log = self.folder / "forkserver.log"
-        self.channel, theirs = Channel.pair()
-        with self.log.open("ab") as log:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._log = self._folder / "forkserver.log"
+        self._channel, theirs = Channel.pair()
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    self.python,
+                    self._python,
                     "-m",
                     "paritygate.worker.forkserver",
                     str(theirs.fileno()),
@@ -293,34 +289,34 @@ class ForkServer:
             )
         theirs.close()
         self._ready = False
-        own, path = self.python != sys.executable, self._path()
-        self.lookup = Lookup(self.suites, path, self.places)
+        own, path = self._python != sys.executable, self._entries()
+        self._lookup = Lookup(self._suites, path, self._places)
         init = {
             "path": path,
             "own": own,
             "cwd": os.getcwd(),
-            "modules": self.modules,
-            "backends": self.backends,
-            "lookup": self._order(self.homes[0]) if len(self.homes) == 1 else None,
-            "apart": self.lookup.apart(self.homes) if len(self.homes) > 1 else [],
+            "modules": self._modules,
+            "backends": self._backends,
+            "lookup": self._order(self._homes[0]) if len(self._homes) == 1 else None,
+            "apart": self._lookup.apart(self._homes) if len(self._homes) > 1 else [],
         }
         with suppress(ChannelClosedError):
-            self.channel.send(init)
+            self._channel.send(init)
 
     def _order(self, suite: str) -> dict[str, Any] | None:
-        order = self.lookup.order(suite)
+        order = self._lookup.order(suite)
         return None if order is None else order.as_dict()
 
-    def _path(self) -> list[str]:
-        entries = [entry or os.getcwd() for entry in self.path if entry != str(ROOT)]
-        if self.python != sys.executable:
+    def _entries(self) -> list[str]:
+        entries = [entry or os.getcwd() for entry in self._path if entry != str(ROOT)]
+        if self._python != sys.executable:
             entries = [
                 entry for entry in entries if not entry.startswith((sys.prefix, sys.base_prefix))
             ]
         return [*entries, str(ROOT)]
 
     def _with_last_words(self, what: str) -> str:
-        words = last_words(self.log.read_text(errors="replace"))
+        words = last_words(self._log.read_text(errors="replace"))
         return reasons.whole(f"{what}; its last words:\n{words or 'none'}")
 
     def _await_ready(self) -> None:
@@ -330,12 +326,12 @@ class ForkServer:
         if self._ready:
             return
         try:
-            answer = self.channel.receive(time.monotonic() + START_DEADLINE)
+            answer = self._channel.receive(time.monotonic() + START_DEADLINE)
         except (ChannelClosedError, TimeoutError) as error:
             self.close()
             late = f"took over {START_DEADLINE:.0f} s to import"
             ended = "ended while importing" if isinstance(error, ChannelClosedError) else late
-            what = ", ".join(["torch", *self.backends, *self.modules])
+            what = ", ".join(["torch", *self._backends, *self._modules])
             raise ForkServerError(
                 self._with_last_words(f"the fork server {ended} one of {what}")
             ) from None
@@ -352,7 +348,7 @@ class ForkServer:
         """A fresh worker for a task. Raises ``ForkServerError`` when no fork server comes up."""
         with self._asking:
             try:
-                worker = self._exec(task) if self.exec_workers else self._ask_for(Fork, task)
+                worker = self._exec(task) if self._exec_workers else self._ask_for(Fork, task)
             except (
                 ChannelClosedError,
                 TimeoutError,
@@ -372,15 +368,15 @@ class ForkServer:
         """A worker that is a fork server of its own, which turns into it."""
         alone = ForkServer(
             self.environ,
-            self.folder,
-            modules=self.modules,
-            backends=self.backends,
+            self._folder,
+            modules=self._modules,
+            backends=self._backends,
             memory=None,
-            path=self.path,
-            python=self.python,
-            suites=self.suites,
-            homes=self.homes,
-            places=self.places,
+            path=self._path,
+            python=self._python,
+            suites=self._suites,
+            homes=self._homes,
+            places=self._places,
         )
         return alone._ask_for(Become, task)
 
@@ -388,15 +384,15 @@ class ForkServer:
         self._await_ready()
         assert self.process is not None
         self._count += 1
-        log = self.folder / f"worker-{self.process.pid}-{self._count}.log"
+        log = self._folder / f"worker-{self.process.pid}-{self._count}.log"
         parent = self.process.pid if kind is Fork else os.getpid()
         ours, theirs = Channel.pair()
         try:
             with log.open("wb") as file:
                 lookup = self._order(task.get("suite", ""))
-                more = {"parent": parent, "memory": self.memory, "lookup": lookup}
-                self.channel.send(encode(kind(task | more)), theirs.fileno(), file.fileno())
-            pid = self.channel.receive(time.monotonic() + START_DEADLINE)["pid"]
+                more = {"parent": parent, "memory": self._memory, "lookup": lookup}
+                self._channel.send(encode(kind(task | more)), theirs.fileno(), file.fileno())
+            pid = self._channel.receive(time.monotonic() + START_DEADLINE)["pid"]
         except (ChannelClosedError, TimeoutError):
             ours.close()
             raise
@@ -413,8 +409,10 @@ class ForkServer:
             return -code if code < 0 else code << 8
         try:
             with self._asking:
-                self.channel.send(encode(Wait(pid)))
-                status: int | None = self.channel.receive(time.monotonic() + END_DEADLINE)["status"]
+                self._channel.send(encode(Wait(pid)))
+                status: int | None = self._channel.receive(time.monotonic() + END_DEADLINE)[
+                    "status"
+                ]
                 return status
         except TimeoutError:
             # stuck in the driver, say: its server's next words would answer this question
@@ -440,4 +438,4 @@ class ForkServer:
             self.process.kill()
             self.process.wait()
             self.process = None
-            self.channel.close()
+            self._channel.close()

@@ -19,7 +19,6 @@ from paritygate.host.lookup import Suites
 from paritygate.process import environment
 from paritygate.process.client import ForkServer
 from paritygate.session.matrix import Matrix
-from paritygate.session.options import Options
 from paritygate.session.progress import Progress
 
 MEMORY_SHARE = 0.9  # of what is available, unless --bench-memory says otherwise
@@ -101,13 +100,12 @@ class Laboratory:
 
 def made(
     home: Path,
-    options: Options,
     matrix: Matrix,
     cells: Callable[[], Sequence[Cell]],
     progress: Progress,
 ) -> Laboratory:
     """Return the laboratory of a session, with folders of its own in ``home``."""
-    cache = home / "cache"
+    cache, options = home / "cache", matrix.options
     cache.mkdir(exist_ok=True)
     return Laboratory(
         cache=cache,

@@ -21,7 +21,7 @@ class Matrix:
     """
 
     def __init__(self, options: Options, suites: Suites | None = None) -> None:
-        self._options, self.suites = options, suites or Suites()
+        self.options, self.suites = options, suites or Suites()
         self.backends = dict(options.backends)
         self.homes: dict[str, str] = {}
         self._cases: dict[str, Case] = {}
@@ -50,11 +50,11 @@ class Matrix:
                 self._refuse_other_files(case, str(suite))
             wanted = [
                 target
-                for chosen in self._options.targets
+                for chosen in self.options.targets
                 for target in self._with_variants(case, chosen)
             ]
-            shapes = self._options.budget.shapes(case)
-            beside = self._options.budget.name == "quick" and any(shape.timed for shape in shapes)
+            shapes = self.options.budget.shapes(case)
+            beside = self.options.budget.name == "quick" and any(shape.timed for shape in shapes)
             for shape in shapes:
                 for target in wanted:
                     slow = self.backends[target.backend].slow_to_open

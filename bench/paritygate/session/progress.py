@@ -56,58 +56,64 @@ class Progress:
         times: Times,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.line, self.live, self.width, self.times, self.clock = line, live, width, times, clock
+        self._line, self._live, self._width, self.times, self._clock = (
+            line,
+            live,
+            width,
+            times,
+            clock,
+        )
         self.waiting: list[str] = []
-        self.total, self.done = 0, 0
-        self.began = self.started = clock()
+        self._total, self._done = 0, 0
+        self._started = clock()
         self._shown = False
 
     def plan(self, groups: Sequence[str]) -> None:
         """The groups to come."""
-        self.waiting, self.total = list(groups), len(groups)
+        self.waiting, self._total = list(groups), len(groups)
 
     def start(self, group: str) -> None:
         """A group is opened."""
-        self.started = self.clock()
+        self._started = self._clock()
         if group in self.waiting:
             self.waiting.remove(group)
-        self.current = group
+        self._current = group
 
     def say(self, what: str) -> None:
         """What is being done right now; shown on a terminal only."""
-        if self.live is not None:
-            text = f"[{self.done + 1}/{self.total}, {self._left()}] {what}"
-            self.live(f"{WIPE}{text[: self.width - 1]}")
+        if self._live is not None:
+            text = f"[{self._done + 1}/{self._total}, {self._left()}] {what}"
+            self._live(f"{WIPE}{text[: self._width - 1]}")
             self._shown = True
 
     def tell(self, what: str) -> None:
         """What must be known also where no terminal is: a line of its own."""
         self.wipe()
-        self.line(what)
+        self._line(what)
 
     def wipe(self) -> None:
         """Take the live line away."""
-        if self._shown and self.live is not None:
-            self.live(WIPE)
+        if self._shown and self._live is not None:
+            self._live(WIPE)
             self._shown = False
 
     def finish(self, group: str, records: Sequence[Record]) -> None:
         """A group is closed: its line, and its time for the next estimate."""
-        self.done += 1
+        self._done += 1
         self.wipe()
         if records:  # none: it was interrupted before anything was known of it
-            self.times.note(group, self.clock() - self.started)
-            self.line(
-                f"[{self.done:>{len(str(self.total))}}/{self.total}, {self._left()}] {summary(records)}"
+            self.times.note(group, self._clock() - self._started)
+            self._line(
+                f"[{self._done:>{len(str(self._total))}}/{self._total}, {self._left()}] {summary(records)}"
             )
 
     def _left(self) -> str:
         seconds, _ = self.times.estimate(
-            [self.current, *self.waiting] if self.done < self.total else self.waiting
+            [self._current, *self.waiting] if self._done < self._total else self.waiting
         )
-        if self.done < self.total:
-            seconds -= min(self.clock() - self.started, self.times.estimate([self.current])[0])
-        return f"{duration(seconds)} left" if self.waiting or self.done < self.total else "done"
+        if self._done < self._total:
+            seconds -= min(self._clock() - self._started, self.times.estimate([self._current])[0])
+        return f"{duration(seconds)} left" if self.waiting or self._done < self._total else "done"
 
 
 def summary(records: Sequence[Record]) -> str:

@@ -21,7 +21,6 @@ from paritygate.session import laboratory, records
 from paritygate.session.group import GroupRun
 from paritygate.session.laboratory import Laboratory
 from paritygate.session.matrix import Matrix
-from paritygate.session.options import Options
 from paritygate.session.progress import Progress
 
 
@@ -59,13 +58,12 @@ class MatrixRun:
 
     def __init__(
         self,
-        options: Options,
         matrix: Matrix,
         home: Callable[[], Path],
         progress: Progress,
         emit: Callable[[Record], None],
     ) -> None:
-        self.options, self.matrix, self.progress = options, matrix, progress
+        self.matrix, self.progress = matrix, progress
         self._home, self._hand_on = home, emit
         self.plan = Plan()
         self.records: dict[str, Record] = {}  # of the cells of which something is known
@@ -166,7 +164,6 @@ class MatrixRun:
         if self._laboratory is None:
             self._laboratory = laboratory.made(
                 self._home(),
-                self.options,
                 self.matrix,
                 cells=lambda: self.matrix.runnable(self.plan.cells),
                 progress=self.progress,

@@ -1,0 +1,44 @@
+"""What the launches of a gate come to: verdicts, findings, and whether the run can be trusted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from paritygate.gate import findings, validity
+from paritygate.gate.quads import ORDERS
+from paritygate.gate.sides import Result
+from paritygate.gate.stages import Course
+
+
+def conclude(
+    result: Result,
+    course: Course,
+    controls: Course,
+    peaks: Mapping[str, Sequence[tuple[int, int]]],
+) -> None:
+    """Complete the result with what follows from its launches; ``peaks``: (base, head) in bytes of
+    each launch, by cell.
+    """
+    result.decided = course.verdicts()
+    result.d = {name: course.evidence(name) for name in result.decided}
+    for name in result.decided:
+        mine = [launch[name] for launch in map(dict, result.launches) if name in launch]
+        lines = (
+            findings.changed_peak(peaks.get(name, ())),
+            findings.changed_clock([m.clock for m in mine], [m.cycles for m in mine]),
+        )
+        for line in filter(None, lines):
+            result.findings[name].append(line)
+    result.controls = controls.verdicts()
+    d = {name: [pair.d for pair in controls.screened[name]] for name in result.controls}
+    result.invalid += validity.problems(result.controls, d)
+    quads: dict[tuple[str, str], list[float]] = {}
+    for name, found in (entry for launch in result.launches for entry in launch):
+        for order, value in zip(found.orders, found.quads, strict=True):
+            quads.setdefault((name, order), []).append(value)
+    measured = {name for name, pairs in course.screened.items() if pairs}
+    both = [name for name in measured if all((name, order) in quads for order in ORDERS)]
+    abba, baab = ([fmean(quads[name, order]) for name in both] for order in ORDERS)
+    series = [[pair.d for pair in pairs] for pairs in course.screened.values() if len(pairs) > 1]
+    result.warnings += validity.warnings(abba, baab, series)
