@@ -14,7 +14,7 @@ MOST = 12
 MORE = {
     "runtime/subject.py:BoundCase": (30, "the case's fields beside those of its task"),
     "session/laboratory.py:Laboratory": (23, "a row of conditions, all of them independent"),
-    "worker/server.py:Worker": (24, "a handler for each request"),
+    "worker/server.py:Worker": (18, "a handler for each request"),
     "parity/elements.py:Elements": (17, "a row of counts, filled element by element"),
     "runtime/devices/__init__.py:Device": (15, "all that backends and timing ask of a device"),
     "runtime/devices/cuda.py:Cuda": (13, "implements Device"),
@@ -40,9 +40,9 @@ def public(node: ast.ClassDef) -> set[str]:
     for part in ast.walk(node):
         if isinstance(part, ast.AnnAssign) and part in node.body and not frozen:
             found.add(ast.unparse(part.target))
-        stored = isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
-        if stored and ast.unparse(part.value) == "self":
-            found.add(part.attr)
+        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store):
+            owner, _, name = ast.unparse(part).rpartition(".")
+            found |= {name} if owner == "self" else set()
     return {name for name in found if not name.startswith("_")}
 
 

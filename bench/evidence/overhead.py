@@ -100,7 +100,8 @@ def loop(number: int) -> None:
         Worker(BoundCase.of(task | {"backend": ""}), task, str).reference(MakeReference(artefacts))
         worker = Worker(BoundCase.of(task), task, str)
         worker.open(Open(module))
-    model, feeds, guard = worker.prepared.model, worker.feeds, worker.prepared.context
+    opened = worker.opened
+    model, feeds, guard = opened.prepared.model, opened.feeds, opened.prepared.context
 
     def bare(calls: int, samples: int) -> float:
         """What anybody would write by hand."""

@@ -7,15 +7,11 @@ The object that was checked is the object that is timed.
 from __future__ import annotations
 
 import gc
-import importlib
-import time
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from paritygate.backends.contract import BackendError
@@ -24,14 +20,15 @@ from paritygate.parity import rule
 from paritygate.process import environment, protocol
 from paritygate.process.channel import Channel
 from paritygate.process.protocol import Request, Stage, decode
-from paritygate.runtime import facts, nest, precision
+from paritygate.runtime import facts, precision
 from paritygate.runtime.devices import DEVICES
 from paritygate.runtime.modes import CURVE
 from paritygate.runtime.scratch import Scratch
-from paritygate.runtime.subject import CHECKED_SETS, BoundCase, arrays, resolve, told_of
-from paritygate.worker import check, evaluation, process_check, reference, soak
+from paritygate.runtime.subject import CHECKED_SETS, BoundCase, arrays
+from paritygate.worker import check, evaluation, examination, process_check, reference
 from paritygate.worker.calls import Calls, Say
-from paritygate.worker.errors import failure_of, status_of
+from paritygate.worker.errors import failure_of
+from paritygate.worker.opened import OpenedModel, open_model
 from paritygate.worker.stopwatch import Stopwatch
 
 
@@ -54,20 +51,13 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
         channel.send(message)
 
 
-def _bits(inputs: list[Any]) -> list[int]:
-    """A checksum of every tensor of some input sets."""
-    leaves = [leaf for one in inputs for leaf in nest.as_tensors(nest.tensor_leaves(one))]
-    return [
-        zlib.crc32(np.ascontiguousarray(array).data)
-        for array in arrays([leaf.detach().cpu() for leaf in leaves])
-    ]
-
-
 class Worker:
-    """State of one worker process between requests."""
+    """State of one worker process between requests. It has a handler for each request, hence so
+    many public methods.
+    """
 
     def __init__(self, subject: BoundCase, task: dict[str, Any], say: Say) -> None:
-        self.subject, self.say = subject, say
+        self.subject, self._say = subject, say
         self.device = DEVICES[subject.device]()
         # Never torch.set_num_threads(): it also sets MKL's number for this thread, and SDPA at
         # sequence 128 was some 15 % slower (python -m bench.evidence.threads). OMP_NUM_THREADS does
@@ -81,7 +71,6 @@ class Worker:
         precision.apply(subject.dtype_name)
         torch.set_flush_denormal(False)
         self.settings = facts.settings()
-        self.feeds: list[Any] = []  # the inputs as the backend takes them
 
     def ready(self, _asked: protocol.AskReady) -> protocol.Nothing:
         """Nothing: that it answers is the answer."""
@@ -94,7 +83,7 @@ class Worker:
     def reference(self, asked: protocol.MakeReference) -> protocol.Reference:
         """Make what the group's cells need; see ``paritygate.worker.reference``."""
         folder = None if asked.given is None else Scratch(Path(asked.given))
-        return reference.make(self.subject, asked.backends, self.say, folder, asked.mutate)
+        return reference.make(self.subject, asked.backends, self._say, folder, asked.mutate)
 
     def open(self, asked: protocol.Open) -> protocol.Opened:
         """Prepare the backend and check its answers.
@@ -103,20 +92,20 @@ class Worker:
         they are timed, a random one of every block.
         """
         if asked.again:
-            part, (answer,) = self._prepare(asked.module, sets=CHECKED_SETS, answered=1)
+            self.opened, (answer,), cost = self._open(asked.module, CHECKED_SETS, answered=1)
             kept = self.subject.scratch.load_answers(self._kept)
             assert kept is not None
             self.expected, self.allowed = kept, self.subject.scratch.load(self._kept)["allowed"]
             self._verify(answer, 0, "in another process of the same code")
             self._settle()
-            return protocol.Opened(**part, status=str(Status.OK))
-        part, answers = self._prepare(asked.module)
-        self.say(Stage.COMPARING)
+            return protocol.Opened(**cost, status=str(Status.OK))
+        self.opened, answers, cost = self._open(asked.module)
+        self._say(Stage.COMPARING)
         compared = self._check(answers)
-        self.feeds = self.feeds[:CHECKED_SETS]
+        self.opened.feeds = self.opened.feeds[:CHECKED_SETS]
         self.expected = answers[:CHECKED_SETS]
         self._settle()
-        return protocol.Opened(**part, **compared)
+        return protocol.Opened(**cost, **compared)
 
     def examine(self, asked: protocol.Examine) -> protocol.Examined:
         """Collect evidence of what was opened, once a run: which kernels, how accurate, whether it
@@ -125,20 +114,25 @@ class Worker:
         gc.enable()  # garbage of a training is no leak
         found: dict[str, Any] = {}
         part: dict[str, Any] = {}
-        with self.prepared.context():
-            if (kernels := self.prepared.kernels(self.feeds[0])) is not None:
+        opened, case = self.opened, self.subject.case
+        with opened.prepared.context():
+            if (kernels := opened.prepared.kernels(opened.feeds[0])) is not None:
                 found["sdpa_kernels"] = kernels
-            if asked.batch_invariance and self.subject.case.mode == "inference":
-                found |= self._batch_invariance(self.expected[0])
-            if training := self.prepared.training:
+            if asked.batch_invariance and case.mode == "inference":
+                found |= examination.batch_invariance(opened, self.expected[0])
+            if training := opened.prepared.training:
                 clock, synchronize = self.device.clock, self.device.synchronize
-                found["step_seconds"] = training.parts(self.feeds[0], clock, synchronize)
-            if self.subject.case.evaluate and self.agrees:
-                judged = self._learn() if self.prepared.training else self._evaluate()
-                found |= judged.pop("facts", {})
-                part |= judged
-            if (calls := self.subject.case.soak) and self.agrees and "status" not in part:
-                part |= self._soak(calls, found)
+                found["step_seconds"] = training.parts(opened.feeds[0], clock, synchronize)
+            if case.evaluate and self._agrees:
+                part = (
+                    examination.learnt(opened, self._say)
+                    if training
+                    else examination.evaluated(opened, self._say, self._max_abs)
+                )
+                found |= part.pop("facts", {})
+            if case.soak and self._agrees and "status" not in part:
+                kept, ended = examination.soaked(opened, self._say, self.device)
+                found, part = found | kept, part | ended
         self._settle()
         return protocol.Examined(found, **part)
 
@@ -152,84 +146,19 @@ class Worker:
     def _kept(self) -> str:
         return f"timed-{self.subject.backend}"
 
-    def _prepare(
+    def _open(
         self, module: str, sets: int | None = None, answered: int | None = None
-    ) -> tuple[dict[str, Any], check.Sets]:
-        """Make the backend ready for so many input sets, have it answer so many of them; all
-        without a number.
-        """
-        subject = self.subject
-        self.say(Stage.LOADING)
-        self.inputs = subject.raw_inputs()[:sets]
-        gc.collect()
-        self.device.reset_peak()
-        self.say(Stage.PREPARING)
-        started = time.perf_counter()
-        self.prepared = importlib.import_module(module).prepare(subject)
-        if subject.case.preprocess:
-            model, kernels, feed = (
-                self.prepared.call,
-                self.prepared.kernels,
-                self.prepared.to_inputs,
-            )
-            self.prepared.call = lambda raw: model(feed(subject.encode(raw)))
-            self.prepared.kernels = lambda raw: kernels(feed(subject.encode(raw)))
-            self.prepared.to_inputs, self.prepared.resizable = lambda raw: raw, False
-        elif subject.written and not self.prepared.reads_only:
-            # every call begins with inputs as they were
-            model, kernels = self.prepared.call, self.prepared.kernels
-            self.prepared.call = lambda fed: model(nest.fresh(fed))
-            self.prepared.kernels = lambda fed: kernels(nest.fresh(fed))
-        with self.prepared.context():
-            self.feeds = [self.prepared.to_inputs(inputs) for inputs in self.inputs]
-            before = _bits(self.inputs)
-            first_call = time.perf_counter()
-            raw = self.prepared.call(self.feeds[0])
-            self.device.synchronize()
-            ready = time.perf_counter()
-            calls = Calls(self.say, ready - first_call)
-            calls.begin(Stage.ANSWERING, len(self.feeds[:answered]))
-            calls.done()
-            answers = [self._read(raw)]
-            for fed in self.feeds[1:answered]:
-                answers.append(self._answer(fed))
-                calls.done()
-            if self.prepared.reset is not None:
-                self.prepared.reset()
-            if _bits(self.inputs) != before:
-                raise BackendError("writes into its inputs, which eager leaves as they are")
-        del raw
-        peak = self.device.peak_bytes()
-        found = self._facts()
-        changed = {
-            k: (v, now) for k, v in self.settings.items() if (now := facts.settings()[k]) != v
-        }
-        if changed:
-            raise BackendError(
-                f"settings changed while preparing (was, is): {changed}; all backends must share them"
-            )
-        part = {
-            "prepare_seconds": ready - started,
-            "first_call_seconds": ready - first_call,
-            "peak_bytes": peak,
-            "facts": found | {"settings": self.settings} | self.device.facts(),
-            "cold": self._cold,
-        }
-        return part, answers
-
-    def _facts(self) -> dict[str, Any]:
-        """The backend's facts; ``cold`` is none of the cell, it says that this process compiled."""
-        found = dict(self.prepared.facts())
-        self._cold = bool(found.pop("cold", False))
-        return found
+    ) -> tuple[OpenedModel, check.Sets, dict[str, Any]]:
+        return open_model(
+            self.subject, self.device, module, self.settings, self._say, sets, answered
+        )
 
     def _settle(self) -> None:
         """Nothing is collected from here on: a collection in the measured loop would be
         measured.
         """
-        self.stopwatch = Stopwatch(
-            self.device, self.prepared.call, self.feeds, self.subject.case.cold_cache
-        )
+        opened, cold = self.opened, self.subject.case.cold_cache
+        self.stopwatch = Stopwatch(self.device, opened.prepared.call, opened.feeds, cold)
         self.device.empty_cache()
         gc.collect()
         gc.freeze()
@@ -241,16 +170,16 @@ class Worker:
         Sample ``keep``'s last output is compared with what the check saw for the same input: a fast
         wrong answer has no speed.
         """
-        prepared = self.prepared
+        opened, prepared = self.opened, self.opened.prepared
         with prepared.context(), prepared.steady_context():
             if prepared.reset is not None:
                 prepared.reset()  # every block begins with the same weights and the same state
             times, raw, which, seen = self.stopwatch.block(
-                asked.calls, asked.samples, asked.keep, asked.planted, self._read
+                asked.calls, asked.samples, asked.keep, asked.planted, opened.read
             )
             # what was answered followed from many calls: asked from the start
             if prepared.reset is not None:
-                raw = self._answer(self.feeds[which])
+                raw = opened.answer(opened.feeds[which])
         self._verify(raw, which)
         gc.collect()
         return protocol.Timed(times, **seen)
@@ -271,10 +200,10 @@ class Worker:
 
     def profile(self, _asked: protocol.AskProfile) -> protocol.Profile:
         """Seconds by operator of a call: where a slowdown is."""
-        with self.prepared.context():
-            return protocol.Profile(
-                facts.operator_times(lambda: self.prepared.call(self.feeds[0]), self.subject.device)
-            )
+        prepared, feed = self.opened.prepared, self.opened.feeds[0]
+        with prepared.context():
+            times = facts.operator_times(lambda: prepared.call(feed), self.subject.device)
+            return protocol.Profile(times)
 
     def finish(self, asked: protocol.Finish) -> protocol.Facts:
         """The evidence after the last block, and what the device alone can tell of a call.
@@ -283,40 +212,29 @@ class Worker:
         takes where it waits for the host to launch its work. ``joules``: what one costs, over
         ``energy_seconds`` of calls, 0 for not asked.
         """
-        found = self._facts()
-        with self.prepared.context(), self.prepared.steady_context():
-            if self.prepared.asynchronous and self.device.flush():
+        found, prepared = self.opened.facts(), self.opened.prepared
+        with prepared.context(), prepared.steady_context():
+            if prepared.asynchronous and self.device.flush():
                 found["device_seconds"] = self.stopwatch.device_seconds()
             seconds = asked.energy_seconds
             if seconds and (joules := self.stopwatch.joules(seconds)) is not None:
                 found["joules"] = joules
         return protocol.Facts(found)
 
-    def _answer(self, feed: Any) -> check.Answer:
-        """The answer to an input from the initial state."""
-        if self.prepared.reset is not None:
-            self.prepared.reset()
-        return self._read(self.prepared.call(feed))
-
     def close(self, _asked: protocol.Close) -> protocol.Nothing:
         """End what the backend has started."""
-        if hasattr(self.prepared.model, "close"):
-            self.prepared.model.close()
+        if hasattr(self.opened.prepared.model, "close"):
+            self.opened.prepared.model.close()
         return protocol.Nothing()
-
-    def _read(self, raw: Any) -> check.Answer:
-        outputs = self.prepared.to_tensors(raw)
-        self.dtypes = [str(t.dtype) for t in outputs]
-        return arrays(outputs)
 
     def _check(self, answers: check.Sets) -> dict[str, Any]:
         outcome = check.judge(self.subject, answers)
-        self.allowed, self.max_abs = outcome.allowed, outcome.max_abs
+        self.allowed, self._max_abs = outcome.allowed, outcome.max_abs
         curve = self._check_curve()
         if curve is not None and curve.share > outcome.share:
             outcome = replace(curve, problem=curve.problem and f"loss curve: {curve.problem}")
-        status, reason = check.verdict(self.subject, outcome, self.dtypes, answers)
-        self.agrees = status is Status.OK
+        status, reason = check.verdict(self.subject, outcome, self.opened.dtypes, answers)
+        self._agrees = status is Status.OK
         eager = self.subject.scratch.load_answers("eager")
         assert eager is not None
         return {
@@ -334,15 +252,18 @@ class Worker:
 
     def _check_curve(self) -> rule.Parity | None:
         """How the losses of a short training compare, None where nothing is trained."""
-        if self.prepared.training is None:
+        if self.opened.prepared.training is None:
             return None
-        calls = Calls(self.say)
+        calls = Calls(self._say)
         calls.begin(Stage.TRAINING_STEPS, CURVE)
-        scratch, training = self.subject.scratch, self.prepared.training
+        scratch, training = self.subject.scratch, self.opened.prepared.training
         eager, exact = scratch.load_answers("curve-eager"), scratch.load_answers("curve-reference")
         assert eager is not None
         return rule.compare(
-            [arrays(training.curve(self.feeds, calls.done))], eager, exact, self.subject.tolerance
+            [arrays(training.curve(self.opened.feeds, calls.done))],
+            eager,
+            exact,
+            self.subject.tolerance,
         )
 
     def _verify(self, timed: check.Answer, which: int, when: str = "while timed") -> None:
@@ -350,77 +271,6 @@ class Worker:
         nor as good.
         """
         check.verify(self.subject, timed, self.expected[which], which, self.allowed, when)
-
-    def _batch_invariance(self, full: check.Answer) -> dict[str, Any]:
-        """How far row i of a batch is from the same row alone; left out where a batch of one cannot
-        be cut.
-        """
-        batch = self.subject.sizes.get("batch", 1)
-        if batch < 2 or not self.prepared.resizable:
-            return {}
-        row, off = batch // 2, 0.0
-
-        def of_row(leaf: torch.Tensor) -> torch.Tensor:
-            return leaf[row : row + 1] if leaf.ndim and leaf.shape[0] == batch else leaf
-
-        try:
-            # like the inputs that were loaded: another kind of tensor recompiles
-            with torch.inference_mode(False):
-                cut = nest.mapped(self.inputs[0], of_row)
-            alone = self._answer(self.prepared.to_inputs(cut))
-            for one, many in zip(alone, full, strict=True):
-                if many.ndim and many.shape[0] == batch:
-                    norm = max(float(np.linalg.norm(many[row].astype(np.float64))), rule.TINY)
-                    off = max(
-                        off, float(np.linalg.norm(one[0].astype(np.float64) - many[row])) / norm
-                    )
-        except Exception as error:  # a fact that cannot be had; the reason is the fact
-            return {"batch_invariance_error": status_of(error)[1]}
-        return {"batch_invariance": off}
-
-    def _evaluate(self) -> dict[str, Any]:
-        """What answers to labelled samples are worth beside eager's."""
-        self.say(Stage.SAMPLES)
-        kept = self.subject.scratch.load("evaluate")
-        eager = self.subject.scratch.load_answers("evaluate")
-        assert eager is not None
-        prepared, total = self.prepared, len(kept["labels"])
-        logits = evaluation.in_batches(
-            lambda inputs: self._read(prepared.call(prepared.to_inputs(inputs)))[0],
-            kept["inputs"],
-            total,
-            self.subject.sizes.get("batch", total),
-        )
-        labels, wanted = kept["labels"].numpy(), self.subject.case.accuracy
-        return evaluation.against_eager(logits, eager[0][0], labels, self.max_abs, wanted)
-
-    def _learn(self) -> dict[str, Any]:
-        """Accuracy on labelled samples after a whole training."""
-        subject, training = self.subject, self.prepared.training
-        assert training is not None
-        self.say(Stage.LEARNING)
-        kept = subject.scratch.load("evaluate")
-        location = subject.case.train_data
-        assert location is not None  # a training case that is evaluated learns
-        with told_of("train_data", location):
-            made = resolve(location)(dict(subject.sizes))
-        steps = (self.prepared.to_inputs(subject.cast(step)) for step in made)
-        right = training.learn(steps, kept["inputs"]).argmax(1).cpu() == kept["labels"]
-        return evaluation.accuracy(right.numpy(), subject.case.accuracy)
-
-    def _soak(self, calls: int, found: dict[str, Any]) -> dict[str, Any]:
-        """Many calls, after which no more memory is held; ``found`` are the facts that get to know
-        how much.
-        """
-        self.say(Stage.SOAKING, calls)
-        feeds = self.feeds
-        found["soak"] = soak.soak(
-            lambda number: self.prepared.call(feeds[number % len(feeds)]),
-            calls,
-            self.device.held_bytes,
-        )
-        reason = soak.leak(found["soak"])
-        return {"status": str(Status.FAILED), "reason": reason} if reason else {}
 
 
 HANDLERS: dict[type[Request[Any]], Callable[[Worker, Any], Any]] = {

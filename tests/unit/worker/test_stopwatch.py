@@ -13,6 +13,7 @@ from paritygate.process.protocol import Block, Finish
 from paritygate.runtime import precision
 from paritygate.runtime.subject import BoundCase
 from paritygate.worker import server as worker_module
+from paritygate.worker.opened import OpenedModel
 from paritygate.worker.stopwatch import SETTLE_SECONDS, Stopwatch
 from tests.support.fakes import FakeDevice
 from tests.support.rig import specimen, task_of
@@ -37,12 +38,15 @@ def worker(device, tmp_path):
         device.launch(CALL_SECONDS)
         return feed
 
-    made.prepared = PreparedModel(call=call, to_tensors=lambda raw: [torch.tensor([raw])])
-    made.feeds = [0.0, 1.0, 2.0, 3.0]
-    made.expected = [[np.array([feed], dtype=np.float32)] for feed in made.feeds]
+    prepared, feeds = (
+        PreparedModel(call, to_tensors=lambda raw: [torch.tensor([raw])]),
+        [0.0, 1.0, 2.0, 3.0],
+    )
+    made.opened = OpenedModel(made.subject, prepared, feeds, feeds)
+    made.expected = [[np.array([feed], dtype=np.float32)] for feed in feeds]
     made.allowed = 1e-6
     made.subject.scratch.save_answers("eager", made.expected)
-    made.stopwatch = Stopwatch(device, lambda feed: made.prepared.call(feed), made.feeds)
+    made.stopwatch = Stopwatch(device, lambda feed: prepared.call(feed), feeds)
     return made
 
 
@@ -70,7 +74,7 @@ def test_inputs_rotate_on_from_block_to_block(worker):
 
 @pytest.mark.parametrize("keep", range(4))
 def test_a_wrong_answer_in_any_sample_that_is_kept_is_found(worker, keep):
-    worker.prepared.to_tensors = lambda raw: [torch.tensor([raw + 0.5])]
+    worker.opened.prepared.to_tensors = lambda raw: [torch.tensor([raw + 0.5])]
 
     with pytest.raises(
         BackendError,
@@ -137,7 +141,7 @@ def test_the_devices_own_seconds_leave_out_that_it_waits_for_launches(worker, de
             device.launch(0.0001)
         return feed
 
-    worker.prepared.call = call
+    worker.opened.prepared.call = call
 
     assert worker.block(Block(calls=1, samples=1, keep=0)).times == pytest.approx([0.0051])
     assert worker.finish(Finish()).facts["device_seconds"] == pytest.approx(0.0005)
@@ -146,7 +150,7 @@ def test_the_devices_own_seconds_leave_out_that_it_waits_for_launches(worker, de
 def test_an_engine_with_a_stream_of_its_own_has_no_seconds_by_marks_on_ours(worker, device):
     device.flush_seconds = 0.001
     assert "device_seconds" in worker.finish(Finish()).facts
-    worker.prepared.asynchronous = False
+    worker.opened.prepared.asynchronous = False
 
     assert worker.finish(Finish()).facts == {}
 
@@ -158,9 +162,9 @@ def test_a_block_tells_the_gauge_as_it_was_before_anything_was_compared(
     monkeypatch.setattr(
         device, "gauge", lambda: order.append("gauge") or {"mhz": 1410, "throttled": ["SwPowerCap"]}
     )
-    call = worker.prepared.call
-    worker.prepared.call = lambda feed: order.append("call") or call(feed)
-    monkeypatch.setattr(worker, "_read", lambda raw: order.append("read") or raw)
+    call = worker.opened.prepared.call
+    worker.opened.prepared.call = lambda feed: order.append("call") or call(feed)
+    monkeypatch.setattr(worker.opened, "read", lambda raw: order.append("read") or raw)
     monkeypatch.setattr(worker, "_verify", lambda *_: order.append("verify"))
 
     answer = worker.block(Block(calls=1, samples=2, keep=1))
