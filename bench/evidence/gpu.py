@@ -253,7 +253,7 @@ def failures(records: Sequence[Record]) -> list[str]:
     return [
         f"{record.cell}: {record.status}, {record.reason}"
         for record in bad
-        if "known_gap" not in record.facts
+        if not record.known_failure
     ]
 
 

@@ -136,11 +136,10 @@ def _failures(records: Iterable[Record]) -> list[Item]:
 
 
 def _gaps(records: Iterable[Record], closed: bool) -> list[Item]:
-    fact = "gap_closed" if closed else "known_gap"
     return [
-        Item(f"{record.cell}: {record.facts[fact]}")
+        Item(f"{record.cell}: {record.fixed if closed else record.known_failure}")
         for record in records
-        if record.facts.get(fact) and (closed or not record.facts.get("gap_closed"))
+        if (record.fixed if closed else record.known_failure and not record.fixed)
     ]
 
 

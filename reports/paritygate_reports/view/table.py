@@ -43,7 +43,7 @@ class Group:
 
 def expected_gap(record: Record) -> bool:
     """Whether the record is a parity failure that its case declares as a known gap."""
-    return record.status is Status.PARITY_FAILED and bool(record.facts.get("known_gap"))
+    return record.status is Status.PARITY_FAILED and bool(record.known_failure)
 
 
 def is_failure(record: Record) -> bool:
@@ -103,7 +103,7 @@ def _group(members: Sequence[Record]) -> Group:
 def _row(record: Record, unit: str) -> Row:
     target = f"{record.device}-{record.backend}-{record.dtype}"
     if record.status is not Status.OK:
-        gap = "known gap: " + str(record.facts["known_gap"]) if expected_gap(record) else ""
+        gap = f"known gap: {record.known_failure}" if expected_gap(record) else ""
         return Row(
             record,
             (target,),
