@@ -53,7 +53,6 @@ class Outcome:
     status: Status
     judged: bool  # the item failed, and the harness is who failed it
     measured: bool
-    gap_closed: bool = False
     verdict: str = ""  # of a comparison
 
 

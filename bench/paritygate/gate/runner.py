@@ -9,38 +9,34 @@ gone before the next opens.
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 
 from paritygate.core.case import Cell, Group
 from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Status, Verdict
-from paritygate.gate import findings, launch_pair, source_links, validity
+from paritygate.gate import launch_pair, source_links, validity
 from paritygate.gate.conclusion import conclude
 from paritygate.gate.disturbance import Disturbances
+from paritygate.gate.opened_pair import KEEP_DEADLINE, changes, slower_operators
 from paritygate.gate.request import Margins
-from paritygate.gate.sides import Broken, InvalidRunError, Result, Side
+from paritygate.gate.sides import Broken, InvalidRunError, Result, Side, Sides
 from paritygate.gate.stages import Course, Pair
 from paritygate.host import nvml
 from paritygate.host.lock import timing_lock
 from paritygate.host.monitor import Watch
 from paritygate.process.client import WorkerError
 from paritygate.process.parallel import together
-from paritygate.process.protocol import AskProfile, CompareWith, Keep
+from paritygate.process.protocol import Keep
 from paritygate.session.opened import OpenedCell, make_reference
 from paritygate.session.reference import GroupReference
 from paritygate.timing import diagnostics
 from paritygate.timing.schedule import WorkerDroppedError
 
-KEEP_DEADLINE = 60.0  # seconds to read or write some answers
-PROFILED = 50  # times the seconds of a call that a profile of five may take
-
 
 class GateRun:
-    """Ties sides, slots and courses together. ``limit``: seconds after which no further launch
+    """Ties sides and courses together. ``limit``: seconds after which no further launch
     begins.
 
     ``planted``: cell -> share by which head is made slower on purpose.
@@ -48,27 +44,23 @@ class GateRun:
 
     def __init__(
         self,
-        base: Side,
-        head: Side,
-        twin: Side | None,
+        sides: Sides,
         *,
-        places: source_links.Slots,
         cells: Sequence[Cell],
         margins: Margins,
         limit: float,
-        seed: int,
         planted: Mapping[str, float],
         say: Callable[[str], object] = str,
         tell: Callable[[str], object] = str,
     ) -> None:
-        self.base, self.head, self.twin, self._places = base, head, twin, places
+        self.sides, self._rng = sides, sides.rng
+        self.base, self.head = sides.base, sides.head
         self.cells = {cell.id: cell for cell in cells}
-        self._rng, self._planted = random.Random(seed), planted
-        self._margins, self._limit, self._say, self._tell = margins, limit, say, tell
+        self._planted, self._limit, self._say, self._tell = planted, limit, say, tell
         self.course = Course(list(self.cells), margins)
         chosen = (
             self._rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells)))
-            if twin
+            if sides.twin
             else []
         )
         self.controls = Course(chosen, margins)
@@ -95,10 +87,7 @@ class GateRun:
 
     def close(self) -> None:
         """End every process of every side."""
-        for side in self._sides():
-            for cell in side.cells.values():
-                cell.close()
-            side.laboratory.close()
+        self.sides.close()
 
     # -- before the first launch
 
@@ -107,7 +96,7 @@ class GateRun:
         for cell in self.cells.values():
             groups.setdefault(cell.group, []).append(cell)
         # the first launch goes on with these servers
-        self._start(self.cells.values(), self._sides())
+        self._start(self.cells.values(), self.sides.all)
         for number, (group, cells) in enumerate(groups.items(), 1):
             self._say(f"references, group {number} of {len(groups)}: {group}")
             self._reference(cells)
@@ -115,16 +104,16 @@ class GateRun:
     def _reference(self, cells: list[Cell]) -> None:
         head, base = (GroupReference(side.laboratory, cells[0]) for side in (self.head, self.base))
         references = [base, head]
-        if self.twin is not None:
-            references.append(GroupReference(self.twin.laboratory, cells[0], base.folder))
-        for side, reference in zip(self._sides(), references, strict=True):
+        if self.sides.twin is not None:
+            references.append(GroupReference(self.sides.twin.laboratory, cells[0], base.folder))
+        for side, reference in zip(self.sides.all, references, strict=True):
             side.cells |= {cell.id: OpenedCell(reference, cell) for cell in cells}
         make_reference(head, [self.head.cells[cell.id] for cell in cells], self._number)
         if head.made.sources:
             theirs = [self.base.cells[cell.id] for cell in cells]
             make_reference(base, theirs, self._number, given=head.folder)
         for side, made in ((self.head, head.made), (self.base, base.made)):
-            if strangers := source_links.strangers(made.sources, self._places.names, side.slot):
+            if strangers := source_links.strangers(made.sources, self.sides.slots.names, side.slot):
                 raise InvalidRunError(
                     f"head and base ran the same installed code: {', '.join(strangers[:3])}; uninstall it, or name "
                     "what is under test in the ini option bench_source"
@@ -132,12 +121,13 @@ class GateRun:
             for cell in cells:
                 self._drop_if_broken(side, cell)
         if head.made.sources and not self._under_test(head.made.sources):
+            sources = ", ".join(self.sides.slots.sources)
+            reason = f"its code is not in bench_source ({sources}): both sides run the same"
             for cell in cells:
-                reason = f"its code is not in bench_source ({', '.join(self._places.sources)}): both sides run the same"
                 self._drop(cell, Broken("", Status.UNCHECKED, reason))
 
     def _under_test(self, sources: Mapping[str, str]) -> bool:
-        return any(module.partition(".")[0] in self._places.names for module in sources)
+        return any(module.partition(".")[0] in self.sides.slots.names for module in sources)
 
     def _drop_if_broken(self, side: Side, cell: Cell) -> None:
         record = side.cells[cell.id].record
@@ -186,7 +176,7 @@ class GateRun:
             sides = [
                 self.base,
                 self.head,
-                *([self.twin] if self.twin and self._has_controls(wanted) else []),
+                *([self.sides.twin] if self.sides.twin and self._has_controls(wanted) else []),
             ]
             self._start((cell for _, cell in wanted), sides)
         found: dict[Course, dict[str, launch_pair.Measured]] = {self.course: {}, self.controls: {}}
@@ -194,7 +184,7 @@ class GateRun:
         for place, (course, cell) in enumerate(queue, 1):  # grows by those that were disturbed
             stage = "screen" if course.stage == 1 else "confirm"
             self._say(f"{stage}, launch {self._number}, cell {place} of {len(queue)}: {cell.id}")
-            other = self.head if course is self.course else self.twin
+            other = self.head if course is self.course else self.sides.twin
             assert other is not None
             opened, watch = time.monotonic(), Watch([], _gpus(cell.target.device))
             measured = self._measure(cell, other)
@@ -209,7 +199,7 @@ class GateRun:
                 queue.append((course, cell))
             calmer = before is not None and before.level < measured.level
             found[course][cell.id] = before if before is not None and calmer else measured
-        for side in self._sides():
+        for side in self.sides.all:
             side.laboratory.close()
         self._pay([cell for _, cell in wanted], time.monotonic() - started)  # imports, above all
         for course, measurements in found.items():
@@ -237,11 +227,7 @@ class GateRun:
     def _start(self, cells: Iterable[Cell], sides: Sequence[Side]) -> None:
         """Exec the fork servers of the next launch; they import at once."""
         self._number += 1
-        self._fill_slots(cells)
-        seed = self._rng.randrange(10**9, 2**32)
-        for side in self._rng.sample(sides, len(sides)):
-            side.laboratory.hash_seed = seed
-            side.laboratory.server(self._number)
+        self.sides.start(self._number, cells, sides)
 
     def _pay(self, cells: Sequence[Cell], seconds: float) -> None:
         for cell in cells:
@@ -271,7 +257,7 @@ class GateRun:
             if other is self.head:
                 self._note_peaks(cell)
                 if cell.id not in self.result.findings:
-                    self._compare(cell)
+                    self.result.findings[cell.id] = changes(base, head)
             with timing_lock(self._tell):
                 planted = self._planted.get(cell.id, 0.0) if other is self.head else 0.0
                 sides = base.timed_worker(), head.timed_worker(planted)
@@ -291,7 +277,9 @@ class GateRun:
         again = kept in self._kept
         opened.open(self._number, keep=True, again=again)
         worker = opened.worker
-        if again or worker is None or side is self.twin:  # base may be reading what it would write
+        if (
+            again or worker is None or side is self.sides.twin
+        ):  # base may be reading what it would write
             return
         try:
             worker.ask(Keep(), KEEP_DEADLINE)
@@ -307,25 +295,6 @@ class GateRun:
         if base is not None and head is not None:
             self._peaks.setdefault(cell.id, []).append((base, head))
 
-    def _compare(self, cell: Cell) -> None:
-        """What changed for certain, once a cell: facts, and answers where the weights are the
-        same.
-        """
-        base, head = self.base.cells[cell.id], self.head.cells[cell.id]
-        assert base.record is not None
-        assert head.record is not None
-        assert head.worker is not None  # both are open
-        found = findings.changed_facts(base.record, head.record)
-        if foreign := base.reference.made.weights:
-            found.append(f"answers: not comparable, base cannot load head's weights ({foreign})")
-        else:
-            request = CompareWith(str(base.reference.folder))
-            compared = head.worker.ask(request, KEEP_DEADLINE)
-            head.worker.park()
-            if (line := findings.changed_answers(compared)) is not None:
-                found.append(line)
-        self.result.findings[cell.id] = found
-
     def _explain(self) -> None:
         """Where the time went in cells that have regressed: a profiled call on either side."""
         regressed = [
@@ -336,41 +305,16 @@ class GateRun:
         if not regressed or self.result.invalid:
             return
         self._number += 1
-        self._fill_slots(self.cells[name] for name in regressed)
+        self.sides.fill_slots(self.cells[name] for name in regressed)
         for name in regressed:
             cell = self.cells[name]
             self._say(f"profile: {name}")
             for side in (self.base, self.head):
                 self._open(side, cell)
-            workers = [side.cells[name].worker for side in (self.base, self.head)]
-            with suppress(WorkerError):  # the verdict stands without
-                found = [
-                    worker.ask(
-                        AskProfile(), KEEP_DEADLINE + PROFILED * (worker.seconds_per_call or 0.0)
-                    ).operators
-                    for worker in workers
-                    if worker is not None
-                ]
-                if len(found) == 2 and (lines := findings.changed_operators(*found)):
-                    self.result.findings.setdefault(name, []).extend(lines)
+            if lines := slower_operators(self.base.cells[name], self.head.cells[name]):
+                self.result.findings.setdefault(name, []).extend(lines)
             for side in (self.base, self.head):
                 side.cells[name].close()
-
-    def _fill_slots(self, cells: Iterable[Cell]) -> None:
-        """Draw the slots of a launch that holds these cells."""
-        sides, cells = self._sides(), list(dict.fromkeys(cells))
-        order = self._rng.sample(range(len(sides)), len(sides))
-        for side, slot in zip(
-            sides, self._places.fill(order, [side.tree for side in sides]), strict=True
-        ):
-            side.slot, side.laboratory.cells = slot, lambda: cells
-            side.laboratory.path, side.laboratory.places = (
-                self._places.path(slot),
-                self._places.stands_for(slot),
-            )
-
-    def _sides(self) -> list[Side]:
-        return [self.base, self.head, *([self.twin] if self.twin else [])]
 
     def _clocked(self, what: str, step: Callable[[], object]) -> None:
         started = time.monotonic()

@@ -24,7 +24,7 @@ from paritygate.gate.acceptance import Accepted
 from paritygate.gate.request import PROFILES, GateRequest, Margins
 from paritygate.gate.revisions import RevisionError, Worktree
 from paritygate.gate.runner import GateRun
-from paritygate.gate.sides import InvalidRunError, Result, Side
+from paritygate.gate.sides import InvalidRunError, Result, Side, Sides
 from paritygate.gate.source_links import Slots
 from paritygate.process.client import ForkServerError
 from paritygate.session import records
@@ -72,7 +72,6 @@ class Gate:
     def run(self, cells: Sequence[Cell], laboratory: Laboratory) -> Result:
         """The whole schedule for these cells; everything it started is gone afterwards."""
         trees = {"base": self._base, "head": self._root, "twin": self._base}
-        places = Slots(laboratory.scratch / "slots", self._root, self.against.sources)
         # an A/A run is all controls
         names = ["base", "head"] if self.same else ["base", "head", "twin"]
         sides = {}
@@ -84,14 +83,16 @@ class Gate:
             sides[name] = Side(name, trees[name], own)
         limit = self.against.limit or LIMITS[laboratory.budget.name]
         gate = GateRun(
-            sides["base"],
-            sides["head"],
-            sides.get("twin"),
-            places=places,
+            Sides(
+                sides["base"],
+                sides["head"],
+                sides.get("twin"),
+                Slots(laboratory.scratch / "slots", self._root, self.against.sources),
+                random.Random(),
+            ),
             cells=cells,
             margins=PROFILES[self.against.profile],
             limit=limit,
-            seed=random.SystemRandom().randrange(2**32),
             planted=self.against.planted,
             say=laboratory.say,
             tell=laboratory.tell,

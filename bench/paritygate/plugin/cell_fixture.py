@@ -98,7 +98,6 @@ class CellHandle:
             record.status,
             judged,
             record.measured,
-            bool(record.fixed),
             record.verdict if is_regression(self._item) else "",
         )
 

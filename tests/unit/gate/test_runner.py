@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from paritygate.core.case import Case, Target, cell_of
 from paritygate.gate.launch_pair import Measured
 from paritygate.gate.request import PROFILES
 from paritygate.gate.runner import GateRun
-from paritygate.gate.sides import Side
+from paritygate.gate.sides import Side, Sides
 
 SIZES = {"batch": 8}
 
@@ -50,14 +51,16 @@ def gate(monkeypatch):
     target = Target("cpu", "eager", "fp32")
     cells = [cell_of(case, shape, target) for shape in case.all_shapes()]
     run = GateRun(
-        Side("base", Path(), Laboratory()),
-        Side("head", Path(), Laboratory()),
-        None,
-        places=Places(),
+        Sides(
+            Side("base", Path(), Laboratory()),
+            Side("head", Path(), Laboratory()),
+            None,
+            Places(),
+            random.Random(0),
+        ),
         cells=cells,
         margins=PROFILES["normal"],
         limit=100.0,
-        seed=0,
         planted={},
     )
     run.played = {cell.id: [] for cell in cells}
@@ -115,10 +118,10 @@ class Opened:
 def test_the_twin_checks_itself_until_base_has_kept_answers_and_keeps_none(gate):
     """They share a folder, and may open at once."""
     (cell, *_), log = gate.cells.values(), []
-    gate.twin = Side("twin", Path(), Laboratory())
-    for side in (gate.base, gate.twin):
+    gate.sides.twin = Side("twin", Path(), Laboratory())
+    for side in (gate.base, gate.sides.twin):
         side.cells[cell.id] = Opened(log, side.name)
-    for side in (gate.twin, gate.base, gate.twin, gate.base):
+    for side in (gate.sides.twin, gate.base, gate.sides.twin, gate.base):
         gate._open(side, cell)
 
     assert log == [
