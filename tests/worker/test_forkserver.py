@@ -18,7 +18,6 @@ from tests.support.processes import gone
 from tests.support.rig import Rig, new_server, specimen
 
 
-
 def state(pid):
     return psutil.Process(pid).status()
 
