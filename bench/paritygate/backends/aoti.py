@@ -10,7 +10,6 @@ than a small network takes.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ import sys
 import time
 import zipfile
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ COMPILED_FOR = ("cpu_capability", "gpu", "gpu_capability", "gpu_processors", "cu
 KERNEL = re.compile(r"^ +(?:call_)?((?:cpp|triton)_\w+)\(", re.MULTILINE)
 OPERATOR = re.compile(r"\(aoti_torch_(cpu|cuda)_(\w+)\(")
 DISPATCHED = re.compile(r"\(aoti_torch_proxy_executor_call_function\(")
+LACKS = "this torch has no torch._inductor."
 
 
 def available(_target: Target) -> str | None:
@@ -49,8 +50,10 @@ def preload() -> None:
     """Import inductor and what loads packages, and ask once which instructions and which compiler
     there are.
     """
-    importlib.import_module("torch._inductor.compile_fx")
-    importlib.import_module("torch._inductor.package")
+    from paritygate.runtime import private
+
+    private.read("torch._inductor.compile_fx")
+    private.read("torch._inductor.package")
     _toolchain()
 
 
@@ -82,16 +85,20 @@ def prepare(subject: BoundCase) -> PreparedModel:
     for.
     """
     import torch
-    from torch._inductor import aoti_load_package
 
+    from paritygate.runtime import private
     from paritygate.runtime.facts import SDPA_KERNELS
     from paritygate.runtime.nest import comparable, tensor_leaves
 
+    load = private.read("torch._inductor.aoti_load_package")
+    if load is None:
+        raise UnavailableError(f"{LACKS}aoti_load_package, which loads packages")
     found = subject.scratch.artefact("aoti")
     # where it is unpacked: workers are killed, and what they leave must go
     os.environ["TMPDIR"] = subject.folder
-    package = aoti_load_package(found["path"])
+    package = load(found["path"])
     metadata = package.get_metadata()
+    device = metadata.get("AOTI_DEVICE_KEY")
     operators = found["operators"].get(subject.device, {})
 
     def feed(inputs: Any) -> list[torch.Tensor]:
@@ -102,7 +109,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
         return leaves
 
     def facts() -> dict[str, Any]:
-        if elsewhere := {*found["operators"], metadata["AOTI_DEVICE_KEY"]} - {subject.device}:
+        if elsewhere := {*found["operators"], device or subject.device} - {subject.device}:
             raise BackendError(
                 f"fallback: the package computes on {', '.join(sorted(elsewhere))}, not {subject.device}"
             )
@@ -112,7 +119,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
             "operators": operators,
             "dispatched_operators": found["dispatched"],
             "instructions": metadata.get("AOTI_CPU_ISA"),
-        }
+        } | ({"not_known": ["the package's device"]} if device is None else {})
 
     # Not by profile: a package calls PyTorch's kernels past the dispatcher, which is what a profile
     # sees.
@@ -166,10 +173,9 @@ def _compile(subject: BoundCase, inputs: Any, path: Path) -> None:
     at once.
     """
     import torch
-    from torch._inductor import aoti_compile_and_package
-    from torch._inductor.utils import fresh_cache
 
     from paritygate.backends.flat import Flat, exportable
+    from paritygate.runtime import private
     from paritygate.runtime.modes import autocast
     from paritygate.runtime.nest import tensor_leaves
 
@@ -178,16 +184,20 @@ def _compile(subject: BoundCase, inputs: Any, path: Path) -> None:
             f"the model keeps state between calls ({', '.join(subject.remembered)}), and a package cannot be put back "
             "to its initial state"
         )
+    package = private.read("torch._inductor.aoti_compile_and_package")
+    if package is None:
+        raise UnavailableError(f"{LACKS}aoti_compile_and_package, which makes packages")
+    fresh_cache = private.read("torch._inductor.utils.fresh_cache")
     module = exportable(subject)
     made = Path(subject.folder) / "model.pt2"
     # inductor's copies are not kept
     with (
         torch.no_grad(),
         autocast(subject)(),
-        fresh_cache(dir=subject.folder),
+        nullcontext() if fresh_cache is None else fresh_cache(dir=subject.folder),
     ):
         program = torch.export.export(Flat(module, inputs).eval(), tuple(tensor_leaves(inputs)))
-        aoti_compile_and_package(program, package_path=str(made))
+        package(program, package_path=str(made))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")
     try:
@@ -232,19 +242,20 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _toolchain() -> list[str]:
+def _toolchain() -> list[str | None]:
     """Compiler, processor and its vector instructions: code is compiled for the machine it is
-    compiled on.
+    compiled on. None is what this torch does not tell.
     """
-    from torch._inductor.cpp_builder import get_compiler_version_info, get_cpp_compiler
-    from torch._inductor.cpu_vec_isa import pick_vec_isa
-
     from paritygate.host import machine
+    from paritygate.runtime import private
 
+    compiler = private.read("torch._inductor.cpp_builder.get_cpp_compiler")
+    version = private.read("torch._inductor.cpp_builder.get_compiler_version_info")
+    instructions = private.read("torch._inductor.cpu_vec_isa.pick_vec_isa")
     return [
-        get_compiler_version_info(get_cpp_compiler()),
+        None if compiler is None or version is None else version(compiler()),
         machine.facts()["cpu"],
-        str(pick_vec_isa()),
+        None if instructions is None else str(instructions()),
     ]
 
 

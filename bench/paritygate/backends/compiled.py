@@ -1,12 +1,12 @@
 """compile: ``torch.compile`` in its modes, a graph per shape; recompiles and undeclared breaks are
 failures.
 
-So is every answer that would come from eager under the name of compile: see ``Evidence``.
+So is every answer that would come from eager under the name of compile: see ``Evidence``. What a
+release of torch does not tell of that is the fact ``not_known``, and a warning.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import shutil
@@ -56,22 +56,28 @@ def preload() -> None:
     installed: with every torch for CUDA; the header of the C++ kernels is preprocessed to see
     whether it has changed, 0.15 s. None of it asks CUDA anything.
     """
-    importlib.import_module("torch._dynamo")
-    importlib.import_module("torch._inductor.compile_fx")
-    with suppress(ImportError):  # a torch without distributed training
-        importlib.import_module("torch.distributed.tensor.experimental")
-    from torch._inductor.codecache import CppPythonBindingsCodeCache, torch_key
-    from torch._inductor.cpu_vec_isa import pick_vec_isa
-    from torch._inductor.runtime.triton_compat import HAS_TRITON, triton_key
+    from paritygate.runtime import private
 
-    torch_key()
-    if HAS_TRITON:
-        triton_key()
-    pick_vec_isa()
+    for module in (
+        "torch._dynamo",
+        "torch._inductor.compile_fx",
+        "torch.distributed.tensor.experimental",  # not in a torch without distributed training
+    ):
+        private.read(module)
+    for probe in (
+        "torch._inductor.codecache.torch_key",
+        "torch._inductor.cpu_vec_isa.pick_vec_isa",
+    ):
+        if (ask := private.read(probe)) is not None:
+            ask()
+    if private.read("torch._inductor.runtime.triton_compat.HAS_TRITON"):
+        private.read("torch._inductor.runtime.triton_compat.triton_key")()
     # no C++ compiler, say: a worker that needs one will meet and report it
     with suppress(Exception):
         # prepares, compiles nothing
-        CppPythonBindingsCodeCache.load_pybinding_async([], 'extern "C" void kernel() {}')
+        private.read("torch._inductor.codecache.CppPythonBindingsCodeCache").load_pybinding_async(
+            [], 'extern "C" void kernel() {}'
+        )
 
 
 def prepare(subject: BoundCase) -> PreparedModel:
@@ -84,7 +90,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
     module = subject.module()
     if (reason := unsuitable(module)) is not None:
         raise UnavailableError(reason)
-    raise_instead_of_eager()
+    silent = raise_instead_of_eager()
     counters = CompileCounters(module)
     compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
     # CUDA graphs, which own their outputs
@@ -93,6 +99,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
         counters,
         subject.case.graph_breaks,
         graphs and subject.backend == "compile_reduce_overhead",
+        silent,
     )
 
     def stepping(*args: Any, **kwargs: Any) -> Any:
@@ -125,14 +132,17 @@ def unsuitable(module: Any) -> str | None:
     """Return why a model is not for torch.compile, or None."""
     import torch
 
+    from paritygate.runtime import private
+
     kind = type(module).__name__
+    optimized = private.read("torch._dynamo.OptimizedModule")
     if isinstance(module, torch.jit.ScriptModule | torch.jit.ScriptFunction):
         return (
             f"the model is a TorchScript module ({kind}); torch.compile takes Python modules: "
             "give the module that was scripted or traced"
         )
     if (
-        isinstance(module, torch._dynamo.OptimizedModule)
+        (optimized is not None and isinstance(module, optimized))
         or hasattr(module, "_torchdynamo_orig_callable")
         or getattr(module, "_compiled_call_impl", None) is not None
     ):
@@ -140,20 +150,24 @@ def unsuitable(module: Any) -> str | None:
     return None
 
 
-def raise_instead_of_eager() -> None:
+def raise_instead_of_eager() -> list[str]:
     """Have torch raise where it would go on in eager without a word, whatever the model's module
     has set.
 
     Such places are the recompile limit, an error while compiling, a recompile under the stance
-    "eager_on_recompile".
+    "eager_on_recompile". Return those in which this torch cannot be told to.
     """
     import torch
 
-    config = torch._dynamo.config
-    config.suppress_errors = False
-    if hasattr(config, "fail_on_recompile_limit_hit"):
-        config.fail_on_recompile_limit_hit = True
+    from paritygate.runtime import private
+
+    silent = []
+    if not private.assign("torch._dynamo.config.suppress_errors", False):
+        silent.append("errors while compiling")
+    if not private.assign("torch._dynamo.config.fail_on_recompile_limit_hit", True):
+        silent.append("the recompile limit")
     torch.compiler.set_stance("default")
+    return silent
 
 
 @contextmanager
@@ -185,10 +199,15 @@ class Evidence:
 
     ``facts`` is asked after the checked calls; the first time it makes two calls of its own.
     ``declared``: how many graph breaks there must be. ``replayed``: no CUDA graph may be skipped.
+    ``silent``: where this torch may go on in eager without a word.
     """
 
-    def __init__(self, counters: CompileCounters, declared: int, replayed: bool) -> None:
+    def __init__(
+        self, counters: CompileCounters, declared: int, replayed: bool, silent: list[str]
+    ) -> None:
         self._counters, self._declared, self._replayed = counters, declared, replayed
+        self._silent = silent
+        self._opened = False  # the first call has been made
         self._compiled: int | None = None  # frames, by the first call
         self._inputs: Any = None  # of the first call, until facts() has called with them again
 
@@ -203,52 +222,63 @@ class Evidence:
     def facts(self) -> dict[str, Any]:
         """Return the facts of the compilation; raise ``BackendError`` or ``UnavailableError`` where
         eager answered instead.
+
+        ``not_known`` among them: what this torch does not tell, so that nothing was proved by it.
         """
         self._call_twice()
-        found = self._counters.facts()
-        breaks = self._counters.breaks()
-        if not found["graphs"]:
-            raise _nothing_captured(breaks)
-        if (place := self._counters.overlooked()) is not None:
+        counters = self._counters
+        found, breaks = counters.facts(), counters.breaks()
+        not_known = [*self._silent, *found.pop("not_known", ())]
+        if found.get("graphs", counters.compiled()) == 0:
+            raise _nothing_captured(breaks or [])
+        if (place := counters.overlooked()) is not None:
             raise BackendError(
                 f"fallback: torch.compile captured functions that the model calls, its own ran in eager: {place}; "
                 f"is it decorated with torch.compiler.disable? If it must be, {SKIP}"
             )
-        if len(breaks) != self._declared:
+        if breaks is not None and len(breaks) != self._declared:
             raise _undeclared(breaks, self._declared)
-        if self._replayed and found["cudagraph_skips"]:
-            reasons = "; ".join(found["cudagraph_skip_reasons"]) or "no reason given"
+        if self._replayed and "cudagraph_skips" not in found:
+            not_known.append("skipped CUDA graphs")
+        elif self._replayed and found["cudagraph_skips"]:
+            reasons = "; ".join(found.get("cudagraph_skip_reasons", ())) or "no reason given"
             raise BackendError(
                 f"fallback: CUDA graphs were skipped {found['cudagraph_skips']} times ({reasons})"
             )
         # All calls are of one layout. In the first one, layers that break their graph may share a
         # function.
-        again = self._counters.recompiles(
-            since=self._counters.compiled() if self._compiled is None else self._compiled
-        )
+        since = counters.compiled() if self._compiled is None else self._compiled
+        again = counters.recompiles(since or 0)
         if again:
             more = f" ({len(again)} in all)" if len(again) > 1 else ""
             raise BackendError(
                 f"recompile between calls of one layout: {again[0]}{more}; {KEEP}\n\n{again[0].reason}"
             )
-        return found | {"recompiles": 0, "cold": self._counters.cold()}
+        found["cold"] = counters.cold()
+        if again is not None:
+            found["recompiles"] = 0
+        if not_known:
+            found["not_known"] = not_known
+        return found
 
     @contextmanager
     def limit(self) -> Iterator[None]:
         """Raise torch's error at the recompile limit as ``BackendError``, with the guard that
         failed.
         """
-        from torch._dynamo.exc import FailOnRecompileLimitHit
+        from paritygate.runtime import private
 
         try:
             yield
-        except FailOnRecompileLimitHit as error:
-            count = len(self._counters.recompiles())
-            last = self._counters.recompiles()[-1]
+        except Exception as error:
+            kind = private.read("torch._dynamo.exc.FailOnRecompileLimitHit")
+            again = self._counters.recompiles()
+            if kind is None or not isinstance(error, kind) or not again:
+                raise  # as torch words it
             raise BackendError(
-                f"recompile limit: after {count} recompiles torch.compile would go on in eager: {last}; {KEEP}, or "
-                "set torch._dynamo.config.recompile_limit in the model's module if so many graphs are meant"
-                f"\n\n{last.reason}"
+                f"recompile limit: after {len(again)} recompiles torch.compile would go on in eager: {again[-1]}; "
+                f"{KEEP}, or set torch._dynamo.config.recompile_limit in the model's module if so many graphs are "
+                f"meant\n\n{again[-1].reason}"
             ) from error
 
     @contextmanager
@@ -258,13 +288,13 @@ class Evidence:
 
     def _first(self, inputs: Any) -> Any:
         """Make the first call; those after it, which are timed, go to the mode itself."""
-        if self._compiled is not None:  # held by what was wrapped around it
+        if self._opened:  # held by what was wrapped around it
             return self._mode(inputs)
         if self._ready.call == self._first:
             self._ready.call = self._mode
         self._inputs = _copied(inputs)  # as they are before a call, which may write to them
         answer = self._mode(inputs)
-        self._compiled = self._counters.compiled()
+        self._opened, self._compiled = True, self._counters.compiled()
         return answer
 
     def _call_twice(self) -> None:
@@ -297,14 +327,14 @@ def _copied(inputs: Any) -> Any:
 
 def _nothing_captured(breaks: list[GraphBreak]) -> Exception:
     """Return the exception for a model that ran in eager as a whole."""
-    import torch
+    from paritygate.runtime import private
 
     places = _listed(breaks)
     if any(_of_rnn(broken) for broken in breaks):
         return UnavailableError(
             f"torch.compile takes no RNN by default, the model would run in eager: {places}; {RNN}, experimentally"
         )
-    if torch._dynamo.config.disable:
+    if private.read("torch._dynamo.config.disable"):
         places = "torch._dynamo.config.disable is set, or TORCH_COMPILE_DISABLE"
     return BackendError(
         f"fallback: torch.compile captured no graph, the model ran in eager: {places}{_whole(breaks)}"

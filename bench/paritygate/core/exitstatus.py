@@ -54,6 +54,7 @@ class Outcome:
     judged: bool  # the item failed, and the harness is who failed it
     measured: bool
     verdict: str = ""  # of a comparison
+    not_known: bool = False  # torch does not tell whether the answers are the backend's own
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def settle(
     if nothing_of := _nothing(outcomes, timing, missing):
         return Settled(Exit.NOTHING, nothing_of)
     undecided = [
-        one for one in outcomes if one.status is Status.UNCHECKED or one.verdict in UNDECIDED
+        one
+        for one in outcomes
+        if one.status is Status.UNCHECKED or one.verdict in UNDECIDED or one.not_known
     ]
     if strict and undecided:
         reason = f"{_cells(undecided)} could not be checked or decided (--bench-strict)"

@@ -99,6 +99,7 @@ class CellHandle:
             judged,
             record.measured,
             record.verdict if is_regression(self._item) else "",
+            bool(record.facts.get("not_known")),
         )
 
     def _fail(self, record: Record, message: str) -> None:

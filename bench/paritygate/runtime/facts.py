@@ -1,8 +1,8 @@
 """Deterministic facts of a model and its compilation: FLOPs, parameters, kernels, graphs. Compared
 exactly.
 
-The one file that reads torch's private counters (``torch._dynamo``, ``torch._inductor``); known for
-torch 2.13.
+The one file that reads torch's private counters (``torch._dynamo``, ``torch._inductor``); tried with
+torch 2.13 and 2.14. What a release does not count is not known: the fact is left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch.autograd import DeviceType
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from paritygate.runtime import precision
+from paritygate.runtime import precision, private
 
 SDPA_KERNELS = {
     "aten::_scaled_dot_product_flash_attention_for_cpu": "flash",
@@ -42,6 +42,18 @@ RESUMED = re.compile(r"torch_dynamo_resume_in_(.+)_at_\d+")
 COMPREHENSION = "comprehension_graph_break"
 # a frame of the user's in what torch says of a guard
 STACKED = re.compile(r'File "(.+)", line (\d+), in \S+')
+# fact -> torch's counter of it, by group and name; one that was never counted is 0
+COUNTERS = {
+    "graphs": ("stats", "unique_graphs"),
+    "captured_calls": ("stats", "calls_captured"),
+    "fused_attention": ("inductor", "fuse_attention"),
+    "cache_hits": ("inductor", "fxgraph_cache_hit"),
+    "cache_misses": ("inductor", "fxgraph_cache_miss"),
+    "cache_bypasses": ("inductor", "fxgraph_cache_bypass"),
+    "autograd_cache_hits": ("aot_autograd", "autograd_cache_hit"),
+    "autograd_cache_misses": ("aot_autograd", "autograd_cache_miss"),
+    "cudagraph_skips": ("inductor", "cudagraph_skips"),
+}
 # in its refusal to recompile
 STANCE = re.compile(r"filename: '(.*)', function name: '(.*)', line number: (\d+)")
 
@@ -201,6 +213,37 @@ class Recompile:
         return f"{self.frame}: guard `{self.guard}` failed{self.place and f', {self.place}'}"
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt to compile a frame, as torch's CompilationMetrics tell it under the same names.
+
+    None: torch has nothing to tell, or this release has no such field (``CompileCounters._tells``).
+    """
+
+    co_name: str | None
+    co_filename: str | None
+    co_firstlineno: int | None
+    compile_id: str | None
+    recompile_reason: str | None
+    fail_type: str | None
+    fail_reason: str | None
+    fail_user_frame_filename: str | None
+    fail_user_frame_lineno: int | None
+    graph_op_count: int | None
+
+    @classmethod
+    def of(cls, metrics: Any) -> Attempt:
+        """Read torch's object."""
+        return cls(**{each.name: getattr(metrics, each.name, None) for each in fields(cls)})
+
+    @property
+    def frame(self) -> str:
+        """The function with its place, "a frame" where torch does not name it."""
+        if not self.co_name:
+            return "a frame"
+        return _frame(self.co_name, self.co_filename or "?", self.co_firstlineno or 0)
+
+
 class CompileCounters:
     """Count what dynamo and inductor do from here on; ``model``: what is compiled.
 
@@ -210,18 +253,12 @@ class CompileCounters:
     """
 
     def __init__(self, model: Any = None) -> None:
-        from torch._dynamo import utils
-
-        self._counters, self._metrics, self._reasons = (
-            utils.counters,
-            utils.get_compilation_metrics,
-            utils.graph_break_reasons,
-        )
-        utils.counters.clear()
-        utils.graph_break_reasons.clear()
-        utils.clear_compilation_metrics()
-        # torch keeps 64, too few to tell the first call from the others
-        utils.set_compilation_metrics_limit(1 << 16)
+        self._counters = private.read("torch._dynamo.utils.counters")
+        self._reasons = private.read("torch._dynamo.utils.graph_break_reasons")
+        self._metrics = _metrics_of_all()
+        for counted in (self._counters, self._reasons):
+            if counted is not None:
+                counted.clear()
         self._codes = list(_codes(model))
         self._model = next(
             (_place(*code) for code in reversed(self._codes) if not _foreign(code[0])),
@@ -231,40 +268,45 @@ class CompileCounters:
     def facts(self) -> dict[str, Any]:
         """Graphs, graph breaks and skipped CUDA graphs with their reasons, cache hits and misses,
         fusions.
+
+        What this torch does not tell is left out; ``not_known`` names what of it proves that eager
+        did not answer.
         """
-        stats, inductor = self._counters["stats"], self._counters["inductor"]
-        autograd = self._counters["aot_autograd"]
-        breaks = self.breaks()
-        return {
-            "graphs": int(stats["unique_graphs"]),
-            "graph_breaks": len(breaks),
-            "graph_break_reasons": dict.fromkeys(map(str, breaks), 1),
-            "captured_calls": int(stats["calls_captured"]),
-            "fused_attention": int(inductor["fuse_attention"]),
-            "cache_hits": int(inductor["fxgraph_cache_hit"]),
-            "cache_misses": int(inductor["fxgraph_cache_miss"]),
-            "cache_bypasses": int(inductor["fxgraph_cache_bypass"]),
-            "autograd_cache_hits": int(autograd["autograd_cache_hit"]),
-            "autograd_cache_misses": int(autograd["autograd_cache_miss"]),
-            "cudagraph_skips": int(inductor["cudagraph_skips"]),
-            "cudagraph_skip_reasons": sorted(
+        found: dict[str, Any] = self._counted()
+        if not_known := self._not_known():
+            found["not_known"] = not_known
+        if (breaks := self.breaks()) is not None:
+            found["graph_breaks"] = len(breaks)
+            found["graph_break_reasons"] = dict.fromkeys(map(str, breaks), 1)
+        if self._tells("cudagraph_skip_reason"):
+            found["cudagraph_skip_reasons"] = sorted(
                 {
                     metrics.cudagraph_skip_reason
-                    for metrics in self._metrics()
+                    for metrics in self._kept()
                     if metrics.cudagraph_skip_reason
                 }
-            ),
-        }
+            )
+        return found
 
     def cold(self) -> bool:
         """Whether anything had to be compiled that a cache would have held."""
-        facts = self.facts()
-        return bool(facts["cache_misses"])
+        return bool(self._counted().get("cache_misses"))
 
-    def breaks(self) -> list[GraphBreak]:
+    def breaks(self) -> list[GraphBreak] | None:
         """Return every graph break; those of one kind at one line, in a loop or in several graphs,
-        are one.
+        are one. None where torch does not tell all of them.
         """
+        if self._reasons is None or not all(
+            hasattr(broken, name) for broken in self._reasons for name in ("reason", "user_stack")
+        ):
+            return None
+        if not (self._tells_places() and self._tells("fail_type", "fail_reason")):
+            return None
+        unsupported = private.read("torch._dynamo.exc.Unsupported")
+        misused = private.read("torch._dynamo.exc.UserError")
+        ended = any(attempt.fail_type for attempt in self._attempts())
+        if ended and (unsupported is None or misused is None):
+            return None  # which of them torch gave up is then not told
         reasons: dict[tuple[str, str], str] = {}
         eager: dict[tuple[str, str], list[str]] = {}
         for reason, stack, function in self._stops():
@@ -278,41 +320,81 @@ class CompileCounters:
             if reason != COMPREHENSION or places[place] == 1  # it stands beside the break inside
         ]
 
-    def compiled(self) -> int:
-        """Return how many times a frame has been compiled, failed attempts included."""
-        return len(self._frames())
-
-    def recompiles(self, since: int = 0) -> list[Recompile]:
-        """Return the frames that were compiled again, without the first ``since`` compilations of
-        any frame.
+    def compiled(self) -> int | None:
+        """Return how many times a frame has been compiled, failed attempts included; None where
+        torch does not tell.
         """
-        frames = self._frames()
+        return len(self._attempts()) if self._tells("co_name") else None
+
+    def recompiles(self, since: int = 0) -> list[Recompile] | None:
+        """Return the frames that were compiled again, without the first ``since`` compilations of
+        any frame; None where torch does not tell.
+        """
+        if not self._tells("co_name", "compile_id"):
+            return None
+        attempts = self._attempts()
         # of an attempt that met torch's limit the name is that of the attempts before it
-        names: dict[str, str] = {}
-        for frame in frames:
-            if frame.co_name:
-                names[_number(frame)[0]] = _frame(
-                    frame.co_name, frame.co_filename, frame.co_firstlineno
-                )
+        names = {_number(attempt)[0]: attempt.frame for attempt in attempts if attempt.co_name}
         return [
-            Recompile.of(names.get(_number(frame)[0], "a frame"), frame.recompile_reason or "")
-            for frame in frames[since:]
-            if int(_number(frame)[1] or 0)
+            Recompile.of(names.get(_number(attempt)[0], "a frame"), attempt.recompile_reason or "")
+            for attempt in attempts[since:]
+            if int(_number(attempt)[1] or 0)
         ]
 
     def overlooked(self) -> str | None:
         """Return where the model's forward stands if torch has compiled only functions that it
         calls.
 
-        None if forward was compiled or given up with a reason, or is no Python function.
+        None if forward was compiled or given up with a reason, or is no Python function; or where
+        torch does not tell.
         """
-        found = {(frame.co_filename, frame.co_firstlineno) for frame in self._frames()}
+        attempts = self._attempts()
+        found = {(attempt.co_filename, attempt.co_firstlineno) for attempt in attempts}
         inlined = any(
-            frame.co_name == "inner" and _foreign(frame.co_filename) for frame in self._frames()
+            attempt.co_name == "inner" and _foreign(attempt.co_filename or "")
+            for attempt in attempts
         )
-        return (
-            self._model if self._codes and not inlined and found.isdisjoint(self._codes) else None
+        missed = self._codes and not inlined and found.isdisjoint(self._codes)
+        return self._model if missed and self._tells_places() else None
+
+    def _not_known(self) -> list[str]:
+        """Return which questions this torch leaves open, in words."""
+        open_ones = {
+            "graphs": "graphs" not in self._counted(),
+            "graph breaks": self.breaks() is None,
+            "recompiles": self.recompiles() is None,
+            "which functions were compiled": not self._tells_places(),
+        }
+        return [question for question, is_open in open_ones.items() if is_open]
+
+    def _counted(self) -> dict[str, int]:
+        """Return the counters by the names of their facts."""
+        if self._counters is None:
+            return {}
+        found = {fact: int(self._counters[group][name]) for fact, (group, name) in COUNTERS.items()}
+        # Of a graph with operators both are counted: the one that is 0 has another name in this
+        # torch.
+        if any(attempt.graph_op_count for attempt in self._attempts()):
+            for fact in ("graphs", "captured_calls"):
+                if not found[fact]:
+                    del found[fact]
+        return found
+
+    def _tells(self, *names: str) -> bool:
+        """Whether the metrics of every attempt have these fields."""
+        return self._metrics is not None and all(
+            hasattr(metrics, name) for metrics in self._kept() for name in names
         )
+
+    def _tells_places(self) -> bool:
+        """Whether torch tells which functions it has compiled."""
+        return self._tells("co_name", "co_filename", "co_firstlineno")
+
+    def _kept(self) -> list[Any]:
+        """Return the metrics that torch has kept, of backwards as well; none where it keeps
+        none.
+        """
+        return [] if self._metrics is None else self._metrics()
 
     def _stops(self) -> Iterator[tuple[str, list[tuple[str, int]], list[str]]]:
         """Yield torch's reason, the stack, and the function that runs in eager from here on, of
@@ -321,22 +403,19 @@ class CompileCounters:
         for broken in self._reasons:
             if not broken.reason.startswith("DDPOptimizer"):  # that cuts graphs as it should
                 yield broken.reason, [(at.filename, at.lineno or 0) for at in broken.user_stack], []
-        for frame in filter(_given_up, self._frames()):
-            start = frame.co_filename, frame.co_firstlineno
+        for attempt in filter(_given_up, self._attempts()):
+            start = attempt.co_filename or "", attempt.co_firstlineno or 0
             stop = (
-                frame.fail_user_frame_filename or start[0],
-                frame.fail_user_frame_lineno or start[1],
+                attempt.fail_user_frame_filename or start[0],
+                attempt.fail_user_frame_lineno or start[1],
             )
-            own = [] if _foreign(start[0]) else [_frame(frame.co_name, *start)]
-            yield frame.fail_reason, [start, stop], own
+            own = [] if _foreign(start[0]) else [attempt.frame]
+            yield attempt.fail_reason or "", [start, stop], own
 
-    def _frames(self) -> list[Any]:
-        """Return torch's metrics of every attempt to compile a frame, without those of
-        backwards.
-        """
-        return [
-            metrics for metrics in self._metrics() if metrics.co_name or metrics.recompile_reason
-        ]
+    def _attempts(self) -> list[Attempt]:
+        """Return every attempt to compile a frame, without those of backwards."""
+        found = map(Attempt.of, self._kept())
+        return [attempt for attempt in found if attempt.co_name or attempt.recompile_reason]
 
     def _place(self, stack: list[tuple[str, int]]) -> str:
         """Return the innermost line of a stack that is not torch's or Python's; the model where all
@@ -353,13 +432,26 @@ class CompileCounters:
             return "Data-dependent branching"
         # inside try, say; what was unsupported is in a counter, without its place
         if reason == "step_unsupported":
-            causes = dict.fromkeys(
-                text.partition("\n")[0] for text in self._counters["unimplemented"]
-            )
+            unimplemented = (self._counters or {}).get("unimplemented", ())
+            causes = dict.fromkeys(text.partition("\n")[0] for text in unimplemented)
             return f"the rest of the function runs in eager, from here torch cannot resume ({', '.join(causes)})"
         if reason == COMPREHENSION:
             return "a graph break in a comprehension"
         return reason.partition("\n")[0]
+
+
+def _metrics_of_all() -> Callable[[], list[Any]] | None:
+    """Have torch keep its metrics of everything that it compiles from here on, and return what
+    reads them; None where it cannot.
+    """
+    clear = private.read("torch._dynamo.utils.clear_compilation_metrics")
+    keep = private.read("torch._dynamo.utils.set_compilation_metrics_limit")
+    metrics = private.read("torch._dynamo.utils.get_compilation_metrics")
+    if clear is None or keep is None or metrics is None:
+        return None
+    clear()
+    keep(1 << 16)  # torch keeps 64, too few to tell the first call from the others
+    return metrics
 
 
 def _codes(model: Any) -> Iterator[tuple[str, int]]:
@@ -374,25 +466,25 @@ def _codes(model: Any) -> Iterator[tuple[str, int]]:
             function = getattr(function, "__wrapped__", None)
 
 
-def _given_up(frame: Any) -> bool:
+def _given_up(attempt: Attempt) -> bool:
     """Return whether torch met what it does not support, and ran the frame in eager. Other errors
     are raised.
     """
-    from torch._dynamo import exc
-
-    kind = getattr(exc, frame.fail_type or "", None)
+    kind = getattr(private.read("torch._dynamo.exc"), attempt.fail_type or "", None)
+    unsupported = private.read("torch._dynamo.exc.Unsupported")
+    misused = private.read("torch._dynamo.exc.UserError")
     return (
-        frame.co_name is not None
+        attempt.co_name is not None
         and isinstance(kind, type)
-        and issubclass(kind, exc.Unsupported | exc.UserError)
+        and issubclass(kind, (unsupported, misused))
     )
 
 
-def _number(frame: Any) -> tuple[str, str]:
+def _number(attempt: Attempt) -> tuple[str, str]:
     """Return the two parts of a compile id, "N/k": which frame, and how often it was compiled
     before.
     """
-    which, _, again = str(frame.compile_id or "").partition("/")
+    which, _, again = str(attempt.compile_id or "").partition("/")
     return which, again
 
 

@@ -16,6 +16,8 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from paritygate.runtime import private
+
 SHORT = {torch.float32, torch.float16, torch.bfloat16}
 REINTERPRETED = {torch.ops.aten.view.dtype}  # the bits as another dtype: no cast
 # what torch's errors say where an operator takes no doubles
@@ -157,12 +159,10 @@ def _name(func: Any) -> str:
 
 def _decomposition(func: Any) -> Callable[..., Any] | None:
     """Torch's own formula for an operator, in other operators."""
-    from torch._decomp import decomposition_table
-
-    found: Callable[..., Any] | None = decomposition_table.get(func)
-    if found is None and func.has_kernel_for_dispatch_key(
-        torch._C.DispatchKey.CompositeImplicitAutograd
-    ):
+    table = private.read("torch._decomp.decomposition_table") or {}
+    found: Callable[..., Any] | None = table.get(func)
+    implicit = private.read("torch._C.DispatchKey.CompositeImplicitAutograd")
+    if found is None and implicit is not None and func.has_kernel_for_dispatch_key(implicit):
         found = func.decompose
     return found
 

@@ -74,9 +74,14 @@ def advise(blocks: Sequence[float], warm: bool, conditions: Conditions) -> list[
 
 def of_model(facts: Mapping[str, Any]) -> list[str]:
     """The warnings that a model gives rise to, whatever it took to call it: facts of eager's first
-    calls.
+    calls; and what its backend could not prove.
     """
     found = []
+    if not_known := facts.get("not_known"):
+        found.append(
+            f"not known: this torch does not tell {', '.join(not_known)}; the answers are checked as ever, but nothing "
+            "proves that no other backend gave them; use a release of torch that paritygate was tried with"
+        )
     if written := facts.get("writes_inputs"):
         found.append(
             f"inputs changed: the model writes to its inputs {listed(written)}; every call gets copies, and to make "

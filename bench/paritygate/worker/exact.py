@@ -45,7 +45,7 @@ def float64(
             if status is Status.OUT_OF_MEMORY:
                 return f"the float64 reference ran out of memory ({text})", {}
             reason = f'no float64 reference ({text}); a model that cannot run in float64 declares reference="eager"'
-            torch._dynamo.reset()  # eager flex attention compiles; under a mode it keeps that it could not
+            torch.compiler.reset()  # eager flex attention compiles; under a mode it keeps that it could not
             continue
         if isinstance(promoted, Promoted) and (promoted.casts or promoted.operators):
             facts = {"promoted": promoted.facts()}
