@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from paritygate.core.known_failures import EXAMPLE, Key, known_failure
+
 FIELD = re.compile(r"[a-z0-9_]+")
 LOCATIONS = (  # fields of a Case
     "model",
@@ -127,7 +129,8 @@ class Case:
     - ``targets``: globs; only targets that match one of them become cells.
     - ``skips``: glob -> reason; such cells are collected and skipped with the reason.
     - ``known_failures``: glob -> reason; a parity failure there is reported as expected, and so is its
-      end.
+      end. A key may name versions of packages, alone or behind the glob, and then holds for these
+      only: ``"torch>=2.13"``, ``"cpu-compile-*; torch>=2.13,<2.15"``.
     - ``mask``: the name (or position) of the input that masks padding; ignoring it must be
       noticeable. Of outputs that have its dimensions only unmasked positions are compared.
     - ``output_mask``: called with the model's inputs gives a boolean tensor: which positions of the
@@ -210,6 +213,7 @@ class Case:
                 f"case {self.name}: targets and preload are tuples of strings, not one string"
             )
         self._check_dynamic()
+        self._check_known_failures()
         if not isinstance(self.soak, int) or self.soak < 0:
             raise DeclarationError(
                 f"case {self.name}: soak={self.soak!r} must be a number of calls, e.g. 1000"
@@ -250,8 +254,27 @@ class Case:
         return product
 
     def reason(self, reasons: Mapping[str, str], target: Target) -> str | None:
-        """The reason that ``skips`` or ``known_failures`` gives for a target, or None."""
+        """The reason that ``skips`` gives for a target, or None."""
         return next((why for pattern, why in reasons.items() if target.matches(pattern)), None)
+
+    def known_failure(self, target: Target) -> str | None:
+        """The reason that ``known_failures`` gives for a target and the packages installed here, or
+        None.
+        """
+        return known_failure(self.known_failures, target)
+
+    def _check_known_failures(self) -> None:
+        if not isinstance(self.known_failures, Mapping):
+            raise DeclarationError(
+                f"case {self.name}: known_failures is a dict, key -> reason; as a key {EXAMPLE}"
+            )
+        for key in self.known_failures:
+            try:
+                Key.read(key)
+            except ValueError as error:
+                raise DeclarationError(
+                    f"case {self.name}: known_failures key {key!r}: {error}; {EXAMPLE}"
+                ) from None
 
     def _check_dynamic(self) -> None:
         """Sizes are named by shapes that have them."""

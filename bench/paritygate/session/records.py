@@ -62,7 +62,7 @@ def checked(
 def with_known_failure(cell: Cell, record: Record) -> Record:
     """Return the record with what the case declares about a failure of this cell."""
     fact = {Status.PARITY_FAILED: "known_gap", Status.OK: "gap_closed"}.get(record.status)
-    reason = cell.case.reason(cell.case.known_failures, cell.target)
+    reason = cell.case.known_failure(cell.target)
     return record.joined(facts=record.facts | {fact: reason}) if fact and reason else record
 
 
