@@ -6,7 +6,12 @@ RUN := $(VENV)/bin/python -m
 # Two processes of tests at once, each takes a file's tests in their order.
 PARALLEL := -n 2 --dist loadfile
 
-.PHONY: bench test test-rest test-all lint gpu-check setup clean
+# another release of torch, and cells of every kind for it
+TORCH ?= 2.14.1
+OTHER := .venv-other
+SMOKE := cnn_digits-b32 or bert_tiny-b8 or train_corpus_tiny
+
+.PHONY: bench test test-rest test-all lint smoke-torch gpu-check setup clean
 
 bench: setup   ## run the quick matrix on this machine, print the table, write the report
 	$(RUN) pytest bench --benchmark-quiet --bench-report .paritygate/report.md \
@@ -29,6 +34,15 @@ lint: setup    ## style, types, workflows, shell
 	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	$(VENV)/bin/shellcheck .ci/run .github/actions/*/*.sh
 
+smoke-torch: $(OTHER)/torch-$(TORCH)   ## a few cells with another torch: make smoke-torch TORCH=2.14.1
+	$(OTHER)/bin/python -m pytest bench -k '$(SMOKE)' --bench-targets 'cpu-eager-fp32,cpu-compile-fp32,cpu-onnxruntime-fp32' \
+	  --bench-strict --benchmark-quiet --bench-store .paritygate/smoke-torch.sqlite
+
+$(OTHER)/torch-$(TORCH): .ci/other_torch.py | $(VENV)/ready
+	@echo "Setting up $(OTHER) with torch $(TORCH); once, some minutes and 4 GB."
+	$(VENV)/bin/python .ci/other_torch.py $(TORCH)
+	@touch $@
+
 # Not through .venv alone: on a machine without a network it takes the torch that is there.
 gpu-check:     ## all that is claimed of GPUs, shown on this machine's; a quarter of an hour
 	PYTHONPATH=bench:reports $(if $(wildcard $(VENV)/ready),$(VENV)/bin/python,$(PYTHON)) -m bench.evidence.gpu $(PARTS)
@@ -44,4 +58,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@touch $@
 
 clean:         ## remove .venv and everything that runs have left
-	rm -rf $(VENV) .paritygate .benchmarks
+	rm -rf $(VENV) $(OTHER) .paritygate .benchmarks
