@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from paritygate.core.case import Case
 from paritygate.core.record import Status
 
 # torch's own, of modules that preload imports
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_it_was(monkeypatch):
-    config = torch._dynamo.config
-    torch._dynamo.reset()
-    monkeypatch.setattr(
-        torch,
-        "compile",
-        lambda model, mode, dynamic: COMPILE(model, backend="eager", dynamic=dynamic),
-    )
-    with config.patch(
-        suppress_errors=config.suppress_errors,
-        fail_on_recompile_limit_hit=config.fail_on_recompile_limit_hit,
-    ):
-        yield
-    torch.compiler.set_stance("default")
-    torch._dynamo.reset()
 
 
 def test_a_real_cell_of_a_torch_without_any_of_them_is_ok_and_says_so(rig):
