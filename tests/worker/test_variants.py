@@ -8,7 +8,8 @@ import pytest
 
 from paritygate.backends import BACKENDS
 from paritygate.core.budgets import BUDGETS
-from paritygate.core.case import Case, DeclarationError, Target
+from paritygate.core.case import Case, Target
+from paritygate.core.declaration import DeclarationError
 from paritygate.core.record import Status
 from paritygate.session.matrix import Matrix
 from paritygate.session.options import Options

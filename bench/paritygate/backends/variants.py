@@ -27,8 +27,8 @@ def prepare(subject: BoundCase) -> PreparedModel:
     """The variant, made from the case's model with its weights."""
     import torch
 
+    from paritygate.runtime.declared import WrongDeclarationError, resolve, told_of
     from paritygate.runtime.modes import mode_of
-    from paritygate.runtime.subject import WrongDeclarationError, resolve
 
     location = subject.case.variants[subject.backend]
     make = resolve(location)
@@ -37,7 +37,8 @@ def prepare(subject: BoundCase) -> PreparedModel:
         # variants are for inference, and may write into weights: prune them, say
         model.requires_grad_(False)
     try:
-        variant = make(model)
+        with told_of("variant", location):
+            variant = make(model)
     except (ImportError, NotImplementedError) as error:
         if isinstance(error, ImportError) and not _lacks_a_package(error):
             raise  # a misspelt import is a mistake, and no reason to skip

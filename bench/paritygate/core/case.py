@@ -9,12 +9,21 @@ A case x a shape x a target is a cell, and the cell's id joins everything that i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from paritygate.core.declaration import (
+    DeclarationError,
+    require_mapping,
+    require_number,
+    require_reasons,
+    require_strings,
+)
 from paritygate.core.known_failures import EXAMPLE, Key, known_failure
+
+__tracebackhide__ = True  # pytest then shows the line of the suite, and none of these
 
 FIELD = re.compile(r"[a-z0-9_]+")
 LOCATIONS = (  # fields of a Case
@@ -32,12 +41,12 @@ LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16")
 MODES = ("inference", "backward", "training")
 BUDGETS = ("quick", "normal", "long")
-
-
-class DeclarationError(ValueError):
-    """A case, shape or target that cannot be: says which one, what was found, and what would be
-    right.
-    """
+NUMBERS = {  # options of a Case that are numbers, and what one means
+    "accuracy": "0.95 for 95 %",
+    "tolerated": "0.1 for 10 %",
+    "deadline": "60, in seconds",
+    "graph_breaks": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Shape:
             raise DeclarationError(
                 f"shape {self.name!r}: budget {self.budget!r} is none of {', '.join(BUDGETS)}"
             )
+        require_mapping(f"shape {self.name!r}", "sizes", self.sizes, '{"batch": 8}')
         for key, size in self.sizes.items():
             if not isinstance(size, int) or size < 0:
                 raise DeclarationError(
@@ -194,25 +204,17 @@ class Case:
 
     def __post_init__(self) -> None:
         _check_field("case", self.name)
+        self._check_types()
         for what in LOCATIONS:
             location = getattr(self, what)
-            if (location is not None or what in ("model", "inputs")) and not LOCATION.fullmatch(
-                str(location)
-            ):
-                raise DeclarationError(
-                    f'case {self.name}: {what}={location!r} must look like "package.module:attribute"'
-                )
+            if location is not None or what in ("model", "inputs"):
+                _check_location(f"case {self.name}: {what}", location)
         self._check_mode()
         self._check_variants()
         if self.reference not in ("float64", "eager"):
             raise DeclarationError(
                 f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"'
             )
-        if isinstance(self.targets, str) or isinstance(self.preload, str):
-            raise DeclarationError(
-                f"case {self.name}: targets and preload are tuples of strings, not one string"
-            )
-        self._check_dynamic()
         self._check_known_failures()
         if not isinstance(self.soak, int) or self.soak < 0:
             raise DeclarationError(
@@ -239,6 +241,7 @@ class Case:
                         f"case {self.name}: count names {size!r}, which shape "
                         f"{shape.name} lacks (it has {', '.join(shape.sizes) or 'none'})"
                     )
+        self._check_dynamic()
         object.__setattr__(self, "shapes", named)
 
     def all_shapes(self) -> list[Shape]:
@@ -253,6 +256,11 @@ class Case:
             product *= shape.sizes[size]
         return product
 
+    def locations(self) -> dict[str, str]:
+        """Every ``"module:attribute"`` of the case, by the option that names it."""
+        named = {what: getattr(self, what) for what in LOCATIONS if getattr(self, what) is not None}
+        return named | {f"variants[{name!r}]": where for name, where in self.variants.items()}
+
     def reason(self, reasons: Mapping[str, str], target: Target) -> str | None:
         """The reason that ``skips`` gives for a target, or None."""
         return next((why for pattern, why in reasons.items() if target.matches(pattern)), None)
@@ -264,10 +272,6 @@ class Case:
         return known_failure(self.known_failures, target)
 
     def _check_known_failures(self) -> None:
-        if not isinstance(self.known_failures, Mapping):
-            raise DeclarationError(
-                f"case {self.name}: known_failures is a dict, key -> reason; as a key {EXAMPLE}"
-            )
         for key in self.known_failures:
             try:
                 Key.read(key)
@@ -276,12 +280,25 @@ class Case:
                     f"case {self.name}: known_failures key {key!r}: {error}; {EXAMPLE}"
                 ) from None
 
+    def _check_types(self) -> None:
+        """Tuples, dicts and numbers are such; the rest has words of its own."""
+        where = f"case {self.name}"
+        for option in ("count", "targets", "preload", "dynamic"):
+            if (given := getattr(self, option)) is not None:
+                require_strings(where, option, given)
+        require_mapping(where, "shapes", self.shapes, '{"b8": {"batch": 8}}')
+        require_mapping(where, "parity_shapes", self.parity_shapes, '{"b3": {"batch": 3}}')
+        require_mapping(where, "variants", self.variants, '{"fused": "my_model:fused"}')
+        for option in ("skips", "known_failures"):
+            reasons = getattr(self, option)
+            require_mapping(where, option, reasons, '{"*-onnxruntime-*": "why"}')
+            require_reasons(where, option, reasons)
+        for option, example in NUMBERS.items():
+            if (given := getattr(self, option)) is not None:
+                require_number(where, option, given, example)
+
     def _check_dynamic(self) -> None:
         """Sizes are named by shapes that have them."""
-        if isinstance(self.dynamic, str):
-            raise DeclarationError(
-                f"case {self.name}: dynamic is a tuple of strings, not one string"
-            )
         for size in self.dynamic or ():
             named = [
                 sizes.sizes if isinstance(sizes, Shape) else sizes for sizes in self.shapes.values()
@@ -322,16 +339,9 @@ class Case:
             )
 
     def _check_variants(self) -> None:
-        if not isinstance(self.variants, Mapping):
-            raise DeclarationError(
-                f'case {self.name}: variants is a dict, name -> "package.module:attribute"'
-            )
         for name, location in self.variants.items():
             _check_field(f"case {self.name}: variant", name)
-            if not LOCATION.fullmatch(str(location)):
-                raise DeclarationError(
-                    f'case {self.name}: variants[{name!r}]={location!r} must look like "package.module:attribute"'
-                )
+            _check_location(f"case {self.name}: variants[{name!r}]", location)
 
     def as_dict(self) -> dict[str, Any]:
         """The case as plain data (JSON), for the worker; all shapes are alike there."""
@@ -406,8 +416,40 @@ def cell_of(case: Case, shape: Shape, target: Target) -> Cell | None:
     return Cell(case, shape, target) if wanted else None
 
 
+def cases_of(given: object) -> tuple[Case, ...]:
+    """Return the cases of a suite. Raise ``DeclarationError`` for what is no tuple of them, with
+    how to write one.
+    """
+    if isinstance(given, tuple | list) and given and all(isinstance(one, Case) for one in given):
+        return tuple(given)
+    what = f"a {type(given).__name__}"
+    so = ""
+    if isinstance(given, Case):
+        what, so = "one Case", "; a tuple of one needs a comma: CASES = (Case(...),)"
+    elif isinstance(given, Mapping):
+        so = "; write tuple(CASES.values())"
+    elif isinstance(given, tuple | list):
+        place, wrong = next(
+            ((place, one) for place, one in enumerate(given) if not isinstance(one, Case)),
+            (0, None),
+        )
+        what = f"{wrong!r:.80} at place {place} of it" if given else "none: it is empty"
+    elif isinstance(given, Iterable) and not isinstance(given, str):
+        so = "; write tuple(CASES)"
+    raise DeclarationError(f"CASES must be a tuple of Case, it was given {what}{so}")
+
+
 def _named(sizes: Mapping[str, int] | Shape, name: str) -> Shape:
     return replace(sizes, name=name) if isinstance(sizes, Shape) else Shape(sizes, name)
+
+
+def _check_location(what: str, given: object) -> None:
+    if isinstance(given, str) and LOCATION.fullmatch(given):
+        return
+    itself = f"{getattr(given, '__module__', '')}:{getattr(given, '__qualname__', '')}"
+    # a class or a function that is given itself would have to be imported to be declared
+    so = f'; write {what.rpartition(": ")[2]}="{itself}"' if LOCATION.fullmatch(itself) else ""
+    raise DeclarationError(f'{what}={given!r} must look like "package.module:attribute"{so}')
 
 
 def _check_field(what: str, value: str) -> None:

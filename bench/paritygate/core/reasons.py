@@ -61,6 +61,17 @@ def split(reason: str) -> tuple[str, str]:
     return first, rest
 
 
+def mistake(reason: str, trace: str = "") -> str:
+    """Return what two failures of one case have in common when they are the same mistake.
+
+    An exception that was raised with the sizes of its shape in its message is the same at another
+    shape: its numbers do not count. Of what the harness has found, a number is the finding.
+    """
+    first = split(reason)[0]
+    raised = any(line.startswith(first) for line in trace.splitlines())
+    return re.sub(r"\d+", "#", whole(reason)) if raised else whole(reason)
+
+
 def cut(text: str, limit: int = LIMIT, head: int = HEAD, tail: int = TAIL) -> str:
     """Return the text, its middle replaced by a line that says so where it is longer than ``limit``
     characters.

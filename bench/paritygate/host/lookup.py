@@ -11,10 +11,15 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 INSTALLED = {"site-packages", "dist-packages"}
@@ -100,11 +105,7 @@ class Lookup:
         """The file (or folder) that a module's name means to a suite; None where there is none on
         the path.
         """
-        order = self.order(suite)
-        path = self.path
-        if order is not None:
-            path = [*(entry for entry in order.path if entry not in order.theirs), *order.theirs]
-        spec, name = None, ""
+        spec, name, path = None, "", self._path_of(suite)
         for part in module.split("."):
             name = f"{name}.{part}".lstrip(".")
             spec = _spec(name, path)
@@ -112,6 +113,33 @@ class Lookup:
                 return None
             path = list(spec.submodule_search_locations or ())
         return None if spec is None else spec.origin or next(iter(path), None)
+
+    def missing(self, module: str, suite: str) -> str:
+        """Return why a module cannot be imported, with the nearest name there is; "" where it can,
+        or where only an import could tell. Nothing is imported.
+        """
+        name, path, parent = "", self._path_of(suite), None
+        for part in module.split("."):
+            name = f"{name}.{part}".lstrip(".")
+            spec = _spec(name, path) or (_of_other_finders(name) if parent is None else None)
+            if spec is None:
+                if name in sys.modules or (parent is not None and _makes_modules(parent)):
+                    return ""
+                near = get_close_matches(part, {found.name for found in iter_modules(path)}, 1)
+                nearest = name.rpartition(".")[0] + "." + near[0] if near else ""
+                mean = f"; did you mean {nearest.lstrip('.')!r}?" if near else ""
+                if parent is not None and parent.submodule_search_locations is None:
+                    mean = f": {parent.name!r} is a module and no package"
+                return f"there is no module {name!r}{mean}"
+            path, parent = list(spec.submodule_search_locations or ()), spec
+        return ""
+
+    def _path_of(self, suite: str) -> list[str]:
+        """The path in the order in which a suite's cases look through it."""
+        order = self.order(suite)
+        if order is None:
+            return self.path
+        return [*(entry for entry in order.path if entry not in order.theirs), *order.theirs]
 
     def _others(self, suite: str) -> list[str]:
         """The entries that hold test files, and not those of this suite."""
@@ -123,6 +151,24 @@ class Lookup:
             and INSTALLED.isdisjoint(place.parts)
             and any(folder.is_relative_to(place) for folder in self.suites.folders)
         ]
+
+
+def _of_other_finders(name: str) -> ModuleSpec | None:
+    """Where a top-level module is that lies on no path: a built-in one, or of an editable install."""
+    with suppress(ImportError, ValueError):  # of a module that has no spec
+        return find_spec(name)
+    return None
+
+
+def _makes_modules(parent: ModuleSpec) -> bool:
+    """Whether a package may have modules that are in none of its folders, as far as its code tells."""
+    origin = Path(parent.origin or "")
+    if parent.origin is None:
+        return False  # a namespace package: folders are all it is
+    if origin.suffix != ".py":
+        return True
+    code = origin.read_text("utf-8", errors="replace")
+    return "__path__" in code or "sys.modules" in code
 
 
 def _spec(name: str, path: Iterable[str]) -> ModuleSpec | None:

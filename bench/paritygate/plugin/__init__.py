@@ -8,6 +8,7 @@ printed, sorted or imported that a session without cells would have to pay for;
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from paritygate.plugin import hookspecs, options
 
 SESSION = "paritygate-session"  # under this name the working plugin is registered
+DECLARED = "paritygate.core.case"  # what a suite has imported when it declares cases
 MODULES = pytest.StashKey[list[Path]]()  # the test files that were collected before the first sign
 
 
@@ -65,13 +67,36 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: object) -> None:
-    """Begin at the first test that is marked with ``cells``, itself or by its class or module."""
+    """Begin at the first test that is marked with ``cells``, itself or by its class or module; or
+    that takes ``cell`` where cases are declared, which is a mark forgotten or misspelt.
+    """
     if collector.config.pluginmanager.has_plugin(SESSION):
         return
     own = getattr(obj, "pytestmark", ())
     marks = [*(own if isinstance(own, list | tuple) else [own]), *collector.iter_markers()]
-    if any(getattr(mark, "name", "") == "cells" for mark in marks):
+    if any(getattr(mark, "name", "") == "cells" for mark in marks) or _asks_for_cell(obj):
         begin(collector.config)
+
+
+def _asks_for_cell(obj: object) -> bool:
+    """Whether a test function takes ``cell``, in a session that has imported ``Case``."""
+    code = getattr(obj, "__code__", None)
+    if code is None or DECLARED not in sys.modules:
+        return False
+    return "cell" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def misnamed(item: pytest.Item) -> str:
+    """Return the name of another mark than ``cells`` that is given cases; "" where there is none."""
+    case = getattr(sys.modules.get(DECLARED), "Case", ())
+    for mark in item.iter_markers():
+        given = [*mark.args, *mark.kwargs.values()]
+        cases = [
+            one for part in given for one in (part if isinstance(part, list | tuple) else [part])
+        ]
+        if mark.name != "parametrize" and any(isinstance(one, case) for one in cases):
+            return mark.name
+    return ""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -24,6 +24,7 @@ from paritygate.plugin.items import (
     kind,
 )
 
+TOLD = pytest.StashKey[dict[tuple[str, str, str], str]]()  # a mistake -> the cell that told it
 XDIST_REASON = (
     "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
 )
@@ -59,7 +60,7 @@ class CellHandle:
             return
         if record.known_failure:
             pytest.xfail(f"known gap: {record.known_failure} ({reasons.first_line(record.reason)})")
-        self._fail(record, _explain(record))
+        self._fail(record, self._explain(record))
 
     def measure(self, benchmark: Any = None) -> None:
         """Time the cell, together with its group, and hand the times to pytest-benchmark's
@@ -71,7 +72,7 @@ class CellHandle:
             record = self._run.measured(self._cell)
         self._note(record)
         if record.status is not Status.OK:
-            self._fail(record, _explain(record))
+            self._fail(record, self._explain(record))
         if benchmark is not None:
             replay(self._item, benchmark, record)
 
@@ -84,7 +85,7 @@ class CellHandle:
         if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED):
             if self._told_by_parity_item():
                 self._skip(record, f"{self.id}: {record.status}: see its test_parity")
-            self._fail(record, _explain(record))
+            self._fail(record, self._explain(record))
         text = f"{self.id}: {comparison(record)}"
         if record.verdict in RED:
             self._fail(record, text)
@@ -105,6 +106,9 @@ class CellHandle:
     def _fail(self, record: Record, message: str) -> None:
         self._note(record, judged=True)
         pytest.fail(message, pytrace=False)
+
+    def _explain(self, record: Record) -> str:
+        return _explain(record, self._item.config.stash.setdefault(TOLD, {}))
 
     def _skip(self, record: Record, message: str) -> None:
         """End the test as skipped: pytest's word for a cell that has nothing to fail by, with
@@ -162,6 +166,13 @@ def comparison(record: Record) -> str:
     return "\n".join([text, *record.findings])
 
 
-def _explain(record: Record) -> str:
+def _explain(record: Record, told: dict[tuple[str, str, str], str]) -> str:
+    """Return what is wrong with a cell; in one line where another cell of its case has told the
+    same mistake in this session (``told``: mistake -> that cell).
+    """
+    mistake = (record.case, str(record.status), reasons.mistake(record.reason, record.trace))
+    first = told.setdefault(mistake, record.cell)
+    if first != record.cell:
+        return f"{record.cell}: {record.status} for the same reason as {first}, see above"
     text = f"{record.cell}: {record.status}: {record.reason}"
     return f"{text}\n{record.trace}" if record.trace else text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from paritygate.core.case import Case
+from paritygate.core.case import Case, cases_of
 
 if TYPE_CHECKING:
     from paritygate.plugin.cell_fixture import CellHandle
@@ -30,15 +30,10 @@ def cell_tests(cases: Sequence[Case]) -> tuple[Callable[..., None], Callable[...
         def test_throughput(cell, benchmark):
             cell.measure(benchmark)
 
-    Raises ``TypeError`` where ``cases`` is no tuple or list of ``Case``.
+    Raises ``DeclarationError`` where ``cases`` is no tuple or list of ``Case``.
     """
-    if not isinstance(cases, tuple | list) or not all(isinstance(case, Case) for case in cases):
-        comma = (
-            "; a tuple of one needs a comma: CASES = (Case(...),)"
-            if isinstance(cases, Case)
-            else ""
-        )
-        raise TypeError(f"cell_tests takes a tuple of Case, it was given {cases!r:.200}{comma}")
+    __tracebackhide__ = True  # pytest then shows the line of the suite
+    cases = cases_of(cases)
 
     @pytest.mark.cells(cases)
     def test_parity(cell: CellHandle) -> None:

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 
 from paritygate.core import exitstatus
-from paritygate.core.case import DeclarationError
+from paritygate.core.case import cases_of
+from paritygate.core.declaration import DeclarationError
 from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Record
 from paritygate.host import paths
 from paritygate.host.lookup import Suites
-from paritygate.plugin import MODULES, options, settings
+from paritygate.plugin import MODULES, misnamed, options, settings
 from paritygate.plugin.benchmark_bridge import FallbackBenchmark, attach_clock
 from paritygate.plugin.cell_fixture import CellHandle
 from paritygate.plugin.distributed import IDENTITY, identity
@@ -154,27 +155,29 @@ def _note_suite(config: pytest.Config, path: Path) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test for every cell of the marked cases."""
     marker = metafunc.definition.get_closest_marker("cells")
-    if marker is None:
-        return
     name = metafunc.definition.nodeid
+    if marker is None:
+        if "cell" in metafunc.fixturenames and (wrong := misnamed(metafunc.definition)):
+            raise pytest.Collector.CollectError(
+                f"{name}: @pytest.mark.{wrong} is given Cases and is no mark of paritygate; write "
+                "@pytest.mark.cells(CASES)"
+            )
+        return
     if "cell" not in metafunc.fixturenames:
         raise pytest.Collector.CollectError(
             f"{name}: a test marked with cells needs the fixture `cell`"
         )
-    if len(marker.args) != 1 or marker.kwargs or not isinstance(marker.args[0], list | tuple):
-        given = (
-            ", ".join(type(what).__name__ for what in (*marker.args, *marker.kwargs.values()))
-            or "nothing"
-        )
-        comma = "; a tuple of one needs a comma: CASES = (Case(...),)" if given == "Case" else ""
+    given = (*marker.args, *marker.kwargs.values())
+    if len(given) != 1:
+        found = ", ".join(type(what).__name__ for what in given) or "nothing"
         raise pytest.Collector.CollectError(
-            f"{name}: write @pytest.mark.cells(CASES) with one tuple of Case, it was given {given}{comma}"
+            f"{name}: write @pytest.mark.cells(CASES) with one tuple of Case, it was given {found}"
         )
     metafunc.config.stash[TALLY].cell_functions += 1
     try:
         timed = "benchmark" in metafunc.fixturenames or hasattr(metafunc.function, REGRESSION)
         cells = metafunc.config.stash[MATRIX].matrix.cells(
-            marker.args[0], timed, metafunc.definition.path.parent
+            cases_of(given[0]), timed, metafunc.definition.path.parent
         )
     except DeclarationError as error:
         raise pytest.Collector.CollectError(f"{name}: {error}") from None
@@ -226,6 +229,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     timed = () if alone else kinds["throughput"]
     config.stash[MATRIX].begin(Plan.of(kinds["parity"] + kinds["throughput"], timed, gated))
     if ours and not config.option.collectonly:
+        if not alone:  # xdist's workers cannot refuse a session: there each cell fails by itself
+            _require_modules(config)
         _ensure_run(config)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     # a case without a cell here has a skipped test that stands for none
@@ -410,6 +415,14 @@ def _gate_summary(config: pytest.Config) -> dict[str, Any]:
     """What the gate's run as a whole has found; nothing before it has run."""
     verdicts = config.stash.get(VERDICTS, None)
     return {} if verdicts is None else verdicts.summary
+
+
+def _require_modules(config: pytest.Config) -> None:
+    try:
+        run = config.stash[MATRIX]
+        run.matrix.require_modules(run.plan.cells)
+    except DeclarationError as error:
+        raise pytest.UsageError(*str(error).splitlines()) from None
 
 
 def _ensure_run(config: pytest.Config) -> None:

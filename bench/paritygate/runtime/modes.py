@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.nn import functional
 
+from paritygate.runtime.declared import resolve, told_of
 from paritygate.runtime.nest import comparable, flatten, fresh, mapped
 from paritygate.runtime.state import State
-from paritygate.runtime.subject import call, resolve
+from paritygate.runtime.subject import call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +194,8 @@ class Training(Plain):
         self._module, self._cast, self._device = module, cast, subject.device
         self._loss = resolve(subject.case.loss) if subject.case.loss else functional.cross_entropy
         assert subject.case.optimizer is not None  # a Case of this mode has one
-        self._optimizer = resolve(subject.case.optimizer)(module.parameters())
+        with told_of("optimizer", subject.case.optimizer):
+            self._optimizer = resolve(subject.case.optimizer)(module.parameters())
         self._initial = {name: value.clone() for name, value in module.state_dict().items()}
         self._settings = copy.deepcopy(self._optimizer.state_dict())
         self._scaled = subject.dtype_name == "amp_fp16"  # small gradients would vanish in fp16

@@ -7,15 +7,13 @@ Lives in the worker. The case comes as plain data, its strings are resolved here
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import random
 import sys
 import sysconfig
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +27,7 @@ from torch.nn.parameter import is_lazy
 from paritygate.core.case import Case
 from paritygate.host.lookup import INSTALLED
 from paritygate.parity.tolerance import Tolerance, tolerances
+from paritygate.runtime.declared import HARNESS, WrongDeclarationError, resolve, told_of
 from paritygate.runtime.nest import comparable, fresh, mapped, named_leaves, tensor_leaves, value_of
 from paritygate.runtime.scratch import Scratch
 
@@ -46,46 +45,12 @@ Inputs = tuple[Any, ...] | dict[str, Any]
 FOREIGN = (
     sysconfig.get_path("stdlib"),
     sysconfig.get_path("platstdlib"),
-    Path(__file__).parents[1],
+    HARNESS,
 )
 
 CHECKED_SETS = 4  # input sets that are checked and that timing rotates over
 TRAINED_SETS = 2  # batches of a training, whose answers are as large as the model
 CHECKED_ROWS = 32  # rows checked in sum: with fewer, two logits of one row fail by chance
-
-
-class WrongDeclarationError(Exception):
-    """Model or inputs are not what the case promises: says which string, what was found, what would
-    be right.
-    """
-
-
-def resolve(location: str) -> Any:
-    """The object that ``"module:attribute"`` names. Raises ``WrongDeclarationError`` where there is
-    none.
-
-    An error of the module's own is raised as it is, with a note that names the location.
-    """
-    module_name, _, attribute = location.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module_name + ".").startswith(error.name + "."):
-            error.add_note(f'raised while importing "{location}"')
-            raise  # found, but one of its own imports is missing: that error says more
-        raise WrongDeclarationError(
-            f'"{location}": there is no module {error.name!r} on {sys.path[:4]} ...'
-        ) from None
-    except Exception as error:
-        error.add_note(f'raised while importing "{location}"')
-        raise
-    try:
-        return getattr(module, attribute)
-    except AttributeError:
-        public = [name for name in vars(module) if not name.startswith("_")]
-        raise WrongDeclarationError(
-            f'"{location}": {module_name} has no {attribute!r}; it has {", ".join(public)}'
-        ) from None
 
 
 def call(function: Callable[..., Any], inputs: Inputs) -> Any:
@@ -99,18 +64,6 @@ def arrays(outputs: list[torch.Tensor]) -> list[np.ndarray[Any, Any]]:
         t.float().numpy() if t.dtype == torch.bfloat16 else t.resolve_conj().resolve_neg().numpy()
         for t in outputs
     ]
-
-
-@contextmanager
-def told_of(what: str, location: str) -> Iterator[None]:
-    """Add to an error of the user's callable which string of the case names it."""
-    try:
-        yield
-    except WrongDeclarationError:
-        raise
-    except Exception as error:
-        error.add_note(f'raised by {what} "{location}"')
-        raise
 
 
 def _arguments(made: Any, what: str, location: str) -> Inputs:
@@ -222,7 +175,13 @@ class BoundCase:
         of_mode = (
             self.dtype_name if self.case.mode == "inference" else f"{self.dtype_name}_gradients"
         )
-        return tolerances()[self.case.tolerance or of_mode]
+        policy = self.case.tolerance or of_mode
+        if policy not in tolerances():
+            raise WrongDeclarationError(
+                f"case {self.case.name}: tolerance={policy!r} is no row of tolerances.csv; it has "
+                f"{', '.join(tolerances())}"
+            )
+        return tolerances()[policy]
 
     @property
     def common(self) -> int | None:
@@ -265,6 +224,11 @@ class BoundCase:
         torch.manual_seed(self._seed("model"))
         random.seed(self._seed("model"))
         np.random.seed(self._seed("model") % 2**32)
+        if isinstance(factory, torch.nn.Module):
+            raise WrongDeclarationError(
+                f'model "{self.case.model}" is a module that is built already; name the class, or a '
+                "function without arguments that builds it: each process builds its own from the seed"
+            )
         with told_of("model", self.case.model):
             made = factory()
         if not isinstance(made, torch.nn.Module):

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from paritygate.backends import Backend
-from paritygate.core.case import LOCATIONS, Case, Cell, DeclarationError, Target, cell_of
+from paritygate.core.case import Case, Cell, Target, cell_of
+from paritygate.core.declaration import DeclarationError
 from paritygate.host.lookup import Lookup, Suites
 from paritygate.session import targets
 from paritygate.session.options import Options
@@ -38,8 +39,6 @@ class Matrix:
         """
         found = []
         for case in cases:
-            if not isinstance(case, Case):
-                raise DeclarationError(f"@pytest.mark.cells takes a tuple of Case, found {case!r}")
             known = self._cases.setdefault(case.name, case)
             if known is not case and known.as_dict() != case.as_dict():
                 raise DeclarationError(
@@ -82,8 +81,7 @@ class Matrix:
         by its files.
         """
         first, lookup = self.homes[case.name], Lookup(self.suites, sys.path)
-        named = [getattr(case, what) for what in LOCATIONS]
-        for location in [*filter(None, named), *case.variants.values()]:
+        for location in case.locations().values():
             module = location.partition(":")[0]
             files = [lookup.locate(module, folder) for folder in (first, suite)]
             if files[0] != files[1]:
@@ -110,6 +108,21 @@ class Matrix:
             target,
             *(Target(target.device, variant, target.dtype) for variant in case.variants),
         ]
+
+    def require_modules(self, cells: Iterable[Cell]) -> None:
+        """Raise ``DeclarationError`` where a case of these cells names a module that is not there.
+
+        Once all is collected: until then a folder may still come onto the path.
+        """
+        lookup, wrong = Lookup(self.suites, sys.path), list[str]()
+        cases = {cell.case.name: cell.case for cell in self.runnable(cells)}
+        for case in cases.values():
+            for option, location in case.locations().items():
+                module = location.partition(":")[0]
+                if why := lookup.missing(module, self.homes.get(case.name, "")):
+                    wrong.append(f'case {case.name}: {option}="{location}": {why}')
+        if wrong:
+            raise DeclarationError("\n".join(wrong))
 
     def unavailable(self, cell: Cell) -> str | None:
         """Why a cell cannot run here, as far as is known without opening it."""

@@ -11,8 +11,8 @@ from paritygate.core.record import Status
 from paritygate.parity import rule
 from paritygate.process.protocol import Stage
 from paritygate.runtime import nest
+from paritygate.runtime.declared import resolve, told_of
 from paritygate.runtime.devices import Device
-from paritygate.runtime.subject import resolve, told_of
 from paritygate.worker import evaluation, soak
 from paritygate.worker.calls import Say
 from paritygate.worker.check import Answer

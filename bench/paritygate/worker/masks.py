@@ -9,13 +9,11 @@ import numpy as np
 import torch
 
 from paritygate.runtime import nest
+from paritygate.runtime.declared import WrongDeclarationError, resolve, told_of
 from paritygate.runtime.subject import (
     BoundCase,
     Inputs,
-    WrongDeclarationError,
     call,
-    resolve,
-    told_of,
 )
 
 Array = np.ndarray[Any, Any]

@@ -23,6 +23,7 @@ from paritygate.core.reasons import listed
 from paritygate.parity import rule
 from paritygate.process.protocol import Reference, Stage
 from paritygate.runtime import facts
+from paritygate.runtime.declared import WrongDeclarationError, resolve, told_of, told_of_inputs
 from paritygate.runtime.modes import (
     CURVE,
     Backward,
@@ -41,11 +42,8 @@ from paritygate.runtime.subject import (
     TRAINED_SETS,
     BoundCase,
     Inputs,
-    WrongDeclarationError,
     arrays,
     built,
-    resolve,
-    told_of,
 )
 from paritygate.worker import check, exact, mutation
 from paritygate.worker.calls import Calls, Say
@@ -91,7 +89,8 @@ def make(
     calls = Calls(say)
     calls.begin(Stage.RUNNING_EAGER, 2)
     mode = mode_of(subject, module)
-    seen = look(mode, module, encoded, lambda: subject.encode(subject.make_inputs(1)))
+    with told_of_inputs(subject.case.inputs, encoded):
+        seen = look(mode, module, encoded, lambda: subject.encode(subject.make_inputs(1)))
     calls.made, calls.seconds = 2, seen.seconds
     if not seen.answer:
         raise WrongDeclarationError(
@@ -257,7 +256,8 @@ def _facts(
         if (counted := found.get("flops")) is not None:
             found["flops_counted"] = counted
         with told_of("flops", location):
-            found["flops"] = int(resolve(location)(subject.sizes))
+            counted_by_case = resolve(location)(subject.sizes)
+        found["flops"] = int(counted_by_case)
     return found
 
 
@@ -406,7 +406,12 @@ def _evaluate(subject: BoundCase, mode: Mode) -> None:
     location = subject.case.evaluate
     assert location is not None
     with told_of("evaluate", location):
-        inputs, labels = resolve(location)()
+        made = resolve(location)()
+    if not isinstance(made, tuple | list) or len(made) != 2:
+        raise WrongDeclarationError(
+            f'evaluate "{location}" gave a {type(made).__name__}; it must give (inputs, labels)'
+        )
+    inputs, labels = made
     inputs = subject.cast(inputs)
     subject.scratch.save("evaluate", {"inputs": inputs, "labels": torch.as_tensor(labels)})
     # which answers with a loss; what it has learnt answers samples

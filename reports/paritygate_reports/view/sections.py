@@ -126,13 +126,19 @@ def passed(records: Iterable[Record]) -> bool:
 
 
 def _failures(records: Iterable[Record]) -> list[Item]:
-    return [
-        Item(
-            f"{record.status}  {record.cell}", reasons.whole(record.reason) or "no reason was given"
-        )
-        for record in records
-        if is_failure(record)
-    ]
+    """A point a mistake: what cells of one case share is told once, with their names."""
+    alike: dict[tuple[str, str, str], list[Record]] = {}
+    for record in filter(is_failure, records):
+        mistake = reasons.mistake(record.reason, record.facts.get("trace", ""))
+        alike.setdefault((record.case, record.status, mistake), []).append(record)
+    items = []
+    for (_, status, _), failed in alike.items():
+        first, *others = [record.cell for record in failed]
+        also = f" and {text.counted(len(others), 'more cell')}" if others else ""
+        body = reasons.whole(failed[0].reason) or "no reason was given"
+        same = f"\nalso {', '.join(others)}" if others else ""
+        items.append(Item(f"{status}  {first}{also}", body + same))
+    return items
 
 
 def _gaps(records: Iterable[Record], closed: bool) -> list[Item]:

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from paritygate.core.case import FIELD, Case, Cell, DeclarationError, Group, Shape, Target, cell_of
+from paritygate.core.case import FIELD, Case, Cell, Group, Shape, Target, cell_of
+from paritygate.core.declaration import DeclarationError
 
 CASE = Case("net", model="m:Net", inputs="m:inputs", shapes={"b8_s64": {"batch": 8, "seq": 64}})
 CPU = Target("cpu", "compile", "fp32")
@@ -45,8 +46,11 @@ def test_cells_are_the_same_when_their_ids_are():
         ({"shapes": {"b": {"batch": -1}}}, "batch=-1 must be a whole number"),
         ({"shapes": {"b": {"batch": 1.5}}}, "batch=1.5 must be a whole number"),
         ({"shapes": {"b": {"seq": 8}}}, "count names 'batch', which shape b lacks (it has seq)"),
-        ({"targets": "cpu"}, "targets and preload are tuples"),
-        ({"preload": "torch"}, "targets and preload are tuples"),
+        (
+            {"targets": "cpu"},
+            """targets='cpu' is one string; write a tuple of strings: targets=("cpu",)""",
+        ),
+        ({"preload": "torch"}, "preload='torch' is one string"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_case_the_finding_and_what_is_right(change, words):
@@ -155,7 +159,7 @@ TRAINING = {"mode": "training", "optimizer": "m:sgd"}
         ({"mode": "backward", "evaluate": "m:held"}, "evaluate= goes with neither preprocess="),
         ({"variants": {"Fast": "m:fast"}}, "variant 'Fast'"),
         ({"variants": {"fast": "fast"}}, "variants['fast']='fast' must look like"),
-        ({"variants": ("fast",)}, "variants is a dict"),
+        ({"variants": ("fast",)}, "variants=('fast',) must be a dict"),
         ({"soak": -1}, "soak=-1 must be a number of calls"),
         ({"soak": "many"}, "soak='many' must be a number of calls"),
     ],

@@ -9,7 +9,8 @@ from importlib.metadata import version
 import pytest
 
 from paritygate.core import known_failures
-from paritygate.core.case import Case, DeclarationError, Target
+from paritygate.core.case import Case, Target
+from paritygate.core.declaration import DeclarationError
 
 TARGET = Target("cpu", "compile", "fp32")
 INSTALLED = {"torch": "2.14.1+cpu", "onnx": "1.20.0", "nightly": "2.15.0.dev20261101"}
@@ -88,7 +89,9 @@ def test_a_bad_key_is_refused_where_it_is_declared(key, wrong):
 
 
 def test_known_failures_are_a_dict():
-    with pytest.raises(DeclarationError, match=r"^case one: known_failures is a dict"):
+    with pytest.raises(
+        DeclarationError, match=r"^case one: known_failures=\('torch>=2.13',\) must be a dict"
+    ):
         case(known_failures=("torch>=2.13",))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from paritygate.core.case import Case, Cell, DeclarationError, Target
+from paritygate.core.case import Case, Cell, Target
+from paritygate.core.declaration import DeclarationError
 from paritygate.core.record import Verdict
 from paritygate.gate import acceptance
 from paritygate.gate.acceptance import Accepted

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from paritygate.core.case import Case
+from paritygate.runtime.declared import WrongDeclarationError, resolve
 from paritygate.runtime.nest import comparable
-from paritygate.runtime.subject import BoundCase, WrongDeclarationError, arrays, call, resolve
+from paritygate.runtime.subject import BoundCase, arrays, call
 from tests.support.rig import specimen, task_of
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 
 from paritygate.core.budgets import BUDGETS
-from paritygate.core.case import Case, DeclarationError
+from paritygate.core.case import Case
+from paritygate.core.declaration import DeclarationError
 from paritygate.host.lookup import Lookup, Suites
 from paritygate.runtime import sources
 from paritygate.session.matrix import Matrix

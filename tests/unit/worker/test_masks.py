@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from paritygate.core.case import Case
-from paritygate.runtime.subject import BoundCase, WrongDeclarationError
+from paritygate.runtime.declared import WrongDeclarationError
+from paritygate.runtime.subject import BoundCase
 from paritygate.worker.masks import masks, padding
 from tests.support.rig import task_of
 

@@ -1,0 +1,58 @@
+"""What is checked of a declaration as soon as it is made. An error names the option, the value that
+was given, and what to write instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+__tracebackhide__ = True  # pytest then shows the line of the suite, and none of these
+
+
+class DeclarationError(ValueError):
+    """A case, shape or target that cannot be: says which one, what was found, and what would be
+    right.
+    """
+
+
+def require_strings(where: str, option: str, given: object) -> None:
+    """Raise unless ``given`` is a tuple or list of strings. One string is taken for its letters by
+    everything that reads it.
+    """
+    if isinstance(given, str):
+        parts = [part.strip() for part in given.split(",")]
+        raise DeclarationError(
+            f"{where}: {option}={given!r} is one string; write a tuple of strings: "
+            f"{option}={written(parts)}"
+        )
+    if not isinstance(given, tuple | list) or not all(isinstance(one, str) for one in given):
+        raise DeclarationError(
+            f"{where}: {option}={given!r} must be a tuple of strings, e.g. {option}={written(['a', 'b'])}"
+        )
+
+
+def require_mapping(where: str, option: str, given: object, example: str) -> None:
+    """Raise unless ``given`` is a dict whose keys are strings; ``example`` is one."""
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise DeclarationError(f"{where}: {option}={given!r} must be a dict, e.g. {example}")
+
+
+def require_reasons(where: str, option: str, given: Mapping[str, object]) -> None:
+    """Raise unless every value is a text: one without is taken for no skip at all."""
+    for pattern, reason in given.items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise DeclarationError(
+                f"{where}: {option}[{pattern!r}]={reason!r} must be the reason, in words"
+            )
+
+
+def require_number(where: str, option: str, given: object, example: str) -> None:
+    """Raise unless ``given`` is a number; ``example`` says what one means."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise DeclarationError(f"{where}: {option}={given!r} must be a number, e.g. {example}")
+
+
+def written(strings: Sequence[str]) -> str:
+    """Return a tuple of strings as one writes it, with double quotes."""
+    quoted = ", ".join(f'"{one}"' for one in strings)
+    return f"({quoted},)" if len(strings) == 1 else f"({quoted})"
