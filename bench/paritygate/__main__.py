@@ -83,6 +83,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="paritygate",
         description="Same answers, no slower. The cells themselves run by pytest, e.g. `pytest bench`.",
+        epilog="`paritygate COMMAND --help` shows what a command takes, with examples.",
     )
     parser.add_argument("--version", action="version", version=f"paritygate {_version()}")
     _add_store(parser, None)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from paritygate.host import paths
 
-EXAMPLES = ("paritygate doctor", "paritygate doctor --launches 0    (no timing, some seconds)")
+EXAMPLES = ("paritygate doctor", "paritygate doctor --launches 0    # no timing, some seconds")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

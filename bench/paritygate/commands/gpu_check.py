@@ -1,7 +1,7 @@
 """Show on this machine's GPU what is claimed of GPUs: every part writes its figures and commands to
 a file.
 
-Needs a checkout of paritygate with its suites and models; ``make gpu-check`` there does the same.
+Needs a checkout of paritygate with its suites and models; `make gpu-check` there does the same.
 """
 
 from __future__ import annotations

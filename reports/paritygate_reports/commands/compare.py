@@ -1,4 +1,4 @@
-"""Tells how a run stands to runs of other days: advice, the gate decides.
+"""Tell how a run stands to runs of other days: advice, the gate decides.
 
 For each cell: is it slower than the history of such a machine lets expect? That takes eight runs at
 least. What is flagged is to be measured side by side: pytest bench --bench-against.
@@ -28,7 +28,7 @@ FORMATS = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Add what the command takes."""
     parser.add_argument("base", metavar="BASE", help="a branch: its runs before HEAD; or a run")
     parser.add_argument(
         "head", nargs="?", default="latest", metavar="HEAD", help=f"{NAMES} (default: latest)"
@@ -47,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Prints or writes a line a cell, the worst first."""
+    """Print or write a line a cell, the worst first."""
     from paritygate_reports.analysis.against_history import advise
     from paritygate_reports.files.jsontext import FileError
     from paritygate_reports.files.writers import replace_whole

@@ -1,4 +1,4 @@
-"""Writes runs with all their samples as JSON or Parquet files."""
+"""Write runs with all their samples as JSON or Parquet files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Add what the command takes."""
     from paritygate_reports.files.runfiles import FORMATS
 
-    parser.add_argument("folder", type=Path, help="a file for each run is written here")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a file for each run is written here"
+    )
     parser.add_argument("names", nargs="*", metavar="RUN", help=f"{NAMES} (default: every run)")
     parser.add_argument(
         "--format", choices=FORMATS, default="json", help="what is written (default: json)"

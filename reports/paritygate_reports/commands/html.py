@@ -1,4 +1,4 @@
-"""Writes a run with its history as one HTML file, which opens without network.
+"""Write a run with its history as one HTML file, which opens without network.
 
 Verdicts, speed, latency, parity, memory, trends with their change points, the comparison with runs
 of other days, the environment, and a table to sort, filter and copy.
@@ -19,7 +19,7 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Add what the command takes."""
     parser.add_argument(
         "name", nargs="?", default="latest", metavar="RUN", help=f"{NAMES} (default: latest)"
     )
@@ -40,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Writes the file; it appears whole or not at all."""
+    """Write the file; it appears whole or not at all."""
     from paritygate_reports.files.writers import replace_whole
     from paritygate_reports.renderers.html import render
     from paritygate_reports.view.page import of_store

@@ -1,4 +1,4 @@
-"""Reads runs from files into the store, all of them or none.
+"""Read runs from files into the store, all of them or none.
 
 Takes what export and --bench-report FILE.json wrote, and pytest-benchmark's JSON (--benchmark-json,
 autosave). With --as-one the files are the shards of one run, written by the jobs of a CI matrix:
@@ -25,7 +25,7 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Add what the command takes."""
     parser.add_argument(
         "places",
         nargs="+",
@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Reads everything before anything is written."""
+    """Read everything before anything is written."""
     from paritygate_reports.files import runfiles, shards
     from paritygate_reports.files.jsontext import FileError
 

@@ -1,4 +1,4 @@
-"""Removes old runs for good."""
+"""Remove old runs for good."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXAMPLES = ("paritygate prune --keep 100 --dry-run", "paritygate prune --keep 10
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Add what the command takes."""
     parser.add_argument(
         "--keep", type=count, required=True, metavar="N", help="how many of the newest runs stay"
     )
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Prints the runs that go, in one transaction."""
+    """Print the runs that go, and remove them in one transaction."""
     store = opened(parsed)
     old = list(reversed(store.runs()))[parsed.keep :]
     for run in old:

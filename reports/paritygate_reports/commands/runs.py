@@ -1,4 +1,4 @@
-"""Lists the runs, the newest first."""
+"""List the runs, the newest first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EXAMPLES = ("paritygate runs", "paritygate runs --branch main -n 5")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Add what the command takes."""
     parser.add_argument("--branch", help="of this branch only")
     parser.add_argument(
         "-n", type=count, default=20, metavar="N", help="at most so many (default 20; 0: all)"
@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Prints a line a run."""
+    """Print a line a run."""
     store = opened(parsed)
     found = [run for run in reversed(store.runs()) if parsed.branch in (None, run.branch)]
     if not found:

@@ -1,4 +1,4 @@
-"""Prints a run's table again. Exit status 1 where the run was not ok."""
+"""Print a run's table again. Exit status 1 where the run was not ok."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ COLOURS = {"good": "32", "bad": "31", "title": "1"}  # ANSI, by the tone of a li
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Add what the command takes."""
     parser.add_argument("name", nargs="?", default="latest", metavar="RUN", help=NAMES)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Prints the run as pytest did; in colours on a terminal, unless ``NO_COLOR`` is set."""
+    """Print the run as pytest did; in colours on a terminal, unless ``NO_COLOR`` is set."""
     from paritygate_reports.renderers import terminal
     from paritygate_reports.view.sections import passed
 

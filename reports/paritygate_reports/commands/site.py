@@ -1,4 +1,4 @@
-"""Writes static pages for every machine and branch of the store, e.g. for GitHub Pages.
+"""Write static pages for every machine and branch of the store, e.g. for GitHub Pages.
 
 An index.html, and a page for the newest run of each branch on each machine with its history.
 """
@@ -20,9 +20,12 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Add what the command takes."""
     parser.add_argument(
-        "folder", type=Path, help="the pages are written here; what else is in it stays"
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="the pages are written here; what else is in it stays",
     )
     parser.add_argument(
         "--branch",

@@ -1,4 +1,4 @@
-"""Draws how long cells took from run to run, in the terminal or as PNG or SVG, and tells their
+"""Draw how long cells took from run to run, in the terminal or as PNG or SVG, and tell their
 change points.
 """
 
@@ -19,7 +19,7 @@ MOST = 12  # cells in one drawing
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what the command takes."""
+    """Add what the command takes."""
     parser.add_argument("cell", metavar="CELL", help="a cell's id, or a pattern with * and ?")
     parser.add_argument("--branch", help="of this branch (default: the one with the most runs)")
     parser.add_argument(
@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Draws a plot a cell and machine; one change point a line below it."""
+    """Draw a plot a cell and machine; one change point a line below it."""
     from fnmatch import fnmatchcase
 
     from paritygate_reports.analysis.change_points import histories, of_histories
