@@ -4,6 +4,8 @@ suite and what to write.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from paritygate.core.case import Case, cases_of
@@ -12,7 +14,7 @@ from tests.conftest import IMPORTS, MODEL
 
 CASE = 'Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}})'
 MARKED = "@pytest.mark.cells(CASES)\ndef test_parity(cell):\n    cell.assert_parity()\n"
-NET = {"model": "m:Net", "inputs": "m:inputs", "shapes": {"b8": {"batch": 8}}}
+NET: dict[str, Any] = {"model": "m:Net", "inputs": "m:inputs", "shapes": {"b8": {"batch": 8}}}
 ONE = Case("one", **NET)
 
 
