@@ -8,7 +8,7 @@ from dataclasses import replace
 from paritygate.core.reasons import mistake
 from paritygate.core.record import Status
 from paritygate_reports.view.sections import sections
-from tests import history
+from tests.support import history
 
 MODEL = """
     import torch

@@ -10,7 +10,7 @@ import pytest
 
 from paritygate.core.case import Case, cases_of
 from paritygate.core.declaration import DeclarationError
-from tests.conftest import IMPORTS, MODEL
+from tests.support.project import IMPORTS, MODEL
 
 CASE = 'Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}})'
 MARKED = "@pytest.mark.cells(CASES)\ndef test_parity(cell):\n    cell.assert_parity()\n"
