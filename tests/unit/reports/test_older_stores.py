@@ -11,8 +11,8 @@ import pytest
 
 from paritygate import __main__ as command
 from paritygate_reports.store.store import Store
+from tests.support.paths import GOLDEN
 
-GOLDEN = Path(__file__).parent / "golden"
 TOLD = re.findall(
     r"^\$ (.*?)\n(.*?)\n\$\? (\d)$", (GOLDEN / "store-0968a4c.txt").read_text("utf-8"), re.M | re.S
 )
