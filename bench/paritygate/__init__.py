@@ -1,4 +1,4 @@
-"""The harness: ``from paritygate import Case, Shape, cell_tests`` is all that a suite needs.
+"""The harness. ``from paritygate import Case, Shape, cell_tests`` is all that a suite needs.
 Imports no torch.
 """
 
@@ -21,8 +21,8 @@ PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for (PEP 562): a pytest without cells must not
-    pay for it.
+    """Import a public name when it is first used (PEP 562): a pytest run without cells must not pay
+    for it.
     """
     if name not in PLACES:
         raise AttributeError(

@@ -1,9 +1,8 @@
-"""The command ``paritygate``, also ``python -m paritygate``: what is not a pytest run.
+"""The command ``paritygate``, also ``python -m paritygate``: everything that is not a pytest run.
 
-``COMMANDS`` is the table: name -> the module that does it. Such a module has a docstring (the
-help), ``EXAMPLES``,
-``arguments(parser)`` and ``run(parsed)``, which returns the exit status. Only the one that is asked
-for is imported.
+``COMMANDS`` is the table: name -> module. Such a module has a docstring (the help), ``EXAMPLES``,
+``arguments(parser)`` and ``run(parsed)``, which returns the exit status. Only the module of the
+chosen command is imported.
 """
 
 from __future__ import annotations
@@ -22,7 +21,9 @@ from paritygate.core.extras import install
 
 @dataclass(frozen=True)
 class Command:
-    """A row of the table. ``stored``: it reads or writes a store, and takes ``--store``."""
+    """One row of the table. ``stored``: the command reads or writes a store, and takes
+    ``--store``.
+    """
 
     module: str
     help: str
@@ -33,15 +34,17 @@ HARNESS, REPORTS = "paritygate.commands", "paritygate_reports.commands"
 COMMANDS = {
     "doctor": Command(f"{HARNESS}.doctor", "is this machine fit to be measured on?", stored=False),
     "aa": Command(
-        f"{HARNESS}.aa", "how often does the gate cry wolf on this machine?", stored=False
+        f"{HARNESS}.aa",
+        "how often does the gate raise a false alarm on this machine?",
+        stored=False,
     ),
     "gpu-check": Command(
-        f"{HARNESS}.gpu_check", "show on this machine's GPU what is claimed of GPUs", stored=False
+        f"{HARNESS}.gpu_check", "check on this machine's GPU what the documents claim", stored=False
     ),
     "runs": Command(f"{REPORTS}.runs", "list the runs, the newest first"),
     "show": Command(f"{REPORTS}.show", "print a run's table again"),
     "compare": Command(
-        f"{REPORTS}.compare", "compare a run with runs of other days; the gate decides"
+        f"{REPORTS}.compare", "compare a run with earlier runs (advice only; the gate decides)"
     ),
     "trend": Command(f"{REPORTS}.trend", "draw how long cells took from run to run"),
     "html": Command(f"{REPORTS}.html", "write a run with its history as one HTML file"),
@@ -55,10 +58,10 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command and return the exit status.
 
-    Returns the exit status: 0, 1 where what is shown is not ok, 2 for what cannot be done, 130
-    after Ctrl-C.
+    The status is 0, 1 where the command found something wrong, 2 where it cannot be done, 130 after
+    Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     parsed = _parser(given).parse_args(given)

@@ -163,14 +163,14 @@ def test_a_known_gap_is_expected_and_its_end_is_told(project):
     result.assert_outcomes(passed=2, xfailed=1, skipped=1)
     result.stdout.fnmatch_lines(
         [
-            "gap closed, remove it",
+            "fixed, remove from known_failures",
             "*one-b8-cpu-eager-fp32: issue 11",
-            "XFAIL*one-b8-cpu-off-fp32*known gap: issue 12*",
+            "XFAIL*one-b8-cpu-off-fp32*known failure: issue 12*",
         ]
     )
     assert result.ret == 0
     strict = project.run("--bench-strict", "--benchmark-disable", targets=BOTH)
     strict.stdout.fnmatch_lines(
-        ["*one-b8-cpu-eager-fp32: gap closed (issue 11); remove it from known_failures*"]
+        ["*one-b8-cpu-eager-fp32: fixed (issue 11); remove it from known_failures*"]
     )
     assert strict.ret == 10

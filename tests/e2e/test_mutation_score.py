@@ -41,7 +41,7 @@ def test_on_demand_the_worker_names_the_weights_that_nobody_would_miss(faint):
     assert record.facts["mutation"]["unnoticed"] == ["faint.weight", "faint.bias"]
     assert (record.facts["mutation"]["weights"], record.facts["mutation"]["noticed"]) == (4, 0.5)
     assert record.warnings[0].startswith(
-        "insensitive: 50% of 4 weights could be wrong by 1e-3 and nobody would notice"
+        "insensitive: 50% of 4 weights could be wrong by 1e-3 and the check would not notice"
     )
     result.stdout.fnmatch_lines(["*insensitive: 50% of 4 weights could be wrong*"])
 

@@ -1,1 +1,1 @@
-"""Frozen values and words that every other package uses. Standard library only."""
+"""Frozen values and enums that every other package uses. Standard library only."""

@@ -1,4 +1,6 @@
-"""BUDGETS: how much time a run may take, as rows; ``--bench-budget`` names one."""
+"""BUDGETS: how much time a run may take, one row for each budget. ``--bench-budget`` selects
+one.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,19 @@ from paritygate.core.case import Case, Shape
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of one run.
+    """The limits of one run.
 
-    ``seconds``: blocks of one cell, in all its launches. ``precision``: half width of the 95 %
-    interval, relative, at which measuring stops. ``launches``: fork servers that the measuring of a
-    group is spread over; intervals of ratios need at least three. ``open_deadline``: seconds for a
-    worker to open;
-    ``cold_deadline`` where it may have to compile or export first. ``energy_seconds``: of calls
-    over which a device's energy is counted, where it counts any; its counter moves in steps of some
-    0.1 s. ``mutates``: measure once a case which weights the check would notice.
+    - ``seconds``: time for the blocks of one cell, over all its launches.
+    - ``precision``: measuring stops when the half width of the 95 % interval, relative to the
+      median, is at most this.
+    - ``launches``: number of fork servers over which the measurements of a group are spread. An
+      interval of a ratio needs at least three.
+    - ``open_deadline``: seconds that a worker may take to open.
+    - ``cold_deadline``: the same where the worker may have to compile or export first.
+    - ``energy_seconds``: seconds of calls over which a device's energy is measured, where the
+      device counts it. Its counter moves in steps of about 0.1 s.
+    - ``mutates``: run the mutation check, once for each case: which wrong weights would the check
+      notice?
     """
 
     name: str
@@ -31,8 +37,8 @@ class Budget:
     mutates: bool = True
 
     def shapes(self, case: Case) -> list[Shape]:
-        """The shapes of a case that this budget includes: of the timed ones, quick takes the first
-        only.
+        """Return the shapes of a case that this budget includes. The quick budget includes only the
+        first timed shape, and all shapes that are not timed.
         """
         reach = NAMES.index(self.name)
         within = [shape for shape in case.all_shapes() if NAMES.index(shape.budget) <= reach]

@@ -1,9 +1,9 @@
-"""Case, Shape, Target, Cell: what is to be measured, as plain values. Imports no torch.
+"""Case, Shape, Target, Cell: the things to measure, as plain values. Imports no torch.
 
-A case x a shape x a target is a cell, and the cell's id joins everything that is ever said about it::
+A case x a shape x a target is a cell. The cell's id is the key of all its results::
 
     bert_mini - b8_s64 - cpu - compile - fp32
-    case        shape    device backend  dtype       each field is [a-z0-9_]+, the dash stands only between
+    case        shape    device backend  dtype       each field is [a-z0-9_]+, the dash only separates fields
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ NUMBERS = {  # options of a Case that are numbers, and what one means
 
 @dataclass(frozen=True)
 class Shape:
-    """Named sizes, e.g. ``Shape({"batch": 8, "seq": 128})``; the name is given by the case.
+    """Named sizes, e.g. ``Shape({"batch": 8, "seq": 128})``. The case gives the shape its name.
 
-    ``timed=False`` marks a shape whose answers are checked and never timed. ``budget`` is the
-    smallest budget that includes it (``quick`` takes the first timed shape of a case only, whatever
-    this says).
+    ``timed=False`` marks a shape whose answers are checked but never timed. ``budget`` is the
+    smallest budget that includes the shape. The quick budget includes only the first timed shape of
+    a case, even if others say ``budget="quick"``.
     """
 
     sizes: Mapping[str, int]
@@ -78,7 +78,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how a case runs: ``device-backend-dtype``, e.g. ``cpu-onnxruntime-fp32``."""
+    """The device, backend and dtype that a case runs with: ``device-backend-dtype``, e.g.
+    ``cpu-onnxruntime-fp32``.
+    """
 
     device: str
     backend: str
@@ -96,8 +98,8 @@ class Target:
         return f"{self.device}-{self.backend}-{self.dtype}"
 
     def matches(self, pattern: str) -> bool:
-        """Whether the glob ``pattern`` names this target; one without a dash may name any one
-        field.
+        """Return whether the glob ``pattern`` names this target. A pattern without a dash may match
+        any single field.
         """
         if "-" in pattern:
             return fnmatchcase(str(self), pattern)
@@ -108,66 +110,67 @@ class Target:
 class Case:
     """A model with its inputs.
 
-    Strings of the form ``"module:attribute"`` are resolved in the worker, so declaring costs
-    nothing:
+    Strings of the form ``"module:attribute"`` are resolved in the worker, so a declaration imports
+    nothing. The fields are:
 
-    - ``model``: called without arguments gives an ``nn.Module`` (a class or a function), or any
-      other callable.
-    - ``inputs``: called with ``(sizes, generator)`` gives the positional arguments as a tuple or
-      the keyword arguments as a dict. Floating tensors are cast to the target's dtype by the
-      harness.
-    - ``mode``: what a call does. ``"inference"``; ``"backward"``: forward, and the gradients of
-      inputs and parameters; ``"training"``: forward, backward and a step of the optimizer, where
-      ``inputs`` gives ``(inputs, labels)``.
-    - ``optimizer``: of a training case; called with the parameters gives a
+    - ``model``: called without arguments, returns an ``nn.Module`` or any other callable. It may be
+      a class or a function.
+    - ``inputs``: called with ``(sizes, generator)``, returns the positional arguments as a tuple or
+      the keyword arguments as a dict. The harness casts floating tensors to the target's dtype.
+    - ``mode``: the work of one call. ``"inference"`` runs the forward pass. ``"backward"`` runs the
+      forward pass and computes the gradients of inputs and parameters. ``"training"`` runs forward,
+      backward and an optimizer step; ``inputs`` then returns ``(inputs, labels)``.
+    - ``optimizer``: for a training case. Called with the parameters, returns a
       ``torch.optim.Optimizer``.
-    - ``loss``: of a training case; called with (logits, labels) gives a scalar; cross-entropy
-      unless given.
-    - ``train_data``: of a training case; called with ``sizes`` gives the ``(inputs, labels)`` of every
-      step of a whole training, after which ``accuracy`` of the samples of ``evaluate`` must be
-      answered rightly.
-    - ``variants``: backends of this case only, name -> string: called with the model gives another
-      callable that takes the same inputs and must give the same answers, e.g. another
-      implementation, or a compressed model. They come where eager is wanted; one with ``facts()``
-      and ``close()`` is asked for facts and told when it is over.
-    - ``preprocess``: called with the positional arguments that ``inputs`` gave (texts, say) gives
-      the model's arguments; part of every timed call.
-    - ``shapes``: name -> sizes, or name -> ``Shape``. ``parity_shapes`` are checked and never
-      timed.
-    - ``unit`` is what throughput counts; one call works on the product of the sizes named in
-      ``count``.
-    - ``targets``: globs; only targets that match one of them become cells.
-    - ``skips``: glob -> reason; such cells are collected and skipped with the reason.
-    - ``known_failures``: glob -> reason; a parity failure there is reported as expected, and so is its
-      end. A key may name versions of packages, alone or behind the glob, and then holds for these
-      only: ``"torch>=2.13"``, ``"cpu-compile-*; torch>=2.13,<2.15"``.
-    - ``mask``: the name (or position) of the input that masks padding; ignoring it must be
-      noticeable. Of outputs that have its dimensions only unmasked positions are compared.
-    - ``output_mask``: called with the model's inputs gives a boolean tensor: which positions of the
-      outputs that begin with its dimensions are compared; or a tuple of such and None, one for each
-      output.
-    - ``dynamic``: names of the sizes whose dimensions an export keeps dynamic; without it those in
-      which shapes of the case differ, or with one shape the batch.
-    - ``evaluate``: called without arguments gives ``(inputs, labels)``, real labelled samples; the
-      accuracy of every backend is recorded and its top-1 answers must agree with eager's.
-    - ``accuracy``: the smallest share of the samples of ``evaluate`` that must be answered rightly.
+    - ``loss``: for a training case. Called with (logits, labels), returns a scalar. The default is
+      cross-entropy.
+    - ``train_data``: for a training case. Called with ``sizes``, returns the ``(inputs, labels)``
+      of every step of a whole training. After that training the share ``accuracy`` of the samples
+      of ``evaluate`` must be answered correctly.
+    - ``variants``: backends of this case only, name -> string. Called with the model, returns
+      another callable that takes the same inputs and must give the same answers, e.g. another
+      implementation or a compressed model. Variants run on the targets where eager is wanted. A
+      variant may have ``facts()``, which is recorded, and ``close()``, which is called at the end.
+    - ``preprocess``: called with the positional arguments from ``inputs`` (e.g. texts), returns the
+      model's arguments. It is part of every timed call.
+    - ``shapes``: name -> sizes, or name -> ``Shape``.
+    - ``parity_shapes``: the same for shapes that are checked but never timed.
+    - ``unit``, ``count``: throughput counts ``unit``. One call works on the product of the sizes
+      named in ``count``.
+    - ``targets``: globs. Only targets that match one of them become cells.
+    - ``skips``: glob -> reason. Such cells are collected, and skipped with the reason.
+    - ``known_failures``: glob -> reason. A parity failure there is reported as expected. A cell
+      that passes is reported as fixed. A key may name versions of packages, alone or after the
+      glob, and then applies to these only: ``"torch>=2.13"``, ``"cpu-compile-*; torch>=2.13"``.
+    - ``mask``: the name (or position) of the input that masks padding. The check must notice a
+      backend that ignores the mask. In outputs that have the mask's dimensions only unmasked
+      positions are compared.
+    - ``output_mask``: called with the model's inputs, returns a boolean tensor that selects the
+      positions to compare, in outputs that begin with its dimensions. Or a tuple with a tensor or
+      None for each output.
+    - ``dynamic``: names of the sizes whose dimensions stay dynamic in an export. The default is the
+      sizes in which the shapes of the case differ, or the batch if there is one shape.
+    - ``evaluate``: called without arguments, returns ``(inputs, labels)``, real labelled samples.
+      The accuracy of every backend is recorded, and its top-1 answers must agree with eager's.
+    - ``accuracy``: the smallest share of the samples of ``evaluate`` that must be answered
+      correctly.
     - ``reference``: ``"float64"`` (default), or ``"eager"`` for a model that cannot run in float64.
     - ``tolerance``: the row of ``tolerances.csv`` to use instead of the dtype's own, e.g.
       ``"fp32_folded"``.
-    - ``graph_breaks``: at how many places of the code ``torch.compile`` may break its graph; any
-      other number fails.
-    - ``nonfinite``: the reference answer may hold NaN or infinities; elsewhere that leaves it
+    - ``graph_breaks``: the number of places at which ``torch.compile`` breaks its graph. Any other
+      number fails.
+    - ``nonfinite``: the reference answer may hold NaN or infinities. Without it such a cell is
       unchecked.
-    - ``cold_cache``: an operator, not a model: where a device has a large cache of its own, every
+    - ``cold_cache``: the case is an operator, not a model. On a device that has a large cache every
       call is timed with that cache flushed, by the device's clock.
-    - ``flops``: called with ``sizes`` gives the floating point operations of one call, instead of
-      counting them.
-    - ``soak``: after so many calls the cell must hold no more memory than after the first ones;
-      none unless given.
+    - ``flops``: called with ``sizes``, returns the floating point operations of one call. Without
+      it they are counted.
+    - ``soak``: a number of calls. After them the cell must not hold more memory than after the
+      first calls. 0 runs no such test.
     - ``preload``: modules that the fork server imports before its first fork.
-    - ``deadline``: seconds a worker may take to open; without it the budget's.
-    - ``tolerated``: the share by which the gate lets this case become slower, e.g. 0.1; without it
-      the profile's.
+    - ``deadline``: seconds that a worker may take to open. The default is the budget's.
+    - ``tolerated``: the share by which this case may become slower before the gate fails it, e.g.
+      0.1. The default is the gate profile's.
     """
 
     name: str
@@ -245,12 +248,14 @@ class Case:
         object.__setattr__(self, "shapes", named)
 
     def all_shapes(self) -> list[Shape]:
-        """Every shape of the case: the timed ones in declared order, then those for parity only."""
-        # all, since __post_init__
+        """Return every shape of the case: the timed ones in declared order, then those for parity
+        only.
+        """
+        # __post_init__ has made every entry a Shape; the filter is for the type checker
         return [shape for shape in self.shapes.values() if isinstance(shape, Shape)]
 
     def units(self, shape: Shape) -> int:
-        """How many units one call works on."""
+        """Return the number of units that one call works on."""
         product = 1
         for size in self.count:
             product *= shape.sizes[size]
@@ -262,7 +267,7 @@ class Case:
         return named | {f"variants[{name!r}]": where for name, where in self.variants.items()}
 
     def reason(self, reasons: Mapping[str, str], target: Target) -> str | None:
-        """The reason that ``skips`` gives for a target, or None."""
+        """Return the reason that ``reasons`` (``skips``) gives for a target, or None."""
         return next((why for pattern, why in reasons.items() if target.matches(pattern)), None)
 
     def known_failure(self, target: Target) -> str | None:
@@ -298,7 +303,7 @@ class Case:
                 require_number(where, option, given, example)
 
     def _check_dynamic(self) -> None:
-        """Sizes are named by shapes that have them."""
+        """Check that every size in ``dynamic`` is a size of some shape."""
         for size in self.dynamic or ():
             named = [
                 sizes.sizes if isinstance(sizes, Shape) else sizes for sizes in self.shapes.values()
@@ -309,7 +314,7 @@ class Case:
                 )
 
     def _check_mode(self) -> None:
-        """What belongs to a mode is there, and nothing of another one."""
+        """Check that the fields that the mode needs are set, and those of other modes are not."""
         if self.mode not in MODES:
             raise DeclarationError(
                 f"case {self.name}: mode={self.mode!r} is none of {', '.join(MODES)}"
@@ -322,7 +327,7 @@ class Case:
                 raise DeclarationError(f'case {self.name}: {what}= is for mode="training" only')
         if self.train_data is not None and (self.evaluate is None or self.accuracy is None):
             raise DeclarationError(
-                f"case {self.name}: train_data= needs evaluate= and accuracy=, to be judged by"
+                f"case {self.name}: train_data= needs evaluate= and accuracy=, which judge the trained model"
             )
         if self.accuracy is not None and (self.evaluate is None or not 0 <= self.accuracy <= 1):
             raise DeclarationError(
@@ -344,7 +349,9 @@ class Case:
             _check_location(f"case {self.name}: variants[{name!r}]", location)
 
     def as_dict(self) -> dict[str, Any]:
-        """The case as plain data (JSON), for the worker; all shapes are alike there."""
+        """Return the case as plain data (JSON), for the worker. Timed and untimed shapes are alike
+        there.
+        """
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         plain["shapes"] = {shape.name: dict(shape.sizes) for shape in self.all_shapes()}
         del plain["parity_shapes"]
@@ -352,18 +359,18 @@ class Case:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Case:
-        """The case of ``as_dict``."""
+        """Return the case that ``as_dict`` made plain data of."""
         return cls(**plain)
 
     def sizes(self, shape: str) -> dict[str, int]:
-        """The named sizes of a shape, timed or not."""
+        """Return the named sizes of a shape, timed or not."""
         return dict(next(known.sizes for known in self.all_shapes() if known.name == shape))
 
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one case and shape on one device and dtype: measured interleaved, compared with
-    eager.
+    """The cells of one case and shape on one device and dtype. They are measured interleaved and
+    compared with eager.
     """
 
     case: str
@@ -377,7 +384,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A case at a shape on a target. Two cells are the same when their ids are."""
+    """A case at a shape on a target. Two cells with the same id are equal."""
 
     case: Case
     shape: Shape
@@ -395,7 +402,7 @@ class Cell:
 
     @property
     def units(self) -> int:
-        """How many units one call works on."""
+        """The number of units that one call works on."""
         return self.case.units(self.shape)
 
     def __eq__(self, other: object) -> bool:
@@ -409,7 +416,7 @@ class Cell:
 
 
 def cell_of(case: Case, shape: Shape, target: Target) -> Cell | None:
-    """The cell, or None where the case does not want that target."""
+    """Return the cell, or None where the case does not want that target."""
     # variants go with eager
     plain = replace(target, backend="eager") if target.backend in case.variants else target
     wanted = any(plain.matches(pattern) for pattern in case.targets)
@@ -455,6 +462,6 @@ def _check_location(what: str, given: object) -> None:
 def _check_field(what: str, value: str) -> None:
     if not isinstance(value, str) or not FIELD.fullmatch(value):
         raise DeclarationError(
-            f"{what} {value!r}: a field of a cell's id is made of a-z, 0-9 and _, "
-            "because ids join history and the dash separates their fields"
+            f"{what} {value!r}: a field of a cell's id may hold only a-z, 0-9 and _; "
+            "the dash separates fields, and ids must stay the same from run to run"
         )

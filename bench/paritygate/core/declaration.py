@@ -10,8 +10,8 @@ __tracebackhide__ = True  # pytest then shows the line of the suite, and none of
 
 
 class DeclarationError(ValueError):
-    """A case, shape or target that cannot be: says which one, what was found, and what would be
-    right.
+    """A case, shape or target is declared wrongly. The message names it, the value, and a right
+    value.
     """
 
 

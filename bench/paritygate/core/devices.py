@@ -1,5 +1,5 @@
-"""DEVICE_KINDS: the kinds of device that cells run on, and what a run must know of each before
-torch is imported.
+"""DEVICE_KINDS: the kinds of device that cells run on, and the values that a run needs before torch
+is imported.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DeviceKind:
-    """A row of the table.
+    """One row of the table.
 
-    ``dtypes``: of its targets. ``warm_seconds``: that it must have been busy before anything is
-    measured, since clocks rise under load. ``workers_at_once``: how many may open side by side; 1
-    where the device tells its memory for all who use it.
+    - ``dtypes``: dtypes of the device's targets.
+    - ``warm_seconds``: the device must have been busy for this long before anything is measured,
+      since clocks rise under load.
+    - ``workers_at_once``: how many workers may open at the same time. 1 where the device reports
+      only the memory of all its users together.
     """
 
     name: str

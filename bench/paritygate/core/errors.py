@@ -1,7 +1,7 @@
-"""UserError: what cannot be done, in words for the user."""
+"""UserError: an error that the user can fix."""
 
 
 class UserError(Exception):
-    """Something the user asked for cannot be done; the message says what and what to do. Shown
-    without a traceback.
+    """The user's request cannot be done. The message says why and what to do, and is shown without
+    a traceback.
     """

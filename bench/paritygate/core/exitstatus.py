@@ -1,4 +1,4 @@
-"""The exit status of a session: pytest's own, and where the failures are the harness's alone, ours.
+"""The exit status of a session: pytest's own, or ours where the harness alone failed the tests.
 Pure.
 """
 
@@ -12,7 +12,7 @@ from paritygate.core.record import RED, Status, Verdict
 
 
 class Exit(IntEnum):
-    """Our statuses beside pytest's 0 to 5."""
+    """Our exit statuses beside pytest's 0 to 5."""
 
     OK = 0
     FAILED = 1
@@ -44,22 +44,27 @@ NO_CELL = "no cell was selected; see --bench-targets, --bench-budget and -k"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one of our items ended with. ``judged``: its failure, if any, is the harness's verdict
-    on the cell.
+    """The outcome of one test item of the harness.
+
+    ``judged``: the item failed, and it was the harness's verdict on the cell that failed it.
+    ``verdict``: of a comparison. ``not_known``: torch does not report whether the answers are the
+    backend's own.
     """
 
     cell: str
     kind: str  # "parity", "throughput" or "regression"
     status: Status
-    judged: bool  # the item failed, and the harness is who failed it
+    judged: bool
     measured: bool
-    verdict: str = ""  # of a comparison
-    not_known: bool = False  # torch does not tell whether the answers are the backend's own
+    verdict: str = ""
+    not_known: bool = False
 
 
 @dataclass(frozen=True)
 class Settled:
-    """How a session ends. ``reason``: one line that says why, where the status is one of ours."""
+    """The exit status of a session. ``reason``: one line that says why, where the status is one of
+    ours.
+    """
 
     status: int
     reason: str = ""
@@ -76,18 +81,21 @@ def settle(
     missing: int = 0,
     cells_asked: bool = False,
 ) -> Settled:
-    """The session's exit status and why; the first that applies, in the order of the lines below.
+    """Return the exit status of a session and its reason. The first rule below that applies
+    decides.
 
-    ``foreign_failures`` counts failures that are not the harness's. ``timing``: measuring was asked
-    for (it was not switched off by ``--benchmark-disable`` or its like). ``invalid``: the gate's
-    run cannot be trusted. ``missing``: how many cells base has that head has not. ``cells_asked``:
-    there were tests of cells, selected or not.
+    - ``foreign_failures``: number of failures that are not the harness's.
+    - ``timing``: measuring was requested, i.e. not switched off by ``--benchmark-disable`` or the
+      like.
+    - ``invalid``: the gate's run cannot be trusted.
+    - ``missing``: number of cells that base has and head does not have.
+    - ``cells_asked``: there were tests of cells, selected or not.
     """
     if pytest_status not in (Exit.OK, Exit.FAILED):
         return Settled(pytest_status)
     if not outcomes:
-        nothing = cells_asked and pytest_status == Exit.OK and not foreign_failures
-        return Settled(Exit.NOTHING, NO_CELL) if nothing else Settled(pytest_status)
+        none_selected = cells_asked and pytest_status == Exit.OK and not foreign_failures
+        return Settled(Exit.NOTHING, NO_CELL) if none_selected else Settled(pytest_status)
     if foreign_failures:
         return Settled(Exit.FAILED)
     failed = [outcome for outcome in outcomes if outcome.judged]
@@ -96,15 +104,15 @@ def settle(
     if broken := [outcome for outcome in failed if outcome.status in BROKEN]:
         what = "failed, crashed, out of time or out of memory"
         return Settled(Exit.BROKEN, f"{_cells(broken)} broken: {what}")
-    if closed := [outcome for outcome in failed if not outcome.verdict]:
-        reason = f"a known gap has closed in {_cells(closed)} (--bench-strict)"
+    if fixed := [outcome for outcome in failed if not outcome.verdict]:
+        reason = f"a known failure is fixed in {_cells(fixed)} (--bench-strict); remove it from known_failures"
         return Settled(Exit.PARITY, reason)
     if invalid:
-        return Settled(Exit.INVALID, "the gate's run cannot be trusted; it says above why")
+        return Settled(Exit.INVALID, "the gate's run cannot be trusted; the reason is above")
     if slower := [outcome for outcome in outcomes if outcome.verdict in RED]:
         return Settled(Exit.REGRESSION, f"{_cells(slower)} slower than the other revision")
-    if nothing_of := _nothing(outcomes, timing, missing):
-        return Settled(Exit.NOTHING, nothing_of)
+    if nothing := _nothing(outcomes, timing, missing):
+        return Settled(Exit.NOTHING, nothing)
     undecided = [
         one
         for one in outcomes
@@ -117,19 +125,19 @@ def settle(
 
 
 def _nothing(outcomes: Sequence[Outcome], timing: bool, missing: int) -> str:
-    """What there is nothing of: compared, timed of what was to be timed, or compared by the gate;
-    "" where there is something of all.
+    """Return what the session did not do at all: compare, time, or compare by the gate; "" where it
+    did each.
     """
     if missing:
         return (
             f"base has {missing} cell{'' if missing == 1 else 's'} that head lacks; name those "
-            "given up on purpose in bench_removed"
+            "removed on purpose in bench_removed"
         )
     if all(outcome.status in NOT_COMPARED for outcome in outcomes):
         return f"nothing was compared: {_cells(outcomes)}, each skipped or unchecked"
     throughput = [outcome for outcome in outcomes if outcome.kind == "throughput"]
     if timing and throughput and not any(outcome.measured for outcome in throughput):
-        return "nothing was timed of what was to be timed"
+        return "no cell was timed"
     regression = [outcome for outcome in outcomes if outcome.kind == "regression"]
     if regression and not any(outcome.verdict in COMPARED for outcome in regression):
         return "the gate compared no cell with the other revision"
@@ -137,6 +145,6 @@ def _nothing(outcomes: Sequence[Outcome], timing: bool, missing: int) -> str:
 
 
 def _cells(outcomes: Sequence[Outcome]) -> str:
-    """How many cells some outcomes are of, in words."""
+    """Return the number of different cells in some outcomes, in words."""
     number = len({outcome.cell for outcome in outcomes})
     return f"{number} cell{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""EXTRAS: packages that paritygate works without, and the extra of its own that brings each."""
+"""EXTRAS: optional packages, and the extra of paritygate that installs each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ EXTRAS = {
 
 
 def install(error: BaseException) -> str | None:
-    """What to install where an import failed for want of an extra; None for any other error."""
+    """Return what to install where an import failed because an extra is missing; None for any other
+    error.
+    """
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if name not in EXTRAS:
         return None

@@ -1,6 +1,4 @@
-"""METRICS: every number of a record that is shown or compared, as rows. A new metric is a new
-row.
-"""
+"""METRICS: every number of a record that is shown or compared, one row each."""
 
 from __future__ import annotations
 
@@ -9,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of the record: its name, unit, which direction is better, and how to show it.
+    """One column of the record: its name, unit, direction, and how to show it.
 
-    ``unit`` is ``"s"``, ``"B"``, ``"{unit}/s"``, ``"x"`` (a ratio) or ``"1"`` (a plain number);
-    ``better`` is ``"higher"``, ``"lower"`` or ``""`` where neither is;
-    ``kind`` is ``"timing"`` (noisy: judged by statistics) or ``"fact"`` (exact: compared as it is).
+    - ``unit``: ``"s"``, ``"B"``, ``"{unit}/s"``, ``"x"`` (a ratio) or ``"1"`` (a plain number).
+    - ``better``: ``"higher"``, ``"lower"``, or ``""`` where neither is better.
+    - ``kind``: ``"timing"`` (noisy, judged by statistics) or ``"fact"`` (exact, compared as it is).
     """
 
     name: str

@@ -1,5 +1,5 @@
-"""Reasons and traces as text: no terminal codes, every line up to a limit, a first line that says
-something.
+"""Reasons and traces as plain text: no terminal codes, a length limit, and a first line with
+content.
 
 Messages of libraries come with colours, progress bars, empty first lines and pages of context, and
 often the second line holds the content. A record keeps the ``whole`` reason. Tables and one-line
@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 LIMIT = 4000  # characters of a reason or a trace
-# of them kept where it is longer; the sum leaves room for words put in front later
+# of a longer text, this many at either end; the sum leaves room for a prefix that is added later
 HEAD, TAIL = (
     2600,
     1000,
@@ -43,14 +43,14 @@ def clean(text: str) -> str:
 
 
 def whole(text: str) -> str:
-    """Return all lines of a reason, its first line one with content, cut in the middle where it is
-    too long.
+    """Return all lines of a reason, starting with one that has content. Cut the middle of a long
+    one.
     """
     return cut("\n".join(_leading(clean(text).strip().split("\n"))))
 
 
 def first_line(reason: str) -> str:
-    """Return the line of a reason that stands for it where there is room for one."""
+    """Return the line that stands for a reason where there is room for one line only."""
     line = split(reason)[0]
     return line if len(line) <= LINE else line[: LINE - 1] + "…"
 
@@ -73,8 +73,8 @@ def mistake(reason: str, trace: str = "") -> str:
 
 
 def cut(text: str, limit: int = LIMIT, head: int = HEAD, tail: int = TAIL) -> str:
-    """Return the text, its middle replaced by a line that says so where it is longer than ``limit``
-    characters.
+    """Return the text. If it is longer than ``limit`` characters, replace its middle by a line that
+    says so.
     """
     if len(text) <= limit:
         return text
@@ -89,13 +89,15 @@ def listed(names: Sequence[str], between: str = ", ") -> str:
 
 
 def _shown(line: str) -> str:
-    """Return what remains of a line that a progress bar has written again and again."""
+    """Return the text that stays visible of a line that a progress bar has written again and
+    again.
+    """
     parts = line.split("\r")
     return next((part for part in reversed(parts) if part.strip()), "")
 
 
 def _leading(lines: list[str]) -> list[str]:
-    """Return the lines with a first one that has content: it takes the next ones along until it
+    """Return the lines so that the first one has content: join it with the next ones until it
     has.
     """
     for _ in range(MERGED):
@@ -117,8 +119,8 @@ def _leading(lines: list[str]) -> list[str]:
 
 
 def _last_words(lines: list[str]) -> str:
-    """Return the line of a traceback that names the exception: the last one that is not
-    indented.
+    """Return the line of a traceback that names the exception: the last line without
+    indentation.
     """
     return next(
         (line for line in reversed(lines) if line and not line[0].isspace()), lines[-1]

@@ -193,7 +193,7 @@ class GateRun:
             if measured is None:
                 continue
             conditions = watch.conditions().with_throttling(measured.held)
-            self._said |= dict.fromkeys(diagnostics.of_gpu(conditions))
+            self._said |= dict.fromkeys(diagnostics.gpu_warnings(conditions))
             before = found[course].get(cell.id)
             if before is None and self._disturbed(course, cell, measured, conditions):
                 queue.append((course, cell))

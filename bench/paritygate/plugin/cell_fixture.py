@@ -55,11 +55,13 @@ class CellHandle:
             if record.fixed and options.strict(self._item.config):
                 self._fail(
                     record,
-                    f"{self.id}: gap closed ({record.fixed}); remove it from known_failures",
+                    f"{self.id}: fixed ({record.fixed}); remove it from known_failures",
                 )
             return
         if record.known_failure:
-            pytest.xfail(f"known gap: {record.known_failure} ({reasons.first_line(record.reason)})")
+            pytest.xfail(
+                f"known failure: {record.known_failure} ({reasons.first_line(record.reason)})"
+            )
         self._fail(record, self._explain(record))
 
     def measure(self, benchmark: Any = None) -> None:

@@ -67,7 +67,7 @@ def add(parser: pytest.Parser) -> None:
         "--bench-strict",
         action="store_true",
         default=None,
-        help="unchecked cells end with status 15, and a known gap that has closed is a failure (ini: bench_strict)",
+        help="unchecked cells end with status 15, and a fixed known failure fails the session (ini: bench_strict)",
     )
     parser.addini(
         "bench_strict", "see --bench-strict", type="bool", default=DEFAULTS["bench_strict"]

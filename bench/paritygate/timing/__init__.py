@@ -1,1 +1,1 @@
-"""How long does a call take? Pure: knows no torch and no process."""
+"""Timing: how long a call takes. Pure: imports no torch and starts no process."""

@@ -1,9 +1,8 @@
-"""How long does a call take? Warm-up, block schedule and stop rule, over timed workers; knows no
-torch, no process.
+"""Warm-up, block schedule and stop rule, over timed workers. Uses no torch and no process.
 
-k timed workers (one cell alone, the backends of a group) are measured interleaved: every round each
-of them runs one block, in random order, all others parked. Drift of the machine then hits all
-alike, and ratios are taken within rounds.
+The k timed workers (one cell alone, or the backends of a group) are measured interleaved. In every
+round each of them runs one block, in random order, while all others are stopped. Drift of the
+machine then affects all alike, and ratios are taken within rounds.
 """
 
 from __future__ import annotations
@@ -22,33 +21,37 @@ SLOW_CALL = 0.1  # seconds; from here on a block may be a single call
 KEPT_SAMPLES = 2000
 WARM_AGREEMENT = 0.05
 WARM_WINDOW = 3
-# between the device's clocks after those blocks; a step of an NVIDIA GPU's is under 1 %
+# the device's clocks after those blocks must agree within this; an NVIDIA GPU has steps under 1 %
 WARM_CLOCK = 0.02
 MIN_ROUNDS = 3
 INTERVAL_ROUNDS = 6  # fewer values have no distribution-free 95 % interval of their median
 
 
 class Timeable(Protocol):
-    """What can be measured. ``block`` runs ``samples`` samples of ``calls`` calls each, and gives
-    the seconds per call of every sample; it throws away its first calls after having been parked.
-    ``mhz`` is the device's clock at the end of each block, where it tells one; ``held`` counts what
-    held it down in those.
+    """A worker that can be timed.
+
+    ``mhz`` holds the device's clock at the end of each block, where the device reports one.
+    ``held`` counts the reasons that lowered the clock in those blocks.
     """
 
     mhz: list[int]
     held: Counter[str]
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
-        """The times of one block. Whatever it raises ends this timed worker alone."""
+        """Run ``samples`` samples of ``calls`` calls each and return the seconds per call of every
+        sample.
+
+        The first calls after a stop are not timed. An exception ends this timed worker alone.
+        """
 
 
 class WorkerDroppedError(Exception):
-    """Raised by a timed worker that cannot go on."""
+    """A timed worker cannot go on."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A block: ``samples`` samples of ``calls`` calls."""
+    """The size of a block: ``samples`` samples of ``calls`` calls."""
 
     calls: int
     samples: int
@@ -56,28 +59,30 @@ class Plan:
 
 @dataclass
 class Timing:
-    """What was measured of one timed worker: seconds per call, in blocks; ``dropped`` if it left
-    early.
+    """The measurements of one timed worker, in seconds per call. ``dropped``: the error that ended
+    it early.
     """
 
     plan: Plan
     blocks: list[float] = field(default_factory=list)  # mean of each
     rounds: list[int] = field(default_factory=list)  # in which round each block ran
     samples: list[float] = field(default_factory=list)  # a reservoir of at most KEPT_SAMPLES
-    seen: int = 0
+    seen: int = 0  # all samples, those that the reservoir has dropped included
     stop: str = ""
     dropped: Exception | None = None
     warm: bool = True
 
     @property
     def spent(self) -> float:
-        """Seconds in measured blocks."""
+        """Seconds spent in measured blocks."""
         return sum(self.blocks) * self.plan.calls * self.plan.samples
 
 
 def plan(seconds_per_call: float) -> Plan:
-    """The block for a call of that length: about 50 ms, samples of at least 200 µs, at least 3
-    calls below 100 ms.
+    """Return the block plan for calls of this length.
+
+    Blocks take about 50 ms and samples at least 200 µs. There are at least 3 samples if a call is
+    shorter than 100 ms.
     """
     seconds_per_call = max(seconds_per_call, 1e-9)
     calls = max(1, math.ceil(SAMPLE_SECONDS / seconds_per_call))
@@ -95,23 +100,24 @@ def measure(
     busy: float = 0.0,
     on_progress: Callable[[float], object] = float,
 ) -> dict[str, Timing]:
-    """Warm every timed worker up, for at least ``busy`` seconds of work, then run rounds until each
-    is precise enough or has spent its ``seconds``.
+    """Warm up every timed worker, then run rounds until each is precise enough or has used its
+    ``seconds``.
 
-    A timed worker stays in until all are done, so that every round holds a block of each.
-    ``on_progress`` hears the share that is done, 0 to 1.
+    ``busy``: seconds of work that each must have done before it counts as warm. A timed worker
+    stays in until all are done, so that every round holds a block of each. ``on_progress`` is
+    called with the share that is done, 0 to 1.
     """
     timings: dict[str, Timing] = {}
     for name, timed_worker in timed_workers.items():
         timings[name] = warm_up(timed_worker, clock, limit=max(0.5, 2 * seconds), busy=busy)
     round_number = 0
-    while racing := [name for name in timings if timings[name].dropped is None]:
-        undecided = [name for name in racing if not _decide(timings[name], seconds, precision)]
+    while active := [name for name in timings if timings[name].dropped is None]:
+        undecided = [name for name in active if not _decide(timings[name], seconds, precision)]
         if not undecided:
             break
         on_progress(min(timings[name].spent / seconds for name in undecided))
-        rng.shuffle(racing)
-        for name in racing:
+        rng.shuffle(active)
+        for name in active:
             timing = timings[name]
             try:
                 samples = timed_workers[name].block(timing.plan.calls, timing.plan.samples)
@@ -128,13 +134,12 @@ def measure(
 def warm_up(
     timed_worker: Timeable, clock: Callable[[], float], limit: float, busy: float = 0.0
 ) -> Timing:
-    """A timing with a plan and no blocks yet, after blocks of which three medians in a row agree
-    within 5 %, and the device's clock within 2 %.
+    """Run blocks until three medians in a row agree within 5 %, and the device's clock within 2 %.
+    Return an empty Timing that holds the block plan.
 
-    ``busy``: the seconds of work before which nothing counts, since the clocks of a GPU rise under
-    load. Gives up
-    ``limit`` seconds after that, not ``warm`` then. What the timed worker's ``mhz`` and ``held``
-    tell begins after it.
+    ``busy``: at least this many seconds of work come first, since the clocks of a GPU rise under
+    load. ``limit``: seconds after that at which warming up ends; the timing is then not ``warm``.
+    The worker's ``mhz`` and ``held`` are cleared at the end.
     """
     timing = Timing(Plan(1, 1))
     worked, end = 0.0, clock() + busy + limit
@@ -153,19 +158,21 @@ def warm_up(
             steady = not clocks or max(clocks) <= min(clocks) * (1 + WARM_CLOCK)
             if agree and steady and worked >= busy:
                 break
-            # of slow calls three blocks are longer than the limit
+            # at least three blocks, even where slow calls make them longer than the limit
             if clock() >= end and len(medians) >= WARM_WINDOW:
                 timing.warm = False
                 break
     except WorkerDroppedError as why:
         timing.dropped = why
-    timed_worker.mhz.clear()  # who was warmed first met a colder device
+    timed_worker.mhz.clear()  # the worker that is warmed first has a colder device
     timed_worker.held.clear()
     return timing
 
 
 def _decide(timing: Timing, seconds: float, precision: float) -> bool:
-    """Whether enough is known; the reason is kept the first time."""
+    """Return whether the timing is precise enough or has used its time. Keep the first reason in
+    ``stop``.
+    """
     if timing.stop:
         return True
     short = (
@@ -186,7 +193,9 @@ def _decide(timing: Timing, seconds: float, precision: float) -> bool:
 
 
 def _keep(timing: Timing, samples: Sequence[float], rng: random.Random) -> None:
-    """Reservoir sampling (algorithm R): every sample seen is kept with the same probability."""
+    """Keep a sample of the samples: reservoir sampling (algorithm R), every sample has the same
+    probability.
+    """
     for sample in samples:
         timing.seen += 1
         if len(timing.samples) < KEPT_SAMPLES:
@@ -198,11 +207,11 @@ def _keep(timing: Timing, samples: Sequence[float], rng: random.Random) -> None:
 def median_interval(
     values: Sequence[float], confidence: float = 0.95
 ) -> tuple[float, float] | None:
-    """The distribution-free interval of the median by order statistics, or None for fewer than 6
-    values.
+    """Return the distribution-free interval of the median by order statistics; None for fewer than
+    6 values.
 
-    Ranks come from the binomial distribution (Hahn & Meeker, Statistical Intervals, 5.2); coverage
-    is at least ``confidence`` for independent values.
+    The ranks come from the binomial distribution (Hahn & Meeker, Statistical Intervals, 5.2). The
+    coverage is at least ``confidence`` for independent values.
     """
     n = len(values)
     if n < INTERVAL_ROUNDS:
@@ -216,7 +225,9 @@ def median_interval(
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which ``share`` of the values lie, interpolated linearly."""
+    """Return the value below which the share ``share`` of the values lies, interpolated
+    linearly.
+    """
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     low = math.floor(place)
@@ -225,8 +236,9 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def ratio(numerator: Timing, denominator: Timing) -> float | None:
-    """How many times longer one takes than the other: the median over rounds of the ratio of their
-    blocks.
+    """Return how many times longer one takes than the other; None without a common round.
+
+    It is the median over rounds of the ratio of their blocks.
     """
     by_round = dict(zip(denominator.rounds, denominator.blocks, strict=True))
     pairs = [
@@ -243,10 +255,12 @@ T975 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9:
 
 
 def over_launches(ratios: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """(ratio, low, high): the geometric mean over launches with its 95 % interval by Student's t.
+    """Return (ratio, low, high): the geometric mean over launches, with its 95 % interval by
+    Student's t.
 
-    The launch is the unit: blocks of one process share its memory layout, and an interval over them
-    would be too narrow. Below three launches there is no interval.
+    The launch is the unit of the interval: blocks of one process share its memory layout, so an
+    interval over blocks would be too narrow. With fewer than three launches ``low`` and ``high``
+    are None.
     """
     logs = [math.log(r) for r in ratios]
     middle = statistics.fmean(logs)

@@ -137,12 +137,12 @@ def test_our_statuses_are_none_of_pytests():
         ),
         ([SLOWER], {}, "1 cell slower than the other revision"),
         ([SKIPPED, UNCHECKED], {}, "nothing was compared: 1 cell, each skipped or unchecked"),
-        ([OK, UNTIMED], {}, "nothing was timed of what was to be timed"),
+        ([OK, UNTIMED], {}, "no cell was timed"),
         ([APART], {}, "the gate compared no cell with the other revision"),
         (
             [SAME],
             {"missing": 2},
-            "base has 2 cells that head lacks; name those given up on purpose in bench_removed",
+            "base has 2 cells that head lacks; name those removed on purpose in bench_removed",
         ),
     ],
 )

@@ -144,7 +144,7 @@ def test_a_failure_has_all_of_it_and_begins_with_a_line_that_says_something():
 def test_an_expected_failure_has_one_line():
     gap = replace(FAILED, status=Status.PARITY_FAILED, facts={"known_gap": "issue 12"})
 
-    assert shown(gap) == f"known gap: issue 12 ({FIRST})"
+    assert shown(gap) == f"known failure: issue 12 ({FIRST})"
 
 
 def shown(record):

@@ -41,7 +41,7 @@ def test_a_good_measurement_is_warned_of_nothing():
             "GPU throttled: ",
             "Cap, HwSlow",
         ),
-        (STEADY, True, Conditions(gpu_foreign=2), "GPU shared: ", "2 processes"),
+        (STEADY, True, Conditions(gpu_foreign=2), "GPU shared: ", "2 other processes"),
         (STEADY, True, Conditions(gpu_lost="GPU-1 is lost"), "GPU lost: ", "GPU-1 is lost"),
     ],
 )

@@ -158,7 +158,7 @@ def subject(
         shapes={"b8": {"batch": 8}, "b2": {"batch": 2}},
         **declared,
     )
-    return BoundCase.of(
+    return BoundCase.from_task(
         task_of(
             case,
             tmp_path / folder,
@@ -333,11 +333,11 @@ FOUND = {"weights": 8, "noticed": 0.5, "unnoticed": ["a", "b", "c", "d"], "witho
 
 
 def test_many_weights_that_go_unnoticed_are_a_warning():
-    (warning,) = diagnostics.of_model({"mutation": FOUND})
+    (warning,) = diagnostics.model_warnings({"mutation": FOUND})
     assert warning.startswith("insensitive: 50% of 8 weights could be wrong")
     assert "(a, b, c, and 1 more)" in warning
-    assert diagnostics.of_model({"mutation": FOUND | {"noticed": 0.95}}) == []
-    assert diagnostics.of_model({}) == []
+    assert diagnostics.model_warnings({"mutation": FOUND | {"noticed": 0.95}}) == []
+    assert diagnostics.model_warnings({}) == []
 
 
 def test_reports_have_a_line_for_each_group_with_the_names():
