@@ -205,7 +205,7 @@ def forks() -> dict[str, float]:
 
 def memory() -> list[dict[str, Any]]:
     """Peak bytes of cells, caches empty and warm, and of a bare script for BERT base."""
-    from paritygate.doctor.spread import conditions_of
+    from paritygate.doctor.spread import new_laboratory
     from paritygate.session.group import GroupRun
 
     base = Case(
@@ -227,7 +227,7 @@ def memory() -> list[dict[str, Any]]:
         home = Path(tempfile.mkdtemp())
         peaks = []
         for _ in ("cold", "warm"):
-            lab = conditions_of(home, "laboratory", controlled=True, cells=[cell])
+            lab = new_laboratory(home, "laboratory", controlled=True, cells=[cell])
             run = GroupRun(lab, [cell])
             run.open()
             peaks.append(run.records[cell.id].peak_bytes)

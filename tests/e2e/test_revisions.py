@@ -9,7 +9,7 @@ import pytest
 
 from paritygate.gate import revisions
 from paritygate.gate.revisions import RevisionError, Worktree
-from paritygate.host.git import said
+from paritygate.host.git import output
 
 
 def git(where, *command):
@@ -76,7 +76,7 @@ def test_a_revision_that_is_no_ancestor_and_head_itself_work(root, tmp_path):
 def test_a_branch_whose_name_is_no_utf_8_is_no_error(root):
     subprocess.run([b"git", b"checkout", b"-q", b"-b", b"caf\xe9"], cwd=root, check=True)
 
-    assert said(root, "symbolic-ref", "--short", "HEAD") == "caf\ufffd"
+    assert output(root, "symbolic-ref", "--short", "HEAD") == "caf\ufffd"
 
 
 def test_a_dirty_tree_is_no_obstacle_and_stays_as_it_is(root, tmp_path):

@@ -19,7 +19,7 @@ import pytest
 
 from paritygate import Case
 from paritygate.core.record import Status
-from paritygate.host.git import said
+from paritygate.host.git import output
 from tests.slow.zoo_operators import OPERATORS
 from tests.slow.zoo_transformers import ARCHITECTURES
 from tests.support.paths import ROOT
@@ -50,7 +50,7 @@ def sampled() -> list[str]:
         return every if asked == "all" else [name for name in every if name in asked.split(",")]
     checked = {row["cell"].partition("-")[0] for row in rows(CHECKED)}
     names = [name for name in every if name in checked]
-    return names[int((said(ROOT, "rev-parse", "HEAD") or "0")[:8], 16) % SHARE :: SHARE]
+    return names[int((output(ROOT, "rev-parse", "HEAD") or "0")[:8], 16) % SHARE :: SHARE]
 
 
 def targets(name: str) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ class FakeDevice:
     def empty_cache(self) -> None:
         """Nothing is kept."""
 
-    def gauge(self):
+    def clock_state(self):
         return {"mhz": 1980, "throttled": []}
 
     def joules(self) -> float | None:

@@ -1,1 +1,1 @@
-"""The commands of ``paritygate`` that measure; a module each, see ``paritygate.__main__``."""
+"""The commands of ``paritygate`` that measure, one module each; see ``paritygate.__main__``."""

@@ -1,7 +1,7 @@
-"""Show how often the gate cries wolf on this machine.
+"""Show how often the gate raises a false alarm on this machine.
 
-Runs the gate with the same code on both sides and tells false alarms, coverage, spread and cost;
-with --plant also what share of slowdowns is found. Exit status 1 when unchanged code was called
+Runs the gate with the same code on both sides and reports false alarms, coverage, spread and cost;
+with --plant also the share of slowdowns that is found. Exit status 1 if unchanged code was called
 slower.
 """
 
@@ -14,7 +14,7 @@ EXAMPLES = ("paritygate aa --runs 20 --resume aa.csv", "paritygate aa --plant 3,
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--runs",
         type=int,
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Make the runs that the file lacks, then tell."""
+    """Make the runs that are missing in the file, then report."""
     from paritygate.gate import aa  # numpy and scipy
 
     def say(text: str) -> None:
@@ -52,7 +52,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _shares(text: str) -> list[float]:
-    """``3,5,10%`` or ``0.03,0.05``."""
+    """Return the shares in a text like ``3,5,10%`` or ``0.03,0.05``."""
     percent = text.endswith("%")
     shares = [float(part) / (100 if percent else 1) for part in text.removesuffix("%").split(",")]
     if not all(0 < share < 1 for share in shares):

@@ -1,7 +1,7 @@
-"""Show whether this machine is fit to be measured on.
+"""Check whether this machine is fit to be measured on.
 
 Shows the conditions that measuring processes get here, times six cells in fresh processes with and
-without the laboratory, and says what to do about each finding. Changes nothing. Exit status 1 when
+without the laboratory, and says what to do about each finding. Changes nothing. Exit status 1 if
 there is something to do.
 """
 
@@ -17,14 +17,14 @@ EXAMPLES = ("paritygate doctor", "paritygate doctor --launches 0    # no timing,
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--launches", type=_count, default=5, metavar="N", help="fresh processes a side (default 5)"
     )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Print the findings; 1 where one asks for something to be done."""
+    """Print the findings. Return 1 if one needs action."""
     from paritygate import doctor
 
     live = sys.stderr.isatty()

@@ -1,5 +1,5 @@
-"""Show on this machine's GPU what is claimed of GPUs: every part writes its figures and commands to
-a file.
+"""Check on this machine's GPU what the documents claim: every part writes its numbers and commands
+to a file.
 
 Needs a checkout of paritygate with its suites and models; `make gpu-check` there does the same.
 """
@@ -20,13 +20,13 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes, where the checkout is there."""
+    """Add the command's arguments, if the checkout is there."""
     if find_spec("evidence") is not None:
         import_module("evidence.gpu").arguments(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run the parts that are not shown yet, or those that are named."""
+    """Run the named parts, or those without results yet."""
     if find_spec("evidence") is None:
         raise UserError(
             "gpu-check needs a checkout of paritygate, installed by `make setup`; run it there"

@@ -1,9 +1,9 @@
-"""doctor: is this machine fit to be measured on? What was asked for, what was found, what to do
-about each.
+"""doctor: check whether this machine is fit to be measured on. For each check: what was found, and
+what to do.
 
-``examine`` and ``examine_gpu`` are pure: facts in, findings out. ``paritygate doctor`` gathers the
-facts, and times six cells on each device in fresh processes, in laboratory conditions and in the
-default environment alike.
+``examine`` and ``examine_gpu`` are pure: facts in, findings out. ``run`` gathers the facts. It
+times six cells on each device in fresh processes, in laboratory conditions and in the default
+environment.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from paritygate.process.protocol import Conditions
 from paritygate.session import targets
 from paritygate.session.reference import GroupReference
 
-FIT = 0.02  # fresh processes on a GPU that differ by more do not show a slowdown of a few percent in few launches
+# If fresh processes on a GPU differ by more, few launches cannot show a slowdown of a few percent.
+FIT = 0.02
 BUSY_LOAD = 0.5  # of all processors
 STEAL = 0.01
 
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU that CUDA shows, as it was found; without a reading it was gone when it was asked."""
+    """A GPU that CUDA shows. ``reading`` is None if the GPU was lost when it was read."""
 
     name: str
     uuid: str
@@ -44,7 +45,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what was found, and, unless all is well, what to do."""
+    """One line of the report: the subject, the observation, and, unless all is well, what to do."""
 
     what: str
     found: str
@@ -62,22 +63,22 @@ class Finding:
 
 def examine(
     facts: Mapping[str, Any],
-    got: Conditions | None,
+    process: Conditions | None,
     load: float | None,
     steal: float,
     gpus: Sequence[Card] = (),
     ambiguous: str | None = None,
 ) -> list[Finding]:
-    """Findings about the machine (``machine.facts()``), its GPUs, and a process in laboratory
-    conditions (``got``).
+    """Return findings about the machine (``machine.facts()``), its GPUs, and a process in
+    laboratory conditions (``got``).
     """
     cores = facts["cores"] or 1
-    found = [
+    findings = [
         Finding("processor", f"{facts['cpu']}, {cores} cores, {facts['affinity']} allowed"),
         Finding(
             "threads",
             f"{facts['threads']} (quota {facts['quota'] or 'none'})",
-            "the quota is below the allowed processors: BLAS pools by cores would be throttled; we use the quota"
+            "the quota is below the allowed processors: one BLAS thread per core would be throttled; we use the quota"
             if facts["quota"] and facts["quota"] < facts["affinity"]
             else "",
         ),
@@ -89,7 +90,7 @@ def examine(
         Finding(
             "steal",
             f"{steal:.1%} over one second",
-            "the hypervisor gives this machine's time to others; measure elsewhere"
+            "the hypervisor gives this machine's time to others; measure on another machine"
             if steal > STEAL
             else "",
         ),
@@ -129,21 +130,23 @@ def examine(
         *(finding for number, card in enumerate(gpus) for finding in examine_gpu(number, card)),
         *([Finding("GPU order", *ambiguous.split("; "))] if ambiguous else []),
     ]
-    if got is None:
-        return found
-    kept, huge, threads = got.kept_by_malloc, got.huge_pages, got.settings["threads"]
+    if process is None:
+        return findings
+    kept, huge, threads = process.kept_by_malloc, process.huge_pages, process.settings["threads"]
     return [
-        *found,
+        *findings,
         Finding(
             "asked for",
-            ", ".join(f"{k}={v}" for k, v in sorted(got.asked.items()) if k != "PYTHONHASHSEED"),
+            ", ".join(
+                f"{k}={v}" for k, v in sorted(process.asked.items()) if k != "PYTHONHASHSEED"
+            ),
         ),
         Finding(
             "torch threads",
             str(threads),
             ""
             if threads == facts["threads"]
-            else f"{facts['threads']} were asked for: something overrides them",
+            else f"{facts['threads']} were requested: something overrides the setting",
         ),
         Finding(
             "malloc keeps memory",
@@ -161,19 +164,19 @@ def examine(
 
 
 def cards() -> list[Card]:
-    """The GPUs that CUDA shows here, in its order."""
-    found = []
+    """Return the GPUs that CUDA shows here, in its order."""
+    shown = []
     for gpu in nvml.visible(os.environ):
         try:
-            found.append(Card(gpu.name, gpu.uuid, gpu.facts(), gpu.read()))
+            shown.append(Card(gpu.name, gpu.uuid, gpu.facts(), gpu.read()))
         except nvml.GpuLostError:
-            found.append(Card(gpu.name, gpu.uuid, {}, None))
-    return found
+            shown.append(Card(gpu.name, gpu.uuid, {}, None))
+    return shown
 
 
 def examine_gpu(number: int, card: Card) -> list[Finding]:
-    """Findings about one GPU; none of our processes is on it yet. We change no setting of it, and
-    say who may.
+    """Return findings about one GPU, before any of our processes is on it. Settings of the GPU are
+    never changed.
     """
     gpu, facts, now = f"GPU {number}", card.facts, card.reading
     if now is None:
@@ -196,7 +199,7 @@ def examine_gpu(number: int, card: Card) -> list[Finding]:
         ),
         Finding(
             f"{gpu} persistence",
-            {True: "on", False: "off", None: "not told"}[facts["persistence"]],
+            {True: "on", False: "off", None: "not reported"}[facts["persistence"]],
             "without it the first process of each run waits for the driver to start: nvidia-smi -pm 1"
             if facts["persistence"] is False
             else "",
@@ -204,13 +207,11 @@ def examine_gpu(number: int, card: Card) -> list[Finding]:
         Finding(
             f"{gpu} clock",
             f"{_told(now.sm_mhz, 'MHz')} now, {_told(best, 'MHz')} at most, {_told(set_to, 'MHz')} for applications",
-            "somebody has set it below its maximum: nvidia-smi -rac takes that back"
-            if lowered
-            else "",
+            "it is set below its maximum: nvidia-smi -rac resets it" if lowered else "",
         ),
         Finding(
             f"{gpu} throttling",
-            "not told" if now.throttled is None else ", ".join(now.throttled) or "none now",
+            "not reported" if now.throttled is None else ", ".join(now.throttled) or "none now",
             "its clock is held down: wait until it is cool, see nvidia-smi -q -d PERFORMANCE"
             if now.throttled
             else "",
@@ -228,8 +229,8 @@ def examine_gpu(number: int, card: Card) -> list[Finding]:
         ),
         Finding(
             f"{gpu} compute mode",
-            facts["compute_mode"] or "not told",
-            "backends wait beside each other, each in its own process: nvidia-smi -c DEFAULT"
+            facts["compute_mode"] or "not reported",
+            "several processes must share the GPU, one for each backend: nvidia-smi -c DEFAULT"
             if facts["compute_mode"] in ("exclusive thread", "exclusive process", "prohibited")
             else "",
         ),
@@ -237,7 +238,7 @@ def examine_gpu(number: int, card: Card) -> list[Finding]:
             [
                 Finding(
                     f"{gpu} MIG",
-                    "an instance; neighbours share clock and power, so energy is not told",
+                    "an instance; neighbours share clock and power, so energy is not reported",
                 )
             ]
             if facts["mig"]
@@ -251,7 +252,9 @@ def _told(value: float | None, unit: str) -> str:
 
 
 def judge(spreads: Sequence[spread.Spread]) -> list[Finding]:
-    """The rule of the laboratory on this machine: a finding for each cell."""
+    """Return a finding for each cell: whether it keeps the rule of the laboratory on this
+    machine.
+    """
     return [
         Finding(
             f"{s.cell}",
@@ -267,8 +270,8 @@ def judge(spreads: Sequence[spread.Spread]) -> list[Finding]:
 
 
 def judge_gpu(spreads: Sequence[spread.Spread]) -> list[Finding]:
-    """How far fresh processes lie apart on a GPU: a finding for each cell. The laboratory does
-    nothing there.
+    """Return a finding for each cell: how much fresh processes differ on a GPU. The laboratory has
+    no effect there.
     """
     return [
         Finding(
@@ -285,15 +288,16 @@ def judge_gpu(spreads: Sequence[spread.Spread]) -> list[Finding]:
 def run(
     launches: int, home: Path, say: Callable[[str], object], tell: Callable[[str], object]
 ) -> int:
-    """Examine this machine; ``say`` hears progress, ``tell`` gets the report. 0, or 1 with
-    something to do.
+    """Examine this machine and report. Return 0, or 1 if there is something to do.
+
+    ``say`` is called with progress, ``tell`` with each line of the report.
     """
     before, started = machine.processor_times(), time.monotonic()
     say("starting a process in laboratory conditions")
     six = spread.cells_of(reference_cells.SIX, reference_cells.SIX_BACKENDS)
     got: Conditions | None = None
     failed = ""
-    lab = spread.conditions_of(home, "laboratory", controlled=True, cells=six)
+    lab = spread.new_laboratory(home, "laboratory", controlled=True, cells=six)
     try:
         got = GroupReference(lab, six[0]).conditions()
     except (ForkServerError, WorkerError) as error:
@@ -313,7 +317,7 @@ def run(
     judged: list[Finding] = []
     if find_spec("models") is None or find_spec("models.cnn") is None:
         tell(
-            "\nNo cell is timed: the six cells are paritygate's own models, run the doctor in its checkout."
+            "\nNo cell is timed: the six cells need paritygate's own models; run the doctor in its checkout."
         )
     elif launches and not failed:
         judged = _time("CPU", judge, six, launches, home, say, tell)
@@ -338,8 +342,8 @@ def _time(
     say: Callable[[str], object],
     tell: Callable[[str], object],
 ) -> list[Finding]:
-    """The findings about cells of one device, timed in fresh processes and told; a cell that fails
-    is one of them.
+    """Time cells of one device in fresh processes, report them, and return the findings. A cell
+    that fails is a finding, too.
     """
     try:
         rows = list(spread.launches(cells, launches, home, seconds=0.3, say=say))

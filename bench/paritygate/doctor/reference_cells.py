@@ -1,5 +1,5 @@
-"""The cells that the doctor and the evidence of the laboratory time: the doctor six, the evidence
-all.
+"""Cells that are timed to judge a machine: the doctor uses six, the evidence of the
+laboratory all.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How far do fresh processes differ? The same cells, again and again, under two sets of conditions
-at once.
+"""Spread: how much fresh processes differ. The same cells are timed again and again, under two sets
+of conditions at the same time.
 
-Iterations inside one process say little about the next process. Here every launch execs one fork
-server for each side, and each cell is timed in one worker of either side, their blocks interleaved;
-so what a launch says of one side, it says of the other side in the same seconds.
+Iterations inside one process say little about the next process. So every launch starts one fork
+server for each side, and each cell is timed in one worker of each side, with their blocks
+interleaved. The two sides of a launch are therefore measured in the same seconds.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from paritygate.session.opened import OpenedCell, make_reference, measure
 from paritygate.session.reference import GroupReference
 from paritygate.timing import schedule
 
-# name of a side -> whether it is in laboratory conditions; two processes of each, so that what the
-# machine does in those seconds can be told from what the process is
+# name of a side -> whether it is in laboratory conditions; two processes of each, to separate the
+# drift of the machine in those seconds from the difference between processes
 SIDES = {"laboratory": True, "laboratory 2": True, "default": False, "default 2": False}
 CONDITIONS = ("laboratory", "default")
 SLOWER = 0.03  # a cell's median under laboratory conditions may be this much above the default's
@@ -50,11 +50,11 @@ class Launch:
 class Spread:
     """One cell over launches, by condition (laboratory, default).
 
-    ``median``: over launches, seconds per call. ``variation``: the coefficient of variation between
-    launches, which the machine's drift is part of. ``deviation``: how much two processes differ
-    that ran in the same seconds, as the standard deviation of one process (that of the log ratio
-    over the root of two).
-    ``slower`` is laboratory over default, less 1, paired within launches.
+    - ``median``: over launches, seconds per call.
+    - ``variation``: the coefficient of variation between launches. It includes the machine's drift.
+    - ``deviation``: the standard deviation of one process, from two processes that ran in the same
+      seconds: that of their log ratio, over the root of two.
+    - ``slower``: laboratory over default, less 1, paired within launches.
     """
 
     cell: str
@@ -65,7 +65,7 @@ class Spread:
     slower: float
 
     def breaks(self) -> list[str]:
-        """Which parts of the rule of the laboratory this cell breaks."""
+        """Return the parts of the rule of the laboratory that this cell breaks."""
         broken = []
         if self.slower > SLOWER:
             broken.append(f"{self.slower:.1%} slower than in the default environment")
@@ -86,19 +86,19 @@ def launches(
     say: Callable[[str], object],
     first: int = 0,
 ) -> Iterator[Launch]:
-    """The cells in ``count`` fresh processes a side, as they are measured; ``seconds`` of blocks
-    each.
+    """Time the cells in ``count`` fresh processes a side, for ``seconds`` of blocks each. Yield
+    each result as it is measured.
 
     ``first``: the number of the first launch.
     """
     laboratories = {
-        side: conditions_of(home, side, controlled, cells) for side, controlled in SIDES.items()
+        side: new_laboratory(home, side, controlled, cells) for side, controlled in SIDES.items()
     }
     referenced: set[str] = set()
     try:
         for launch in range(first, first + count):
             for side in random.sample(list(SIDES), len(SIDES)):
-                laboratories[side].server(launch)  # all import at once
+                laboratories[side].server(launch)  # all servers import at the same time
             for number, cell in enumerate(random.sample(list(cells), len(cells))):
                 say(
                     f"launch {launch + 1 - first} of {count}, cell {number + 1} of {len(cells)}: {cell.id}"
@@ -136,8 +136,8 @@ def _launch(
 
 @contextmanager
 def two_processes(cell: Cell, home: Path) -> Iterator[tuple[OpenedCell, OpenedCell]]:
-    """The same cell in two laboratory processes, parked."""
-    laboratories = {side: conditions_of(home, side, True, [cell]) for side in ("one", "two")}
+    """Yield the same cell in two laboratory processes. Both are stopped until they are used."""
+    laboratories = {side: new_laboratory(home, side, True, [cell]) for side in ("one", "two")}
     try:
         with _opened(cell, 0, laboratories, set()) as cells:
             yield cells["one"], cells["two"]
@@ -152,8 +152,8 @@ def two_processes(cell: Cell, home: Path) -> Iterator[tuple[OpenedCell, OpenedCe
 def _opened(
     cell: Cell, launch: int, laboratories: dict[str, Laboratory], referenced: set[str]
 ) -> Iterator[dict[str, OpenedCell]]:
-    """The cell opened in each laboratory; ``referenced`` holds the cells whose reference is
-    there already.
+    """Yield the cell opened in each laboratory. ``referenced``: the cells whose reference exists
+    already.
     """
     cells = {
         side: OpenedCell(GroupReference(lab, cell), cell) for side, lab in laboratories.items()
@@ -176,8 +176,8 @@ def _opened(
 
 
 def summarise(rows: Sequence[Launch], value: str = "block_median") -> list[Spread]:
-    """The spread of every cell, in order of appearance."""
-    found = []
+    """Return the spread of every cell, in order of appearance."""
+    spreads = []
     for cell in dict.fromkeys(row.cell for row in rows):
         values = {
             side: [getattr(row, value) for row in rows if row.cell == cell and row.side == side]
@@ -188,7 +188,7 @@ def summarise(rows: Sequence[Launch], value: str = "block_median") -> list[Sprea
             condition: _log_ratios(values[condition], values[f"{condition} 2"])
             for condition in CONDITIONS
         }
-        found.append(
+        spreads.append(
             Spread(
                 cell=cell,
                 launches=len(values["laboratory"]),
@@ -205,12 +205,12 @@ def summarise(rows: Sequence[Launch], value: str = "block_median") -> list[Sprea
                 - 1,
             )
         )
-    return found
+    return spreads
 
 
 def gain(spreads: Sequence[Spread], of: str) -> float:
-    """The geometric mean over cells of ``variation`` or ``deviation`` in the laboratory over that
-    without.
+    """Return the geometric mean over cells of the ratio of ``variation`` or ``deviation``,
+    laboratory over default.
     """
     ratios = [getattr(s, of)["laboratory"] / getattr(s, of)["default"] for s in spreads]
     return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios))
@@ -221,12 +221,12 @@ def _log_ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
 
 
 def _root_mean_square(values: Sequence[float]) -> float:
-    """Spread about zero: two processes of one condition have no difference to expect."""
+    """Return the spread about zero: two processes of one condition have no expected difference."""
     return math.sqrt(statistics.fmean(value * value for value in values))
 
 
 def cells_of(cases: Sequence[Case], backends: Sequence[str], device: str = "cpu") -> list[Cell]:
-    """The first shape of each case on the device in fp32, with each of the backends."""
+    """Return the first shape of each case on the device in fp32, with each of the backends."""
     return [
         Cell(case, case.all_shapes()[0], Target(device, backend, "fp32"))
         for case in cases
@@ -234,8 +234,10 @@ def cells_of(cases: Sequence[Case], backends: Sequence[str], device: str = "cpu"
     ]
 
 
-def conditions_of(home: Path, side: str, controlled: bool, cells: Sequence[Cell]) -> Laboratory:
-    """What the groups of one side share: with a fork server for each launch."""
+def new_laboratory(home: Path, side: str, controlled: bool, cells: Sequence[Cell]) -> Laboratory:
+    """Return the laboratory of one side: the parts that its groups share, with a fork server for
+    each launch.
+    """
     cache = home / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     return Laboratory(

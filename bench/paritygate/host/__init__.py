@@ -1,1 +1,1 @@
-"""The machine: processors, GPUs, locks, git, files. No torch."""
+"""The machine: processors, GPUs, locks, git, files. Imports no torch."""

@@ -1,9 +1,9 @@
-"""Calibration: a few small kernels that tell, on another day, whether the machine itself has
+"""Calibration: a few small kernels. Their times show on another day whether the machine itself has
 changed.
 
-Timed once a run, before its first cell, in a process of its own in laboratory conditions. They are
-numpy's, so that a new torch does not move them. Never divided by: a machine does not change by one
-factor for all that runs on it.
+They are timed once in each run, before its first cell, in a process of their own in laboratory
+conditions. They use numpy, so that a new torch does not change them. No other time is divided by
+theirs: a machine does not change by one factor for everything that runs on it.
 """
 
 from __future__ import annotations
@@ -24,24 +24,26 @@ DEADLINE = 60.0  # seconds; it takes less than one
 
 
 def measure(environment: Mapping[str, str], threads: int) -> dict[str, Any]:
-    """Kernel -> seconds a call on this machine, in a process with that environment; empty where
-    that fails.
+    """Return the seconds per call of each kernel, by name, measured in a process with that
+    environment. Return an empty dict where that fails.
 
-    And ``numpy`` -> its version: times of two versions are not compared.
+    ``numpy`` holds numpy's version: times of two versions are not compared.
     """
     command = [sys.executable, "-m", "paritygate.host.calibration", str(threads)]
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=True, timeout=DEADLINE
         )
-        found: dict[str, Any] = json.loads(done.stdout)
+        times: dict[str, Any] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return {}  # advice of other days is then without it; the run goes on
-    return found
+        return {}  # the run goes on; comparisons with earlier runs lack the calibration
+    return times
 
 
 def kernels(threads: int, pool: ThreadPoolExecutor) -> dict[str, Callable[[], Any]]:
-    """The kernels: arithmetic, memory, calls, and work split over threads and joined."""
+    """Return the kernels: arithmetic, memory, Python calls, and work that is split over threads and
+    joined.
+    """
     import numpy as np
 
     draw = np.random.default_rng(0)
@@ -67,8 +69,8 @@ def kernels(threads: int, pool: ThreadPoolExecutor) -> dict[str, Callable[[], An
 
 
 def timed(kernel: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds a call: the median over blocks of their means; the first block warms up and does not
-    count.
+    """Return the seconds per call: the median over blocks of their means. The first block is
+    warm-up and does not count.
     """
     means = []
     for _ in range(BLOCKS + 1):
@@ -81,7 +83,7 @@ def timed(kernel: Callable[[], Any], clock: Callable[[], float] = time.perf_coun
 
 
 def main() -> None:
-    """Prints the seconds of every kernel as JSON."""
+    """Print the seconds of every kernel as JSON."""
     threads = int(sys.argv[1])
     with ThreadPoolExecutor(threads) as pool:
         times = {name: timed(kernel) for name, kernel in kernels(threads, pool).items()}

@@ -1,4 +1,4 @@
-"""Asks git; the one place that starts it."""
+"""The one place that runs git."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import os
 import subprocess
 from pathlib import Path
 
-NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # a checkout for measuring is nobody's checkout
+# hooks are for a user's checkouts, not for those that are measured
+NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
 def git(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """A finished git command; its status is the caller's to look at. Raises ``FileNotFoundError``
-    without git.
+    """Run a git command and return the finished process. The caller checks its status.
+
+    Raises ``FileNotFoundError`` if git is not installed.
     """
-    # What a git hook sets would point every command at the hook's repository and index.
+    # A git hook sets variables that would point every command at the hook's repository and index.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return subprocess.run(
         ["git", *NO_HOOKS, *command],
@@ -26,8 +28,8 @@ def git(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def said(root: Path, *command: str) -> str | None:
-    """What a git command prints, or None where it fails, or there is no git."""
+def output(root: Path, *command: str) -> str | None:
+    """Return the stripped output of a git command, or None if it fails or git is not installed."""
     try:
         done = git(root, *command)
     except OSError:

@@ -1,5 +1,5 @@
-"""The machine-wide lock around timing: two sessions (IDE and terminal) that measure at once spoil
-both.
+"""The machine-wide lock around timing: two sessions that measure at once (IDE and terminal) disturb
+each other.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ PATH = Path(tempfile.gettempdir()) / "paritygate-timing.lock"
 
 @contextmanager
 def timing_lock(on_wait: Callable[[str], object], path: Path = PATH) -> Iterator[None]:
-    """Hold the lock; ``on_wait`` hears once who holds it. Waits as long as it takes; dies with its
-    process.
+    """Hold the lock. Wait for it without a limit; call ``on_wait`` once with the name of the
+    holder.
+
+    The kernel releases the lock when the process ends.
     """
     try:
         descriptor = os.open(path, os.O_RDWR)
@@ -26,18 +28,18 @@ def timing_lock(on_wait: Callable[[str], object], path: Path = PATH) -> Iterator
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         os.fchmod(descriptor, 0o666)  # whatever the umask: the next run may be another user's
     try:
-        told = False
+        announced = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not told:
+                if not announced:
                     holder = (
                         os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                     )
                     on_wait(f"another run measures on this machine (pid {holder}); waiting for it")
-                    told = True
+                    announced = True
                 time.sleep(0.05)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)

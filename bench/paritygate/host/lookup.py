@@ -1,10 +1,10 @@
-"""Lookup: which file a module's name means to a case, where several suites lie on one path. Imports
-nothing of theirs.
+"""Lookup: the file that a module's name means to a case, where several suites lie on one path.
+Imports none of their modules.
 
-pytest puts the folder of every test file on ``sys.path``, so the path of a run knows two modules of
-one name. A name means to a case what it would mean if its own suite were run alone. Only what is
-not found there comes from the folders of other suites. ``paritygate.runtime.sources`` does it in
-the worker.
+pytest puts the folder of every test file on ``sys.path``, so the path of a run may hold two modules
+of one name. A name means to a case the module that it would mean if its own suite were run alone.
+The folders of other suites are used only for modules that are not found otherwise.
+``paritygate.runtime.sources`` applies this in the worker.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ INSTALLED = {"site-packages", "dist-packages"}
 
 @dataclass(frozen=True)
 class Order:
-    """The path of one suite's cases: its own folders before those of others, of which ``theirs``
-    are looked at last.
+    """The path of one suite's cases. Its own folders come before those of other suites; ``theirs``
+    are searched last.
     """
 
     suite: str
@@ -36,15 +36,15 @@ class Order:
     theirs: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """The order as plain data (JSON), for the worker."""
+        """Return the order as plain data (JSON), for the worker."""
         return asdict(self)
 
 
 class Suites:
     """The folders of the test files and conftests of a session.
 
-    ``configured``: entries of the path that stand there by the user's own wish (ini ``pythonpath``,
-    ``$PYTHONPATH``). They are part of it whichever suite is run.
+    ``configured``: path entries that the user has set (ini ``pythonpath``, ``$PYTHONPATH``). They
+    belong to every suite.
     """
 
     def __init__(self, configured: Iterable[str | Path] = ()) -> None:
@@ -52,13 +52,13 @@ class Suites:
         self.configured = {Path(entry).resolve() for entry in configured if str(entry)}
 
     def add(self, file: Path) -> None:
-        """Note a test file or a conftest."""
+        """Add the folder of a test file or a conftest."""
         self.folders.add(file.parent.resolve())
 
 
 class Lookup:
-    """The path of a process, for the suites of a session. ``places``: entry -> the folder it stands
-    for (slots).
+    """The path of a process, for the suites of a session. ``places``: entry -> the folder that its
+    link points to (source links of the gate).
     """
 
     def __init__(
@@ -69,22 +69,22 @@ class Lookup:
         self._at = {entry: self.places.get(entry) or Path(entry).resolve() for entry in self.path}
 
     def order(self, suite: str) -> Order | None:
-        """The order for cases of the suite in this folder; None where nobody else's folder is on
-        the path.
+        """Return the order for cases of the suite in this folder; None where no other suite's
+        folder is on the path.
         """
         others = self._others(suite) if suite else []
         if not others:
             return None
         home, ordered = Path(suite).resolve(), list[str]()
-        of_slots = [entry for entry in self.path if entry in self.places]
-        # slots stay first
+        links = [entry for entry in self.path if entry in self.places]
+        # source links stay first
         for part in (
-            of_slots,
+            links,
             [entry for entry in self.path if entry not in self.places],
         ):
             own = [entry for entry in part if home.is_relative_to(self._at[entry])]
             for entry in part:
-                # an own one that holds the other's folder, too, is no nearer to either
+                # an own entry that also contains the other's folder does not move before it
                 if entry in others:
                     ordered += [
                         mine for mine in own if not self._at[entry].is_relative_to(self._at[mine])
@@ -94,16 +94,16 @@ class Lookup:
         return Order(suite, list(dict.fromkeys(ordered)), theirs)
 
     def apart(self, suites: Iterable[str]) -> list[str]:
-        """The entries that are another suite's to one of these: a module there may mean another
-        file to each.
+        """Return the path entries that are another suite's for one of these suites: a module there
+        may mean a different file to each.
         """
         return list(
             dict.fromkeys(entry for suite in suites if suite for entry in self._others(suite))
         )
 
     def locate(self, module: str, suite: str) -> str | None:
-        """The file (or folder) that a module's name means to a suite; None where there is none on
-        the path.
+        """Return the file (or folder) that a module's name means to a suite; None where there is
+        none on the path.
         """
         spec, name, path = None, "", self._path_of(suite)
         for part in module.split("."):
@@ -142,7 +142,7 @@ class Lookup:
         return [*(entry for entry in order.path if entry not in order.theirs), *order.theirs]
 
     def _others(self, suite: str) -> list[str]:
-        """The entries that hold test files, and not those of this suite."""
+        """Return the entries that hold test files, but none of this suite."""
         home = Path(suite).resolve()
         return [
             entry
@@ -172,8 +172,8 @@ def _makes_modules(parent: ModuleSpec) -> bool:
 
 
 def _spec(name: str, path: Iterable[str]) -> ModuleSpec | None:
-    """Where a module is found on these entries, as ``PathFinder`` goes through them; its parents
-    are not imported.
+    """Return the spec of a module on these entries, in the order that ``PathFinder`` uses. Its
+    parents are not imported.
     """
     namespace: ModuleSpec | None = None
     for entry in path:

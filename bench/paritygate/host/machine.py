@@ -1,6 +1,4 @@
-"""Facts of the machine as found: processor, threads, quota, memory, conditions, versions. No
-torch.
-"""
+"""Facts of the machine: processor, threads, quota, memory, load, versions. Imports no torch."""
 
 from __future__ import annotations
 
@@ -28,12 +26,14 @@ PACKAGES = (
 
 
 def affinity() -> int:
-    """The number of processors this process may run on."""
+    """Return the number of processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def quota() -> float | None:
-    """The cgroup's processor quota in processors (cgroup v2, then v1), or None without one."""
+    """Return the cgroup's processor quota in processors (cgroup v2, then v1), or None if there is
+    none.
+    """
     try:
         limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return None if limit == "max" else int(limit) / int(period)
@@ -51,32 +51,34 @@ def quota() -> float | None:
 
 
 def threads() -> int:
-    """How many threads a measuring process gets: the affinity, cut by the quota; never
-    ``os.cpu_count()``.
+    """Return the number of threads of a measuring process: the affinity, limited by the quota.
+    ``os.cpu_count()`` is never used.
     """
     limit = quota()
     return max(1, affinity() if limit is None else min(affinity(), math.floor(limit)))
 
 
 def available_memory() -> int | None:
-    """Bytes that can still be allocated: MemAvailable, cut by what the cgroup has left; None where
-    unknown.
+    """Return the bytes that can still be allocated: MemAvailable, limited by the cgroup's rest;
+    None where unknown.
     """
-    found = []
+    limits = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        limits += [
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")
+        ]
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         if limit != "max":
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+            limits.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
     except (OSError, ValueError):
         pass
-    return min(found) if found else None
+    return min(limits) if limits else None
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has killed for memory so far, in this cgroup or else on this
-    machine.
+    """Return how many processes the kernel has killed for lack of memory so far, in this cgroup or
+    else on this machine.
     """
     for path, key in (("/sys/fs/cgroup/memory.events", "oom_kill"), ("/proc/vmstat", "oom_kill")):
         try:
@@ -89,7 +91,7 @@ def oom_kills() -> int:
 
 
 def processor_times() -> tuple[int, int]:
-    """(stolen, all) jiffies of all processors since boot; (0, 0) where unknown."""
+    """Return (stolen, all) jiffies of all processors since boot; (0, 0) where unknown."""
     try:
         fields = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     except (OSError, ValueError):
@@ -98,24 +100,24 @@ def processor_times() -> tuple[int, int]:
 
 
 def steal(before: tuple[int, int], after: tuple[int, int]) -> float:
-    """The share of processor time that the hypervisor gave to others between two
+    """Return the share of processor time that the hypervisor gave to others between two
     ``processor_times()``.
     """
     return (after[0] - before[0]) / max(1, after[1] - before[1])
 
 
 def throttles() -> int:
-    """How often the processors' clocks were cut for heat so far; 0 where the kernel does not
-    tell.
+    """Return how often the processors' clocks were cut for heat so far; 0 where the kernel does not
+    report it.
     """
     counts = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
     return sum(
-        int(found) for path in counts if (found := _text(str(path))) is not None and found.isdigit()
+        int(count) for path in counts if (count := _text(str(path))) is not None and count.isdigit()
     )
 
 
 def busy_time() -> int:
-    """Jiffies that all processors have been busy since boot; 0 where unknown."""
+    """Return the jiffies that all processors have been busy since boot; 0 where unknown."""
     try:
         fields = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     except (OSError, ValueError):
@@ -124,7 +126,7 @@ def busy_time() -> int:
 
 
 def process_time(pid: int | str) -> int:
-    """Jiffies that a process and its ended children have used; 0 where it is gone."""
+    """Return the jiffies that a process and its ended children have used; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -133,12 +135,14 @@ def process_time(pid: int | str) -> int:
 
 
 def load() -> float | None:
-    """The one-minute load average, or None where unknown."""
+    """Return the one-minute load average, or None where unknown."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def facts() -> dict[str, Any]:
-    """Everything about machine and versions that a later comparison must know, as a flat dict."""
+    """Return everything about machine and versions that a later comparison needs, as a flat
+    dict.
+    """
     return {
         "cpu": _cpu_model(),
         "machine": platform.machine(),
@@ -157,7 +161,9 @@ def facts() -> dict[str, Any]:
         "turbo": _turbo(),
         "virtual": _virtual(),
     } | {
-        f"version_{name.replace('-', '_')}": found for name in PACKAGES if (found := _version(name))
+        f"version_{name.replace('-', '_')}": number
+        for name in PACKAGES
+        if (number := _version(name))
     }
 
 
@@ -169,7 +175,7 @@ def _text(path: str) -> str | None:
 
 
 def _selected(path: str) -> str | None:
-    """The bracketed word of a kernel setting such as ``always [madvise] never``."""
+    """Return the bracketed word of a kernel setting such as ``always [madvise] never``."""
     text = _text(path)
     return text.split("[")[-1].split("]")[0] if text else None
 

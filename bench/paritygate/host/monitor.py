@@ -1,6 +1,4 @@
-"""What the machine did while something was measured: what was stolen, what others used, heat; of
-GPUs as well.
-"""
+"""Monitor of the machine during a measurement: stolen time, load of other processes, heat, GPUs."""
 
 from __future__ import annotations
 
@@ -13,11 +11,11 @@ from paritygate.timing import diagnostics
 
 
 class Watch:
-    """Looks from here to ``conditions()``; ``pids`` are the measuring processes, whose time is not
-    foreign.
+    """Records the state of the machine from its creation to ``conditions()``. ``pids``: the
+    measuring processes, whose time is not foreign.
 
-    GPUs are looked at now, by ``conditions()``, and whenever ``look()`` is called in between: what
-    they tell holds for a moment only.
+    GPUs are read at the start, in ``conditions()``, and at every call of ``look()`` in between,
+    since their state holds for a moment only.
     """
 
     def __init__(self, pids: list[int], gpus: Sequence[nvml.Reader] = ()) -> None:
@@ -32,7 +30,7 @@ class Watch:
         self.busy, self.own = machine.busy_time(), self._own()
 
     def look(self) -> None:
-        """Look at the GPUs."""
+        """Read the state of the GPUs."""
         for gpu in self.gpus:
             try:
                 reading = gpu.read()
@@ -43,7 +41,7 @@ class Watch:
             self.gpu_foreign |= {pid for pid in reading.processes if self._foreign(pid)}
 
     def conditions(self) -> diagnostics.Conditions:
-        """The shares since this was made, and what was seen of the GPUs."""
+        """Return the shares since the start, and the states of the GPUs."""
         now = machine.processor_times()
         total = max(1, now[1] - self.processors[1])
         foreign = (machine.busy_time() - self.busy) - (self._own() - self.own)
@@ -63,10 +61,10 @@ class Watch:
         return sum(machine.process_time(pid) for pid in self.pids)
 
     def _foreign(self, pid: int) -> bool:
-        """Whether a process is neither a measuring one nor started by this one.
+        """Return whether a process is neither a measuring one nor a child of this one.
 
-        A pid that means nothing here is no stranger's: it has ended, or an older driver told a
-        container the pid that its host gives to one of ours.
+        A pid that does not exist here is not foreign. Its process has ended, or it is the host's
+        pid of one of our processes, which an older driver reports inside a container.
         """
         try:
             os.kill(pid, 0)  # sends nothing; sees what a /proc with hidepid hides
@@ -82,7 +80,7 @@ class Watch:
 
 
 def _parent(pid: int) -> int:
-    """The process that started this one, or 0."""
+    """Return the process that started this one, or 0."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:

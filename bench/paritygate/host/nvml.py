@@ -1,8 +1,8 @@
-"""NVIDIA GPUs as their management library (NVML) sees them: names, clocks, energy, heat, and who
-else is there.
+"""NVIDIA GPUs through their management library (NVML): names, clocks, energy, heat, and other
+users.
 
-Reads and never changes a setting of a card; makes no CUDA context and imports no torch. What a card
-does not tell is None, each value for itself.
+Only reads: it never changes a setting of a card, makes no CUDA context and imports no torch. A
+value that a card does not report is None; the other values are still there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 # nvml.h, group nvmlClocksEventReasons: the bits that make a measurement wrong. The others (idle,
-# clocks that somebody asked for, a display) are no disturbance.
+# clocks that the user has set, a display) are no disturbance.
 HARMFUL = {
     0x4: "SwPowerCap",
     0x8: "HwSlowdown",
@@ -34,15 +34,13 @@ DEGREES = 0  # NVML_TEMPERATURE_GPU: of the chip
 
 
 class GpuLostError(RuntimeError):
-    """A GPU that was there has fallen off the bus, or was taken away; the message names its
-    uuid.
-    """
+    """A GPU has fallen off the bus, or was removed. The message names its uuid."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A GPU in one moment. ``joules``: in all since its driver was loaded. ``throttled``: harmful
-    reasons only.
+    """The state of a GPU at one moment. ``joules``: in total since its driver was loaded.
+    ``throttled``: harmful reasons only.
     """
 
     sm_mhz: int | None = None
@@ -50,28 +48,30 @@ class Reading:
     joules: float | None = None
     celsius: int | None = None
     throttled: tuple[str, ...] | None = None
-    # pids that compute on it; in a container an older driver tells the host's pids
+    # pids that compute on it; inside a container an older driver reports the host's pids
     processes: tuple[int, ...] = ()
 
 
 class Reader(Protocol):
-    """What can be read: a ``Gpu``, or a test's."""
+    """Anything with a reading: a ``Gpu``, or a fake in tests."""
 
     def read(self) -> Reading:
-        """How it is now."""
+        """Return the state now."""
 
 
 class Gpu:
-    """A GPU. ``index`` is NVML's, in the order of the PCI bus; CUDA's may differ (``visible``)."""
+    """A GPU. ``index`` is NVML's, in the order of the PCI bus. CUDA's order may differ, see
+    ``visible``.
+    """
 
     def __init__(self, handle: Any, index: int) -> None:
         self._handle, self.index = handle, index
-        self.uuid = f"GPU number {index}"  # until it has told
+        self.uuid = f"GPU number {index}"  # for the message, if the next line raises
         self.uuid = self._get("nvmlDeviceGetUUID") or self.uuid
         self.name: str = self._get("nvmlDeviceGetName") or "NVIDIA GPU"
 
     def read(self) -> Reading:
-        """How it is now. Raises ``GpuLostError``."""
+        """Return the state now. Raises ``GpuLostError``."""
         return Reading(
             sm_mhz=self.clock(),
             watts=_thousandths(self._get("nvmlDeviceGetPowerUsage")),
@@ -82,12 +82,12 @@ class Gpu:
         )
 
     def clock(self) -> int | None:
-        """The clock of its processors, MHz. Raises ``GpuLostError``."""
-        found: int | None = self._get("nvmlDeviceGetClockInfo", SM)
-        return found
+        """Return the clock of its processors in MHz. Raises ``GpuLostError``."""
+        mhz: int | None = self._get("nvmlDeviceGetClockInfo", SM)
+        return mhz
 
     def throttled(self) -> tuple[str, ...] | None:
-        """What holds its clock down; harmful reasons only. Raises ``GpuLostError``."""
+        """Return the harmful reasons for which its clock is held down. Raises ``GpuLostError``."""
         bits = self._get("nvmlDeviceGetCurrentClocksEventReasons")
         if bits is None:  # the name of drivers before 535
             bits = self._get("nvmlDeviceGetCurrentClocksThrottleReasons")
@@ -96,12 +96,14 @@ class Gpu:
         return tuple(name for bit, name in HARMFUL.items() if bits & bit)
 
     def cuda_driver(self) -> str | None:
-        """The newest CUDA that its driver runs, e.g. 13.1. Raises ``GpuLostError``."""
+        """Return the newest CUDA version that its driver runs, e.g. 13.1. Raises
+        ``GpuLostError``.
+        """
         number: int | None = self._get_of_all("nvmlSystemGetCudaDriverVersion")
         return None if number is None else f"{number // 1000}.{number % 1000 // 10}"
 
     def facts(self) -> dict[str, Any]:
-        """What of it stays the same while it is measured on. Raises ``GpuLostError``."""
+        """Return the facts that stay the same during a measurement. Raises ``GpuLostError``."""
         modes = ("nvmlDeviceGetPersistenceMode", "nvmlDeviceGetComputeMode", "nvmlDeviceGetEccMode")
         persistence, compute, ecc = (self._get(mode) for mode in modes)
         pci = self._get("nvmlDeviceGetPciInfo")
@@ -129,8 +131,8 @@ class Gpu:
         }
 
     def instances(self) -> list[Gpu] | None:
-        """Its MIG instances in NVML's order, or None where it is one whole GPU."""
-        with suppress(GpuLostError):  # then it is told of where it is read
+        """Return its MIG instances in NVML's order, or None for an undivided GPU."""
+        with suppress(GpuLostError):  # read() reports it
             if self._mig():
                 slots = range(self._get("nvmlDeviceGetMaxMigDeviceCount") or 0)
                 handles = [self._get("nvmlDeviceGetMigDeviceHandleByIndex", slot) for slot in slots]
@@ -155,7 +157,7 @@ class Gpu:
         return self._get_of_all(call, self._handle, *arguments)
 
     def _get_of_all(self, call: str, *arguments: Any) -> Any:
-        """What NVML answers, or None where it does not."""
+        """Return NVML's answer, or None where it has none."""
         import pynvml
 
         try:
@@ -168,15 +170,15 @@ class Gpu:
             pynvml.NVMLError,
             pynvml.NVMLLibraryMismatchError,
         ):
-            # the second is none of the first
+            # the second class is not derived from the first
             return None
 
 
 class Instance(Gpu):
-    """A MIG instance: its own name, uuid, memory and processes; clocks and heat are those of the
-    GPU that it is of.
+    """A MIG instance: it has its own name, uuid, memory and processes. Clock and heat are those of
+    its GPU.
 
-    Power and energy are None: NVML tells them of the whole GPU, which neighbours share.
+    Power and energy are None: NVML reports them for the whole GPU, which neighbours share.
     """
 
     def __init__(self, handle: Any, parent: Gpu) -> None:
@@ -184,19 +186,21 @@ class Instance(Gpu):
         self.parent = parent
 
     def clock(self) -> int | None:
-        """That of its GPU. Raises ``GpuLostError``."""
+        """Return the clock of its GPU. Raises ``GpuLostError``."""
         return self.parent.clock()
 
     def throttled(self) -> tuple[str, ...] | None:
-        """What holds down the clock of its GPU. Raises ``GpuLostError``."""
+        """Return the harmful reasons for which the clock of its GPU is held down. Raises
+        ``GpuLostError``.
+        """
         return self.parent.throttled()
 
     def read(self) -> Reading:
-        """How it is now. Raises ``GpuLostError``."""
+        """Return the state now. Raises ``GpuLostError``."""
         return replace(self.parent.read(), watts=None, joules=None, processes=self._processes())
 
     def facts(self) -> dict[str, Any]:
-        """Those of its GPU, with what is its own."""
+        """Return the facts of its GPU, with its own name, uuid and memory."""
         return self.parent.facts() | {
             "name": self.name,
             "uuid": self.uuid,
@@ -204,13 +208,13 @@ class Instance(Gpu):
         }
 
     def instances(self) -> list[Gpu] | None:
-        """None: it is not divided any more."""
+        """Return None: an instance is not divided further."""
         return None
 
 
 def gpus() -> list[Gpu] | None:
-    """The GPUs in the order of the PCI bus, less those that do not answer; None without a driver or
-    its NVML.
+    """Return the GPUs in the order of the PCI bus, without those that do not answer; None without a
+    driver or its NVML.
     """
     import pynvml
 
@@ -219,20 +223,20 @@ def gpus() -> list[Gpu] | None:
         count = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError:
         return None
-    found = []
+    answering = []
     for index in range(count):
         with suppress(pynvml.NVMLError, GpuLostError):  # lost, or another user's
-            found.append(Gpu(pynvml.nvmlDeviceGetHandleByIndex(index), index))
-    return found
+            answering.append(Gpu(pynvml.nvmlDeviceGetHandleByIndex(index), index))
+    return answering
 
 
 def visible(environ: Mapping[str, str]) -> list[Gpu]:
-    """The devices that CUDA will number 0, 1, ... in this environment; with ``ambiguous`` indices
-    their set is a guess.
+    """Return the devices that CUDA will number 0, 1, ... in this environment. With ``ambiguous``
+    indices the set is a guess.
 
-    The rules are those of CUDA's programming guide (environment variables) and of torch.cuda's own
-    count. With MIG a process sees one instance, the first, and no whole GPU beside it (MIG user
-    guide, CUDA device enumeration).
+    The rules are those of CUDA's programming guide (environment variables) and of torch.cuda's
+    device count. With MIG a process sees one instance, the first, and no whole GPU beside it (MIG
+    user guide, CUDA device enumeration).
     """
     every = gpus() or []
     chosen = environ.get("CUDA_VISIBLE_DEVICES")
@@ -245,7 +249,9 @@ def visible(environ: Mapping[str, str]) -> list[Gpu]:
 
 
 def ambiguous(environ: Mapping[str, str]) -> str | None:
-    """Why it cannot be told which GPU CUDA gives which number, and what to do, or None."""
+    """Return why CUDA's numbering of the GPUs is unknown, and what to do; None where it is
+    known.
+    """
     names = list(dict.fromkeys(gpu.name for gpu in gpus() or []))
     by_uuid = environ.get("CUDA_VISIBLE_DEVICES", "").startswith(("GPU-", "MIG-"))
     if (
@@ -256,13 +262,15 @@ def ambiguous(environ: Mapping[str, str]) -> str | None:
     ):
         return None
     return (
-        f"GPUs of different kinds ({', '.join(names)}): CUDA numbers them by a guess at which is fastest, nvidia-smi "
-        "by their bus; set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+        f"GPUs of different kinds ({', '.join(names)}): CUDA numbers the fastest first, by its own estimate, and "
+        "nvidia-smi numbers them by bus; set CUDA_DEVICE_ORDER=PCI_BUS_ID"
     )
 
 
 def by_uuid(uuid: str) -> Gpu:
-    """The GPU or MIG instance of that uuid, with or without its prefix (torch leaves it out)."""
+    """Return the GPU or MIG instance with that uuid, with or without its prefix (torch omits it).
+    Raises ``LookupError``.
+    """
     for gpu in gpus() or []:
         for device in [gpu, *(gpu.instances() or [])]:
             if _bare(device.uuid) == _bare(uuid):
@@ -270,10 +278,11 @@ def by_uuid(uuid: str) -> Gpu:
     raise LookupError(f"NVML knows no GPU {uuid}")
 
 
-def of_process(environ: Mapping[str, str], uuid: str) -> Gpu:
-    """The device that a process with this environment computes on, whose uuid torch tells.
+def gpu_of_process(environ: Mapping[str, str], uuid: str) -> Gpu:
+    """Return the device that a process with this environment computes on. ``uuid``: the one that
+    torch reports.
 
-    A MIG instance is known by the environment: torch may tell the uuid of the whole GPU, which
+    A MIG instance is found by the environment: torch may report the uuid of the whole GPU, which
     neighbours share. Raises ``LookupError``.
     """
     first = visible(environ)[:1]
@@ -281,19 +290,19 @@ def of_process(environ: Mapping[str, str], uuid: str) -> Gpu:
 
 
 def _chosen(text: str, every: list[Gpu]) -> list[Gpu]:
-    """What CUDA_VISIBLE_DEVICES names, up to the first entry that names nothing; nothing where one
-    comes twice.
+    """Return the GPUs that CUDA_VISIBLE_DEVICES names, up to the first entry that names none.
+    Return no GPU if one comes twice.
     """
     prefix = text[:4] if text.startswith(("GPU-", "MIG-")) else ""
-    found: list[Gpu] = []
+    chosen: list[Gpu] = []
     for entry in text.split(","):
         gpu = _of_prefix(entry, prefix, every) if prefix else _of_number(entry, every)
         if gpu is None:
             break
-        if gpu.uuid in (other.uuid for other in found):
+        if gpu.uuid in (other.uuid for other in chosen):
             return []
-        found.append(gpu)
-    return found
+        chosen.append(gpu)
+    return chosen
 
 
 def _of_number(entry: str, every: list[Gpu]) -> Gpu | None:
@@ -302,8 +311,8 @@ def _of_number(entry: str, every: list[Gpu]) -> Gpu | None:
 
 
 def _of_prefix(entry: str, prefix: str, every: list[Gpu]) -> Gpu | None:
-    """The one device whose uuid begins so; kinds do not mix, the first entry's is that of the
-    list.
+    """Return the one device whose uuid begins with ``entry``. All entries must be of the kind of
+    the first one (``prefix``).
     """
     devices = (
         every
@@ -319,5 +328,5 @@ def _bare(uuid: str) -> str:
 
 
 def _thousandths(value: int | None) -> float | None:
-    """NVML tells milliwatts and millijoules."""
+    """Return watts or joules: NVML reports milliwatts and millijoules."""
     return None if value is None else value / 1e3

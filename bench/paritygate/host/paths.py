@@ -1,4 +1,4 @@
-"""Where paritygate keeps its files: ``.paritygate/`` in the project, or a cache folder if that is
+"""The folder of paritygate's files: ``.paritygate/`` in the project, or a cache folder if that is
 read-only.
 """
 
@@ -13,7 +13,7 @@ NAME = ".paritygate"
 
 
 def find(rootpath: Path) -> Path:
-    """The folder for everything that paritygate writes; nothing is made, it need not exist."""
+    """Return the folder for all files that paritygate writes. Makes nothing; it need not exist."""
     folder = rootpath / NAME
     if os.access(folder if folder.exists() else rootpath, os.W_OK) and (
         folder.is_dir() or not folder.exists()
@@ -24,9 +24,9 @@ def find(rootpath: Path) -> Path:
 
 
 def home(rootpath: Path) -> Path:
-    """The folder for everything that paritygate writes, made if need be.
+    """Return the folder for all files that paritygate writes. Make it if it does not exist.
 
-    Holds ``store.sqlite``, ``cache/{onnx,inductor,triton,weights}``, ``scratch/`` and
+    It holds ``store.sqlite``, ``cache/{onnx,inductor,triton,weights}``, ``scratch/`` and
     ``times.json``. Git ignores it: a run must not make a checkout dirty.
     """
     folder = find(rootpath)
@@ -38,15 +38,15 @@ def home(rootpath: Path) -> Path:
 
 
 def own_name() -> str:
-    """A name for a folder of this process alone, by which later runs can tell whether it is still
-    in use.
+    """Return a name for a folder that belongs to this process. ``abandoned`` can tell from it
+    whether the process still runs.
     """
     return f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
 
 def abandoned(folder: Path) -> bool:
-    """Whether the process that made a folder of ``own_name`` is gone: it was killed before it could
-    clean up.
+    """Return whether the process that made a folder named by ``own_name`` has ended without
+    removing it.
     """
     pid = folder.name.partition("-")[0]
     if not pid.isdigit():

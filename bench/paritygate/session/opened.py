@@ -187,5 +187,5 @@ def _gpus(cells: Iterable[OpenedCell]) -> list[nvml.Gpu]:
     """The GPU that the cells run on, as NVML shows it; none on a processor."""
     uuids = {cell.record.facts.get("gpu_uuid") for cell in cells if cell.record is not None}
     with suppress(LookupError):
-        return [nvml.of_process(os.environ, uuid) for uuid in uuids if uuid]
+        return [nvml.gpu_of_process(os.environ, uuid) for uuid in uuids if uuid]
     return []

@@ -24,15 +24,15 @@ def new_run(root: Path, options: Options, id: str = "", started: str = "") -> Ru
         | {"load_at_start": machine.load(), "started_at": time.time()}
     )
     absent = {device: why for device in DEVICE_KINDS if (why := targets.absent(device))}
-    status = git.said(root, "status", "--porcelain")
+    status = git.output(root, "status", "--porcelain")
     return Run(
         id=id or str(uuid.uuid4()),
         started=started or datetime.now(UTC).isoformat(timespec="seconds"),
         budget=options.budget.name,
         laboratory=options.controlled,
         seed=options.seed,
-        commit=git.said(root, "rev-parse", "HEAD"),
-        branch=git.said(root, "symbolic-ref", "--short", "-q", "HEAD"),
+        commit=git.output(root, "rev-parse", "HEAD"),
+        branch=git.output(root, "symbolic-ref", "--short", "-q", "HEAD"),
         dirty=None if status is None else bool(status),
         environment=environment,
         absent=absent,

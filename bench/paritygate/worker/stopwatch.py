@@ -75,7 +75,7 @@ class Stopwatch:
                     self._spin(planted * (clock() - start))
                 times[sample] = clock() - start
             if sample == samples - 1:
-                seen = self.device.gauge()  # at once: a GPU's clock falls while it waits
+                seen = self.device.clock_state()  # at once: a GPU's clock falls while it waits
             if sample == keep:
                 kept = (read(raw), (turn - 1) % count)
         self.turn = turn

@@ -222,7 +222,7 @@ def test_an_instance_says_that_its_energy_is_not_told(monkeypatch):
     text = " ".join(map(str, doctor.examine_gpu(0, doctor.cards()[0])))
 
     assert "MIG-1" in text
-    assert "energy is not told" in text
+    assert "energy is not reported" in text
 
 
 def test_an_order_that_cannot_be_told_is_a_finding(monkeypatch):
@@ -234,7 +234,7 @@ def test_an_order_that_cannot_be_told_is_a_finding(monkeypatch):
 
 
 class NoLaboratory:
-    """Where no process is started; takes what ``spread.conditions_of`` takes."""
+    """Where no process is started; takes what ``spread.new_laboratory`` takes."""
 
     def __init__(self, *arguments, **keywords):
         self.scratch = arguments[0]
@@ -259,7 +259,7 @@ def test_cells_are_timed_on_every_device_that_is_here(monkeypatch, tmp_path, dev
         ]
 
     monkeypatch.setattr(spread, "launches", launches)
-    monkeypatch.setattr(spread, "conditions_of", NoLaboratory)
+    monkeypatch.setattr(spread, "new_laboratory", NoLaboratory)
     monkeypatch.setattr(doctor.GroupReference, "conditions", lambda self: got())
     monkeypatch.setattr(
         targets, "absent", lambda device: device_absent if device == "cuda" else None

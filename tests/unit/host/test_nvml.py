@@ -325,12 +325,12 @@ def test_under_mig_a_process_knows_its_instance_by_its_environment(monkeypatch):
     """Torch may tell the uuid of the whole GPU, which neighbours share."""
     whole = mig("MIG-abcd")
     fake_nvml.install(monkeypatch, [whole])
-    assert nvml.of_process({}, whole.uuid).uuid == "MIG-abcd"
+    assert nvml.gpu_of_process({}, whole.uuid).uuid == "MIG-abcd"
 
     fake_nvml.install(monkeypatch, [ONE, TWO])
-    assert nvml.of_process({}, TWO.uuid).index == 1
+    assert nvml.gpu_of_process({}, TWO.uuid).index == 1
     with pytest.raises(LookupError):
-        nvml.of_process({}, "GPU-3")
+        nvml.gpu_of_process({}, "GPU-3")
 
 
 def test_a_gpu_that_gets_lost_while_cuda_numbers_them_ends_nothing(monkeypatch):

@@ -40,7 +40,7 @@ class FakeWorker:
         self.closed = True
 
 
-def gauge(*throttled):
+def clock_state(*throttled):
     return {"mhz": 1980, "throttled": list(throttled)}
 
 
@@ -52,7 +52,9 @@ def test_a_block_is_asked_for_once_and_the_worker_is_parked():
 
 
 def test_a_block_with_a_clock_that_was_cut_is_measured_again_and_the_reason_counted():
-    timed_worker = TimedWorker(FakeWorker(gauge("SwPowerCap"), gauge("HwThermal"), gauge()))
+    timed_worker = TimedWorker(
+        FakeWorker(clock_state("SwPowerCap"), clock_state("HwThermal"), clock_state())
+    )
 
     assert list(timed_worker.block(1, 1)) == [3.0]
     assert timed_worker.replaced == {"SwPowerCap": 1, "HwThermal": 1}
@@ -60,7 +62,7 @@ def test_a_block_with_a_clock_that_was_cut_is_measured_again_and_the_reason_coun
 
 
 def test_a_clock_that_is_always_cut_is_not_waited_for():
-    worker = FakeWorker(gauge("SwPowerCap"))
+    worker = FakeWorker(clock_state("SwPowerCap"))
     timed_worker = TimedWorker(worker)
 
     assert list(timed_worker.block(1, 1)) == [float(REPLACED + 1)]
@@ -69,8 +71,8 @@ def test_a_clock_that_is_always_cut_is_not_waited_for():
 
 def test_a_cut_that_lasts_is_measured_again_once_it_is_over_and_told_meanwhile():
     # the first block with its repetitions, and the second
-    cut = [gauge("SwPowerCap")] * (REPLACED + 2)
-    worker = FakeWorker(*cut, gauge(), gauge("HwThermal"), gauge())
+    cut = [clock_state("SwPowerCap")] * (REPLACED + 2)
+    worker = FakeWorker(*cut, clock_state(), clock_state("HwThermal"), clock_state())
     timed_worker = TimedWorker(worker)
 
     asked = []

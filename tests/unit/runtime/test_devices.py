@@ -119,7 +119,7 @@ def test_the_gauge_asks_the_card_for_its_clock_and_what_holds_it_down(api, monke
     card = SimpleNamespace(clock=lambda: 1410, throttled=lambda: ("SwPowerCap",))
     monkeypatch.setattr(nvml, "by_uuid", lambda uuid: card)
 
-    assert Cuda(api).gauge() == {"mhz": 1410, "throttled": ["SwPowerCap"]}
+    assert Cuda(api).clock_state() == {"mhz": 1410, "throttled": ["SwPowerCap"]}
 
 
 def test_a_card_that_nvml_does_not_know_is_asked_for_once_and_tells_nothing(api, monkeypatch):
@@ -131,7 +131,7 @@ def test_a_card_that_nvml_does_not_know_is_asked_for_once_and_tells_nothing(api,
 
     monkeypatch.setattr(nvml, "by_uuid", unknown)
     gpu = Cuda(api)
-    assert [gpu.gauge(), gpu.gauge(), gpu.joules()] == [{}, {}, None]
+    assert [gpu.clock_state(), gpu.clock_state(), gpu.joules()] == [{}, {}, None]
     assert asked == ["1234-abcd"]
 
 
@@ -140,11 +140,11 @@ def test_a_card_that_is_lost_meanwhile_is_left_to_the_next_call_to_tell(api, mon
         raise nvml.GpuLostError("gone")
 
     monkeypatch.setattr(nvml, "by_uuid", lambda uuid: SimpleNamespace(clock=lost))
-    assert Cuda(api).gauge() == {}
+    assert Cuda(api).clock_state() == {}
 
 
 def test_the_processor_has_no_gauge():
-    assert Cpu().gauge() == {}
+    assert Cpu().clock_state() == {}
 
 
 def test_a_gpu_is_warm_after_half_a_second_of_work():

@@ -32,7 +32,7 @@ def device(monkeypatch):
 def worker(device, tmp_path):
     """A worker whose model gives each of four inputs back after 2 ms on the device."""
     task = task_of(specimen(), tmp_path, threads=torch.get_num_threads())
-    made = worker_module.Worker(BoundCase.of(task), task, str)
+    made = worker_module.Worker(BoundCase.from_task(task), task, str)
 
     def call(feed):
         device.launch(CALL_SECONDS)
@@ -160,7 +160,9 @@ def test_a_block_tells_the_gauge_as_it_was_before_anything_was_compared(
 ):
     order = []
     monkeypatch.setattr(
-        device, "gauge", lambda: order.append("gauge") or {"mhz": 1410, "throttled": ["SwPowerCap"]}
+        device,
+        "clock_state",
+        lambda: order.append("gauge") or {"mhz": 1410, "throttled": ["SwPowerCap"]},
     )
     call = worker.opened.prepared.call
     worker.opened.prepared.call = lambda feed: order.append("call") or call(feed)
@@ -189,7 +191,7 @@ def test_energy_is_left_out_where_nobody_counts_it(worker):
 def test_the_policy_of_float32_is_the_dtypes(device, tmp_path, dtype, tf32):
     task = task_of(specimen(), tmp_path, dtype_name=dtype, threads=torch.get_num_threads())
     try:
-        settings = worker_module.Worker(BoundCase.of(task), task, str).settings
+        settings = worker_module.Worker(BoundCase.from_task(task), task, str).settings
     finally:
         precision.apply("fp32")
 

@@ -1,5 +1,5 @@
-"""Devices: what a worker must know of the thing it measures on. The only folder that may speak to a
-device's API.
+"""Devices: clock, memory and facts of the device that a worker measures on. Only this folder may
+call a device's API.
 """
 
 from __future__ import annotations
@@ -12,58 +12,60 @@ from paritygate.runtime.devices.cuda import Cuda
 
 
 class Device(Protocol):
-    """A device as the worker sees it. The device owns the clock; backends never choose one."""
+    """A device, as the worker uses it. The device owns the clock; backends never choose one."""
 
     name: str
-    # what its work is queued on, as a pointer; None where there is no such thing
+    # the stream of its work, as a pointer; None where there is none
     stream: int | None
 
     def guard(self) -> AbstractContextManager[Any]:
-        """Entered around everything that works on it: the current stream."""
+        """Return the context for all work on the device: it sets the current stream."""
 
     def clock(self) -> float:
-        """Seconds on the clock that all backends are measured with."""
+        """Return the seconds on the clock that all backends are measured with."""
 
     def synchronize(self) -> None:
-        """Return when everything that was started has ended."""
+        """Wait until all started work has ended."""
 
     def mark(self) -> Any:
-        """A moment in the device's own order of work: now."""
+        """Return the present point in the device's own queue of work."""
 
     def elapsed(self, start: Any, end: Any) -> float:
-        """Seconds from one mark to another, by the device's clock, once it has passed both."""
+        """Return the seconds from one mark to another, by the device's clock. The device must have
+        passed both.
+        """
 
     def flush(self) -> bool:
-        """Queue work that overwrites the device's large cache; False, and nothing queued, where it
-        works as we wait.
+        """Queue work that overwrites the device's large cache. Return False, with nothing queued,
+        on a device without a queue.
         """
 
     def reset_peak(self) -> None:
-        """Begin to watch memory anew, from what is held now."""
+        """Start watching the memory peak, from the memory held now."""
 
     def peak_bytes(self) -> int | None:
-        """The most memory held at once since ``reset_peak``, above what was held then; None where
-        unknown.
+        """Return the most memory held at once since ``reset_peak``, above that at the reset; None
+        where unknown.
         """
 
     def held_bytes(self) -> int | None:
-        """The memory held now; None where unknown."""
+        """Return the memory held now; None where unknown."""
 
     def empty_cache(self) -> None:
-        """Give back what the allocator keeps for later, so that the next cell has it."""
+        """Free the memory that the allocator keeps for later, so that the next cell has it."""
 
     def joules(self) -> float | None:
-        """The energy that it has used so far, counted from some moment; None where it does not
-        tell.
+        """Return the energy used so far, counted from some fixed moment; None if the device does
+        not report it.
         """
 
-    def gauge(self) -> dict[str, Any]:
-        """How it is while it still feels its work: ``mhz`` and by what names it is ``throttled``,
-        where it tells.
+    def clock_state(self) -> dict[str, Any]:
+        """Return the clock right after work: ``mhz``, and ``throttled``, the reasons that lower it.
+        Empty if the device does not report them.
         """
 
     def facts(self) -> dict[str, Any]:
-        """What a later comparison must know of it."""
+        """Return the facts of the device that a later comparison needs."""
 
 
 DEVICES: dict[str, type[Device]] = {"cpu": Cpu, "cuda": Cuda}

@@ -1,8 +1,8 @@
 """An NVIDIA GPU as a device: work is queued on a stream, and its own clock is a pair of events on
 that stream.
 
-``CUDA_VISIBLE_DEVICES`` has chosen: the device is the first that CUDA shows. Nothing here changes a
-setting of it.
+The device is the first that CUDA shows, as chosen by ``CUDA_VISIBLE_DEVICES``. Its settings are
+never changed.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from paritygate.host import nvml
 
-# bytes; over any L2 so far (50 MiB on H100 and H200), and what triton.testing.do_bench takes
+# bytes; larger than any L2 so far (50 MiB on H100 and H200), as in triton.testing.do_bench
 FLUSHED = 256 << 20
 
 
 class Cuda:
-    """A GPU. ``api`` is ``torch.cuda`` unless a test gives another.
+    """A GPU. ``api`` is ``torch.cuda``; tests use another.
 
-    Memory is what the driver says is used on the device, since that alone sees torch's allocator
-    and the arenas of other engines alike; what torch's allocator had at most is a fact beside it.
+    Its memory is the memory in use that the driver reports, since only the driver counts both
+    torch's allocator and the arenas of other engines. The peak of torch's allocator is recorded as
+    a fact.
     """
 
     name = "cuda"
@@ -33,33 +34,33 @@ class Cuda:
         import torch
 
         self._torch, self._api = torch, torch.cuda if api is None else api
-        self._api.init()  # the context is no cell's memory
-        # Not the default stream: that waits for all others, and onnxruntime takes its pointer, 0,
-        # for none.
+        self._api.init()  # so that the context does not count as a cell's memory
+        # Not the default stream: it waits for all others, and onnxruntime reads its pointer, 0, as
+        # "no stream".
         self._stream = self._api.Stream()
         self.stream: int | None = self._stream.cuda_stream
         self._used: int | None = None
         self._scrap: Any = None
-        # the card as NVML knows it, or None, once that was asked
+        # cache of ``_card``: NVML's card or None, empty before the first call
         self._known: list[nvml.Gpu | None] = []
 
     def guard(self) -> AbstractContextManager[Any]:
-        """Makes our stream the current one."""
+        """Return a context in which our stream is the current one."""
         context: AbstractContextManager[Any] = self._api.stream(self._stream)
         return context
 
     def synchronize(self) -> None:
-        """Waits for the whole device: engines may have streams of their own."""
+        """Wait for the whole device: engines may have streams of their own."""
         self._api.synchronize()
 
     def mark(self) -> Any:
-        """An event on our stream."""
+        """Return an event on our stream."""
         event = self._api.Event(enable_timing=True)
         event.record(self._stream)
         return event
 
     def elapsed(self, start: Any, end: Any) -> float:
-        """Seconds between two events; half a microsecond is the resolution (CUDA's
+        """Return the seconds between two events. The resolution is half a microsecond (CUDA's
         documentation).
         """
         milliseconds: float = start.elapsed_time(end)
@@ -72,52 +73,54 @@ class Cuda:
         self._scrap.zero_()
         return True
 
-    _buffers = "cuda"  # where the buffer lies; tests have no such device
+    _buffers = "cuda"  # device of the buffer; tests without a GPU change it
 
     def reset_peak(self) -> None:
-        """Begin with what the driver says is used now."""
+        """Start from the memory that the driver reports as used now."""
         self._api.synchronize()
         self._api.empty_cache()
         self._api.reset_peak_memory_stats()
         self._used = self._driver_bytes()
 
     def peak_bytes(self) -> int | None:
-        """What is used above ``reset_peak``: allocators and arenas keep what they took, so it is
-        their peak.
+        """Return the memory used above ``reset_peak``. Allocators and arenas keep what they took,
+        so it is their peak.
         """
         if self._used is None:
             return None
         return max(0, self._driver_bytes() - self._used)
 
     def held_bytes(self) -> int | None:
-        """What torch's tensors hold; to the byte, unlike what the driver says."""
+        """Return the memory of torch's tensors. It is exact to the byte, unlike the driver's
+        number.
+        """
         held: int = self._api.memory_allocated()
         return held
 
     def empty_cache(self) -> None:
-        """Give torch's unused blocks back to the driver."""
+        """Return torch's unused blocks to the driver."""
         self._scrap = None
         self._api.empty_cache()
 
     def joules(self) -> float | None:
-        """The counter of the card since its driver was loaded; None under MIG, where neighbours
-        share it.
+        """Return the card's energy counter since its driver was loaded; None under MIG, where
+        neighbours share it.
         """
         from paritygate.host import nvml
 
         card = self._card()
-        with suppress(nvml.GpuLostError):  # the next call tells
+        with suppress(nvml.GpuLostError):  # the next call reports it
             return None if card is None else card.read().joules
         return None
 
-    def gauge(self) -> dict[str, Any]:
-        """``mhz``, the clock of its processors, and ``throttled``, what holds it down: two
-        questions to NVML.
+    def clock_state(self) -> dict[str, Any]:
+        """Return ``mhz``, the clock of its processors, and ``throttled``, the reasons that lower
+        it. Makes two NVML calls.
         """
         from paritygate.host import nvml
 
         card = self._card()
-        with suppress(nvml.GpuLostError):  # the next call tells
+        with suppress(nvml.GpuLostError):  # the next call reports it
             return (
                 {}
                 if card is None
@@ -130,13 +133,13 @@ class Cuda:
 
         if not self._known:
             try:
-                self._known.append(nvml.of_process(os.environ, self._uuid()))
+                self._known.append(nvml.gpu_of_process(os.environ, self._uuid()))
             except LookupError:
                 self._known.append(None)
         return self._known[0]
 
     def facts(self) -> dict[str, Any]:
-        """Model, UUID, capability, versions, memory, and the most that torch's allocator held."""
+        """Return model, UUID, capability, versions, memory, and the peak of torch's allocator."""
         properties = self._api.get_device_properties(0)
         return {
             "gpu": properties.name,
