@@ -1,10 +1,10 @@
-"""Seconds of cells by ``triton.testing.do_bench``, as JSON: a second clock for what we time with a
-cold cache.
+"""Print the seconds of cells by ``triton.testing.do_bench``, as JSON: a second clock for cells that
+are timed with a cold cache.
 
     python -m bench.evidence.dobench attn_cuda_flash_causal-b8_h16_s1024_d128-cuda-eager-bf16 ...
 
-Builds model and inputs as a worker does, in a process without anything else of the harness. A
-median of what half a second of calls took each, the L2 flushed before every one.
+Builds model and inputs as a worker does, in a process without any other part of the harness. The
+result is the median time of the calls of half a second, with the L2 flushed before each.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ WARM_MS, MEASURED_MS = 500, 500
 def main() -> None:
     """Print a JSON object: cell -> seconds."""
     cases = {case.name: case for suite in SUITES for case in importlib.import_module(suite).CASES}
-    found = {}
+    times = {}
     for cell in sys.argv[1:]:
         case, shape, device, _, dtype = cell.split("-")
-        found[cell] = seconds(cases[case], shape, device, dtype)
-    print(json.dumps(found))
+        times[cell] = seconds(cases[case], shape, device, dtype)
+    print(json.dumps(times))
 
 
 def seconds(case: Case, shape: str, device: str, dtype: str) -> float:
-    """The median of a call in eager."""
+    """Return the median time of a call in eager."""
     from triton import testing
 
     apply(dtype)
@@ -54,7 +54,7 @@ def seconds(case: Case, shape: str, device: str, dtype: str) -> float:
             "seed": 0,
             "threads": torch.get_num_threads(),
         }
-        subject = BoundCase.of(task)
+        subject = BoundCase.from_task(task)
         mode = mode_of(subject, subject.build())
         fed = mode.to_inputs(subject.make_inputs(0))
         with mode.context():

@@ -97,8 +97,10 @@ def loop(number: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         task = _task(case, backend, folder, cache)
         artefacts = {backend: module} if BACKENDS[backend].artefact else {}
-        Worker(BoundCase.of(task | {"backend": ""}), task, str).reference(MakeReference(artefacts))
-        worker = Worker(BoundCase.of(task), task, str)
+        Worker(BoundCase.from_task(task | {"backend": ""}), task, str).reference(
+            MakeReference(artefacts)
+        )
+        worker = Worker(BoundCase.from_task(task), task, str)
         worker.open(Open(module))
     opened = worker.opened
     model, feeds, guard = opened.prepared.model, opened.feeds, opened.prepared.context

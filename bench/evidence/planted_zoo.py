@@ -127,7 +127,7 @@ def _planted(name: str) -> Iterator[tuple[str, str, float, bool, float]]:
             "seed": 0,
             "threads": torch.get_num_threads(),
         }
-        subject = BoundCase.of(task | {"case": case.as_dict()})
+        subject = BoundCase.from_task(task | {"case": case.as_dict()})
         made = reference.make(subject, {}, lambda *_, **__: None)
         if made.unchecked:
             print(f"{name}: unchecked: {made.unchecked}")

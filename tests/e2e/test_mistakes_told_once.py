@@ -79,8 +79,8 @@ SAID = {
     "misspelt-b8-cpu-eager": "did you mean 'make'?",
     "inputs_take_nothing-b8-cpu-eager": 'inputs "my_model:nothing" is called as inputs(sizes, generator), which it '
     "does not take: nothing() takes 0 positional arguments but 2 were given",
-    "two_inputs-b8-cpu-eager": 'the model was called with what inputs "my_model:two" gave: 2 arguments',
-    "encodes_two-b8-cpu-eager": "is called with what inputs gave",
+    "two_inputs-b8-cpu-eager": 'the model was called with the result of inputs "my_model:two": 2 arguments',
+    "encodes_two-b8-cpu-eager": "is called with the result of inputs",
     "no_labels-b8-cpu-eager": 'evaluate "my_model:samples" gave a Tensor; it must give (inputs, labels)',
     "no_row-b8-cpu-eager": "tolerance='fp33' is no row of tolerances.csv; it has fp32, ",
     "flops-b8-cpu-eager": "is called as flops(sizes), which it does not take",

@@ -178,7 +178,7 @@ def prepared(kept, tmp_path, monkeypatch):
 
     def prepare(**changes):
         task = task_of(own_case(), tmp_path, backend="aoti", threads=THREADS)
-        subject = BoundCase.of(task)
+        subject = BoundCase.from_task(task)
         known = aoti.contents(kept) | {
             "path": str(kept),
             "signature": [["torch.float32", [8, 16], [16, 1]]],

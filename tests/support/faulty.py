@@ -257,7 +257,7 @@ def forgetful_optimizer(subject: BoundCase) -> PreparedModel:
     prepared = eager.prepare(subject)
     training = prepared.training
     assert training is not None
-    curve = training.curve
+    curve = training.loss_curve
 
     def forgetting(batches: Any, *done: Any) -> Any:
         optimizer = training._optimizer
@@ -270,7 +270,7 @@ def forgetful_optimizer(subject: BoundCase) -> PreparedModel:
         optimizer.step = step
         return curve(batches, *done)
 
-    vars(training)["curve"] = forgetting
+    vars(training)["loss_curve"] = forgetting
     return prepared
 
 

@@ -120,7 +120,7 @@ def test_another_provider_than_the_one_asked_for_fails(rig):
     assert records["onnxruntime"].status is Status.OK
     assert records["onnxruntime"].facts["providers"][0] == "CPUExecutionProvider"
     assert records["other_provider"].status is Status.FAILED
-    asked = "CPUExecutionProvider was asked for"
+    asked = "CPUExecutionProvider was requested"
     assert records["other_provider"].reason == f"fallback: {asked}, SomeOtherProvider runs"
     assert records["other_node"].status is Status.FAILED
     assert (

@@ -232,7 +232,7 @@ def test_a_reference_worker_that_crashes_leaves_the_cells_failed_with_the_reason
         ),
         (
             {"model": "tests.support.specimens:no_module"},
-            ["tests.support.specimens:no_module", "gave a int", "nn.Module"],
+            ["tests.support.specimens:no_module", "returned a int", "nn.Module"],
         ),
         ({"model": "tests.support.specimens:failing"}, ["RuntimeError: the weights are not here"]),
         (
@@ -241,7 +241,7 @@ def test_a_reference_worker_that_crashes_leaves_the_cells_failed_with_the_reason
         ),
         (
             {"inputs": "tests.support.specimens:a_tensor"},
-            ["tests.support.specimens:a_tensor", "gave a Tensor", "a tuple", "a dict"],
+            ["tests.support.specimens:a_tensor", "returned a Tensor", "a tuple", "a dict"],
         ),
         (
             {"inputs": "tests.support.specimens:missing"},

@@ -295,7 +295,7 @@ def test_what_differs_from_build_to_build_is_named_and_no_backend_is_blamed(rig,
     for record in rig.run(kind(model), "eager", "onnxruntime").values():
         assert record.status is Status.FAILED
         assert (
-            f'model "{HERE}:{model}" differs from build to build: {what} is not what it was'
+            f'model "{HERE}:{model}" differs from build to build: {what} differs from that in another'
             in record.reason
         )
         assert "make it a persistent buffer" in record.reason
@@ -351,7 +351,7 @@ def test_inputs_that_no_exporter_takes_are_told_and_the_others_go_on(rig, model,
     assert records["eager"].parity["compared"] > 0
     assert records["onnxruntime"].status is Status.SKIPPED
     assert records["onnxruntime"].reason.startswith(
-        f"input '0' is a {tensor} tensor, which torch.export does not take: give a dense one"
+        f"input '0' is a {tensor} tensor, which torch.export does not take: use a dense one"
     )
 
 
@@ -436,7 +436,7 @@ def test_torchscript_runs_in_eager_and_is_skipped_where_it_is_not_taken(rig, mod
     for record in records.values():
         assert record.status is Status.SKIPPED
         assert record.reason.startswith(f"the model is a TorchScript module ({name})")
-        assert record.reason.endswith("give the module that was scripted or traced")
+        assert record.reason.endswith("use the module before it was scripted or traced")
 
 
 # -- padding

@@ -130,7 +130,7 @@ def test_another_implementation_agrees_and_is_timed_beside_the_plain_one(rig):
         ("not_here", Status.SKIPPED, "not_here: counts on a GPU only"),
         ("misspelt", Status.FAILED, "cannot import name 'by_bites' from 'counting'"),
         ("misplaced", Status.FAILED, "No module named 'torch.counters'"),
-        ("nothing", Status.FAILED, 'variant "counting:nothing" gave a NoneType'),
+        ("nothing", Status.FAILED, 'variant "counting:nothing" returned a NoneType'),
     ],
 )
 def test_a_way_that_is_wrong_or_not_here_is_told(rig, variant, status, why):

@@ -1,22 +1,22 @@
-"""BACKENDS: the ways a model can be run, one file each, and what such a file has.
+"""BACKENDS: the ways to run a model, one file each.
 
 A backend is a module with three functions; none of them may import torch or a runtime before it is
 called:
 
 ``available(target) -> str | None``
-    At collection, standard library only: why the target cannot work here, or None.
+    Runs at collection, with the standard library only. Returns why the target cannot work here, or None.
 ``preload() -> None``
-    In the fork server, before its first fork: the imports and probes that every worker would repeat.
-    Must start no thread and open no file for good.
+    Runs in the fork server, before its first fork: imports and probes that every worker would repeat.
+    It must start no thread, and close every file that it opens.
 ``prepare(subject) -> PreparedModel``
-    In the worker: makes the model of a ``paritygate.runtime.subject.BoundCase`` ready to be called. Raises
-    ``UnavailableError`` where that turns out to be impossible here (the cell is skipped with the reason).
+    Runs in the worker: prepares the model of a ``paritygate.runtime.subject.BoundCase`` for calls. Raises
+    ``UnavailableError`` if that is impossible here (the cell is skipped with the reason).
 
 and may have a fourth::
 
 ``artefact(subject) -> dict``
-    In the reference worker: makes files that ``prepare`` will load, unless the cache has them, and returns
-    facts about them. A backend with it gets no model in ``prepare``, only what it made.
+    Runs in the reference worker: makes files that ``prepare`` loads, unless the cache has them, and returns
+    facts about them. ``prepare`` of such a backend gets no model, only these files.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ __all__ = ["BACKENDS", "Backend", "BackendError", "PreparedModel", "UnavailableE
 
 @dataclass(frozen=True)
 class Backend:
-    """A row of the table: what the pytest process must know of a backend without importing it.
+    """A row of the table: the properties of a backend that the pytest process needs without
+    importing it.
 
-    ``default``: part of a run that names no backends. ``artefact``: it has that function.
-    ``differentiable``: it can run a backward, and so the modes that need one. ``compiles``: opening
-    it may compile, so it gets the time for that. ``slow_to_open``: shapes that are only checked are
-    left out of quick runs. ``single_threaded_load``: with a warm cache one thread opens it, so two
-    may open at once. ``resizable``: another batch size costs it nothing.
+    - ``default``: part of a run that names no backends.
+    - ``artefact``: the module has that function.
+    - ``differentiable``: it can run a backward, and so the modes that need one.
+    - ``compiles``: opening it may compile, so it gets the longer deadline.
+    - ``slow_to_open``: shapes that are only checked are left out of quick runs.
+    - ``single_threaded_load``: with a warm cache it opens in one thread, so two may open at once.
+    - ``resizable``: another batch size needs no compile or export.
     """
 
     name: str

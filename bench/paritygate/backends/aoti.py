@@ -1,10 +1,10 @@
 """aoti: the model exported by ``torch.export``, compiled ahead of time by AOTInductor into a
 package, and run from it.
 
-A package is made in the reference worker, one for each shape, and cached by content; a cell's
-worker loads it and holds no model. What is called is the package's loader, as it is from C++: the
-Python object around it reads the signature from JSON in every call, some 70 µs, which is longer
-than a small network takes.
+A package is made in the reference worker, one for each shape, and cached by content. A cell's
+worker loads it and holds no model. Calls go to the package's loader, as from C++. The Python object
+around it parses the signature from JSON in every call, which takes about 70 µs: longer than a call
+of a small network.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from paritygate.core.case import Target
     from paritygate.runtime.subject import BoundCase
 
-LAYOUT = 1  # of a cache entry
-# What of a device's facts a package follows from: not which card it is, nor what its memory held.
+LAYOUT = 1  # version of the cache's format
+# Facts of a device that a package depends on: neither the card's identity nor its memory use.
 COMPILED_FOR = ("cpu_capability", "gpu", "gpu_capability", "gpu_processors", "cuda")
-# What a package's own source calls: kernels that inductor wrote, and operators of PyTorch with or
-# without a C function.
+# Calls in a package's source: kernels that inductor wrote, and operators of PyTorch with and without
+# a C function.
 KERNEL = re.compile(r"^ +(?:call_)?((?:cpp|triton)_\w+)\(", re.MULTILINE)
 OPERATOR = re.compile(r"\(aoti_torch_(cpu|cuda)_(\w+)\(")
 DISPATCHED = re.compile(r"\(aoti_torch_proxy_executor_call_function\(")
@@ -40,15 +40,17 @@ LACKS = "this torch has no torch._inductor."
 
 
 def available(_target: Target) -> str | None:
-    """Whatever the device, a package is a shared library that a C++ compiler builds."""
+    """Return why no package can be built here, or None. On every device it is a shared library that
+    a C++ compiler builds.
+    """
     if not compiled.has_compiler("CXX", "g++", "clang++"):
         return "AOTInductor needs a C++ compiler; install g++"
     return None
 
 
 def preload() -> None:
-    """Import inductor and what loads packages, and ask once which instructions and which compiler
-    there are.
+    """Import inductor and the loader of packages, and find the vector instructions and the compiler
+    once.
     """
     from paritygate.runtime import private
 
@@ -58,21 +60,21 @@ def preload() -> None:
 
 
 def artefact(subject: BoundCase) -> dict[str, Any]:
-    """Export and compile the model unless the cache holds it; facts about the package, with
+    """Export and compile the model unless the cache holds it. Return facts about the package, with
     ``path`` and ``cold``.
     """
     from paritygate.backends.flat import example
 
     started, inputs = time.perf_counter(), example(subject)
     path = Path(subject.cache) / "aoti" / f"{_key(subject, inputs)}.pt2"
-    found = contents(path)
-    cold = found is None
+    package = contents(path)
+    cold = package is None
     if cold:
         _compile(subject, inputs, path)
-        found = contents(path)
-    if found is None:
+        package = contents(path)
+    if package is None:
         raise BackendError(f"the package {path} cannot be read back")
-    return found | {
+    return package | {
         "path": str(path),
         "signature": _signature(inputs),
         "cold": cold,
@@ -81,7 +83,7 @@ def artefact(subject: BoundCase) -> dict[str, Any]:
 
 
 def prepare(subject: BoundCase) -> PreparedModel:
-    """The loaded package, on the device that was asked for, for inputs like those it was compiled
+    """Return the loaded package, on the requested device, for inputs like those it was compiled
     for.
     """
     import torch
@@ -93,36 +95,38 @@ def prepare(subject: BoundCase) -> PreparedModel:
     load = private.read("torch._inductor.aoti_load_package")
     if load is None:
         raise UnavailableError(f"{LACKS}aoti_load_package, which loads packages")
-    found = subject.scratch.artefact("aoti")
-    # where it is unpacked: workers are killed, and what they leave must go
+    artefact = subject.scratch.artefact("aoti")
+    # The package is unpacked here: workers are killed, and the run's folder is always removed.
     os.environ["TMPDIR"] = subject.folder
-    package = load(found["path"])
+    package = load(artefact["path"])
     metadata = package.get_metadata()
     device = metadata.get("AOTI_DEVICE_KEY")
-    operators = found["operators"].get(subject.device, {})
+    operators = artefact["operators"].get(subject.device, {})
 
     def feed(inputs: Any) -> list[torch.Tensor]:
         leaves = tensor_leaves(inputs)
-        # the package itself does not look
-        if (signature := _signature(leaves)) != found["signature"]:
-            raise BackendError(f"compiled for inputs {found['signature']}, called with {signature}")
+        # the package itself does not check its inputs
+        if (signature := _signature(leaves)) != artefact["signature"]:
+            raise BackendError(
+                f"compiled for inputs {artefact['signature']}, called with {signature}"
+            )
         return leaves
 
     def facts() -> dict[str, Any]:
-        if elsewhere := {*found["operators"], device or subject.device} - {subject.device}:
+        if elsewhere := {*artefact["operators"], device or subject.device} - {subject.device}:
             raise BackendError(
                 f"fallback: the package computes on {', '.join(sorted(elsewhere))}, not {subject.device}"
             )
         return {
-            "package_bytes": found["bytes"],
-            "kernels": found["kernels"],
+            "package_bytes": artefact["bytes"],
+            "kernels": artefact["kernels"],
             "operators": operators,
-            "dispatched_operators": found["dispatched"],
+            "dispatched_operators": artefact["dispatched"],
             "instructions": metadata.get("AOTI_CPU_ISA"),
         } | ({"not_known": ["the package's device"]} if device is None else {})
 
-    # Not by profile: a package calls PyTorch's kernels past the dispatcher, which is what a profile
-    # sees.
+    # Not from a profile: a package bypasses the dispatcher when it calls PyTorch's kernels, and a
+    # profile sees only the dispatcher.
     kernels = {
         kernel: n
         for name, kernel in SDPA_KERNELS.items()
@@ -141,11 +145,11 @@ def prepare(subject: BoundCase) -> PreparedModel:
 
 
 def contents(path: Path) -> dict[str, Any] | None:
-    """What is in a package, or None where there is none or it is damaged.
+    """Return the contents of a package, or None if it does not exist or is damaged.
 
-    ``kernels``: calls of kernels that inductor wrote. ``operators``: device -> operator of PyTorch
-    -> calls.
-    ``dispatched``: calls of operators without a C function, which PyTorch's dispatcher runs.
+    ``kernels``: number of calls of kernels that inductor wrote. ``operators``: device -> operator
+    of PyTorch -> calls. ``dispatched``: calls of operators without a C function, which PyTorch's
+    dispatcher runs.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -155,7 +159,7 @@ def contents(path: Path) -> dict[str, Any] | None:
                 archive.read(name) for name in archive.namelist() if name.endswith("wrapper.cpp")
             )
             source = wrapper.decode()
-    except Exception:  # whatever is wrong with the file, it is no package
+    except Exception:  # whatever the error, the file is no package
         return None
     operators: dict[str, Counter[str]] = {}
     for device, operator in OPERATOR.findall(source):
@@ -169,8 +173,8 @@ def contents(path: Path) -> dict[str, Any] | None:
 
 
 def _compile(subject: BoundCase, inputs: Any, path: Path) -> None:
-    """Export, compile in the group's own folder, which goes with the run, and move into the cache
-    at once.
+    """Export, compile in the group's own folder, which is removed with the run, and move the result
+    into the cache in one step.
     """
     import torch
 
@@ -209,7 +213,7 @@ def _compile(subject: BoundCase, inputs: Any, path: Path) -> None:
 
 
 def _key(subject: BoundCase, inputs: Any) -> str:
-    """The content that a package follows from, hashed: source, weights, signature, versions,
+    """Return a hash of everything that a package depends on: source, weights, signature, versions,
     machine, threads.
     """
     import torch
@@ -243,8 +247,8 @@ def _versions() -> dict[str, str]:
 
 
 def _toolchain() -> list[str | None]:
-    """Compiler, processor and its vector instructions: code is compiled for the machine it is
-    compiled on. None is what this torch does not tell.
+    """Return compiler, processor and vector instructions: code is compiled for the machine it is
+    compiled on. None stands for each one that this torch does not report.
     """
     from paritygate.host import machine
     from paritygate.runtime import private
@@ -260,7 +264,9 @@ def _toolchain() -> list[str | None]:
 
 
 def _signature(inputs: Any) -> list[list[Any]]:
-    """Dtype, sizes and strides of every tensor; the stride along one element is nobody's."""
+    """Return dtype, sizes and strides of every tensor. Strides along dimensions of size 1 are left
+    out.
+    """
     from paritygate.runtime.nest import tensor_leaves
 
     return [

@@ -1,8 +1,9 @@
-"""compile: ``torch.compile`` in its modes, a graph per shape; recompiles and undeclared breaks are
-failures.
+"""compile: ``torch.compile`` in its modes, one graph for each shape. Recompiles and undeclared
+graph breaks are failures.
 
-So is every answer that would come from eager under the name of compile: see ``Evidence``. What a
-release of torch does not tell of that is the fact ``not_known``, and a warning.
+An answer that comes from eager under the name of compile is a failure, too; see ``Evidence``. The
+fact ``not_known`` lists the evidence that this release of torch does not report; it is also a
+warning.
 """
 
 from __future__ import annotations
@@ -31,30 +32,38 @@ MODES = {
 
 
 def available(target: Target) -> str | None:
-    """A C++ compiler is needed on CPUs; CUDA graphs exist on CUDA only."""
+    """Return why the target cannot run here, or None: a CPU needs a C++ compiler, and CUDA graphs
+    exist on CUDA only.
+    """
     if target.device == "cpu":
         if target.backend == "compile_reduce_overhead":
             return "reduce-overhead means CUDA graphs; on a CPU it is the same as compile"
         if not has_compiler("CXX", "g++", "clang++"):
             return "torch.compile needs a C++ compiler on a CPU; install g++"
     elif not has_compiler("CC", "gcc", "clang"):
-        return "torch.compile needs a C compiler on a GPU, for what Triton makes of its driver; install gcc"
+        return "torch.compile needs a C compiler on a GPU, because Triton builds a driver module; install gcc"
     return None
 
 
 def has_compiler(variable: str, usual: str, other: str) -> bool:
-    """Whether inductor would find a compiler: the variable's or the usual one, else the other."""
+    """Return whether inductor would find a compiler: the one in the environment variable or the
+    usual one, else the other.
+    """
     return any(shutil.which(name) for name in (os.environ.get(variable) or usual, other))
 
 
 def preload() -> None:
-    """Import dynamo and inductor with what they import late, and do once what every worker would
-    otherwise repeat.
+    """Import dynamo and inductor with their late imports, and do once the work that every worker
+    would repeat.
 
-    Asking for the vector instructions starts a Python of its own, 1.1 s; a hash of torch's sources
-    is part of every key of the cache, 0.2 s, and so is one of triton's, 0.25 s, where it is
-    installed: with every torch for CUDA; the header of the C++ kernels is preprocessed to see
-    whether it has changed, 0.15 s. None of it asks CUDA anything.
+    The work and its time:
+
+    - Finding the vector instructions, which starts another Python: 1.1 s.
+    - Hashing torch's sources for the keys of the cache: 0.2 s.
+    - Hashing triton's sources where it is installed, which is with every torch for CUDA: 0.25 s.
+    - Preprocessing the header of the C++ kernels, to see whether it has changed: 0.15 s.
+
+    None of it calls CUDA.
     """
     from paritygate.runtime import private
 
@@ -72,16 +81,16 @@ def preload() -> None:
             ask()
     if private.read("torch._inductor.runtime.triton_compat.HAS_TRITON"):
         private.read("torch._inductor.runtime.triton_compat.triton_key")()
-    # no C++ compiler, say: a worker that needs one will meet and report it
+    # e.g. without a C++ compiler: a worker that needs one meets and reports it
     with suppress(Exception):
-        # prepares, compiles nothing
+        # this prepares and compiles nothing
         private.read("torch._inductor.codecache.CppPythonBindingsCodeCache").load_pybinding_async(
             [], 'extern "C" void kernel() {}'
         )
 
 
 def prepare(subject: BoundCase) -> PreparedModel:
-    """Return the compiled model: static shapes, counted from zero."""
+    """Return the compiled model with static shapes. Its counters start at zero."""
     import torch
 
     from paritygate.runtime.facts import CompileCounters, sdpa_kernels
@@ -93,7 +102,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
     silent = raise_instead_of_eager()
     counters = CompileCounters(module)
     compiled = torch.compile(module, mode=MODES[subject.backend], dynamic=False)
-    # CUDA graphs, which own their outputs
+    # with CUDA graphs, which own their outputs
     graphs = subject.device == "cuda" and subject.backend != "compile"
     evidence = Evidence(
         counters,
@@ -103,7 +112,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
     )
 
     def stepping(*args: Any, **kwargs: Any) -> Any:
-        torch.compiler.cudagraph_mark_step_begin()  # the outputs of the call before may be written over
+        torch.compiler.cudagraph_mark_step_begin()  # the last outputs may be overwritten
         return compiled(*args, **kwargs)
 
     def limited(*args: Any, **kwargs: Any) -> Any:
@@ -111,16 +120,16 @@ def prepare(subject: BoundCase) -> PreparedModel:
             return forward(*args, **kwargs)
 
     forward = stepping if graphs else compiled
-    # which is called for its curve, too, not under the guard
+    # a training's loss curve calls the mode without the guard, so the limit goes around the forward
     training = subject.case.mode == "training"
     mode = mode_of(subject, module, lambda _: limited if training else forward)
-    return evidence.of(
-        PreparedModel.of(
+    return evidence.watch(
+        PreparedModel.from_mode(
             mode,
             model=compiled,
             facts=evidence.facts,
             steady_context=steady,
-            # a graph is replayed past the dispatcher, which is what a profile sees
+            # a replayed graph bypasses the dispatcher, so a profile does not see its kernels
             kernels=lambda inputs: None if graphs else sdpa_kernels(lambda: mode(inputs)),
             resizable=False,
         ),
@@ -129,7 +138,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
 
 
 def unsuitable(module: Any) -> str | None:
-    """Return why a model is not for torch.compile, or None."""
+    """Return why a model cannot be compiled by torch.compile, or None."""
     import torch
 
     from paritygate.runtime import private
@@ -139,23 +148,25 @@ def unsuitable(module: Any) -> str | None:
     if isinstance(module, torch.jit.ScriptModule | torch.jit.ScriptFunction):
         return (
             f"the model is a TorchScript module ({kind}); torch.compile takes Python modules: "
-            "give the module that was scripted or traced"
+            "use the module before it was scripted or traced"
         )
     if (
         (optimized is not None and isinstance(module, optimized))
         or hasattr(module, "_torchdynamo_orig_callable")
         or getattr(module, "_compiled_call_impl", None) is not None
     ):
-        return f"the model ({kind}) was compiled by torch.compile already; give it as it was before"
+        return (
+            f"the model ({kind}) was compiled by torch.compile already; use the module before that"
+        )
     return None
 
 
 def raise_instead_of_eager() -> list[str]:
-    """Have torch raise where it would go on in eager without a word, whatever the model's module
-    has set.
+    """Make torch raise where it would silently continue in eager, whatever the model's module has
+    set.
 
-    Such places are the recompile limit, an error while compiling, a recompile under the stance
-    "eager_on_recompile". Return those in which this torch cannot be told to.
+    Such places are the recompile limit, an error while compiling, and a recompile under the stance
+    "eager_on_recompile". Return the places where this torch has no such setting.
     """
     import torch
 
@@ -172,7 +183,7 @@ def raise_instead_of_eager() -> list[str]:
 
 @contextmanager
 def steady() -> Iterator[None]:
-    """Raise ``BackendError`` with the guard where the measured loop would compile anything."""
+    """Raise ``BackendError`` with the guard if the measured loop would compile anything."""
     import torch
 
     from paritygate.runtime.facts import Recompile
@@ -183,23 +194,23 @@ def steady() -> Iterator[None]:
     except RuntimeError as error:
         if "fail_on_recompile" not in str(error):
             raise
-        again = Recompile.of_stance(str(error))
+        again = Recompile.from_stance(str(error))
         raise BackendError(
             f"recompile in the measured loop: {again}; {KEEP}\n\n{again.reason}"
         ) from error
 
 
-KEEP = "keep what changes from call to call in a tensor, or out of forward"
+KEEP = "keep values that change from call to call in a tensor, or out of forward"
 SKIP = 'skip the cell: skips={"compile*": "why"}'
-RNN = "torch._dynamo.config.allow_rnn = True in the model's module has torch compile nn.RNN, nn.GRU and nn.LSTM"
+RNN = "torch._dynamo.config.allow_rnn = True in the model's module makes torch compile nn.RNN, nn.GRU and nn.LSTM"
 
 
 class Evidence:
-    """Check that the answers came from compiled graphs.
+    """Checks that the answers came from compiled graphs.
 
-    ``facts`` is asked after the checked calls; the first time it makes two calls of its own.
-    ``declared``: how many graph breaks there must be. ``replayed``: no CUDA graph may be skipped.
-    ``silent``: where this torch may go on in eager without a word.
+    ``declared``: the number of graph breaks that there must be. ``replayed``: no CUDA graph may be
+    skipped. ``silent``: the places where this torch may silently continue in eager. ``facts`` is
+    called after the checked calls; the first time it makes two calls of its own.
     """
 
     def __init__(
@@ -208,42 +219,42 @@ class Evidence:
         self._counters, self._declared, self._replayed = counters, declared, replayed
         self._silent = silent
         self._opened = False  # the first call has been made
-        self._compiled: int | None = None  # frames, by the first call
-        self._inputs: Any = None  # of the first call, until facts() has called with them again
+        self._compiled: int | None = None  # frames compiled by the first call
+        self._inputs: Any = None  # those of the first call, until facts() has used them
 
-    def of(self, ready: PreparedModel, mode: Mode) -> PreparedModel:
-        """Return the same, its first call watched, and the recompile limit told in every call under
-        its guard.
+    def watch(self, ready: PreparedModel, mode: Mode) -> PreparedModel:
+        """Return the prepared model with its first call recorded, and with the recompile limit as
+        an error in every call under its guard.
         """
         self._mode, self._ready = mode, ready
         ready.call, ready.context = self._first, self._guard
         return ready
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts of the compilation; raise ``BackendError`` or ``UnavailableError`` where
-        eager answered instead.
+        """Return the facts of the compilation. ``not_known``: the evidence that this torch does not
+        report.
 
-        ``not_known`` among them: what this torch does not tell, so that nothing was proved by it.
+        Raises ``BackendError`` or ``UnavailableError`` if eager answered instead.
         """
         self._call_twice()
         counters = self._counters
-        found, breaks = counters.facts(), counters.breaks()
-        not_known = [*self._silent, *found.pop("not_known", ())]
-        if found.get("graphs", counters.compiled()) == 0:
+        facts, breaks = counters.facts(), counters.breaks()
+        not_known = [*self._silent, *facts.pop("not_known", ())]
+        if facts.get("graphs", counters.compiled()) == 0:
             raise _nothing_captured(breaks or [])
         if (place := counters.overlooked()) is not None:
             raise BackendError(
-                f"fallback: torch.compile captured functions that the model calls, its own ran in eager: {place}; "
+                f"fallback: torch.compile captured functions that the model calls, its forward ran in eager: {place}; "
                 f"is it decorated with torch.compiler.disable? If it must be, {SKIP}"
             )
         if breaks is not None and len(breaks) != self._declared:
             raise _undeclared(breaks, self._declared)
-        if self._replayed and "cudagraph_skips" not in found:
+        if self._replayed and "cudagraph_skips" not in facts:
             not_known.append("skipped CUDA graphs")
-        elif self._replayed and found["cudagraph_skips"]:
-            reasons = "; ".join(found.get("cudagraph_skip_reasons", ())) or "no reason given"
+        elif self._replayed and facts["cudagraph_skips"]:
+            reasons = "; ".join(facts.get("cudagraph_skip_reasons", ())) or "no reason given"
             raise BackendError(
-                f"fallback: CUDA graphs were skipped {found['cudagraph_skips']} times ({reasons})"
+                f"fallback: CUDA graphs were skipped {facts['cudagraph_skips']} times ({reasons})"
             )
         # All calls are of one layout. In the first one, layers that break their graph may share a
         # function.
@@ -254,12 +265,12 @@ class Evidence:
             raise BackendError(
                 f"recompile between calls of one layout: {again[0]}{more}; {KEEP}\n\n{again[0].reason}"
             )
-        found["cold"] = counters.cold()
+        facts["cold"] = counters.cold()
         if again is not None:
-            found["recompiles"] = 0
+            facts["recompiles"] = 0
         if not_known:
-            found["not_known"] = not_known
-        return found
+            facts["not_known"] = not_known
+        return facts
 
     @contextmanager
     def limit(self) -> Iterator[None]:
@@ -287,22 +298,22 @@ class Evidence:
             yield
 
     def _first(self, inputs: Any) -> Any:
-        """Make the first call; those after it, which are timed, go to the mode itself."""
-        if self._opened:  # held by what was wrapped around it
+        """Run the first call. Later calls, which are timed, go to the mode itself."""
+        if self._opened:  # a wrapper still holds this method
             return self._mode(inputs)
         if self._ready.call == self._first:
             self._ready.call = self._mode
-        self._inputs = _copied(inputs)  # as they are before a call, which may write to them
+        self._inputs = _copied(inputs)  # copied before the call, which may write to them
         answer = self._mode(inputs)
         self._opened, self._compiled = True, self._counters.compiled()
         return answer
 
     def _call_twice(self) -> None:
-        """Call twice in a row, the first time facts are asked for; a recompile is found among the
-        frames.
+        """Call twice in a row, the first time that facts are needed, so that a recompile shows
+        among the frames.
 
-        Checked calls may begin with the initial state put back, timed ones follow each other. A
-        training resets itself.
+        Checked calls may start from the restored initial state, while timed ones follow each other.
+        A training resets itself.
         """
         inputs, self._inputs = self._inputs, None
         if inputs is None or self._ready.training is not None:
@@ -315,10 +326,10 @@ class Evidence:
 
 
 def _copied(inputs: Any) -> Any:
-    """Return a copy of inputs, in case a call writes to them.
+    """Return a copy of the inputs, in case a call writes to them.
 
-    Inference tensors stay: preprocessing makes them for one call, and a copy made here would be a
-    normal tensor, for which torch compiles anew.
+    Inference tensors are not copied: preprocessing makes them for one call, and a copy made here
+    would be a normal tensor, for which torch compiles again.
     """
     from paritygate.runtime.nest import fresh, tensor_leaves
 
@@ -342,14 +353,14 @@ def _nothing_captured(breaks: list[GraphBreak]) -> Exception:
 
 
 def _undeclared(breaks: list[GraphBreak], declared: int) -> BackendError:
-    """Return the exception for a number of graph breaks that is not the declared one."""
+    """Return the exception for a number of graph breaks that differs from the declared one."""
     advice = (
         f"rewrite the line, or declare graph_breaks={len(breaks)}" if breaks else "declare none"
     )
     if any(_of_rnn(broken) for broken in breaks):
         advice = f"{RNN}, experimentally; or declare graph_breaks={len(breaks)}"
-    found = f"graph break: {len(breaks)} found, {declared} declared"
-    return BackendError(f"{found} ({_listed(breaks)}); {advice}{_whole(breaks)}")
+    counts = f"graph break: {len(breaks)} found, {declared} declared"
+    return BackendError(f"{counts} ({_listed(breaks)}); {advice}{_whole(breaks)}")
 
 
 def _of_rnn(broken: GraphBreak) -> bool:

@@ -1,4 +1,4 @@
-"""What a backend hands to the worker, and how it says that it cannot. Imports no torch."""
+"""The values and errors that a backend passes to the worker. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,31 +12,36 @@ if TYPE_CHECKING:
 
 
 class UnavailableError(Exception):
-    """A target cannot run here; the message is the reason its cell is skipped with."""
+    """A target cannot run here. Its cell is skipped, with the message as the reason."""
 
 
 class BackendError(Exception):
-    """A backend quietly did something else: fell back, recompiled, broke the graph. The message
-    names it.
+    """A backend silently did something else: it fell back, recompiled, or broke the graph. The
+    message names it.
     """
 
 
 @dataclass
 class PreparedModel:
-    """A model ready to be called by one backend.
+    """A model that one backend has prepared for calls.
 
-    ``call`` is what is timed: takes one input set as ``to_inputs`` made it, returns raw outputs.
-    ``to_tensors`` turns those into tensors (or arrays) of their own memory. ``facts`` is asked
-    after the first calls and after the last; it raises ``BackendError`` where something is not as
-    declared.
-    ``context`` is entered around everything that calls; ``steady_context`` around what must not
-    change any more (the measured loop). ``kernels`` tells which attention kernels one call runs,
-    None where that cannot be seen. ``resizable``: another batch size costs no compile. ``model`` is
-    what
-    ``call`` calls. ``training``: of a training case. ``reset``: of a model whose answers depend on
-    the calls before; puts back its initial state. ``reads_only``: its calls never write into what
-    ``to_inputs`` gave, whatever the model does. ``asynchronous``: its work is queued on the
-    device's stream, so that marks there enclose it.
+    - ``call``: the callable that is timed. It takes one input set from ``to_inputs`` and returns
+      raw outputs.
+    - ``model``: the object that ``call`` calls.
+    - ``to_inputs``: converts an input set to the form that ``call`` takes.
+    - ``to_tensors``: converts raw outputs to tensors (or arrays) with memory of their own.
+    - ``facts``: called after the first calls and after the last one. It raises ``BackendError`` if
+      something is not as declared.
+    - ``context``: entered around all calls.
+    - ``steady_context``: entered around the measured loop, in which nothing may be compiled any
+      more.
+    - ``kernels``: returns the attention kernels of one call, or None where they cannot be seen.
+    - ``resizable``: another batch size needs no compile or export.
+    - ``training``: the mode of a training case.
+    - ``reset``: restores the initial state of a model whose answers depend on earlier calls.
+    - ``reads_only``: a call never writes to the result of ``to_inputs``, whatever the model does.
+    - ``asynchronous``: its work is queued on the device's stream, so marks on that stream enclose
+      it.
     """
 
     call: Callable[[Any], Any]
@@ -54,8 +59,8 @@ class PreparedModel:
     asynchronous: bool = True
 
     @classmethod
-    def of(cls, mode: Mode, **rest: Any) -> PreparedModel:
-        """A mode ready to be called, with whatever else the backend has to tell."""
+    def from_mode(cls, mode: Mode, **rest: Any) -> PreparedModel:
+        """Return a mode prepared for calls. ``rest``: further fields that the backend sets."""
         training, remembers = mode.training, mode.remembers
         return cls(
             call=mode,

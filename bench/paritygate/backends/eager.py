@@ -1,4 +1,4 @@
-"""eager: the model called as it is."""
+"""eager: the model, called without changes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 
 def available(_target: Target) -> str | None:
-    """Eager runs wherever the device is."""
+    """Return None: eager runs on every device."""
     return None
 
 
 def preload() -> None:
-    """The fork server has imported torch already."""
+    """Do nothing: the fork server has already imported torch."""
 
 
 def prepare(subject: BoundCase) -> PreparedModel:
-    """The model with its weights."""
+    """Return the model with its weights."""
     from paritygate.runtime.facts import sdpa_kernels
     from paritygate.runtime.modes import mode_of
 
     module = subject.module()
     mode = mode_of(subject, module)
-    return PreparedModel.of(
+    return PreparedModel.from_mode(
         mode,
         model=module,
         facts=getattr(module, "facts", dict),

@@ -1,4 +1,4 @@
-"""Variants: a case's own further backends, each a callable made from the case's model; see
+"""Variants: further backends of one case, each a callable made from the case's model; see
 ``Case.variants``.
 """
 
@@ -15,47 +15,49 @@ if TYPE_CHECKING:
 
 
 def available(_target: Target) -> str | None:
-    """Only the variant itself can tell."""
+    """Return None: only the variant itself knows."""
     return None
 
 
 def preload() -> None:
-    """What a variant needs it imports by itself; a case may name it in ``preload``."""
+    """Do nothing: a variant imports its packages itself, and a case may name them in
+    ``preload``.
+    """
 
 
 def prepare(subject: BoundCase) -> PreparedModel:
-    """The variant, made from the case's model with its weights."""
+    """Return the variant, made from the case's model with its weights."""
     import torch
 
-    from paritygate.runtime.declared import WrongDeclarationError, resolve, told_of
+    from paritygate.runtime.declared import WrongDeclarationError, error_note, resolve
     from paritygate.runtime.modes import mode_of
 
     location = subject.case.variants[subject.backend]
     make = resolve(location)
     model = subject.module()
     if isinstance(model, torch.nn.Module):
-        # variants are for inference, and may write into weights: prune them, say
+        # variants are for inference, and may write into weights, e.g. to prune them
         model.requires_grad_(False)
     try:
-        with told_of("variant", location):
+        with error_note("variant", location):
             variant = make(model)
     except (ImportError, NotImplementedError) as error:
         if isinstance(error, ImportError) and not _lacks_a_package(error):
-            raise  # a misspelt import is a mistake, and no reason to skip
+            raise  # a misspelt import is an error, not a reason to skip
         raise UnavailableError(f"{subject.backend}: {error}") from error
     if not callable(variant):
         raise WrongDeclarationError(
-            f'variant "{location}" gave a {type(variant).__name__}; it must give something to call'
+            f'variant "{location}" returned a {type(variant).__name__}; it must return a callable'
         )
-    told = getattr(variant, "facts", dict)
-    # it may be elsewhere
-    return PreparedModel.of(
-        mode_of(subject, variant), model=variant, facts=told, resizable=False, asynchronous=False
+    facts = getattr(variant, "facts", dict)
+    # not asynchronous: its work may be on another stream or device
+    return PreparedModel.from_mode(
+        mode_of(subject, variant), model=variant, facts=facts, resizable=False, asynchronous=False
     )
 
 
 def _lacks_a_package(error: ImportError) -> bool:
-    """Whether a package is not installed, as Python found or the variant says itself; not a part of one
-    that is.
+    """Return whether a package is not installed: Python did not find it, or the variant raises for
+    it. False for a missing part of an installed one.
     """
     return error.name is None or importlib.util.find_spec(error.name.partition(".")[0]) is None

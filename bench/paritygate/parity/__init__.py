@@ -1,1 +1,1 @@
-"""When do two answers agree? Pure, on numpy arrays."""
+"""Parity: whether two answers agree. Pure, on numpy arrays."""

@@ -1,4 +1,4 @@
-"""Accuracy: how sure it is, and how far apart two models are on the same samples."""
+"""Accuracy: its interval, and the difference of two models on the same samples."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-Z = 1.959963984540054  # what a standard normal number exceeds with 2.5 %: for 95 % intervals
+Z = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution, for 95 % intervals
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of ``n`` samples (Wilson 1927)."""
+    """Return the 95 % interval of a share of ``n`` samples (Wilson 1927)."""
     centre, shrink = share + Z**2 / (2 * n), 1 + Z**2 / n
     half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
     return (centre - half) / shrink, (centre + half) / shrink
@@ -22,14 +22,15 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def paired_accuracy(
     original: Sequence[bool] | np.ndarray, compressed: Sequence[bool] | np.ndarray
 ) -> tuple[float, float, float]:
-    """The difference of two accuracies on the same N samples, compressed less original, and its 95
-    % interval.
+    """Return the difference of two accuracies on the same N samples, compressed less original, and
+    the ends of its 95 % interval.
 
-    ``original`` and ``compressed`` (N,) tell which samples were answered rightly. Shares, -1 to 1.
-    The interval is method 10 of Newcombe, "Improved confidence intervals for the difference between
-    binomial proportions based on paired data", Statistics in Medicine 17 (1998): Wilson's intervals
-    of both accuracies, joined by their correlation. Unlike a t interval it holds near 100 %, and is
-    not empty where all answers agree. Raises ``ValueError``.
+    ``original`` and ``compressed`` (N,) hold whether each sample was answered correctly. The
+    results are shares, -1 to 1. The interval is method 10 of Newcombe, "Improved confidence
+    intervals for the difference between binomial proportions based on paired data", Statistics in
+    Medicine 17 (1998): Wilson's intervals of both accuracies, joined by their correlation. Unlike a
+    t interval it holds near 100 %, and is not empty where all answers agree. Raises ``ValueError``
+    for arrays that are empty or of different shapes.
     """
     import numpy as np
 
@@ -48,13 +49,13 @@ def paired_accuracy(
 
 
 def _joined(one: float, other: float, phi: float) -> float:
-    """The length of a difference of two errors of correlation ``phi``."""
+    """Return the length of the difference of two errors with correlation ``phi``."""
     return math.sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2))
 
 
 def _correlation(both: int, first: int, second: int, neither: int) -> float:
-    """The correlation phi of two properties by how many samples have them; a positive one is
-    corrected downwards.
+    """Return the correlation phi of two properties, from the number of samples that have both, one
+    or none. A positive one is corrected downwards.
     """
     n = both + first + second + neither
     product = (both + first) * (second + neither) * (both + second) * (first + neither)

@@ -1,8 +1,9 @@
-"""Cuts: the elements of an output by magnitude and by place.
+"""Cuts: the elements of an output, grouped by magnitude and by place.
 
-By *magnitude*: elements within a factor of eight form a band; bands without a gap of about 1000
-between them form a *level* (logits are one, the -1e9 beside them are another). By *place*: every
-index of every axis (a channel, a position, an input set) is a slice. Pure: numpy arrays in and out.
+By *magnitude*: elements within a factor of eight form a band. Bands without a gap of about 1000
+between them form a *level* (logits are one level, the -1e9 beside them are another). By *place*:
+every index of every axis (a channel, a position, an input set) is a slice. Pure: numpy arrays in
+and out.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ LARGEST, SMALLEST = 1e70, 1e-70  # beyond these squares of squares overflow
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of an output, and which of its indices an element at a flat position has.
+    """An axis of an output. It knows the index of an element at a flat position.
 
-    ``starts``: instead of a stride, for input sets of differing sizes, the position at which each
-    begins.
+    ``starts``: the position at which each input set begins. Used instead of a stride where the sets
+    differ in size.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Axis:
     starts: tuple[int, ...] = ()
 
     def place(self, at: Places) -> Places:
-        """The index of each position; these ascend."""
+        """Return the index of each position in ``at``. The positions must ascend."""
         if self.starts:
             return np.searchsorted(np.array(self.starts), at, side="right") - 1
         index = at if self.stride == 1 else at // self.stride
@@ -52,22 +53,22 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the elements of an output lie: its shape in each input set, laid flat, one set behind
-    the other.
+    """The layout of an output's elements: its shape in each input set. The sets are laid flat, one
+    after the other.
     """
 
     shapes: tuple[tuple[int, ...], ...]
 
     def axes(self) -> list[Axis]:
-        """Those whose every slice has enough elements for a judgement of its own.
+        """Return the axes of which every slice has enough elements for a judgement of its own.
 
-        Outputs whose shape changes from set to set have the sets as their only axis.
+        An output whose shape changes from set to set has the sets as its only axis.
         """
         sizes = [math.prod(shape) for shape in self.shapes]
         if len(set(self.shapes)) > 1:
             starts = tuple(int(start) for start in np.cumsum([0, *sizes[:-1]]))
             return [Axis("input set", 1, len(sizes), starts)] if min(sizes) >= FEW else []
-        total, found, stride = sum(sizes), [], sum(sizes)
+        total, axes, stride = sum(sizes), [], sum(sizes)
         names = (
             ("input set", *(f"axis {axis} index" for axis in range(len(self.shapes[0]))))
             if self.shapes
@@ -76,14 +77,15 @@ class Grid:
         for name, length in zip(names, self._lengths(), strict=True):
             stride //= max(length, 1)
             if length > 1 and total // length >= FEW:
-                found.append(Axis(name, stride, length))
-        return found
+                axes.append(Axis(name, stride, length))
+        return axes
 
     def samples(self) -> list[Axis]:
-        """The indices of the first axis in each input set, where they have enough elements.
+        """Return the first axis, with one index for each sample of each input set, where its slices
+        have enough elements.
 
-        They differ in noise, and are not judged alone, since all errors of a sample may come from
-        one rounding.
+        Samples differ in noise. They are not judged alone, since all errors of a sample may come
+        from one rounding.
         """
         if len(set(self.shapes)) != 1 or not self.shapes[0] or self.shapes[0][0] < 2:
             return []
@@ -91,11 +93,12 @@ class Grid:
         return [Axis(SAMPLE, rest, len(self.shapes) * self.shapes[0][0])] if rest >= FEW else []
 
     def groups(self, most: int) -> list[tuple[Axis, list[Axis]]]:
-        """The leading and the trailing axes, each as one, and the axes of each as they lie therein.
+        """Return groups of axes: each a joint axis, and the axes inside it.
 
-        What is summed up by the index of a group is soon summed up by all its axes. Where a group
-        has more than
-        ``most`` indices, every axis is one of its own. The first axis is the whole, without a name.
+        The leading axes form one group and the trailing axes another. Sums by the index of a group
+        are cheap to sum up by each of its axes. Where a group would have more than ``most``
+        indices, every axis is a group of its own. The first axis is the whole output and has no
+        name.
         """
         total = sum(math.prod(shape) for shape in self.shapes)
         every = [Axis("", max(total, 1), 1), *self.samples(), *self.axes()]
@@ -103,14 +106,14 @@ class Grid:
             math.prod(self._lengths()[place:]) for place in range(2, len(self._lengths()) + 1)
         ]
         cut = min(strides, key=lambda stride: max(stride, total // max(stride, 1)), default=0)
-        found = []
+        groups = []
         if len(set(self.shapes)) == 1 and cut > 0 and total // cut <= most:
             lead = [axis for axis in every if axis.stride >= cut]
             inside = [Axis(axis.name, axis.stride // cut, axis.length) for axis in lead]
-            found, every = [(Axis("", cut, total // cut), inside)], every[len(lead) :]
+            groups, every = [(Axis("", cut, total // cut), inside)], every[len(lead) :]
             if every and cut <= most:
-                return [*found, (Axis("", 1, cut), every)]
-        return [*found, *((axis, [Axis(axis.name, 1, axis.length)]) for axis in every)]
+                return [*groups, (Axis("", 1, cut), every)]
+        return [*groups, *((axis, [Axis(axis.name, 1, axis.length)]) for axis in every)]
 
     def _lengths(self) -> tuple[int, ...]:
         return (len(self.shapes), *self.shapes[0]) if self.shapes else ()
@@ -118,12 +121,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Judged:
-    """The elements of one output that are compared, over all input sets; all arrays are flat and of
-    one length.
+    """The compared elements of one output, over all input sets. All arrays are flat and of one
+    length.
 
-    ``off``: distance of the candidate from the reference, ``own``: eager's, ``size``: the
-    reference's magnitude,
-    ``at``: the position in ``grid``.
+    - ``off``: the distance of the candidate from the reference.
+    - ``own``: the distance of eager from the reference.
+    - ``size``: the magnitude of the reference.
+    - ``at``: the position in ``grid``.
     """
 
     off: Floats
@@ -133,13 +137,13 @@ class Judged:
     grid: Grid = Grid(())
 
     def only(self, kept: NDArray[np.bool_]) -> Judged:
-        """Some of the elements."""
+        """Return the elements that the mask ``kept`` selects."""
         if kept.all():
             return self
         return Judged(self.off[kept], self.own[kept], self.size[kept], self.at[kept], self.grid)
 
     def noisier(self, own: Floats) -> Judged:
-        """The same elements with another error of eager's."""
+        """Return the same elements with ``own`` as eager's error."""
         other = replace(self, own=own)
         vars(other).update(bands=self.bands, _places=self._places)  # magnitudes and places stay
         return other
@@ -149,25 +153,25 @@ class Judged:
         return {}
 
     def place(self, group: Axis) -> Places:
-        """The index of each element by a group of axes."""
+        """Return the index of each element on the axis of a group."""
         if group not in self._places:
             self._places[group] = group.place(self.at)
         return self._places[group]
 
     @cached_property
     def bands(self) -> tuple[Places, int]:
-        """What ``bands_of`` finds of the magnitudes."""
+        """The result of ``bands_of`` for the magnitudes."""
         return bands_of(self.size)
 
 
 def band_of(size: Floats) -> NDArray[np.int16]:
-    """The band of each magnitude; of a zero some band."""
+    """Return the band of each magnitude. The band of a zero means nothing."""
     return np.frexp(size)[1].astype(np.int16) // np.int16(BAND)
 
 
 def bands_of(size: Floats) -> tuple[Places, int]:
-    """The band of each magnitude, counted from the lowest one, which zeros join; and what that
-    one's number is.
+    """Return the band of each magnitude, counted from the lowest one, and the number of the lowest
+    one. Zeros join the lowest band.
     """
     exponents, real = band_of(size), size > 0
     if not real.any():
@@ -177,10 +181,9 @@ def bands_of(size: Floats) -> tuple[Places, int]:
 
 
 def edges(first: int, last: int, lowest: int) -> tuple[float, float]:
-    """The magnitudes between which bands lie: 2**e has the mantissa 0.5, so its exponent in frexp
-    is e + 1.
+    """Return the lower and the upper magnitude of the bands ``first`` to ``last``.
 
-    Zeros join the lowest band.
+    2**e has the mantissa 0.5, so its exponent in frexp is e + 1. Zeros join the lowest band.
     """
     return 2.0 ** ((first + lowest) * BAND - 1) if first else 0.0, 2.0 ** (
         (last + lowest + 1) * BAND - 1
@@ -188,13 +191,13 @@ def edges(first: int, last: int, lowest: int) -> tuple[float, float]:
 
 
 def between(size: Floats, low: float, high: float) -> NDArray[np.bool_]:
-    """Which magnitudes lie within two edges."""
+    """Return a mask of the magnitudes that lie within two edges."""
     return (size >= low) & (size < high)
 
 
 def runs(number: NDArray[Any]) -> Iterator[tuple[int, int]]:
-    """First and last band of each level, largest numbers first; of an output of zeros the one band
-    there is.
+    """Yield the first and the last band of each level, largest magnitudes first. ``number``:
+    elements in each band. An output of zeros has one level, band 0.
     """
     filled = np.flatnonzero(number)
     if not filled.size:
@@ -205,10 +208,11 @@ def runs(number: NDArray[Any]) -> Iterator[tuple[int, int]]:
 
 
 def median_of(number: Floats, size: Floats) -> Floats:
-    """The median size of the level that a part is of: arrays (slices, bands); of zeros alone, that
-    of the level above.
+    """Return the median size of the level that each part belongs to. Parts without such a level,
+    e.g. of zeros alone, get the median of the level above.
 
-    The median, since a few huge elements say nothing of what the others were computed of.
+    ``number`` and ``size``: count and sum of squares, arrays (slices, bands), as the result. It is
+    the median, because a few huge elements tell nothing about the inputs of the others.
     """
     slices, bands = number.shape
     filled = number > 0
@@ -230,15 +234,15 @@ def median_of(number: Floats, size: Floats) -> Floats:
         reached = filled[:, band] & (before < half) & (within[place] >= half)
         mean = np.sqrt(size[:, band] / np.maximum(number[:, band], 1.0))
         median[place] = np.where(reached, mean, median[place])
-    found, above = np.zeros((slices, bands)), np.zeros(slices)
+    medians, above = np.zeros((slices, bands)), np.zeros(slices)
     for band in range(bands - 1, -1, -1):
         level = rows + run[:, band]
         own = filled[:, band] & ((total[level] >= FEW) | (above == 0))
         above = np.where(own, median[level], above)
-        found[:, band] = above
-    return found
+        medians[:, band] = above
+    return medians
 
 
 def totals(place: Places, values: Floats, length: int) -> Floats:
-    """The sum of the values at each place."""
+    """Return the sum of the values at each place."""
     return np.bincount(place, weights=values, minlength=length).astype(np.float64)

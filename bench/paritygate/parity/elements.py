@@ -1,8 +1,8 @@
-"""Elements: the numbers of one output, the candidate's beside eager's and the reference's, over all
-input sets.
+"""Elements: the numbers of one output over all input sets, from the candidate, eager and the
+reference.
 
-They are looked at piece by piece: a piece stays in the processor's cache, and new memory for whole
-outputs costs more than all the arithmetic. Pure: numpy arrays in and out.
+They are processed in pieces: a piece stays in the processor's cache, and allocating memory for
+whole outputs costs more than all the arithmetic. Pure: numpy arrays in and out.
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ Array = NDArray[Any]
 Bools = NDArray[np.bool_]
 Outputs = Sequence[Array]  # the output tensors of one call
 Sets = Sequence[Outputs]  # the outputs for each input set
-Masks = Sequence[Sequence[Array | None]]  # for each of them which elements are compared; None: all
+Masks = Sequence[Sequence[Array | None]]  # for each output the elements to compare; None: all
 
 TINY = 1e-300
-# of the largest number of a dtype: from there on a number stands for "as large as can be"
+# share of a dtype's largest number from which on a number counts as a fill ("as large as possible")
 FILL = 1e-3
 PIECE = 1 << 15  # elements: their doubles take 256 KiB, and some ten arrays of them fit a cache
 
 
 @dataclass
 class Seen:
-    """What was seen in passing of the elements of an output.
+    """Counts of the elements of an output, collected while its pieces are made.
 
-    ``asked``: those that no mask leaves out; ``finite`` of them in eager and the reference;
-    ``saturated`` of them;
-    ``gaps``: those that are not finite in eager or in the candidate. ``largest``: by how much one
-    is off, ``relative`` the same over its own size.
+    - ``asked``: elements that no mask leaves out.
+    - ``finite``: those of them that are finite in eager and the reference.
+    - ``compared``: those of them that are finite in the candidate, too.
+    - ``saturated``: those asked for that no dtype holds.
+    - ``gaps``: those asked for that are not finite in eager or in the candidate.
+    - ``largest``: the largest difference of one element; ``relative``: the largest one over its own
+      size.
     """
 
     asked: int = 0
@@ -51,8 +54,8 @@ class Seen:
 
 
 class Three(NamedTuple):
-    """Elements in float64, flat: the candidate's, eager's, the reference's, and which of those are
-    saturated.
+    """Elements in float64, flat: the candidate's, eager's, the reference's, and a mask of the
+    saturated ones.
     """
 
     ours: Floats
@@ -62,7 +65,7 @@ class Three(NamedTuple):
 
 
 class Elements:
-    """One output over all input sets. ``exact``: integers, which are compared as such."""
+    """One output over all input sets. ``exact``: it holds integers, which are compared as such."""
 
     def __init__(
         self, number: int, candidate: Sets, eager: Sets, reference: Sets | None, masks: Masks | None
@@ -85,20 +88,20 @@ class Elements:
 
     @cached_property
     def of_eager(self) -> bool:
-        """Whether the candidate's answers are eager's own."""
+        """Whether the candidate's answers are bit for bit eager's."""
         pairs = zip(self.sets, self.theirs, strict=True)
         return all(
             np.array_equal(ours, base, equal_nan=base.dtype.kind == "f") for ours, base in pairs
         )
 
     def pieces(self, seen: Seen) -> Iterator[Judged]:
-        """The elements that are compared, in order. ``seen`` is added to on the way."""
+        """Yield the compared elements in order, piece by piece. Adds their counts to ``seen``."""
         for start, asked, *numbers in self._cut():
             three = self._three(*numbers)
             yield self._judged(start, three, asked, seen)
 
     def judged(self, seen: Seen) -> Judged:
-        """All of them at once."""
+        """Return all compared elements at once. Adds their counts to ``seen``."""
         pieces = list(self.pieces(seen))
         if len(pieces) == 1:
             return pieces[0]
@@ -108,28 +111,28 @@ class Elements:
         )
         return Judged(off, own, size, at.astype(np.intp), self.grid)
 
-    def off_by(self, twin: Sets, at: cuts.Places) -> Floats:
-        """How far another answer of eager's is from the reference at some positions, 0 where it is
-        not finite.
+    def off_by(self, perturbed: Sets, at: cuts.Places) -> Floats:
+        """Return the distance of another answer (``perturbed``) from the reference at the positions
+        ``at``; 0 where it is not finite.
         """
         other = copy.copy(self)
-        other.sets = [outputs[self.number] for outputs in twin]
-        judged, found = other.judged(Seen()), np.zeros(self.total)
-        found[judged.at] = judged.off
-        return found[at]
+        other.sets = [outputs[self.number] for outputs in perturbed]
+        judged, distance = other.judged(Seen()), np.zeros(self.total)
+        distance[judged.at] = judged.off
+        return distance[at]
 
     @property
     def unequal(self) -> Bools:
-        """Which elements differ from eager's, flat; those that nobody asks for do not."""
+        """A flat mask of the elements that differ from eager's. Masked elements are False."""
         pairs = zip(self.sets, self.theirs, strict=True)
         return np.concatenate([(ours != base).ravel() for ours, base in pairs]) & self._asked
 
     def gaps(self) -> tuple[Bools, int, int]:
-        """Which are NaN or infinite, and not so on both sides; how many the candidate has of such,
-        and eager.
+        """Return a flat mask of the elements that are not finite on one side only, or not in the
+        same way. Return also the number of NaN and infinities in the candidate, and in eager.
         """
         ours, base = flat(self.sets), flat(self.theirs)
-        found = (
+        differ = (
             self.unequal
             & ~(np.isfinite(ours) & np.isfinite(base))
             & ~(np.isnan(ours) & np.isnan(base))
@@ -137,10 +140,10 @@ class Elements:
         ours_are, base_is = (
             int((self._asked & ~np.isfinite(values)).sum()) for values in (ours, base)
         )
-        return found, ours_are, base_is
+        return differ, ours_are, base_is
 
     def at(self, place: int) -> dict[str, Any]:
-        """The element at a position: input set, output, index, and its three values."""
+        """Return the element at a position: input set, output, index, and its three values."""
         rest = place
         for which, array in enumerate(self.sets):
             if rest < array.size:
@@ -169,8 +172,8 @@ class Elements:
         )
 
     def _cut(self) -> Iterator[tuple[int, Bools | None, Array, Array, Array]]:
-        """Position of the first, which are asked for (None: all), and the three numbers of each,
-        piece by piece.
+        """Yield the position of the first element, the mask (None: all), and the candidate's,
+        eager's and the reference's numbers, piece by piece.
         """
         columns = (self.sets, self.theirs, self.truths)
         if self.total <= PIECE:
@@ -196,7 +199,9 @@ class Elements:
             first += ours.size
 
     def _three(self, ours: Array, base: Array, truth: Array) -> Three:
-        """The numbers in float64, those that no dtype holds as the largest there are."""
+        """Return the numbers in float64. A reference that no dtype holds is replaced by eager's
+        fill, where eager has one.
+        """
         ours, base, truth = (np.asarray(values, np.float64) for values in (ours, base, truth))
         saturated = np.abs(truth) > self.limit
         if saturated.any():
@@ -211,12 +216,12 @@ class Elements:
         return Three(ours, base, truth, saturated)
 
     def _judged(self, start: int, three: Three, asked: Bools | None, seen: Seen) -> Judged:
-        """Distances and magnitudes of those that are compared, without what no dtype holds in
-        full.
+        """Return distances and magnitudes of the elements that are compared. Add to ``seen``.
+        Subnormal magnitudes count as zero.
         """
         ours, base, truth, saturated = three
         size, at = np.abs(truth), np.arange(start, start + truth.size)
-        with np.errstate(invalid="ignore"):  # of what is not finite, and not compared
+        with np.errstate(invalid="ignore"):  # elements that are not finite are not compared
             off, own = np.abs(ours - truth), np.abs(base - truth)
         wanted = np.ones(truth.shape, bool) if asked is None else asked
         seen.asked += int(np.count_nonzero(wanted))
@@ -230,7 +235,7 @@ class Elements:
         seen.compared += off.size
         seen.largest = max(seen.largest, float(off.max(initial=0.0)))
         seen.relative = max(seen.relative, float((off / np.maximum(size, TINY)).max(initial=0.0)))
-        tiny = size < self.smallest  # where it is held in part, or as zero
+        tiny = size < self.smallest  # the dtype holds these with fewer digits, or as zero
         if tiny.any():
             off[tiny & (off < self.smallest)] = 0.0
             own[tiny & (own < self.smallest)] = 0.0
@@ -241,13 +246,13 @@ class Elements:
 
 
 def flat(arrays: Sequence[Array]) -> Floats:
-    """The numbers of several arrays behind one another, in float64."""
+    """Return the numbers of several arrays, one after the other, in float64."""
     return np.concatenate([np.asarray(array, np.float64).reshape(-1) for array in arrays])
 
 
 def _every(mask: Array | None, array: Array) -> Bools:
-    """Which elements of an array are asked for: all, or those that the mask of its leading axes
-    leaves; flat.
+    """Return a flat mask of the elements of an array that are asked for: all, or those that
+    ``mask``, over its leading axes, leaves.
     """
     if mask is None:
         return np.ones(array.size, bool)

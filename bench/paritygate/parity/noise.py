@@ -1,7 +1,7 @@
-"""Noise: by how much eager is to be expected to be off, of each element.
+"""Noise: the error that eager is expected to have in each element.
 
-One run of eager can be exact by chance, so what it was off by is no measure alone. Pure: numpy
-arrays in and out.
+One run of eager can be exact by chance, so its error alone is no measure. Pure: numpy arrays in and
+out.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import numpy as np
 
 from paritygate.parity.cuts import FEW, Axis, Floats, Judged, totals
 
-FITS = 3  # rounds in which the factors of noise are fitted
-QUIET = 25.0  # times the mean square error of a slice that is quieter than usual are expected of it
+FITS = 3  # rounds of fitting the factors of noise
+QUIET = 25.0  # limit on the factor by which a quiet slice is raised towards the usual noise
 ENOUGH = 256  # elements of each slice, on average, to which its factor is fitted
 
 
 def expected(judged: Judged) -> Judged:
-    """The same with eager's error as it is to be expected of each element, where that is larger
-    than what it is.
+    """Return the same elements with eager's error replaced by the expected one, where that is
+    larger.
 
-    That is a product of factors, one for the band of an element and one for its slice by each axis,
-    fitted in turn so that the mean square of each comes out right (iterative proportional fitting):
-    noise differs by magnitude, sample and channel. A slice counts as quieter than usual only beyond
-    ``QUIET``, since all errors in it may come from one rounding.
+    The expected error is a product of factors, one for the band of an element and one for its slice
+    by each axis. They are fitted in turn so that the mean square of each comes out right (iterative
+    proportional fitting), since noise differs by magnitude, sample and channel. A slice counts as
+    quieter than usual only beyond ``QUIET``, since all errors in it may come from one rounding.
     """
     if not judged.off.size or not judged.own.any():
         return judged
@@ -45,8 +45,9 @@ def expected(judged: Judged) -> Judged:
 
 
 class _Slices:
-    """Where elements lie by a group of axes, and by each of these, ``rows`` of the group;
-    ``numbers`` of elements.
+    """The slice of each element by a group of axes (``place``). For each axis of the group: the
+    slice of each index of the group (``rows``), and the number of elements in each slice
+    (``numbers``).
     """
 
     def __init__(self, judged: Judged, group: Axis, axes: Sequence[Axis]) -> None:
@@ -59,7 +60,7 @@ class _Slices:
 
 
 def _some(judged: Judged, groups: Sequence[tuple[Axis, list[Axis]]]) -> Judged:
-    """Elements drawn by chance, as many as are enough to know the factor of every slice."""
+    """Return elements drawn at random, enough of them to fit the factor of every slice."""
     share = ENOUGH * max(axis.length for _, axes in groups for axis in axes) / len(judged.at)
     return (
         judged
@@ -69,7 +70,7 @@ def _some(judged: Judged, groups: Sequence[tuple[Axis, list[Axis]]]) -> Judged:
 
 
 def _fitted(judged: Judged, groups: Sequence[_Slices]) -> list[list[Floats]]:
-    """The factors of noise of the slices by each axis of each group."""
+    """Return the factors of noise of the slices, by each axis of each group."""
     square = judged.own**2
     noise = np.full(square.shape, square.mean())
     factors = [[np.ones(len(number)) for number in slices.numbers] for slices in groups]
@@ -90,13 +91,13 @@ def _fitted(judged: Judged, groups: Sequence[_Slices]) -> list[list[Floats]]:
 
 
 def _ratio(values: Floats, by: Floats) -> Floats:
-    found: Floats = np.divide(values, by, out=np.zeros_like(values), where=by > 0)
-    return found
+    ratio: Floats = np.divide(values, by, out=np.zeros_like(values), where=by > 0)
+    return ratio
 
 
 def _by_band(judged: Judged, values: Floats) -> Floats:
-    """The mean of each element's band; one with few is joined with larger ones, or is as noisy as
-    the one below.
+    """Return the mean of each element's band. A band with few elements is joined with larger ones,
+    or is as noisy as the one below.
     """
     band, _ = judged.bands
     bands = int(band.max()) + 1
@@ -111,5 +112,5 @@ def _by_band(judged: Judged, values: Floats) -> Floats:
     for place in range(1, bands):
         if number[place:].sum() < FEW:
             mean[place] = max(mean[place], mean[place - 1])
-    found: Floats = mean[band]
-    return found
+    by_element: Floats = mean[band]
+    return by_element

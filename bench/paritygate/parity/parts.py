@@ -1,11 +1,12 @@
 """Parts: every place of an output is judged by its own size, so that no fault hides behind larger
 numbers.
 
-A part is a band of magnitudes of the whole output or of one slice, see ``paritygate.parity.cuts``.
-Each is held against eager's own error in the same part, so where float arithmetic is coarse (near
-zero, after cancellation) more is allowed, and nowhere else. Where eager happens to be exact,
-rounding of the part's own size is allowed, or of the median size of its level in the same slice,
-within limits: small numbers are often sums of such. Pure: numpy arrays in, numbers out.
+A part is a band of magnitudes, of the whole output or of one slice; see ``paritygate.parity.cuts``.
+Each part is compared with eager's own error in the same part. So where float arithmetic is coarse
+(near zero, after cancellation) more is allowed, and nowhere else. Where eager happens to be exact,
+rounding of the part's own size is allowed. Small numbers are often sums of larger ones, so rounding
+of the median size of the part's level is allowed too, within limits. Pure: numpy arrays in, numbers
+out.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ from paritygate.parity.noise import expected
 from paritygate.parity.sums import Sums, summed
 from paritygate.parity.tolerance import Tolerance
 
-MOST = 100.0  # times eager's error, as it is to be expected of a part, are allowed to a part of a single element
-TAIL = 2.5e-5  # of a part's own size may be allowed for rounding of the larger numbers it was computed of
-CONSTANT = 1e-5  # by how much, relative, the squares of numbers that are one number may differ
+MOST = 100.0  # limit on the ratio that is allowed: a part of one element has no larger one
+TAIL = 2.5e-5  # share of a part's own size that is allowed at most for rounding of larger numbers
+CONSTANT = 1e-5  # numbers whose squares differ by less than this, relative, are one number
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part and how it compares; above 1 ``share`` fails. Errors are relative to the part's own
+    """One part and its comparison. A ``share`` above 1 fails. Errors are relative to the part's own
     size.
 
-    ``axis`` is empty for the whole output, else ``index`` is of that axis. ``low`` and ``high``
-    bound the magnitudes.
+    ``axis`` is empty for the whole output, else ``index`` is an index of that axis. ``low`` and
+    ``high`` bound the magnitudes.
     """
 
     share: float
@@ -63,18 +64,17 @@ class Part:
     high: float
 
     def __str__(self) -> str:
-        """Where it is: "axis 1 index 4, values of 0.0078 to 0.0625"."""
+        """Return the place: "axis 1 index 4, values of 0.0078 to 0.0625"."""
         place = f"{self.axis} {self.index}, " if self.axis else ""
         return f"{place}values of {self.low:.2g} to {self.high:.2g}"
 
 
 @dataclass(frozen=True)
 class Level:
-    """The elements of like magnitude, with the rule for the output as a whole.
+    """A level of an output, judged as a whole.
 
-    ``coarse``: eager itself is farther from the reference than the cap allows, so nothing can be
-    said of others.
-    ``bands``: its columns.
+    ``coarse``: eager itself is farther from the reference than the cap allows, so the level cannot
+    judge others. ``bands``: the level's bands.
     """
 
     part: Part
@@ -82,20 +82,19 @@ class Level:
     bands: slice
 
 
-def levels(whole: Sums, lowest: int, limits: Tolerance, least: float = 0.0) -> list[Level]:
-    """The levels of an output, largest numbers first, each judged as a whole: by ratio and by cap.
+def levels(whole: Sums, lowest: int, limits: Tolerance, norm_floor: float = 0.0) -> list[Level]:
+    """Return the levels of an output, largest magnitudes first, each judged as a whole: by ratio
+    and by cap.
 
     The cap does not hold for a level whose noise is no more than rounding of larger numbers that
-    are computed, too (fills are constants: eager has no error there). Nor are a few small numbers
-    below a gap a level to be held to more than that rounding: among thousands that lie around zero
-    some come so close to it. ``least``: what a norm counts as having at least.
+    are computed as well. Fills are constants, so they do not excuse others. A few small numbers
+    below a gap are also held to that rounding only: among thousands of values around zero some come
+    this close to zero.
+
+    ``norm_floor``: the norm of a level counts as at least this.
     """
-    # root mean squares of larger levels: with errors of eager's, not constant
-    found, noisy, varied = (
-        [],
-        0.0,
-        0.0,
-    )
+    # largest root mean squares of the levels so far: with errors in eager; not constant
+    judged, noisy, varied = [], 0.0, 0.0
     for first, last in runs(whole.number[0]):
         bands = slice(first, last + 1)
         number, off, own, size, fourth = (
@@ -106,7 +105,7 @@ def levels(whole: Sums, lowest: int, limits: Tolerance, least: float = 0.0) -> l
             float(values[0, bands].max())
             for values in (whole.most_off, whole.most_own, whole.most_size)
         )
-        norm = max(math.sqrt(size), least)
+        norm = max(math.sqrt(size), norm_floor)
         ratio = _ratio(np.array(own), np.array(fourth), np.array(number), limits)
         excused = math.sqrt(own / max(number, 1)) <= limits.floor * noisy
         near_zero = limits.floor * varied if number < FEW else 0.0
@@ -129,32 +128,32 @@ def levels(whole: Sums, lowest: int, limits: Tolerance, least: float = 0.0) -> l
         part = Part(
             share, error, allowed, own_error, most_off, bound, int(number), "", 0, low, high
         )
-        found.append(Level(part, coarse, bands))
+        judged.append(Level(part, coarse, bands))
         typical_size = math.sqrt(size / max(number, 1))
         if own:
             noisy = max(noisy, typical_size)
         if number * most_size**2 > (1 + CONSTANT) * size:
             varied = max(varied, typical_size)
-    return found
+    return judged
 
 
 def doubtful(beyond: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The bands to be looked at: those in which an element is off by more than the floor allows
-    anywhere, and those above, which they may join. All others are as they should be, whatever they
-    are cut into.
+    """Return a mask of the bands to look at: those with an element that is off by more than the
+    floor allows anywhere, and those above, which they may join. All other bands agree, in every
+    cut.
     """
-    found = beyond.copy()
-    found[1:] |= beyond[:-1]
-    return found
+    bands = beyond.copy()
+    bands[1:] |= beyond[:-1]
+    return bands
 
 
 def first_look(
     cuts: Iterable[tuple[Axis, Sums]], lowest: int, bands: NDArray[np.bool_], limits: Tolerance
 ) -> Part | None:
-    """The worst part of some bands, each held against R times eager's own error in it; None where
-    there is none.
+    """Return the worst part of some bands, each compared with R times eager's own error in it; None
+    where there is none.
 
-    That is never more than ``worst`` allows, and most answers are that good.
+    This never allows more than ``worst`` does, and most answers pass it.
     """
     if not bands.any():
         return None
@@ -163,9 +162,9 @@ def first_look(
 
 
 def worst(judged: Judged, limits: Tolerance) -> Part | None:
-    """The part that comes closest to its limit, or is farthest over it; None where there is none.
+    """Return the part that is closest to its limit, or farthest over it; None where there is none.
 
-    What is allowed goes by the noise that is to be expected, and by how well it is known.
+    The limit follows from the expected noise, and from how well that is known.
     """
     if not judged.off.size:
         return None
@@ -177,19 +176,19 @@ def worst(judged: Judged, limits: Tolerance) -> Part | None:
 def _worst(
     cuts: Iterable[tuple[Axis, Sums]], lowest: int, limits: Tolerance, ratio: Callable[..., Floats]
 ) -> Part | None:
-    """The worst part of all cuts. ``ratio``: how many times eager's own error is allowed, as
-    ``_ratio`` tells.
+    """Return the worst part of all cuts. ``ratio``: returns how many times eager's own error is
+    allowed, like ``_ratio``.
     """
-    found: Part | None = None
+    worst_part: Part | None = None
     for axis, sums in cuts:
         part = _worst_of(sums, axis.name, lowest, limits, ratio)
-        if part is not None and (found is None or not part.share <= found.share):
-            found = part
-    return found
+        if part is not None and (worst_part is None or not part.share <= worst_part.share):
+            worst_part = part
+    return worst_part
 
 
 def typical(size: Floats) -> Floats:
-    """For each element its own size or the median of its level, whichever is larger."""
+    """Return for each element its own size or the median of its level, whichever is larger."""
     if not size.size:
         return size
     band, _ = bands_of(size)
@@ -202,7 +201,7 @@ def typical(size: Floats) -> Floats:
 
 
 def inside(judged: Judged, part: Part) -> NDArray[np.bool_]:
-    """Which elements are of a part."""
+    """Return a mask of the elements that belong to a part."""
     within = between(judged.size, part.low, part.high)
     for axis in judged.grid.axes():
         if axis.name == part.axis:
@@ -213,11 +212,11 @@ def inside(judged: Judged, part: Part) -> NDArray[np.bool_]:
 def _worst_of(
     sums: Sums, axis: str, lowest: int, limits: Tolerance, ratio_of: Callable[..., Floats]
 ) -> Part | None:
-    """The worst part of one cut. Bands from the largest down: one with few elements takes the one
-    above it along.
+    """Return the worst part of one cut.
 
-    Across a gap it takes along what is off and what eager is off by, but not the size: a fill of
-    -1e9 allows nothing.
+    Bands are joined from the largest down: a band with few elements takes the one above it along.
+    Across a gap it takes along the errors of candidate and eager, but not the size: a fill of -1e9
+    allows nothing.
     """
     slices, bands = sums.number.shape
     above = dict.fromkeys(
@@ -226,7 +225,7 @@ def _worst_of(
     median = median_of(sums.number, sums.size)
     since = np.zeros(slices)  # empty bands passed
     top = np.full(slices, bands - 1)
-    found: Part | None = None
+    worst_part: Part | None = None
     for band in range(bands - 1, -1, -1):
         here = {name: getattr(sums, name)[:, band] for name in above}
         few = here["number"] < FEW
@@ -253,10 +252,11 @@ def _worst_of(
         )
         share = np.where(empty, 0.0, share)
         index = int(np.argmax(share))
-        if not share[index] <= (0.0 if found is None else found.share):  # what is not a number, too
+        # "not <=" is true for NaN, too
+        if not share[index] <= (0.0 if worst_part is None else worst_part.share):
             norm = math.sqrt(joined["size"][index]) or 1.0
             low, high = edges(band, int(top[index]), lowest)
-            found = Part(
+            worst_part = Part(
                 share=float(share[index]),
                 error=math.sqrt(joined["off"][index]) / norm,
                 allowed=float(allowed[index]) / norm,
@@ -269,14 +269,14 @@ def _worst_of(
                 low=low,
                 high=high,
             )
-    return found
+    return worst_part
 
 
 def _ratio(own: Floats, fourth: Floats, number: Floats, limits: Tolerance) -> Floats:
-    """How many times eager's own error of a level is allowed: R, and more where that is known from
-    few terms.
+    """Return how many times eager's own error in a level is allowed: R, and more where that error
+    is known from few terms only.
 
-    The terms that count are the participation ratio: (sum of squares) squared over sum of fourth
+    The number of terms is the participation ratio: (sum of squares) squared over sum of fourth
     powers.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -285,8 +285,9 @@ def _ratio(own: Floats, fourth: Floats, number: Floats, limits: Tolerance) -> Fl
 
 
 def _bound(ratio: Floats, most_own: Any, size: Any, number: Any, limits: Tolerance) -> Floats:
-    """The largest difference of one element: ``outlier`` times eager's largest, or times the
-    expected maximum of normal errors of the floor's size, sqrt(2 ln n) of them.
+    """Return the largest difference that one element may have: ``outlier`` times eager's largest,
+    or ``outlier`` times the expected maximum of n normal errors of the floor's size, which is
+    sqrt(2 ln n) of them.
     """
     several = np.maximum(number, 2.0)
     expected = limits.floor * np.sqrt(size / np.maximum(number, 1.0)) * np.sqrt(2 * np.log(several))
@@ -296,8 +297,8 @@ def _bound(ratio: Floats, most_own: Any, size: Any, number: Any, limits: Toleran
 
 def _shares(values: Floats, allowed: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Floats = np.where(values > 0, np.where(allowed > 0, values / allowed, np.inf), 0.0)
-    return found
+        shares: Floats = np.where(values > 0, np.where(allowed > 0, values / allowed, np.inf), 0.0)
+    return shares
 
 
 def _over(value: float, allowed: float) -> float:

@@ -1,23 +1,22 @@
-"""When do two answers agree? The candidate's error against float64, measured by eager's own error.
-Version 2.
+"""The parity rule, version 2: the candidate's error against float64, measured in units of eager's
+own error.
 
     e(x)   = ||x - reference||2 / ||reference||2       over all checked input sets at once
     ratio  = e(candidate) / max(e(eager), floor)
 
     agree  = same shapes and dtypes, NaN and infinities where eager has them
-             and of every level (elements of like magnitude) of every output: ratio <= R and e(candidate) <= cap
-             and of every part (a band of magnitudes, of the whole or of one slice): ratio <= R
-             and of every level and part: max|candidate - reference| <= outlier bound
+             and for every level (elements of like magnitude) of every output: ratio <= R and e(candidate) <= cap
+             and for every part (a band of magnitudes, of the whole or of one slice): ratio <= R
+             and for every level and part: max|candidate - reference| <= outlier bound
 
 R grows where a part has few elements, see ``paritygate.parity.parts``. Version 1 had one norm and
-one bound for the whole output; its numbers are kept beside as ``whole``. What no dtype can hold
-(float64's -1.8e308 beside float32's -3.4e38) is compared with eager's. A level in which eager
-itself is off by more than the cap is unchecked alone, unless the candidate is off by far more than
+one bound for the whole output; its numbers are kept as ``whole``. A reference that no dtype can
+hold (float64's -1.8e308 beside float32's -3.4e38) is replaced by eager's number. A level in which
+eager itself is off by more than the cap is unchecked, unless the candidate is off by far more than
 eager.
 
 Pure: numpy arrays in, a Parity out. R, cap, floor and outlier are rows of ``tolerances.csv``,
-calibrated by
-``python -m bench.evidence.calibrate``.
+calibrated by ``python -m bench.evidence.calibrate``.
 """
 
 from __future__ import annotations
@@ -36,22 +35,27 @@ from paritygate.parity.tolerance import Tolerance
 
 __all__ = ["FILL", "TINY", "Parity", "Sets", "UndecidableError", "compare", "distances"]
 
-GROSS = 100.0  # times what is allowed: a fault even where eager is too coarse to judge by
+GROSS = 100.0  # so many times its limit is a fault even where eager itself is too coarse
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The outcome of a comparison; all numbers are of the output that came closest to its limit.
+    """The outcome of a comparison. All numbers belong to the output that is closest to its limit.
 
-    ``share`` is the largest over all levels and parts of: ratio over R, error over cap, largest
-    element over its bound. Above 1 fails. ``error``, ``allowed``, ``eager_error`` and ``ratio`` are
-    of the level (elements of like magnitude) that came closest, ``part`` is what decided, where
-    that is smaller than a level. ``worst`` is the element farthest off there: input set, output,
-    index, and the three values. ``undetermined``: it does not agree, and rounding alone may explain
-    every output that does not. ``coarse``: outputs that are wholly unchecked: eager itself is too
-    far from the reference there. ``uncompared``: how many elements were not compared, by reason.
-    ``whole``: the numbers of the rule's version 1, one norm for the whole output. ``second_look``:
-    a part seemed wrong, and was judged again by eager's twins.
+    - ``share``: the largest over all levels and parts of ratio over R, error over cap, largest
+      element over its bound. Above 1 fails.
+    - ``error``, ``allowed``, ``eager_error``, ``ratio``: of the level (elements of like magnitude)
+      that is closest to its limit.
+    - ``part``: the part that decided, where that is smaller than a level.
+    - ``worst``: the element that is farthest off there: input set, output, index, and the three
+      values.
+    - ``undetermined``: the answers do not agree, but rounding alone may explain every output that
+      does not.
+    - ``coarse``: outputs that are wholly unchecked, because eager itself is too far from the
+      reference there.
+    - ``uncompared``: how many elements were not compared, by reason.
+    - ``whole``: the numbers of the rule's version 1, one norm for the whole output.
+    - ``second_look``: a part seemed wrong, and was judged again with perturbed runs of eager.
     """
 
     agrees: bool
@@ -73,16 +77,18 @@ class Parity:
     second_look: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for the record."""
+        """Return plain data for the record."""
         return asdict(self)
 
     @property
     def nothing(self) -> bool:
-        """Whether no element was compared that the answer could be judged by."""
+        """Whether the answer agrees only because no element could be compared."""
         return self.agrees and not self.compared
 
     def explain(self) -> str:
-        """What was compared, how far apart, how far is allowed, and where: one or two sentences."""
+        """Return in one or two sentences what was compared, how far apart it is, how far is
+        allowed, and where.
+        """
         if self.coarse and self.nothing:
             cap = self.whole["allowed"]
             return f"output {self.coarse[0]}: eager's own error {self.eager_error:.3g}, {cap:.3g} is allowed"
@@ -99,7 +105,7 @@ class Parity:
 
 
 class UndecidableError(ArithmeticError):
-    """A number that decides is not a number: an error of the harness, never a verdict."""
+    """A number that decides is NaN. This is an error of the harness, never a verdict."""
 
 
 def compare(
@@ -107,31 +113,29 @@ def compare(
     eager: Sets,
     reference: Sets | None,
     tolerance: Tolerance,
-    common: int | None = None,
-    jumps: Sequence[float] = (),
+    gradient_start: int | None = None,
+    gradient_ties: Sequence[float] = (),
     masks: Masks | None = None,
-    twins: Sequence[Sets] = (),
+    perturbed: Sequence[Sets] = (),
 ) -> Parity:
-    """How the candidate's answers compare with the reference, output by output.
+    """Compare the candidate's answers with the reference, output by output, and return the outcome.
 
-    ``common``: the outputs from this one on are parts of one whole (the gradients of a model), and
-    the norm of a part counts as at least ``tolerance.least`` of what its size lets expect of the
-    whole's.
+    - ``candidate``, ``eager``, ``reference``: for each input set the output arrays. Candidate and
+      eager have their own dtypes, the reference is float64. bf16, which numpy lacks, comes as
+      float32 on both sides; the caller compares the names of dtypes. Integer and boolean outputs
+      must be equal.
+    - ``reference`` None: eager itself is the reference, and the cap alone decides.
+    - ``gradient_start``: the outputs from this one on are the gradients of one model. The norm of
+      each counts as at least ``tolerance.least`` of the norm that its size lets expect, as part of
+      all gradients.
+    - ``gradient_ties``: for each output the distance by which rounding moves the reference itself,
+      over the same norm. An output that is off by at most R times that is neither a fault nor an
+      agreement.
+    - ``masks``: the elements of each output to compare, broadcast over its last axes; None: all.
+    - ``perturbed``: further answers of eager, with weights and inputs moved by a rounding. A part
+      may be as far off as the worst of them.
 
-    ``jumps``: for every output how far rounding moves the reference itself, over the same norm.
-    What is off by no more than R times that is no fault, and no agreement either.
-
-    ``twins``: further answers of eager's, off by rounding; a part may be as far off as the worst of
-    them is.
-
-    ``masks``: which elements of each output are compared, broadcast over its last axes; None: all.
-
-    ``reference`` None: eager itself is the reference, and the cap alone decides. Integer and
-    boolean outputs must be equal. Arrays have their own dtypes for ``candidate`` and ``eager``,
-    float64 for ``reference``; bf16, which numpy lacks, comes as float32 on both sides, the names of
-    dtypes are compared by the caller.
-
-    Raises ``UndecidableError`` where a number that decides is not a number.
+    Raises ``UndecidableError`` where a number that decides is NaN.
     """
     problem = _different_layout(candidate, eager)
     if problem:
@@ -152,26 +156,30 @@ def compare(
         return Parity(True, 0.0, tolerance.cap, 0.0, 0.0, 0.0, 0.0, 0.0, "", {}, 0)
     candidate, eager = _real(candidate), _real(eager)
     reference = None if reference is None else _real(reference)
-    others = [_real(twin) for twin in twins]
-    least = _least_norms(eager if reference is None else reference, common, tolerance.least)
+    others = [_real(one) for one in perturbed]
+    floors = _norm_floors(
+        eager if reference is None else reference, gradient_start, tolerance.least
+    )
     outcomes = [
         _judge(
-            Elements(number, candidate, eager, reference, masks), tolerance, least[number], others
+            Elements(number, candidate, eager, reference, masks), tolerance, floors[number], others
         )
         for number in range(len(eager[0]))
     ]
-    return _joined(outcomes, tolerance, jumps)
+    return _joined(outcomes, tolerance, gradient_ties)
 
 
-def _joined(outcomes: Sequence[Parity], tolerance: Tolerance, jumps: Sequence[float]) -> Parity:
-    """The outcome of all outputs: that of the one that came closest to its limit."""
+def _joined(
+    outcomes: Sequence[Parity], tolerance: Tolerance, gradient_ties: Sequence[float]
+) -> Parity:
+    """Return the outcome of all outputs: that of the output closest to its limit."""
     failed = {number for number, outcome in enumerate(outcomes) if not outcome.agrees}
     explained = {
         number
-        for number, jump in enumerate(jumps)
+        for number, tie in enumerate(gradient_ties)
         if number in failed
         and math.isfinite(outcomes[number].share)  # not where a NaN is, or an integer differs
-        and outcomes[number].whole["error"] <= tolerance.ratio * jump
+        and outcomes[number].whole["error"] <= tolerance.ratio * tie
     }
     undetermined = bool(explained) and failed == explained
     judged = [
@@ -179,13 +187,15 @@ def _joined(outcomes: Sequence[Parity], tolerance: Tolerance, jumps: Sequence[fl
         for number, outcome in enumerate(outcomes)
         if undetermined or number not in explained
     ]
-    told = max(judged, key=lambda outcome: (not outcome.agrees, not outcome.coarse, outcome.share))
+    closest = max(
+        judged, key=lambda outcome: (not outcome.agrees, not outcome.coarse, outcome.share)
+    )
     uncompared: dict[str, int] = {}
     for outcome in outcomes:
         for reason, count in outcome.uncompared.items():
             uncompared[reason] = uncompared.get(reason, 0) + count
     return replace(
-        told,
+        closest,
         undetermined=undetermined,
         coarse=tuple(number for outcome in outcomes for number in outcome.coarse),
         compared=sum(outcome.compared for outcome in outcomes),
@@ -194,22 +204,22 @@ def _joined(outcomes: Sequence[Parity], tolerance: Tolerance, jumps: Sequence[fl
 
 
 def distances(
-    moved: Sets, reference: Sets, tolerance: Tolerance, common: int | None
+    moved: Sets, reference: Sets, tolerance: Tolerance, gradient_start: int | None
 ) -> list[float]:
-    """For every output how far ``moved`` is from the reference, over the norm of the whole
+    """Return for every output how far ``moved`` is from the reference, over the norm of the whole
     output.
     """
-    found = []
-    for number, least in enumerate(_least_norms(reference, common, tolerance.least)):
+    by_output = []
+    for number, norm_floor in enumerate(_norm_floors(reference, gradient_start, tolerance.least)):
         truth, other = (flat([outputs[number] for outputs in sets]) for sets in (reference, moved))
-        found.append(
-            float(np.linalg.norm(other - truth)) / max(float(np.linalg.norm(truth)), least)
+        by_output.append(
+            float(np.linalg.norm(other - truth)) / max(float(np.linalg.norm(truth)), norm_floor)
         )
-    return found
+    return by_output
 
 
 def _real(sets: Sets) -> list[list[Array]]:
-    """Complex arrays with a last axis for real and imaginary part, all others as they are."""
+    """Return the arrays; complex ones as real ones with a last axis for real and imaginary part."""
     return [
         [np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a for a in outputs]
         for outputs in sets
@@ -228,26 +238,25 @@ def _different_layout(candidate: Sets, eager: Sets) -> str:
     return ""
 
 
-def _least_norms(truth: Sets, common: int | None, share: float) -> list[float]:
-    """For every output the norm that it counts as having at least."""
-    least = [TINY] * len(truth[0])
-    if common is not None:
+def _norm_floors(truth: Sets, gradient_start: int | None, share: float) -> list[float]:
+    """Return for every output the smallest norm that it counts as having."""
+    floors = [TINY] * len(truth[0])
+    if gradient_start is not None:
         gradients = [
-            flat([outputs[number] for outputs in truth]) for number in range(common, len(truth[0]))
+            flat([outputs[number] for outputs in truth])
+            for number in range(gradient_start, len(truth[0]))
         ]
         square = sum(float(np.square(part[np.isfinite(part)]).sum()) for part in gradients)
         each = share * math.sqrt(square / max(1, sum(part.size for part in gradients)))
-        least[common:] = [max(TINY, each * math.sqrt(part.size)) for part in gradients]
-    return least
+        floors[gradient_start:] = [max(TINY, each * math.sqrt(part.size)) for part in gradients]
+    return floors
 
 
-def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequence[Sets]) -> Parity:
-    """The outcome for one output alone."""
-    # of which no part is judged by itself
-    seen, alike = (
-        Seen(),
-        elements.exact or elements.of_eager,
-    )
+def _judge(
+    elements: Elements, tolerance: Tolerance, norm_floor: float, perturbed: Sequence[Sets]
+) -> Parity:
+    """Return the outcome for one output."""
+    seen, alike = Seen(), elements.exact or elements.of_eager  # alike: no part is judged alone
     pieces: Iterable[cuts.Judged] = elements.pieces(seen)
     if elements.eager_is_truth:
         pieces = [_as_allowed(elements, tolerance, seen)]
@@ -255,17 +264,17 @@ def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequen
     tally = summed(pieces, grid, elements.total, small=tolerance.ratio * tolerance.floor)
     sums = list(tally.cuts())
     _, whole = sums[0]
-    found = parts.levels(whole, tally.lowest, tolerance, least) if seen.compared else []
+    levels = parts.levels(whole, tally.lowest, tolerance, norm_floor) if seen.compared else []
     coarse = [
-        one for one in found if one.coarse and not one.part.share > GROSS and not elements.exact
+        one for one in levels if one.coarse and not one.part.share > GROSS and not elements.exact
     ]
-    sure = [one.part for one in found if one not in coarse]
+    sure = [one.part for one in levels if one not in coarse]
     part = None
     if tolerance.parts and seen.compared and not alike:
-        part = _part(elements, sums, tally, coarse, tolerance, twins)
-    told = (*sure, *(one.part for one in coarse), part)
+        part = _part(elements, sums, tally, coarse, tolerance, perturbed)
+    judged = (*sure, *(one.part for one in coarse), part)
     if any(
-        math.isnan(one.share) or not math.isfinite(one.allowed) for one in told if one is not None
+        math.isnan(one.share) or not math.isfinite(one.allowed) for one in judged if one is not None
     ):
         raise UndecidableError(
             f"output {elements.number}: how close it comes to its limit is not a number"
@@ -294,14 +303,14 @@ def _judge(elements: Elements, tolerance: Tolerance, least: float, twins: Sequen
         part=asdict(decided) if decided is not None and decided is part else {},
         coarse=(elements.number,) if coarse and not count else (),
         uncompared=_uncompared(elements, seen, unsure),
-        whole=_version_1(elements, seen, whole, tolerance, least),
+        whole=_version_1(elements, seen, whole, tolerance, norm_floor),
     )
 
 
 def _as_allowed(elements: Elements, tolerance: Tolerance, seen: Seen) -> cuts.Judged:
-    """All elements, where eager is the reference: as if it were off by what the cap allows.
+    """Return all elements, where eager is the reference, with the cap as eager's error.
 
-    That is a share of each element's size or of the median of those like it.
+    The error is a share of each element's size, or of the median size of its level.
     """
     judged = elements.judged(seen)
     return judged.noisier(tolerance.cap / tolerance.ratio * parts.typical(judged.size))
@@ -313,16 +322,16 @@ def _part(
     tally: Tally,
     coarse: Sequence[parts.Level],
     tolerance: Tolerance,
-    twins: Sequence[Sets],
+    perturbed: Sequence[Sets],
 ) -> parts.Part | None:
-    """The part that comes closest to its limit, in levels that can be judged.
+    """Return the part that is closest to its limit, in the levels that can be judged.
 
-    ``twins``: with eager's error as that of the worst of them.
+    ``perturbed``: further answers of eager. Eager's error is then the largest of all its answers.
     """
     bands = parts.doubtful(tally.beyond)
     for one in coarse:
         bands[one.bands] = False
-    if not twins:
+    if not perturbed:
         part = parts.first_look(sums, tally.lowest, bands, tolerance)
         if part is None or part.share <= 1:
             return part
@@ -332,20 +341,22 @@ def _part(
         else elements.judged(Seen())
     )
     own = judged.own
-    for twin in twins:
-        own = np.maximum(own, elements.off_by(twin, judged.at))
+    for answers in perturbed:
+        own = np.maximum(own, elements.off_by(answers, judged.at))
     band, _ = judged.bands
-    return parts.worst((judged.noisier(own) if twins else judged).only(bands[band]), tolerance)
+    return parts.worst((judged.noisier(own) if perturbed else judged).only(bands[band]), tolerance)
 
 
 def _within(level: parts.Level, whole: Sums, seen: Seen) -> int:
-    """How many elements a level has; zeros are of the lowest."""
+    """Return the number of elements in a level. Zeros belong to the lowest level."""
     zeros = seen.compared - int(whole.number.sum())
     return int(whole.number[0, level.bands].sum()) + (zeros if not level.bands.start else 0)
 
 
 def _uncompared(elements: Elements, seen: Seen, coarse: int) -> dict[str, int]:
-    """How many elements nothing was computed of, by reason; those without a count are left out."""
+    """Return the number of elements that were not compared, by reason. Reasons without elements are
+    left out.
+    """
     counts = {
         "masked": elements.total - seen.asked,
         "not finite in eager": seen.asked - seen.finite if not elements.exact else 0,
@@ -356,10 +367,10 @@ def _uncompared(elements: Elements, seen: Seen, coarse: int) -> dict[str, int]:
 
 
 def _version_1(
-    elements: Elements, seen: Seen, whole: Sums, tolerance: Tolerance, least: float
+    elements: Elements, seen: Seen, whole: Sums, tolerance: Tolerance, norm_floor: float
 ) -> dict[str, float]:
-    """Version 1 of the rule: one norm and one bound for all. Kept until the table is calibrated for
-    the new one.
+    """Return the numbers of the rule's version 1: one norm and one bound for the whole output. Kept
+    until the table is calibrated for version 2.
     """
     off, size = (float(values.sum()) for values in (whole.off, whole.size))
     own, most_own = (
@@ -367,7 +378,7 @@ def _version_1(
         if elements.eager_is_truth
         else (float(whole.own.sum()), float(whole.most_own.max()))
     )
-    norm = max(math.sqrt(size), least, elements.smallest)
+    norm = max(math.sqrt(size), norm_floor, elements.smallest)
     error, own_error = math.sqrt(off) / norm, math.sqrt(own) / norm
     allowed = min(tolerance.ratio * max(own_error, tolerance.floor), tolerance.cap)
     if elements.eager_is_truth:
@@ -386,7 +397,9 @@ def _version_1(
 def _problem(
     elements: Elements, seen: Seen, share: float, decided: parts.Part | None
 ) -> tuple[str, Bools | None]:
-    """What is wrong, or ""; and the elements that are wrong whatever their size."""
+    """Return what is wrong, or "", and a mask of the elements that are wrong whatever their size,
+    or None.
+    """
     output = f"output {elements.number}"
     if elements.exact:  # judged as integers: float64 rounds the large ones
         unequal = elements.unequal
@@ -414,7 +427,9 @@ def _problem(
 
 
 def _worst(elements: Elements, wrong: Bools | None, decided: parts.Part | None) -> dict[str, Any]:
-    """Where the element is that is farthest off in the part that decided, and its three values."""
+    """Return the element that is farthest off in the part that decided: its place, and its three
+    values.
+    """
     if wrong is not None:
         return elements.at(int(np.argmax(wrong)))
     assert decided is not None

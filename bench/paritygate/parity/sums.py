@@ -1,4 +1,4 @@
-"""Sums: what a judgement needs to know of the elements of an output, by slices and by bands of
+"""Sums: the statistics of an output's elements that a judgement needs, by slices and by bands of
 magnitudes.
 
 They are added up piece by piece. Pure: numpy arrays in and out.
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from paritygate.parity.cuts import SAMPLE, Axis, Floats, Grid, Judged, band_of
 
-USUAL = 8  # bands of an output
-MOST = "most_"  # with which the names of largest values begin
+USUAL = 8  # the usual number of bands of an output
+MOST = "most_"  # prefix of the names of largest values; all others are sums
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over the parts of one cut: arrays (slices, bands). Elements that are zero count in none
-    of the numbers.
+    """Sums over the parts of one cut: arrays (slices, bands). Elements that are zero are not
+    counted.
 
-    ``number`` of elements; ``off``, ``own``, ``size``: sums of squares; ``fourth``: of fourth
-    powers of ``own``;
-    ``most_off``, ``most_own``, ``most_size``: the largest of each.
+    - ``number``: number of elements.
+    - ``off``, ``own``, ``size``: sums of squares; ``fourth``: sum of fourth powers of ``own``.
+    - ``most_off``, ``most_own``, ``most_size``: the largest of each.
     """
 
     number: Floats
@@ -39,18 +39,18 @@ class Sums:
     most_size: Floats
 
     def by(self, axis: Axis) -> Sums:
-        """The same by an axis that lies in the one they are by."""
+        """Return the sums by an axis that lies inside the axis of these sums."""
         rows = axis.place(np.arange(len(self.number)))
 
         def joined(name: str) -> Floats:
-            found = np.zeros((axis.length, self.number.shape[1]))
-            (np.maximum if name.startswith(MOST) else np.add).at(found, rows, getattr(self, name))
-            return found
+            table = np.zeros((axis.length, self.number.shape[1]))
+            (np.maximum if name.startswith(MOST) else np.add).at(table, rows, getattr(self, name))
+            return table
 
         return Sums(*(joined(name) for name in NAMES))
 
     def only(self, bands: NDArray[np.bool_]) -> Sums:
-        """The same with nothing in the other bands."""
+        """Return the same sums with zeros in all bands but ``bands``."""
         return (
             self
             if bands.all()
@@ -62,10 +62,10 @@ NAMES = tuple(one.name for one in fields(Sums))
 
 
 class Tally:
-    """The sums of an output by the groups of its grid, while they are added up.
+    """Sums of an output by the groups of its grid, while they are added up.
 
-    A column more than there are bands holds the zeros, which join the lowest band in the end.
-    ``small``: the share of its size by which an element may be off anywhere.
+    The first column holds the zeros, which join the lowest band in the end. ``small``: the share of
+    its size by which an element may be off anywhere.
     """
 
     def __init__(self, grid: Grid, count: int, small: float) -> None:
@@ -77,7 +77,7 @@ class Tally:
         self.lowest, self._bands = 0, 0
 
     def add(self, piece: Judged) -> None:
-        """Count a piece in."""
+        """Add a piece."""
         band, real = band_of(piece.size), piece.size > 0
         if real.all():
             self._reach(int(band.min()), int(band.max()))
@@ -106,19 +106,21 @@ class Tally:
                 )
 
     def cuts(self) -> Iterator[tuple[Axis, Sums]]:
-        """The sums of the whole and by every axis that is judged; the lowest band is ``lowest``."""
+        """Yield the sums of the whole output, and by every axis that is judged. The lowest band is
+        ``lowest``.
+        """
         for (_, axes), table in zip(self._groups, self._tables, strict=True):
             sums = Sums(*(_with_zeros(name, table[name]) for name in NAMES))
             yield from ((axis, sums.by(axis)) for axis in axes if axis.name != SAMPLE)
 
     @property
     def beyond(self) -> NDArray[np.bool_]:
-        """The bands in which an element is off by more than it may be anywhere."""
-        found: NDArray[np.bool_] = _with_zeros(MOST, self._beyond["beyond"])[0] > 0
-        return found
+        """A mask of the bands in which an element is off by more than it may be anywhere."""
+        bands: NDArray[np.bool_] = _with_zeros(MOST, self._beyond["beyond"])[0] > 0
+        return bands
 
     def _reach(self, lowest: int, highest: int) -> None:
-        """Have columns for these bands, too."""
+        """Make columns for the bands ``lowest`` to ``highest``, too."""
         if not self._bands:
             self.lowest = lowest
         before, behind = (
@@ -128,18 +130,18 @@ class Tally:
         if not before and not behind:
             return
         for table in (*self._tables, self._beyond):
-            for name, found in table.items():
-                wide = np.zeros((len(found), 1 + before + self._bands + behind))
+            for name, sums in table.items():
+                wide = np.zeros((len(sums), 1 + before + self._bands + behind))
                 wide[:, 0], wide[:, 1 + before : 1 + before + self._bands] = (
-                    found[:, 0],
-                    found[:, 1:],
+                    sums[:, 0],
+                    sums[:, 1:],
                 )
                 table[name] = wide
         self.lowest, self._bands = min(self.lowest, lowest), before + self._bands + behind
 
 
 def summed(pieces: Iterable[Judged], grid: Grid, count: int, small: float = 0.0) -> Tally:
-    """The sums of the pieces of an output of so many elements."""
+    """Return the sums of the pieces of an output that has ``count`` elements."""
     tally = Tally(grid, count, small)
     for piece in pieces:
         if piece.size.size:
@@ -148,11 +150,13 @@ def summed(pieces: Iterable[Judged], grid: Grid, count: int, small: float = 0.0)
 
 
 def _with_zeros(name: str, table: Floats) -> Floats:
-    """The table with the column of the zeros in that of the lowest band."""
+    """Return the table with the column of the zeros added to that of the lowest band."""
     if table.shape[1] == 1:
         return table
-    found = table[:, 1:].copy()
-    found[:, 0] = (
-        np.maximum(found[:, 0], table[:, 0]) if name.startswith(MOST) else found[:, 0] + table[:, 0]
+    joined = table[:, 1:].copy()
+    joined[:, 0] = (
+        np.maximum(joined[:, 0], table[:, 0])
+        if name.startswith(MOST)
+        else joined[:, 0] + table[:, 0]
     )
-    return found
+    return joined

@@ -1,7 +1,7 @@
-"""What the strings of a case name: found, and called as its documentation says.
+"""Find the objects that the strings of a case name, and explain errors of calling them.
 
-Lives in the worker. An error of a wrong declaration says what the harness does with the object and
-what to write; an error of the user's own code is left as it is, with a note that names the string.
+Runs in the worker. The error of a wrong declaration says how the harness calls the object, and what
+to write. An error of the user's own code is raised unchanged, with a note that names the string.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CALLED = {
     ),
     "variant": ("with the model", "def fused(model): return Fused(model)"),
     "preprocess": (
-        "with what inputs gave, a tuple as arguments and a dict as keywords",
+        "with the result of inputs, a tuple as arguments and a dict as keywords",
         "def encode(texts): return (tokens_of(texts),)",
     ),
     "optimizer": (
@@ -47,16 +47,16 @@ CALLED = {
 
 
 class WrongDeclarationError(Exception):
-    """Model or inputs are not what the case promises: says which string, what was found, what would
-    be right.
+    """Model or inputs are not what the case declares. The message names the string, what was found,
+    and what is right.
     """
 
 
 def resolve(location: str) -> Any:
-    """The object that ``"module:attribute"`` names. Raises ``WrongDeclarationError`` where there is
-    none.
+    """Return the object that ``"module:attribute"`` names. Raises ``WrongDeclarationError`` if
+    there is none.
 
-    An error of the module's own is raised as it is, with a note that names the location.
+    An error inside the module is raised unchanged, with a note that names the location.
     """
     module_name, _, attribute = location.partition(":")
     try:
@@ -64,7 +64,7 @@ def resolve(location: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             error.add_note(f'raised while importing "{location}"')
-            raise  # found, but one of its own imports is missing: that error says more
+            raise  # the module exists, and one of its own imports is missing
         raise WrongDeclarationError(
             f'"{location}": there is no module {error.name!r} on {sys.path[:4]} ...'
         ) from None
@@ -84,11 +84,11 @@ def resolve(location: str) -> Any:
 
 
 @contextmanager
-def told_of(what: str, location: str) -> Iterator[None]:
-    """Around a call of the object that the option ``what`` names.
+def error_note(what: str, location: str) -> Iterator[None]:
+    """Explain an error of the user's callable. ``what`` is the field of the case that names it.
 
-    One that cannot be called so is a ``WrongDeclarationError``, which says how it is called and what
-    to write. An error of its own gets a note that names the string.
+    If it does not take the arguments, raise a ``WrongDeclarationError`` that says how it is called
+    and what to write. Any other error gets a note with the field and its string.
     """
     try:
         yield
@@ -106,8 +106,8 @@ def told_of(what: str, location: str) -> Iterator[None]:
 
 
 @contextmanager
-def told_of_inputs(location: str, inputs: object) -> Iterator[None]:
-    """Around the first call of the model: a ``TypeError`` gets a note of what it was called with."""
+def inputs_note(location: str, inputs: object) -> Iterator[None]:
+    """Add a note to a ``TypeError`` of the model's first call: the arguments that it got."""
     try:
         yield
     except TypeError as error:
@@ -117,12 +117,12 @@ def told_of_inputs(location: str, inputs: object) -> Iterator[None]:
             if isinstance(inputs, dict)
             else f"{many} argument{'' if many == 1 else 's'}"
         )
-        error.add_note(f'the model was called with what inputs "{location}" gave: {gave}')
+        error.add_note(f'the model was called with the result of inputs "{location}": {gave}')
         raise
 
 
 def _from_the_call_itself(trace: TracebackType | None) -> bool:
-    """Whether an error was raised in a line of the harness: the object was not even entered."""
+    """Return whether a line of the harness raised the error: the call did not enter the object."""
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(HARNESS)

@@ -1,8 +1,8 @@
-"""Deterministic facts of a model and its compilation: FLOPs, parameters, kernels, graphs. Compared
-exactly.
+"""Deterministic facts of a model and its compilation: FLOPs, parameters, kernels, graphs. They are
+compared exactly.
 
-The one file that reads torch's private counters (``torch._dynamo``, ``torch._inductor``); tried with
-torch 2.13 and 2.14. What a release does not count is not known: the fact is left out.
+This is the only file that reads torch's private counters (``torch._dynamo``, ``torch._inductor``).
+Checked with torch 2.13 and 2.14. If a release does not count something, that fact is left out.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ SDPA_KERNELS = {
 
 TORCH = os.path.dirname(torch.__file__) + os.sep
 STDLIB = sysconfig.get_path("stdlib") + os.sep
-# dynamo's name of the rest of a function after a break
+# dynamo's name for the rest of a function after a graph break
 RESUMED = re.compile(r"torch_dynamo_resume_in_(.+)_at_\d+")
-# torch's label where Python inlines comprehensions, from 3.12 on
+# torch's label for a break where Python inlines comprehensions, from 3.12 on
 COMPREHENSION = "comprehension_graph_break"
-# a frame of the user's in what torch says of a guard
+# a frame of the user's stack in torch's text about a guard
 STACKED = re.compile(r'File "(.+)", line (\d+), in \S+')
-# fact -> torch's counter of it, by group and name; one that was never counted is 0
+# fact -> torch's counter, by group and name; a counter without counts is 0
 COUNTERS = {
     "graphs": ("stats", "unique_graphs"),
     "captured_calls": ("stats", "calls_captured"),
@@ -54,13 +54,13 @@ COUNTERS = {
     "autograd_cache_misses": ("aot_autograd", "autograd_cache_miss"),
     "cudagraph_skips": ("inductor", "cudagraph_skips"),
 }
-# in its refusal to recompile
+# the frame in torch's refusal to recompile
 STANCE = re.compile(r"filename: '(.*)', function name: '(.*)', line number: (\d+)")
 
 
 def settings() -> dict[str, Any]:
-    """The settings that change what is computed or how fast; every backend must leave them as they
-    are.
+    """Return the settings that change the results or their speed. Every backend must leave them
+    unchanged.
     """
     return {
         "threads": torch.get_num_threads(),
@@ -69,33 +69,34 @@ def settings() -> dict[str, Any]:
         "mkldnn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,
         "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "grad": torch.is_grad_enabled(),
-    } | precision.found()
+    } | precision.read_policy()
 
 
 def other_mode(module: torch.nn.Module, training: bool) -> dict[str, list[str]]:
-    """The parts that keep a mode of their own, whatever the model is put in; none of what lies in
-    such a part.
+    """Return the parts of a model that keep a mode of their own, whatever mode the model is put in.
+    Parts inside such a part are left out.
     """
-    found = list[str]()
+    names = list[str]()
     for name, part in module.named_modules():  # outer ones first
-        if part.training != training and not any(name.startswith(f"{above}.") for above in found):
-            found.append(name)
-    if found[:1] == [""]:
-        found = ["the whole model"]
-    return {"in_eval" if training else "in_training": found} if found else {}
+        if part.training != training and not any(name.startswith(f"{above}.") for above in names):
+            names.append(name)
+    if names[:1] == [""]:
+        names = ["the whole model"]
+    return {"in_eval" if training else "in_training": names} if names else {}
 
 
 def parameters(module: torch.nn.Module) -> int:
-    """How many numbers the weights hold; shared ones count once."""
+    """Return how many numbers the weights hold. Shared weights count once."""
     return sum(p.numel() for p in module.parameters())
 
 
 def flops(run: Callable[[], Any]) -> int | None:
-    """Floating point operations of one eager call: matrix products, convolutions and attention.
+    """Return the floating point operations of one eager call: matrix products, convolutions and
+    attention.
 
-    Counted with the math kernel forced, because the CPU's flash operator has no formula and would
-    count as none (``torch/utils/flop_counter.py``). None where that fails, e.g. on a kernel that is
-    forced otherwise.
+    They are counted with the math kernel forced, because the CPU's flash operator has no formula
+    and would count as none (``torch/utils/flop_counter.py``). None where that fails, e.g. for a
+    model that forces another kernel.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -104,24 +105,26 @@ def flops(run: Callable[[], Any]) -> int | None:
     try:
         with sdpa_kernel(SDPBackend.MATH), counter:
             run()
-    except Exception:  # a fact that cannot be had is left out, whatever the reason
+    except Exception:  # whatever the reason, the fact is left out
         return None
     return int(counter.get_total_flops())
 
 
 class _Untracked(nullcontext[None]):
-    """Stands in for the counter's ``ModuleTracker``, whose hooks raise in ``autograd.grad`` of a
+    """Replaces the counter's ``ModuleTracker``, whose hooks raise in ``autograd.grad`` of a
     module's inputs.
     """
 
-    parents = frozenset({"Global"})  # what the operations are booked under
+    parents = frozenset({"Global"})  # the counter books all operations under this name
 
 
-def traffic(module: torch.nn.Module, inputs: Iterable[Any], answer: Iterable[torch.Tensor]) -> int:
-    """The least bytes that a call must move: inputs, parameters, buffers and what it answers, each
+def min_bytes_moved(
+    module: torch.nn.Module, inputs: Iterable[Any], answer: Iterable[torch.Tensor]
+) -> int:
+    """Return the least bytes that a call must move: inputs, parameters, buffers and answers, each
     tensor once.
 
-    The answers of the modes that give gradients hold those, too.
+    In the modes that compute gradients the answers contain them.
     """
     leaves = [*inputs, *module.parameters(), *module.buffers(), *answer]
     different = {id(leaf): leaf for leaf in leaves if torch.is_tensor(leaf)}
@@ -129,8 +132,8 @@ def traffic(module: torch.nn.Module, inputs: Iterable[Any], answer: Iterable[tor
 
 
 def sdpa_kernels(run: Callable[[], Any]) -> dict[str, int]:
-    """Which attention kernels one call ran, and how often each: by profile, not by what was asked
-    for.
+    """Return the attention kernels that one call ran, with the number of their calls. They come
+    from a profile, not from the settings.
     """
     with torch.autograd.profiler.profile() as profile:
         run()
@@ -140,10 +143,10 @@ def sdpa_kernels(run: Callable[[], Any]) -> dict[str, int]:
 
 
 def operator_times(run: Callable[[], Any], device: str = "cpu", calls: int = 5) -> dict[str, float]:
-    """Seconds a call by operator, its own time without what it calls; compiled kernels count as one
-    another.
+    """Return the seconds per call of each operator, without the operators that it calls. Each
+    compiled kernel counts as an operator.
 
-    On a GPU its own time there: that of the host is the launching.
+    On a GPU it is the operator's time there: its time on the host is only the launching.
     """
     kind = None if device == "cpu" else device
     with torch.autograd.profiler.profile(use_device=kind) as profile:
@@ -152,8 +155,8 @@ def operator_times(run: Callable[[], Any], device: str = "cpu", calls: int = 5) 
     events = profile.key_averages()
     if kind is None:
         return {event.key: event.self_cpu_time_total / 1e6 / calls for event in events}
-    # An operator holds the time of the kernels that it launched, which are events of the device
-    # besides.
+    # An operator includes the time of the kernels that it launched. These are events of the device,
+    # too, and must not count twice.
     operators = [event for event in events if event.device_type is DeviceType.CPU]
     return {event.key: event.self_device_time_total / 1e6 / calls for event in operators}
 
@@ -175,16 +178,16 @@ class GraphBreak:
 
 @dataclass(frozen=True)
 class Recompile:
-    """A frame that was compiled before and was compiled again, or would have been."""
+    """A frame that was compiled a second time, or would have been."""
 
     frame: str  # function and file:line
-    guard: str  # the first one that failed, "" where torch names none
-    place: str  # file:line and the line that needs the guard, "" where torch does not tell
-    reason: str  # torch's, whole
+    guard: str  # the first guard that failed, "" where torch names none
+    place: str  # file:line and the line that needs the guard, "" where torch does not name it
+    reason: str  # torch's full reason
 
     @classmethod
-    def of(cls, frame: str, reason: str) -> Recompile:
-        """Read torch's reason: the guard, a comment, and a user stack trace in the lines below."""
+    def from_reason(cls, frame: str, reason: str) -> Recompile:
+        """Parse torch's reason: the guard, a comment, and a user stack trace in the lines below."""
         guard, _, comment = re.sub(r"^\s*(- )?\d+/\d+: ", "", reason.partition("\n")[0]).partition(
             "  # "
         )
@@ -198,12 +201,12 @@ class Recompile:
         )
 
     @classmethod
-    def of_stance(cls, message: str) -> Recompile:
-        """Read the error of the stance ``fail_on_recompile``."""
+    def from_stance(cls, message: str) -> Recompile:
+        """Parse the error of the stance ``fail_on_recompile``."""
         where, _, guards = message.partition("guard failure(s):")
         named = STANCE.search(where)
         frame = _frame(named[2], named[1], int(named[3])) if named else "a frame"
-        return cls.of(
+        return cls.from_reason(
             frame, "\n".join(re.sub(r"^\s*- ", "", line) for line in guards.strip().splitlines())
         )
 
@@ -232,24 +235,25 @@ class Attempt:
     graph_op_count: int | None
 
     @classmethod
-    def of(cls, metrics: Any) -> Attempt:
-        """Read torch's object."""
+    def from_metrics(cls, metrics: Any) -> Attempt:
+        """Return the attempt that a metrics object of torch describes."""
         return cls(**{each.name: getattr(metrics, each.name, None) for each in fields(cls)})
 
     @property
     def frame(self) -> str:
-        """The function with its place, "a frame" where torch does not name it."""
+        """The function with its place, or "a frame" if torch does not name it."""
         if not self.co_name:
             return "a frame"
         return _frame(self.co_name, self.co_filename or "?", self.co_firstlineno or 0)
 
 
 class CompileCounters:
-    """Count what dynamo and inductor do from here on; ``model``: what is compiled.
+    """Counts the work of dynamo and inductor from its creation on. ``model``: the model that is
+    compiled.
 
-    Dynamo's own counter of graph breaks has no data-dependent branches and no frames that are
-    skipped as a whole. All breaks it resumes from are in ``graph_break_reasons``; frames it gave
-    up, and all compilations, in the metrics.
+    Dynamo's own counter of graph breaks leaves out data-dependent branches and frames that are
+    skipped as a whole. Breaks after which dynamo resumes are in ``graph_break_reasons``. Frames
+    that it gave up, and all compilations, are in the metrics.
     """
 
     def __init__(self, model: Any = None) -> None:
@@ -266,35 +270,35 @@ class CompileCounters:
         )
 
     def facts(self) -> dict[str, Any]:
-        """Graphs, graph breaks and skipped CUDA graphs with their reasons, cache hits and misses,
-        fusions.
+        """Return graphs, graph breaks and skipped CUDA graphs with their reasons, cache hits and
+        misses, fusions.
 
-        What this torch does not tell is left out; ``not_known`` names what of it proves that eager
-        did not answer.
+        A fact that this torch does not report is left out. ``not_known`` names those of them that
+        are evidence against an answer from eager.
         """
-        found: dict[str, Any] = self._counted()
+        facts: dict[str, Any] = self._counted()
         if not_known := self._not_known():
-            found["not_known"] = not_known
+            facts["not_known"] = not_known
         if (breaks := self.breaks()) is not None:
-            found["graph_breaks"] = len(breaks)
-            found["graph_break_reasons"] = dict.fromkeys(map(str, breaks), 1)
+            facts["graph_breaks"] = len(breaks)
+            facts["graph_break_reasons"] = dict.fromkeys(map(str, breaks), 1)
         if self._tells("cudagraph_skip_reason"):
-            found["cudagraph_skip_reasons"] = sorted(
+            facts["cudagraph_skip_reasons"] = sorted(
                 {
                     metrics.cudagraph_skip_reason
                     for metrics in self._kept()
                     if metrics.cudagraph_skip_reason
                 }
             )
-        return found
+        return facts
 
     def cold(self) -> bool:
-        """Whether anything had to be compiled that a cache would have held."""
+        """Return whether anything had to be compiled that was not in the cache."""
         return bool(self._counted().get("cache_misses"))
 
     def breaks(self) -> list[GraphBreak] | None:
-        """Return every graph break; those of one kind at one line, in a loop or in several graphs,
-        are one. None where torch does not tell all of them.
+        """Return every graph break, or None if this torch does not report all of them. Breaks of
+        one kind at one line, in a loop or in several graphs, count as one.
         """
         if self._reasons is None or not all(
             hasattr(broken, name) for broken in self._reasons for name in ("reason", "user_stack")
@@ -306,7 +310,7 @@ class CompileCounters:
         misused = private.read("torch._dynamo.exc.UserError")
         ended = any(attempt.fail_type for attempt in self._attempts())
         if ended and (unsupported is None or misused is None):
-            return None  # which of them torch gave up is then not told
+            return None  # then it is not known which of them torch gave up
         reasons: dict[tuple[str, str], str] = {}
         eager: dict[tuple[str, str], list[str]] = {}
         for reason, stack, function in self._stops():
@@ -317,48 +321,50 @@ class CompileCounters:
         return [
             GraphBreak(place, kind, reason, tuple(dict.fromkeys(eager[place, kind])))
             for (place, kind), reason in reasons.items()
-            if reason != COMPREHENSION or places[place] == 1  # it stands beside the break inside
+            if reason != COMPREHENSION or places[place] == 1  # the break inside is listed, too
         ]
 
     def compiled(self) -> int | None:
-        """Return how many times a frame has been compiled, failed attempts included; None where
-        torch does not tell.
+        """Return how many times a frame has been compiled, failed attempts included; None if
+        this torch does not report it.
         """
         return len(self._attempts()) if self._tells("co_name") else None
 
     def recompiles(self, since: int = 0) -> list[Recompile] | None:
         """Return the frames that were compiled again, without the first ``since`` compilations of
-        any frame; None where torch does not tell.
+        any frame. None if this torch does not report them.
         """
         if not self._tells("co_name", "compile_id"):
             return None
         attempts = self._attempts()
-        # of an attempt that met torch's limit the name is that of the attempts before it
+        # an attempt that meets torch's limit has no name; it gets that of earlier attempts
         names = {_number(attempt)[0]: attempt.frame for attempt in attempts if attempt.co_name}
         return [
-            Recompile.of(names.get(_number(attempt)[0], "a frame"), attempt.recompile_reason or "")
+            Recompile.from_reason(
+                names.get(_number(attempt)[0], "a frame"), attempt.recompile_reason or ""
+            )
             for attempt in attempts[since:]
             if int(_number(attempt)[1] or 0)
         ]
 
     def overlooked(self) -> str | None:
-        """Return where the model's forward stands if torch has compiled only functions that it
+        """Return the place of the model's forward if torch has compiled only functions that forward
         calls.
 
-        None if forward was compiled or given up with a reason, or is no Python function; or where
-        torch does not tell.
+        None if forward was compiled or given up with a reason, or is no Python function; also if
+        this torch does not report it.
         """
         attempts = self._attempts()
-        found = {(attempt.co_filename, attempt.co_firstlineno) for attempt in attempts}
+        compiled = {(attempt.co_filename, attempt.co_firstlineno) for attempt in attempts}
         inlined = any(
             attempt.co_name == "inner" and _foreign(attempt.co_filename or "")
             for attempt in attempts
         )
-        missed = self._codes and not inlined and found.isdisjoint(self._codes)
+        missed = self._codes and not inlined and compiled.isdisjoint(self._codes)
         return self._model if missed and self._tells_places() else None
 
     def _not_known(self) -> list[str]:
-        """Return which questions this torch leaves open, in words."""
+        """Return the questions that this torch leaves open, in words."""
         open_ones = {
             "graphs": "graphs" not in self._counted(),
             "graph breaks": self.breaks() is None,
@@ -371,17 +377,18 @@ class CompileCounters:
         """Return the counters by the names of their facts."""
         if self._counters is None:
             return {}
-        found = {fact: int(self._counters[group][name]) for fact, (group, name) in COUNTERS.items()}
-        # Of a graph with operators both are counted: the one that is 0 has another name in this
-        # torch.
+        counts = {
+            fact: int(self._counters[group][name]) for fact, (group, name) in COUNTERS.items()
+        }
+        # A graph with operators counts in both. One that is 0 has another name in this torch.
         if any(attempt.graph_op_count for attempt in self._attempts()):
             for fact in ("graphs", "captured_calls"):
-                if not found[fact]:
-                    del found[fact]
-        return found
+                if not counts[fact]:
+                    del counts[fact]
+        return counts
 
     def _tells(self, *names: str) -> bool:
-        """Whether the metrics of every attempt have these fields."""
+        """Return whether the metrics of every attempt have these fields."""
         return self._metrics is not None and all(
             hasattr(metrics, name) for metrics in self._kept() for name in names
         )
@@ -397,11 +404,11 @@ class CompileCounters:
         return [] if self._metrics is None else self._metrics()
 
     def _stops(self) -> Iterator[tuple[str, list[tuple[str, int]], list[str]]]:
-        """Yield torch's reason, the stack, and the function that runs in eager from here on, of
-        every break.
+        """Yield for every break torch's reason, the stack, and the function that runs in eager from
+        there on.
         """
         for broken in self._reasons:
-            if not broken.reason.startswith("DDPOptimizer"):  # that cuts graphs as it should
+            if not broken.reason.startswith("DDPOptimizer"):  # it splits graphs on purpose
                 yield broken.reason, [(at.filename, at.lineno or 0) for at in broken.user_stack], []
         for attempt in filter(_given_up, self._attempts()):
             start = attempt.co_filename or "", attempt.co_firstlineno or 0
@@ -413,13 +420,13 @@ class CompileCounters:
             yield attempt.fail_reason or "", [start, stop], own
 
     def _attempts(self) -> list[Attempt]:
-        """Return every attempt to compile a frame, without those of backwards."""
-        found = map(Attempt.of, self._kept())
-        return [attempt for attempt in found if attempt.co_name or attempt.recompile_reason]
+        """Return every attempt to compile a frame, without those of backward graphs."""
+        attempts = map(Attempt.from_metrics, self._kept())
+        return [attempt for attempt in attempts if attempt.co_name or attempt.recompile_reason]
 
     def _place(self, stack: list[tuple[str, int]]) -> str:
-        """Return the innermost line of a stack that is not torch's or Python's; the model where all
-        are.
+        """Return the innermost line of a stack that is not torch's or Python's; the model if there
+        is none.
         """
         return next(
             (_place(file, line) for file, line in reversed(stack) if not _foreign(file)),
@@ -427,14 +434,16 @@ class CompileCounters:
         )
 
     def _kind(self, reason: str) -> str:
-        """Return the first line of torch's reason, or words where torch has a label only."""
+        """Return the first line of torch's reason, or a description where torch has only a
+        label.
+        """
         if reason.startswith("generic_jump"):
             return "Data-dependent branching"
-        # inside try, say; what was unsupported is in a counter, without its place
+        # e.g. inside try; a counter holds what was unsupported, without its place
         if reason == "step_unsupported":
             unimplemented = (self._counters or {}).get("unimplemented", ())
             causes = dict.fromkeys(text.partition("\n")[0] for text in unimplemented)
-            return f"the rest of the function runs in eager, from here torch cannot resume ({', '.join(causes)})"
+            return f"the rest of the function runs in eager: torch cannot resume here ({', '.join(causes)})"
         if reason == COMPREHENSION:
             return "a graph break in a comprehension"
         return reason.partition("\n")[0]
@@ -455,7 +464,7 @@ def _metrics_of_all() -> Callable[[], list[Any]] | None:
 
 
 def _codes(model: Any) -> Iterator[tuple[str, int]]:
-    """Yield file and line of a module's __call__ and forward, as decorated and as written."""
+    """Yield file and line of a module's __call__ and forward, both as decorated and as written."""
     forward = getattr(model, "forward", None)
     if not hasattr(forward, "__code__"):
         return
@@ -467,8 +476,8 @@ def _codes(model: Any) -> Iterator[tuple[str, int]]:
 
 
 def _given_up(attempt: Attempt) -> bool:
-    """Return whether torch met what it does not support, and ran the frame in eager. Other errors
-    are raised.
+    """Return whether torch met something that it does not support, and ran the frame in eager. It
+    raises other errors.
     """
     kind = getattr(private.read("torch._dynamo.exc"), attempt.fail_type or "", None)
     unsupported = private.read("torch._dynamo.exc.Unsupported")
@@ -481,7 +490,7 @@ def _given_up(attempt: Attempt) -> bool:
 
 
 def _number(attempt: Attempt) -> tuple[str, str]:
-    """Return the two parts of a compile id, "N/k": which frame, and how often it was compiled
+    """Return the two parts of a compile id "N/k": the frame, and how often it was compiled
     before.
     """
     which, _, again = str(attempt.compile_id or "").partition("/")
@@ -502,23 +511,23 @@ def _place(file: str, line: int) -> str:
 
 
 def _frame(name: str, file: str, line: int) -> str:
-    """Return a function with its place; the rest of one after a graph break has the name of the
-    whole.
+    """Return a function with its place. The rest of a function after a graph break has the
+    function's name.
     """
     resumed = RESUMED.fullmatch(name)
     return f"{resumed[1] if resumed else name} ({_short(file, line)}{' on' if resumed else ''})"
 
 
 def _short(file: str, line: int) -> str:
-    """Return file:line, from the working directory or the folder of installed packages if it is in
-    one.
+    """Return file:line, relative to the working directory or to the folder of installed packages
+    where possible.
     """
     installed = file.rpartition("-packages" + os.sep)[2]
     return f"{installed.removeprefix(os.getcwd() + os.sep)}:{line}"
 
 
 class _Operators(TorchDispatchMode):
-    """Notes every operator that runs, with the shapes and dtypes it gives."""
+    """Hashes every operator that runs, with the shapes and dtypes of its results."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -533,12 +542,12 @@ class _Operators(TorchDispatchMode):
 
 
 def graph_hash(run: Callable[[], Any]) -> str | None:
-    """A hash of the operators that one eager call runs: two cases with the same one are the same
-    work.
+    """Return a hash of the operators that one eager call runs. Two cases with the same hash do the
+    same work.
     """
     try:
         with _Operators() as operators:
             run()
-    except Exception:  # e.g. a higher-order operator that no mode can watch
+    except Exception:  # e.g. a higher-order operator that no dispatch mode supports
         return None
     return operators.digest.hexdigest()[:12]

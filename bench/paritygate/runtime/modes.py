@@ -1,9 +1,8 @@
-"""Modes: what one call of a cell does with its model: answer, also give gradients, or take a
-training step.
+"""Modes: the work of one call: the answer alone, the answer and gradients, or a training step.
 
-Lives in the worker. A backend makes the model's forward its own (``wrap``: compile it, say), the
-mode is called, and so eager and ``torch.compile`` do the same work but for the forward and the
-backward that follows from it.
+Used in the worker. A backend replaces the model's forward (``wrap``: e.g. compile it) and the mode
+calls it. So eager and ``torch.compile`` do the same work, except for the forward and the backward
+that follows from it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.nn import functional
 
-from paritygate.runtime.declared import resolve, told_of
+from paritygate.runtime.declared import error_note, resolve
 from paritygate.runtime.nest import comparable, flatten, fresh, mapped
 from paritygate.runtime.state import State
 from paritygate.runtime.subject import call
@@ -30,43 +29,43 @@ if TYPE_CHECKING:
 Forward = Callable[..., Any]
 Wrap = Callable[[Forward], Forward]
 
-# steps whose losses are compared; an optimizer that forgets shows from the second one on
+# steps whose losses are compared; an optimizer that loses its state shows from the second one on
 CURVE = 16
 AUTOCAST = {"amp_fp16": torch.float16, "amp_bf16": torch.bfloat16}
 
 
 class Mode(Protocol):
-    """What is called and timed."""
+    """The callable that is checked and timed."""
 
     def context(self) -> AbstractContextManager[Any]:
-        """Entered around everything that calls."""
+        """Return the context for all calls."""
 
     def __call__(self, inputs: Any, /) -> Any:
-        """One call, on inputs as ``to_inputs`` gave them."""
+        """Run one call, on inputs that ``to_inputs`` made."""
 
     def to_inputs(self, inputs: Any) -> Any:
-        """Inputs as the call takes them."""
+        """Return the inputs in the form that the call takes."""
 
     def to_tensors(self, raw: Any) -> list[torch.Tensor]:
-        """The answer's tensors, in memory of their own."""
+        """Return the answer's tensors, in memory of their own."""
 
     def reset(self) -> None:
-        """Back to the state before the first call."""
+        """Restore the state before the first call."""
 
     @property
     def training(self) -> Training | None:
-        """The mode itself where it takes training steps."""
+        """The mode itself if it takes training steps, else None."""
 
     @property
     def remembers(self) -> bool:
-        """Whether an answer depends on the calls before, unless ``reset``."""
+        """Whether an answer depends on earlier calls, unless ``reset`` is called."""
 
 
 def mode_of(
     subject: BoundCase, module: Any, wrap: Wrap = lambda forward: forward, exact: bool = False
 ) -> Mode:
-    """The mode of a case over its model; ``exact``: of its float64 copy, for which nothing is
-    cast.
+    """Return the mode of a case over its model. ``exact``: the model is the float64 copy, for which
+    nothing is cast.
     """
     forward = wrap(module)
     cast = nullcontext if exact else autocast(subject)
@@ -83,15 +82,15 @@ def mode_of(
 
 
 def autocast(subject: BoundCase) -> Callable[[], AbstractContextManager[Any]]:
-    """The context in which a forward of the target's dtype runs."""
+    """Return the context in which a forward of the target's dtype runs."""
     dtype = AUTOCAST.get(subject.dtype_name)
     return nullcontext if dtype is None else lambda: torch.autocast(subject.device, dtype=dtype)
 
 
 class Plain:
-    """A callable that is no module: it sees to gradients by itself.
+    """A callable that is no module. It handles gradients by itself.
 
-    ``state``: of a model whose answers depend on the calls before, what ``reset`` puts back.
+    ``state``: for a model whose answers depend on earlier calls, the state that ``reset`` restores.
     """
 
     state: State | None = None
@@ -100,29 +99,29 @@ class Plain:
         self._function = function
 
     def context(self) -> AbstractContextManager[Any]:
-        """Nothing."""
+        """Return an empty context."""
         return nullcontext()
 
     def __call__(self, inputs: Any, /) -> Any:
-        """What the callable answers."""
+        """Return the answer of the callable."""
         return call(self._function, inputs)
 
     def to_inputs(self, inputs: Any) -> Any:
-        """The inputs as they are."""
+        """Return the inputs unchanged."""
         return inputs
 
     def to_tensors(self, raw: Any) -> list[torch.Tensor]:
-        """Every tensor of the answer."""
+        """Return every tensor of the answer."""
         return comparable(raw)
 
     def reset(self) -> None:
-        """The initial state, of a model that remembers."""
+        """Restore the initial state of a model that has one."""
         if self.state is not None:
             self.state.restore()
 
     @property
     def training(self) -> Training | None:
-        """None: it only answers."""
+        """None: it takes no training steps."""
         return None
 
     @property
@@ -140,8 +139,8 @@ class Inference(Plain):
 
     @contextmanager
     def context(self) -> Iterator[None]:
-        """No gradients, and the target's autocast; once around all calls, since weights stay as
-        they are.
+        """Switch gradients off and the target's autocast on. One context covers all calls, since
+        the weights do not change.
         """
         with torch.inference_mode(), self._cast():
             yield
@@ -150,8 +149,8 @@ class Inference(Plain):
 class Backward(Plain):
     """The forward, then the gradients of a fixed random projection of its answers.
 
-    Of a projection, since the gradient of a plain sum can be zero: the sum of a softmax is always
-    1.
+    A plain sum of the answers would not do: its gradient can be zero, e.g. the sum of a softmax is
+    always 1.
     """
 
     def __init__(self, module: torch.nn.Module, forward: Forward, cast: Callable[[], Any]) -> None:
@@ -163,11 +162,11 @@ class Backward(Plain):
         self._directions: list[torch.Tensor] = []
 
     def to_inputs(self, inputs: Any) -> Any:
-        """The inputs with copies of the floating ones, leaves that gradients are asked for."""
+        """Return the inputs with copies of the floating ones as leaves that require gradients."""
         return mapped(inputs, lambda leaf: leaf.detach().clone().requires_grad_(), floating=True)
 
     def __call__(self, inputs: Any, /) -> Any:
-        """The answers, then the gradients of inputs and parameters."""
+        """Return the answers, then the gradients of inputs and parameters."""
         with self._cast():
             outputs = flatten(super().__call__(inputs))
         answers = [output for output in _floating(outputs) if output.requires_grad]
@@ -184,7 +183,7 @@ class Training(Plain):
     """One step: forward, loss, backward, optimizer. The answer is the loss, then every parameter's
     gradient.
 
-    It depends on the steps before it, so an answer is one only after ``reset``.
+    A step depends on the steps before it, so its answer can be compared only after ``reset``.
     """
 
     def __init__(
@@ -194,7 +193,7 @@ class Training(Plain):
         self._module, self._cast, self._device = module, cast, subject.device
         self._loss = resolve(subject.case.loss) if subject.case.loss else functional.cross_entropy
         assert subject.case.optimizer is not None  # a Case of this mode has one
-        with told_of("optimizer", subject.case.optimizer):
+        with error_note("optimizer", subject.case.optimizer):
             self._optimizer = resolve(subject.case.optimizer)(module.parameters())
         self._initial = {name: value.clone() for name, value in module.state_dict().items()}
         self._settings = copy.deepcopy(self._optimizer.state_dict())
@@ -203,16 +202,18 @@ class Training(Plain):
 
     @property
     def training(self) -> Training:
-        """Itself."""
+        """The mode itself."""
         return self
 
     @property
     def remembers(self) -> bool:
-        """True: a step follows from those before it."""
+        """True: a step depends on the steps before it."""
         return True
 
     def reset(self) -> None:
-        """The initial weights, statistics and state, and an optimizer that remembers nothing."""
+        """Restore the initial weights, statistics and state, and the optimizer without its
+        state.
+        """
         super().reset()
         with torch.no_grad():
             for name, value in self._module.state_dict().items():
@@ -222,7 +223,7 @@ class Training(Plain):
         self._scaler = torch.amp.GradScaler(self._device, enabled=self._scaled)
 
     def __call__(self, labelled: Any, /) -> torch.Tensor:
-        """The loss of one step."""
+        """Return the loss of one step."""
         self._optimizer.zero_grad()
         loss = self._forward(labelled)
         self._scaler.scale(loss).backward()
@@ -230,28 +231,32 @@ class Training(Plain):
         return loss.detach()
 
     def to_tensors(self, raw: Any) -> list[torch.Tensor]:
-        """The loss and the gradients, in the order of the parameters."""
+        """Return the loss and the gradients, in the order of the parameters."""
         return comparable([raw, *(parameter.grad for parameter in self._module.parameters())])
 
-    def curve(
+    def loss_curve(
         self, labelled: Sequence[Any], done: Callable[[], object] = bool
     ) -> list[torch.Tensor]:
-        """The losses of the first steps over these batches in turn; and what batch norms have
-        gathered by then.
+        """Return the losses of the first ``CURVE`` steps over these batches in turn, and the
+        buffers of batch norms after them.
+
+        ``done`` is called after each step.
         """
         self.reset()
         losses = []
         for step in range(CURVE):
             losses.append(self(labelled[step % len(labelled)]).double())
             done()
-        found = comparable([torch.stack(losses), *_floating(list(self._module.buffers()))])
+        curve = comparable([torch.stack(losses), *_floating(list(self._module.buffers()))])
         self.reset()
-        return found
+        return curve
 
     def parts(
         self, labelled: Any, clock: Callable[[], float], synchronize: Callable[[], None]
     ) -> dict[str, float]:
-        """Seconds of forward with loss, backward, and optimizer: medians of some steps."""
+        """Return the seconds of forward with loss, backward, and optimizer: medians over five
+        steps.
+        """
         seconds: dict[str, list[float]] = {"forward": [], "backward": [], "optimizer": []}
         for _ in range(5):
             self._optimizer.zero_grad()
@@ -267,14 +272,16 @@ class Training(Plain):
             times.append(clock())
             for part, start, end in zip(seconds, times, times[1:], strict=False):
                 seconds[part].append(end - start)
-        return {part: statistics.median(found) for part, found in seconds.items()}
+        return {part: statistics.median(times_of_part) for part, times_of_part in seconds.items()}
 
     def learn(self, steps: Iterable[Any], inputs: Any) -> torch.Tensor:
-        """The logits for some inputs after a whole training from the initial weights."""
+        """Return the logits for some inputs after a whole training from the initial weights."""
         self.reset()
         for labelled in steps:
             self(labelled)
-        with ExitStack() as stack:  # the module itself: in eval() it would be compiled once more
+        with (
+            ExitStack() as stack
+        ):  # calls the module, not the forward, which would be compiled again
             stack.callback(self._module.train)
             stack.enter_context(torch.no_grad())
             self._module.eval()
@@ -283,7 +290,7 @@ class Training(Plain):
 
     def _forward(self, labelled: Any) -> torch.Tensor:
         inputs, labels = labelled
-        with self._cast():  # of every step anew: autocast remembers weights as they were
+        with self._cast():  # entered for every step: autocast caches casts of the old weights
             loss: torch.Tensor = self._loss(flatten(call(self._function, inputs))[0], labels)
         return loss
 
@@ -295,20 +302,22 @@ class Training(Plain):
 def answers(
     mode: Mode, sets: Sequence[Any], done: Callable[[], object] = bool
 ) -> list[list[torch.Tensor]]:
-    """The mode's answers to copies of some input sets, each from the initial state, which it is
-    left in.
+    """Return the mode's answers to copies of some input sets, each from the initial state. The mode
+    is left in that state.
     """
-    found = []
+    outputs = []
     with mode.context():
         for inputs in sets:
-            found.append(mode.to_tensors(mode(mode.to_inputs(fresh(inputs)))))
+            outputs.append(mode.to_tensors(mode(mode.to_inputs(fresh(inputs)))))
             mode.reset()
             done()
-    return found
+    return outputs
 
 
 def reordered(labelled: Any, batch: int) -> Any:
-    """The same batch with its rows in reverse: the same training but for rounding."""
+    """Return the same batch with its rows in reverse: it gives the same training except for
+    rounding.
+    """
     return mapped(
         labelled, lambda leaf: leaf.flip(0) if leaf.ndim and leaf.shape[0] == batch else leaf
     )
@@ -323,6 +332,8 @@ def _floats(leaf: Any) -> bool:
 
 
 def _direction(answer: torch.Tensor, number: int) -> torch.Tensor:
-    """What an answer is projected on; the same in every dtype, process and on every device."""
+    """Return the tensor that an answer is projected on. It is the same in every dtype and process,
+    and on every device.
+    """
     generator = torch.Generator().manual_seed(number)
     return torch.randn(answer.shape, generator=generator).to(answer.device, answer.dtype)

@@ -1,8 +1,8 @@
 """Nests: inputs and outputs of any kind as a list of leaves, and back.
 
-A nest is made of tuples, lists, mappings (``ModelOutput`` is one), dataclasses, classes that
-torch's pytree registry knows, and other objects that hold tensors in their attributes
-(``DynamicCache``, distributions). None holds nothing.
+A nest is made of tuples, lists, mappings (``ModelOutput`` is one), dataclasses, classes in torch's
+pytree registry, and other objects that hold tensors in their attributes (``DynamicCache``,
+distributions). None holds nothing.
 """
 
 from __future__ import annotations
@@ -38,28 +38,30 @@ DENSE = "dense"  # the form of most tensors, see ``form_of``
 
 
 class UnknownClassError(TypeError):
-    """An output holds something that cannot be compared; the message names its class and says what
+    """An output holds something that cannot be compared. The message names its class and says what
     to return.
     """
 
 
 def flatten(nest: Any) -> list[Any]:
-    """The leaves of a nest, in order: tensors, and whatever else is no nest."""
+    """Return the leaves of a nest, in order: tensors, and everything else that is no nest."""
     return [leaf for _, leaf in _leaves(nest, "")]
 
 
 def named_leaves(nest: Any) -> list[tuple[str, Any]]:
-    """The same with the path of each: ``x``, ``0``, ``past_key_values.layers.0.keys``."""
+    """Return the leaves of a nest with the path of each: ``x``, ``0``,
+    ``past_key_values.layers.0.keys``.
+    """
     return [(path or "0", leaf) for path, leaf in _leaves(nest, "")]
 
 
 def tensor_leaves(nest: Any) -> list[torch.Tensor]:
-    """The tensors among the leaves of a nest, in order."""
+    """Return the tensors among the leaves of a nest, in order."""
     return [leaf for leaf in flatten(nest) if torch.is_tensor(leaf)]
 
 
 def rebuild(nest: Any, leaves: Sequence[Any]) -> Any:
-    """A copy of ``nest`` with its leaves replaced, in the order of ``flatten``."""
+    """Return a copy of ``nest`` with its leaves replaced, in the order of ``flatten``."""
     given = iter(leaves)
     return _rebuilt(nest, lambda _: next(given))
 
@@ -67,8 +69,8 @@ def rebuild(nest: Any, leaves: Sequence[Any]) -> Any:
 def mapped(
     nest: Any, function: Callable[[torch.Tensor], torch.Tensor], floating: bool = False
 ) -> Any:
-    """A copy of ``nest`` with its tensors, or only the ``floating`` ones, as a function makes
-    them.
+    """Return a copy of ``nest`` in which ``function`` replaces its tensors, or only the
+    ``floating`` ones.
     """
 
     def made(leaf: Any) -> Any:
@@ -79,11 +81,11 @@ def mapped(
 
 
 def fresh(nest: Any) -> Any:
-    """A copy whose tensors have memory of their own: the same strides, and what shared memory
-    shares the copy's.
+    """Return a copy whose tensors have memory of their own, with the same strides. Tensors that
+    shared memory share the copy's memory.
 
-    What is no tensor is copied deeply, inside objects as well: an array of numpy is written to as
-    easily, and an empty cache gets layers.
+    Leaves that are no tensors are copied deeply, inside objects as well: a model can write to a
+    numpy array as easily, and can add layers to an empty cache.
     """
     memory: dict[int, Any] = {}
     seen: dict[int, Any] = {}
@@ -99,15 +101,15 @@ def fresh(nest: Any) -> Any:
         seen.update(above)
         return _deep_copy(rest, seen)
 
-    # Tensors made in inference mode are of another kind, for which compiled code is made anew;
-    # other modes would change their dtype.
+    # For tensors made in inference mode torch would compile again; other modes would change the
+    # dtype.
     with torch.inference_mode(False), _disable_current_modes():
         return _rebuilt(nest, copied, also_copied)
 
 
 def doubled(nest: Any) -> Any:
-    """A copy whose floating tensors are in float64; what shared memory shares the copy's, as in
-    ``fresh``.
+    """Return a copy whose floating tensors are in float64. Tensors that shared memory share the
+    copy's memory, as in ``fresh``.
     """
     memory: dict[tuple[int, torch.dtype], torch.Tensor] = {}
     seen: dict[int, torch.Tensor] = {}
@@ -124,18 +126,17 @@ def doubled(nest: Any) -> Any:
 
 
 def comparable(nest: Any) -> list[torch.Tensor]:
-    """The output tensors of a call, as dense copies of their own memory on the CPU.
+    """Return the output tensors of a call, as dense copies on the CPU.
 
-    Numbers become tensors without dimensions (floats in float64), strings and the like the bytes of
-    their text: they are compared as values. Raises ``UnknownClassError`` where there is something
-    else.
+    Numbers become tensors without dimensions (floats in float64). Strings and the like become the
+    bytes of their text. Raises ``UnknownClassError`` for anything else.
     """
     return [made for path, leaf in named_leaves(nest) for made in _compared(path, leaf)]
 
 
 def value_of(leaf: Any) -> str:
-    """What a leaf that is no tensor is told from others by: its value; an object of a foreign class
-    by that alone.
+    """Return a text that identifies a leaf that is no tensor: its value, or the class name of a
+    foreign object.
     """
     if isinstance(leaf, np.ndarray):
         # The bytes of an array of objects are their addresses.
@@ -151,14 +152,14 @@ def value_of(leaf: Any) -> str:
 
 
 def as_tensors(nest: Any) -> list[torch.Tensor]:
-    """The same leaves as ``comparable``, not copied and where they are: what an exporter can take
-    for outputs.
+    """Return the same leaves as ``comparable``, but not copied and on their own device: an exporter
+    takes them as outputs.
     """
     return [made for path, leaf in named_leaves(nest) for made in _tensors(path, leaf)]
 
 
 def changed(before: Any, after: Any) -> list[str]:
-    """The paths of the leaves in which two copies of one nest differ, or which one of them
+    """Return the paths of the leaves in which two copies of one nest differ, or that one of them
     lacks.
     """
     ours, theirs = dict(named_leaves(before)), dict(named_leaves(after))
@@ -170,7 +171,7 @@ def changed(before: Any, after: Any) -> list[str]:
 
 
 def identical(one: Any, other: Any) -> bool:
-    """Whether two leaves hold the same numbers, NaN being itself, or the same value; see
+    """Return whether two leaves hold the same numbers (NaN equals NaN), or the same value; see
     ``_same_value``.
     """
     if not torch.is_tensor(one):
@@ -186,21 +187,23 @@ def identical(one: Any, other: Any) -> bool:
         return True
     if not one.is_floating_point() and not one.is_complex():
         return False
-    if one.element_size() == 1:  # there are no comparisons of eight bits
+    if one.element_size() == 1:  # torch cannot compare floats of eight bits
         one, other = one.float(), other.float()
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _same_value(one: Any, other: Any) -> bool:
-    """Of leaves that are no tensors. What does not even equal its own copy counts as the same."""
+    """Return whether two leaves that are no tensors are the same. An object that does not equal its
+    own copy counts as the same.
+    """
     with suppress(Exception):  # a foreign class may raise anything
         return _equal(one, other) or not _equal(one, copy.deepcopy(one))
     return True
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Numbers and arrays by elements, NaN being itself; tables by ``equals``; others by their own
-    equality.
+    """Return whether two values are equal: numbers and arrays by elements (NaN equals NaN), tables
+    by ``equals``, others by ``==``.
     """
     if hasattr(one, "equals"):
         return bool(one.equals(other))
@@ -215,8 +218,10 @@ def _equal(one: Any, other: Any) -> bool:
 def _leaves(
     nest: Any, path: str, above: tuple[int, ...] = (), within: bool = False
 ) -> Iterator[tuple[str, Any]]:
-    """``within``: inside an object whose class is not known, of which only the tensors count."""
-    if nest is None or id(nest) in above:  # an object may hold what holds it
+    """Yield path and leaf of each leaf. ``within``: inside an object of an unknown class, of which
+    only the tensors count.
+    """
+    if nest is None or id(nest) in above:  # an object may hold an object that holds it
         return
     parts = _parts(nest)
     if parts is None:
@@ -231,7 +236,7 @@ def _leaves(
 
 
 def _parts(nest: Any) -> list[tuple[Any, Any]] | None:
-    """What a nest is made of, by name; None for a leaf."""
+    """Return the parts of a nest, by name; None for a leaf."""
     if torch.is_tensor(nest) or isinstance(nest, PLAIN):
         return None
     if isinstance(nest, Mapping):
@@ -251,13 +256,13 @@ def _parts(nest: Any) -> list[tuple[Any, Any]] | None:
 
 
 def _unknown(nest: Any) -> bool:
-    """Whether a nest is an object of which only the attributes with tensors are known."""
+    """Return whether a nest is an object of which only the attributes with tensors are known."""
     known = isinstance(nest, Mapping | tuple | list) or dataclasses.is_dataclass(nest)
     return not known and type(nest) not in pytree.SUPPORTED_NODES
 
 
 def _children(nest: Any) -> tuple[list[Any], Any]:
-    """The children of an object of a registered class, and what puts them together again."""
+    """Return the children of an object of a registered class, and the context that rebuilds it."""
     return pytree.tree_flatten(nest, is_leaf=lambda part: part is not nest)
 
 
@@ -280,8 +285,8 @@ def _rebuilt(
     above: Mapping[int, Any] | None = None,
     within: bool = False,
 ) -> Any:
-    """A nest with other leaves. ``rest``: makes what an object holds besides; ``above``: nests that
-    it is inside of.
+    """Return a nest with other leaves. ``rest`` makes the other attributes of an object. ``above``:
+    the nests around this one.
     """
     above = above or {}
     if nest is None or id(nest) in above:
@@ -315,28 +320,32 @@ def _rebuilt(
 
 
 def _same_mapping(nest: Mapping[Any, Any], made: dict[Any, Any]) -> Any:
-    """A mapping of the same class: made of a dict, as a ``BatchEncoding`` can be, or a copy that is
-    filled anew.
+    """Return a mapping of the same class: built from a dict, as a ``BatchEncoding`` can be, or a
+    copy that is filled again.
     """
     if type(nest) is dict:
         return made
     kind: Any = type(nest)
     with suppress(Exception):  # a foreign class that takes no dict may raise anything
         return kind(made)
-    with suppress(Exception):  # a ``defaultdict`` takes what makes its values first
+    with suppress(
+        Exception
+    ):  # the first argument of a ``defaultdict`` is the factory of its values
         other: Any = copy.copy(nest)
         other.update(made)
         return other
-    return made  # a dict does as well
+    return made  # a dict is good enough
 
 
 def _deep_copy(value: Any, memo: dict[int, Any]) -> Any:
-    """A deep copy; modules and functions stay, and what refuses to be copied."""
+    """Return a deep copy. Modules, functions, and objects that cannot be copied are returned as
+    they are.
+    """
     if isinstance(value, type | torch.nn.Module) or callable(value):
         return value
     try:
         return copy.deepcopy(value, memo)
-    except Exception:  # whatever a foreign class has against it
+    except Exception:  # a foreign class may raise anything
         return value
 
 
@@ -369,7 +378,7 @@ def _double(
 
 
 def _is_its_memory(leaf: torch.Tensor) -> bool:
-    """Whether the memory alone, with sizes and strides, says what the tensor is."""
+    """Return whether sizes, strides and memory alone define the tensor."""
     return (
         type(leaf) is torch.Tensor
         and form_of(leaf) == DENSE
@@ -383,7 +392,7 @@ def _compared(path: str, leaf: Any) -> list[torch.Tensor]:
 
 
 def _tensors(path: str, leaf: Any) -> list[torch.Tensor]:
-    """A leaf as the dense tensors that it is compared by."""
+    """Return the dense tensors by which a leaf is compared."""
     if torch.is_tensor(leaf):
         return _dense(leaf)
     if isinstance(leaf, bool | np.bool_):
@@ -417,7 +426,7 @@ def _cannot_be_compared(what: str, path: str) -> str:
 
 
 def form_of(tensor: torch.Tensor) -> str:
-    """In which form a tensor holds its numbers: dense, nested, quantized, or sparse."""
+    """Return the form in which a tensor holds its numbers: dense, nested, quantized, or sparse."""
     if tensor.is_nested:
         return "nested"
     return (
@@ -430,7 +439,9 @@ def form_of(tensor: torch.Tensor) -> str:
 
 
 def _dense(tensor: torch.Tensor) -> list[torch.Tensor]:
-    """A tensor as strided ones: a nested one as its values and the sizes of its parts."""
+    """Return a tensor as strided ones. A nested one becomes its values and the sizes of its
+    parts.
+    """
     form = form_of(tensor)
     if form == "nested":
         each = tensor.unbind()

@@ -1,9 +1,8 @@
-"""Precision: how exactly float32 is multiplied, set alike for every backend of a cell, and read
-back for the record.
+"""Precision: how exactly float32 is multiplied. It is set alike for every backend of a cell, and
+read back for the record.
 
-torch 2.13 has an older and a newer way to say it, and inductor refuses to compile once the newer
-one was used (pytorch/pytorch#166387), so these are the older. onnxruntime takes its own
-``use_tf32`` from the dtype.
+This uses the older of torch 2.13's two interfaces: inductor refuses to compile once the newer one
+was used (pytorch/pytorch#166387). The option ``use_tf32`` of onnxruntime follows from the dtype.
 """
 
 from __future__ import annotations
@@ -14,13 +13,11 @@ import torch
 
 
 def apply(dtype_name: str) -> None:
-    """Set the policy of a dtype: TF32 for ``tf32`` and for nothing else; sums of half precision
-    stay in float32.
-    """
+    """Set the policy of a dtype: TF32 for ``tf32`` only. Sums of half precision stay in float32."""
     tf32 = dtype_name == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
-    # Shared by eager and compiled code, so that both search their convolutions as onnxruntime does
+    # Eager and compiled code both search for the fastest convolution, as onnxruntime does
     # (EXHAUSTIVE).
     torch.backends.cudnn.benchmark = True
     matmul = torch.backends.cuda.matmul
@@ -28,8 +25,8 @@ def apply(dtype_name: str) -> None:
     matmul.allow_bf16_reduced_precision_reduction = False
 
 
-def found() -> dict[str, Any]:
-    """The policy as it is now."""
+def read_policy() -> dict[str, Any]:
+    """Return the policy that is set now."""
     matmul = torch.backends.cuda.matmul
     return {
         "matmul_precision": torch.get_float32_matmul_precision(),

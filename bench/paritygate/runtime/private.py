@@ -1,6 +1,6 @@
-"""Private names of torch, which another release may not have: read and set here, and nowhere else.
+"""The only place that reads and sets private names of torch, which another release may not have.
 
-A name that is missing is *not known*: ``read`` gives None, ``assign`` False, and nothing fails.
+A missing name is no error: ``read`` returns None and ``assign`` returns False.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def read(name: str) -> Any:
-    """Return what torch has under a name, e.g. "torch._dynamo.utils.counters", or None."""
+    """Return the object of a name, e.g. "torch._dynamo.utils.counters", or None if there is none."""
     try:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError):
@@ -18,7 +18,7 @@ def read(name: str) -> Any:
 
 
 def assign(name: str, value: object) -> bool:
-    """Set a name to a value, and return whether torch has that name; what it lacks is not made."""
+    """Set a name to a value if torch has that name. Return whether it has."""
     if read(name) is None:
         return False
     owner, _, attribute = name.rpartition(".")

@@ -1,8 +1,9 @@
-"""Promoted: a model in float64 although it casts by itself, or runs operators that take no doubles.
+"""Promoted: runs a model in float64 although it casts by itself, or uses operators that take no
+doubles.
 
-Under this mode a cast to a shorter float is a cast to float64, tensors are made in float64 where a
-shorter float was asked for, and an operator that refuses doubles is computed piece by piece, or
-from its decomposition.
+Under this mode a cast to a shorter float becomes a cast to float64, and tensors that would be made
+as shorter floats are made in float64. An operator that refuses doubles is computed piece by piece,
+or from its decomposition.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from paritygate.runtime import private
 
 SHORT = {torch.float32, torch.float16, torch.bfloat16}
 REINTERPRETED = {torch.ops.aten.view.dtype}  # the bits as another dtype: no cast
-# what torch's errors say where an operator takes no doubles
+# one of these is in torch's error if an operator takes no doubles
 REFUSED = (
     "Double",
     "float64",
@@ -29,8 +30,8 @@ REFUSED = (
 
 
 class Promoted(TorchDispatchMode):
-    """Compute in float64. ``casts``: how many casts were changed; ``operators``: which were
-    computed otherwise.
+    """Computes in float64. ``casts``: the number of changed casts. ``operators``: those that were
+    computed in another way.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class Promoted(TorchDispatchMode):
 
     def __enter__(self) -> Promoted:
         self._defaults.append(torch.get_default_dtype())
-        # of tensors made without a dtype, and of quotients of integers
+        # for tensors made without a dtype, and for quotients of integers
         torch.set_default_dtype(torch.float64)
         super().__enter__()
         return self
@@ -71,7 +72,7 @@ class Promoted(TorchDispatchMode):
             NotImplementedError,
             TypeError,
         ) as error:
-            # torch raises all three for a dtype it lacks
+            # torch raises any of the three for a dtype that it does not support
             if not _has_doubles(args, kwargs) or not any(word in str(error) for word in REFUSED):
                 raise
             decomposed = _decomposition(func)
@@ -82,7 +83,7 @@ class Promoted(TorchDispatchMode):
                 return decomposed(*args, **kwargs)
 
     def facts(self) -> dict[str, Any]:
-        """What was done, for the record."""
+        """Return the changed casts and operators, for the record."""
         return {"casts": self.casts, "operators": dict(self.operators)}
 
     def _longer(self, dtype: torch.dtype) -> torch.dtype:
@@ -93,7 +94,7 @@ class Promoted(TorchDispatchMode):
 
 
 def _shorter(values: Any) -> bool:
-    """Whether a shorter float is among the arguments: a dtype or a tensor, or in a list of such."""
+    """Return whether the arguments contain a shorter float: a dtype, a tensor, or one in a list."""
     return any(
         value.dtype in SHORT
         if isinstance(value, torch.Tensor)
@@ -107,9 +108,10 @@ def _shorter(values: Any) -> bool:
 def _alike(
     func: Any, args: Any, kwargs: Any
 ) -> tuple[Any, Any, dict[int, tuple[torch.Tensor, torch.Tensor]]]:
-    """Shorter floats beside doubles as doubles: constants that were made before, or by numpy.
+    """Return the arguments with shorter floats beside doubles as doubles (e.g. constants that were
+    made earlier, or by numpy).
 
-    And for those of them that are written to, the double and what it stands for.
+    Return also, for each of them that the operator writes to, the double and the original.
     """
     shorter: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     if not _has_doubles(args, kwargs):
@@ -119,10 +121,10 @@ def _alike(
         def made(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.dtype not in SHORT:
                 return tensor
-            twin = tensor.double()
+            double = tensor.double()
             if written:
-                shorter[id(twin)] = twin, tensor
-            return twin
+                shorter[id(double)] = double, tensor
+            return double
 
         return pytree.tree_map_only(torch.Tensor, made, value)
 
@@ -138,11 +140,11 @@ def _writes(argument: Any) -> bool:
 
 
 def _written_back(made: Any, shorter: dict[int, tuple[torch.Tensor, torch.Tensor]]) -> Any:
-    """What an operator gave, after what it wrote to doubles was written to those that they stand
-    for.
+    """Return the result of an operator, after copying doubles that it wrote to back to their
+    originals.
     """
-    for twin, tensor in shorter.values():
-        tensor.copy_(twin)
+    for double, tensor in shorter.values():
+        tensor.copy_(double)
     return pytree.tree_map_only(torch.Tensor, lambda one: shorter.get(id(one), (one, one))[1], made)
 
 
@@ -158,13 +160,13 @@ def _name(func: Any) -> str:
 
 
 def _decomposition(func: Any) -> Callable[..., Any] | None:
-    """Torch's own formula for an operator, in other operators."""
+    """Return torch's own formula for an operator, in other operators, or None."""
     table = private.read("torch._decomp.decomposition_table") or {}
-    found: Callable[..., Any] | None = table.get(func)
+    formula: Callable[..., Any] | None = table.get(func)
     implicit = private.read("torch._C.DispatchKey.CompositeImplicitAutograd")
-    if found is None and implicit is not None and func.has_kernel_for_dispatch_key(implicit):
-        found = func.decompose
-    return found
+    if formula is None and implicit is not None and func.has_kernel_for_dispatch_key(implicit):
+        formula = func.decompose
+    return formula
 
 
 def grouped_mm(
@@ -174,11 +176,14 @@ def grouped_mm(
     bias: Any = None,
     out_dtype: Any = None,
 ) -> torch.Tensor:
-    """``torch.nn.functional.grouped_mm`` as a product for each group.
+    """Compute ``torch.nn.functional.grouped_mm`` as one product for each group.
 
-    Shapes, with G groups that end at ``offs`` (G,): rows of ``one`` (S, K) by ``other`` (G, K, N);
-    ``one`` (G, M, K) by columns of ``other`` (K, S); both in groups (M, S), (S, N): a sum for each;
-    or a batch of products.
+    There are G groups that end at ``offs`` (G,). The shapes are one of:
+
+    - ``one`` (S, K), in groups of rows, by ``other`` (G, K, N);
+    - ``one`` (G, M, K) by ``other`` (K, S), in groups of columns;
+    - both in groups, (M, S) and (S, N): one sum for each group;
+    - without ``offs``: a batch of products.
     """
     if offs is None:
         product = torch.bmm(one, other)

@@ -1,7 +1,7 @@
 """Scratch: the files that a group's reference worker leaves for its cell workers.
 
-Inputs, weights and answers are made once, so every backend gets the same; and a cell's peak memory
-is its own, because no cell worker ever computes a reference.
+Inputs, weights and answers are made once, so every backend gets the same ones. A cell's peak memory
+is its own, because no cell worker computes a reference.
 """
 
 from __future__ import annotations
@@ -24,38 +24,40 @@ class Scratch:
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, name: str, value: Any) -> None:
-        """Keep anything that can be pickled: tensors, arrays, images, plain values."""
+        """Save anything that can be pickled: tensors, arrays, images, plain values."""
         torch.save(value, self.folder / f"{name}.pt")
 
     def load(self, name: str) -> Any:
-        """What ``save`` kept. The folder is this run's own, so what is read is what was written."""
+        """Return the value that ``save`` saved. The folder belongs to this run, so unpickling is
+        safe.
+        """
         return torch.load(self.folder / f"{name}.pt", weights_only=False)
 
     def has(self, name: str) -> bool:
-        """Whether ``save`` kept something of that name."""
+        """Return whether ``save`` saved something under that name."""
         return (self.folder / f"{name}.pt").exists()
 
     def save_artefact(self, backend: str, facts: dict[str, Any]) -> None:
-        """Keep what a backend's ``artefact`` returned."""
+        """Save the facts that a backend's ``artefact`` returned."""
         (self.folder / f"artefact-{backend}.json").write_text(json.dumps(facts))
 
     def artefact(self, backend: str) -> dict[str, Any]:
-        """What ``save_artefact`` kept."""
+        """Return the facts that ``save_artefact`` saved."""
         return json.loads((self.folder / f"artefact-{backend}.json").read_text())
 
     def save_answers(self, name: str, sets: list[list[np.ndarray[Any, Any]]]) -> None:
-        """Keep the outputs of every input set."""
+        """Save the outputs of every input set."""
         arrays: dict[str, Any] = {
             f"{s}_{o}": array for s, outputs in enumerate(sets) for o, array in enumerate(outputs)
         }
         np.savez(self.folder / f"{name}.npz", **arrays)
 
     def has_answers(self, name: str) -> bool:
-        """Whether ``save_answers`` kept some of that name."""
+        """Return whether ``save_answers`` saved answers under that name."""
         return (self.folder / f"{name}.npz").exists()
 
     def load_answers(self, name: str) -> list[list[np.ndarray[Any, Any]]] | None:
-        """What ``save_answers`` kept, or None where there is none."""
+        """Return the answers that ``save_answers`` saved, or None if there are none."""
         if not self.has_answers(name):
             return None
         sets: dict[int, dict[int, np.ndarray[Any, Any]]] = {}
@@ -66,7 +68,7 @@ class Scratch:
         return [[sets[s][o] for o in sorted(sets[s])] for s in sorted(sets)]
 
     def save_weights(self, state: Mapping[str, torch.Tensor]) -> str:
-        """Keep a state dict; returns the SHA-256 of names, dtypes, shapes and bytes."""
+        """Save a state dict. Return the SHA-256 of its names, dtypes, shapes and bytes."""
         index, digest = [], hashlib.sha256()
         with (self.folder / "weights.bin").open("wb") as file:
             for name, tensor in state.items():
@@ -80,10 +82,9 @@ class Scratch:
         return digest.hexdigest()
 
     def load_weights(self, module: torch.nn.Module) -> None:
-        """Read the kept weights into a module's own memory, without a second copy of the model.
+        """Read the saved weights into the module's own memory, without a second copy of the model.
 
-        Raises ``ValueError`` naming the first key or shape in which the module differs from what
-        was kept.
+        Raises ``ValueError`` that names the first key or shape in which the module differs.
         """
         state = {
             name: tensor for name, tensor in module.state_dict().items() if torch.is_tensor(tensor)
@@ -110,7 +111,9 @@ class Scratch:
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:
-    """The memory of a contiguous CPU tensor of any dtype (numpy lacks bf16), writable."""
+    """Return the memory of a contiguous CPU tensor of any dtype (numpy lacks bf16). It is
+    writable.
+    """
     return (
         memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
         if tensor.numel()

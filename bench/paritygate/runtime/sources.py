@@ -1,5 +1,5 @@
-"""In a worker: what ``paritygate.host.lookup`` has found out about the path of its case's suite,
-applied to imports.
+"""Applies the import path of a case's suite, from ``paritygate.host.lookup``, to the imports of a
+worker.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ HARNESS = {"paritygate", "__main__"}
 
 
 class OthersLast:
-    """Stands in front of ``PathFinder`` and lets it look into the folders of other suites last.
+    """A finder in front of ``PathFinder`` that searches the folders of other suites last.
 
-    Raises ``ImportError`` for a module that several of them have and nobody else: which is meant
-    cannot be told.
+    Raises ``ImportError`` for a module that several other suites have and no other folder: it is
+    ambiguous.
     """
 
     def __init__(self, suite: str, theirs: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class OthersLast:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Where a module is, as Python's import system asks it."""
+        """Return the spec of a module, for Python's import system."""
         # inside a package; a namespace package may have parts in many folders
         if path is not None and len(path) < 2:
             return None
@@ -46,20 +46,20 @@ class OthersLast:
         )
         if alone is not None and alone.loader is not None:
             return alone
-        # a namespace package: it may have further parts in their folders, but never is theirs
+        # a namespace package: it may have more parts in their folders, but is never theirs alone
         if alone is not None:
             whole = PathFinder.find_spec(name, entries, target)
             return whole if whole is not None and whole.loader is None else alone
         behind = sys.meta_path[sys.meta_path.index(PathFinder) + 1 :]
-        for finder in behind:  # of editable installs
+        for finder in behind:  # finders of editable installs
             if (spec := finder.find_spec(name, path, target)) is not None:
                 return spec
         files = dict.fromkeys(filter(None, (_file(name, entry) for entry in theirs)))
         if len(files) > 1:
             raise ImportError(
                 f"{name!r} is {' and is '.join(files)}, both in folders of other suites; the suite in {self.suite} has "
-                "none of its own, so it cannot be told which is meant: give each of them another name, put one beside "
-                "the suite, or run the suites one at a time",
+                "none of its own, so the name is ambiguous: give each of them another name, put one beside the suite, "
+                "or run the suites one at a time",
                 name=name,
             )
         return None
@@ -70,17 +70,17 @@ class OthersLast:
         )
 
 
-class Undecided(BaseException):
-    """A module that means several files, one to each suite. No ``Exception``: nobody's ``except``
-    shall take it.
+class AmbiguousModule(BaseException):
+    """A name means different modules to different suites. It is no ``Exception``, so that no
+    ``except`` of a user catches it.
     """
 
 
 class NoOthers:
-    """Stands in front of ``PathFinder`` in a fork server for several suites; ``folders`` are
-    entries of single ones.
+    """A finder in front of ``PathFinder`` in a fork server for several suites. ``folders``: path
+    entries of single suites.
 
-    Raises ``Undecided`` for what lies in one of them.
+    Raises ``AmbiguousModule`` for a module in one of these folders.
     """
 
     def __init__(self, folders: Sequence[str]) -> None:
@@ -89,7 +89,7 @@ class NoOthers:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, *_: object
     ) -> ModuleSpec | None:
-        """Never where a module is; that is left to the finders behind."""
+        """Return None, so that the finders behind find the module; or raise ``AmbiguousModule``."""
         if path is None:
             theirs = PathFinder.find_spec(
                 name, [entry for entry in sys.path if entry in self.folders]
@@ -98,23 +98,23 @@ class NoOthers:
                 name, [entry for entry in sys.path if entry not in self.folders]
             )
             if theirs is not None and (theirs.loader is not None or alone is None):
-                raise Undecided(name)
+                raise AmbiguousModule(name)
         return None
 
 
 def import_for_all(name: str, folders: Sequence[str]) -> None:
-    """Import a module in the fork server, unless it is or needs one of these folders: then it is
-    left to the workers.
+    """Import a module in the fork server. If it is in one of these folders, or needs a module
+    there, leave it to the workers.
 
-    What else goes wrong the worker that needs the module will meet and report.
+    Any other error is left to the worker that needs the module: it meets and reports it.
     """
     before, finder = set(sys.modules), NoOthers(folders)
     sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
     try:
         with suppress(Exception):  # whatever a user's module raises when it is imported
             importlib.import_module(name)
-    except Undecided:
-        for new in set(sys.modules) - before:  # half imported, or holding what is
+    except AmbiguousModule:
+        for new in set(sys.modules) - before:  # half imported, or using a module that is
             if _of_user(new):
                 del sys.modules[new]
     finally:
@@ -122,8 +122,9 @@ def import_for_all(name: str, folders: Sequence[str]) -> None:
 
 
 def enter(lookup: dict[str, Any] | None) -> str:
-    """Have this process import as a suite's cases do. Why it cannot any more, or "": a module is
-    imported already.
+    """Set this process's import path to that of a suite's cases.
+
+    Return "", or why it is too late: a module is already imported from another file.
     """
     if not lookup:
         return ""
@@ -135,24 +136,24 @@ def enter(lookup: dict[str, Any] | None) -> str:
 
 
 def _reordered(path: Sequence[str], order: Sequence[str]) -> list[str]:
-    """The path with the entries of ``order`` in that order, in the places that they have
-    together.
+    """Return the path with the entries of ``order`` in that order. Together they keep the positions
+    that they have.
     """
     present = [entry for entry in order if entry in path]
     rest = iter(present)
     seen: set[str] = set()
-    found = []
+    reordered = []
     for entry in path:
         if entry in seen:
             continue
         seen.add(entry)
-        found.append(next(rest) if entry in present else entry)
-    return found
+        reordered.append(next(rest) if entry in present else entry)
+    return reordered
 
 
 def _imported_before(finder: OthersLast) -> str:
-    """Which of the user's modules this process has imported already, from another file than it
-    should; or "".
+    """Return a message about a user's module that this process has already imported from a wrong
+    file; or "".
     """
     for name in filter(_of_user, list(sys.modules)):
         file = str(sys.modules[name].__file__)
@@ -168,7 +169,7 @@ def _imported_before(finder: OthersLast) -> str:
             and os.path.realpath(spec.origin) != os.path.realpath(file)
         ):
             return (
-                f"{name!r} was imported from {file} by this worker's fork server, for a backend; to the suite in "
+                f"{name!r} was imported from {file} by this worker's fork server, for a backend; for the suite in "
                 f"{finder.suite} it is {spec.origin}: import it in the backend's prepare(), or give each of the two "
                 "another name"
             )
@@ -176,7 +177,7 @@ def _imported_before(finder: OthersLast) -> str:
 
 
 def _of_user(name: str) -> bool:
-    """Whether an imported module is of a file that is neither Python's, nor installed, nor this
+    """Return whether an imported module is the user's: neither Python's, nor installed, nor this
     harness's.
     """
     # some have a getattr that imports more

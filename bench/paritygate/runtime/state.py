@@ -1,8 +1,9 @@
-"""State: what a model remembers from one call to the next, and what else a call leaves behind.
+"""State: the data that a model keeps from one call to the next, and other changes that a call
+makes.
 
-Buffers, tensors and plain values in attributes of the model and its parts; parameters by their
-version only, since a copy of them costs as much memory as the model. A model whose answers depend
-on it is called from its initial state.
+The state is buffers, and tensors and plain values in attributes of the model and its parts.
+Parameters are compared by version only, since a copy of them needs as much memory as the model. A
+model whose answers depend on its state is called from its initial state.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from torch.nn.parameter import is_lazy
 
 from paritygate.runtime.nest import flatten, fresh, identical
 
-# what torch keeps in a module's attributes besides; told separately
+# attributes in which torch keeps parameters, buffers and parts; handled separately
 HOOKS = (
     "_parameters",
     "_buffers",
     "_modules",
 )
 Where = tuple[str, str]  # a part of the model, and a name in it
-MOST = 10_000  # leaves of an attribute that are looked at
+MOST = 10_000  # an attribute with more leaves is not state
 
 
 class State:
-    """A model's state as it was when this was made. ``only``: of these names (as ``changed`` gives
-    them) alone.
+    """A model's state at the time of creation. ``only``: restrict it to these names, as returned by
+    ``changed``.
     """
 
     def __init__(self, module: torch.nn.Module, only: tuple[str, ...] = ()) -> None:
         self._module, self._only = module, frozenset(only)
         self._parts = dict(module.named_modules())
-        copies: dict[int, Any] = {}  # what two parts share they share afterwards
+        copies: dict[int, Any] = {}  # an object that two parts share stays shared
 
         def copied(value: Any) -> Any:
             if id(value) not in copies:
@@ -57,11 +58,11 @@ class State:
         }
 
     def changed(self, parameters: bool = True) -> list[str]:
-        """What is not as it was: "buffer past", "attribute calls", "parameter weight"; those also
-        if ``parameters``.
+        """Return what has changed since: "buffer past", "attribute calls", and, with
+        ``parameters``, "parameter weight".
         """
         buffers = dict(self._buffers_now())
-        found = [
+        names = [
             _named("buffer", where)
             for where, (_, kept) in self._buffers.items()
             if where not in buffers or not _alike(kept, buffers[where])
@@ -69,15 +70,15 @@ class State:
         for name, parameter in self._module.named_parameters() if parameters else ():
             was, version = self._parameters.get(name, (None, None))
             if was is not parameter or _version(parameter) != version:
-                found.append(f"parameter {name}")
+                names.append(f"parameter {name}")
         for where, (_, kept) in self._attributes.items():
             if not _alike(kept, self._attribute(where)):
-                found.append(_named("attribute", where))
-        return found + [_named(kind, where) for kind, where in self._added()]
+                names.append(_named("attribute", where))
+        return names + [_named(kind, where) for kind, where in self._added()]
 
     def restore(self) -> None:
-        """Put buffers and attributes back, in their own memory where they still have it; what was
-        added goes.
+        """Restore buffers and attributes, in their own memory where they still have it. Remove
+        those that were added.
         """
         for prefix, name in (where for _, where in self._added()):
             delattr(self._parts[prefix], name)
@@ -106,7 +107,7 @@ class State:
         ]
 
     def _attributes_now(self) -> list[tuple[Where, Any]]:
-        """The attributes that can be state: plain values, objects, and nests of them and of
+        """Return the attributes that can be state: plain values, objects, and nests of these and of
         tensors.
         """
         return [
@@ -119,22 +120,22 @@ class State:
         ]
 
     def _attribute(self, where: Where) -> Any:
-        """An attribute's value now; what was deleted is unlike anything."""
+        """Return an attribute's value now. A deleted one compares unequal to everything."""
         return vars(self._parts[where[0]]).get(where[1], _Gone())
 
     def _added(self) -> list[tuple[str, Where]]:
-        """The buffers and attributes that were not there."""
+        """Return the buffers and attributes that were added since."""
         now = [("buffer", where) for where, _ in self._buffers_now()]
         now += [("attribute", where) for where, _ in self._attributes_now()]
         return [(kind, where) for kind, where in now if where[1] not in self._there[where[0]]]
 
 
 class _Gone:
-    """Stands for a value that is no longer there."""
+    """Stands for a value that no longer exists."""
 
 
 class Draws:
-    """Whether random numbers were drawn since this was made, and by which generator."""
+    """Detects whether random numbers were drawn since its creation, and from which generator."""
 
     def __init__(self) -> None:
         self._torch, self._numpy, self._python = (
@@ -144,7 +145,7 @@ class Draws:
         )
 
     def moved(self) -> str:
-        """The generator whose state has moved, or ""."""
+        """Return the generator whose state has changed, or ""."""
         if not torch.equal(self._torch, torch.get_rng_state()):
             return "torch's"
         now = tuple(np.random.get_state())

@@ -1,7 +1,6 @@
-"""BoundCase: one case at one shape for one target, as a worker sees it; builds the model and its
-inputs.
+"""BoundCase: one case at one shape for one target, in a worker. It builds the model and its inputs.
 
-Lives in the worker. The case comes as plain data, its strings are resolved here.
+The case comes as plain data; its strings are resolved here.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from torch.nn.parameter import is_lazy
 from paritygate.core.case import Case
 from paritygate.host.lookup import INSTALLED
 from paritygate.parity.tolerance import Tolerance, tolerances
-from paritygate.runtime.declared import HARNESS, WrongDeclarationError, resolve, told_of
+from paritygate.runtime.declared import HARNESS, WrongDeclarationError, error_note, resolve
 from paritygate.runtime.nest import comparable, fresh, mapped, named_leaves, tensor_leaves, value_of
 from paritygate.runtime.scratch import Scratch
 
-# of weights and inputs
+# dtypes of weights and inputs
 DTYPES = {
     "fp32": torch.float32,
     "tf32": torch.float32,
@@ -48,18 +47,18 @@ FOREIGN = (
     HARNESS,
 )
 
-CHECKED_SETS = 4  # input sets that are checked and that timing rotates over
-TRAINED_SETS = 2  # batches of a training, whose answers are as large as the model
-CHECKED_ROWS = 32  # rows checked in sum: with fewer, two logits of one row fail by chance
+CHECKED_SETS = 4  # input sets that are checked; timing rotates over them
+TRAINED_SETS = 2  # the same for a training, whose answers are as large as the model
+CHECKED_ROWS = 32  # rows checked in total: with fewer, two logits of one row fail by chance
 
 
 def call(function: Callable[..., Any], inputs: Inputs) -> Any:
-    """Call with positional or keyword arguments, whichever the inputs are."""
+    """Call the function with positional or keyword arguments, depending on the inputs."""
     return function(**inputs) if isinstance(inputs, dict) else function(*inputs)
 
 
 def arrays(outputs: list[torch.Tensor]) -> list[np.ndarray[Any, Any]]:
-    """Output tensors as numpy arrays; bf16, which numpy lacks, as float32."""
+    """Return output tensors as numpy arrays; bf16, which numpy lacks, as float32."""
     return [
         t.float().numpy() if t.dtype == torch.bfloat16 else t.resolve_conj().resolve_neg().numpy()
         for t in outputs
@@ -67,18 +66,18 @@ def arrays(outputs: list[torch.Tensor]) -> list[np.ndarray[Any, Any]]:
 
 
 def _arguments(made: Any, what: str, location: str) -> Inputs:
-    """What was made, if a model can be called with it."""
+    """Return the value if a model can be called with it. Raises ``WrongDeclarationError``."""
     if not isinstance(made, tuple | dict):
         raise WrongDeclarationError(
-            f'{what} "{location}" gave a {type(made).__name__}; it must give a tuple of positional or a dict of '
+            f'{what} "{location}" returned a {type(made).__name__}; it must return a tuple of positional or a dict of '
             "keyword arguments"
         )
     return made
 
 
 def _foreign(module: ModuleType) -> bool:
-    """Whether a top-level module is the interpreter's own, an installed one or this harness: not
-    the user's.
+    """Return whether a top-level module is not the user's: it is the interpreter's, installed, or
+    this harness.
     """
     file = getattr(module, "__file__", None)
     places = [file] if file else list(getattr(module, "__path__", ()))
@@ -92,8 +91,8 @@ def _foreign(module: ModuleType) -> bool:
 def _differing(
     here: list[torch.Tensor], others: list[list[torch.Tensor]], number: int
 ) -> dict[int, str]:
-    """The dimensions in which input ``number`` differs from the same of other shapes, with a name
-    for each.
+    """Return the dimensions in which input ``number`` differs from that of other shapes, with a
+    name for each.
     """
     return {
         dim: f"in_{number}_{dim}"
@@ -103,26 +102,28 @@ def _differing(
 
 
 def lazy(module: Any) -> bool:
-    """Whether a model has weights whose size the first call decides."""
+    """Return whether a model has weights whose size the first call decides."""
     if not isinstance(module, torch.nn.Module):
         return False
     return any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers()))
 
 
 def built(module: torch.nn.Module) -> dict[str, str]:
-    """A digest of every tensor and array of a model that its ``state_dict`` lacks, by name."""
+    """Return a digest of every tensor and array of a model that is not in its ``state_dict``, by
+    name.
+    """
     kept = set(module.state_dict())
-    found = {f"buffer {name}": value for name, value in module.named_buffers() if name not in kept}
+    values = {f"buffer {name}": value for name, value in module.named_buffers() if name not in kept}
     for prefix, part in module.named_modules():
         for name, value in vars(part).items():
             if not name.startswith("_"):
                 where = ".".join(filter(None, (prefix, name)))
-                found |= {
+                values |= {
                     f"attribute {where}" + (f".{path}" if path != "0" else ""): leaf
                     for path, leaf in named_leaves(value)
                     if torch.is_tensor(leaf) or isinstance(leaf, np.ndarray)
                 }
-    return {name: _digest(value) for name, value in found.items() if not is_lazy(value)}
+    return {name: _digest(value) for name, value in values.items() if not is_lazy(value)}
 
 
 def _digest(value: Any) -> str:
@@ -142,19 +143,19 @@ class BoundCase:
     cache: str
     seed: int
     threads: int
-    # what the device's work is queued on, as a pointer
+    # the stream of the device's work, as a pointer
     stream: int | None = field(default=None, init=False)
     _kept_meta: dict[str, Any] = field(default_factory=dict, init=False)
 
     @classmethod
-    def of(cls, task: dict[str, Any]) -> BoundCase:
-        """The bound case of a worker's task."""
+    def from_task(cls, task: dict[str, Any]) -> BoundCase:
+        """Return the bound case of a worker's task."""
         given = {field.name: task[field.name] for field in fields(cls) if field.init}
         return cls(**given | {"case": Case.from_dict(task["case"])})
 
     @cached_property
     def scratch(self) -> Scratch:
-        """The files of this subject's group."""
+        """The files of this case's group."""
         return Scratch(Path(self.folder))
 
     @property
@@ -169,7 +170,7 @@ class BoundCase:
 
     @property
     def tolerance(self) -> Tolerance:
-        """How far answers may be off: the case's own row of the table, or that of the dtype and
+        """The tolerance of the answers: the row that the case names, or that of the dtype and
         mode.
         """
         of_mode = (
@@ -184,40 +185,40 @@ class BoundCase:
         return tolerances()[policy]
 
     @property
-    def common(self) -> int | None:
-        """From which output on all are parts of one whole: a training's gradients, after its
-        loss.
+    def gradient_start(self) -> int | None:
+        """The index of the first output that is a gradient of the training: 1, after the loss. None
+        in other modes.
         """
         return 1 if self.case.mode == "training" else None
 
     @property
     def remembered(self) -> tuple[str, ...]:
-        """The state on which the model's answers depend besides its inputs, as the reference worker
-        has found.
+        """Names of the state on which the model's answers depend, as the reference worker has found
+        it.
         """
         return tuple(self._meta.get("state", ()))
 
     @property
     def written(self) -> tuple[str, ...]:
-        """The inputs that the model writes to."""
+        """Names of the inputs that the model writes to."""
         return tuple(self._meta.get("written", ()))
 
     @property
     def consumed(self) -> tuple[str, ...]:
-        """The raw inputs that ``preprocess`` writes to."""
+        """Names of the raw inputs that ``preprocess`` writes to."""
         return tuple(self._meta.get("consumed", ()))
 
     @property
     def _meta(self) -> dict[str, Any]:
-        """What the reference worker has kept, read once: ``encode`` asks for it in every timed
-        call.
+        """The facts that the reference worker has saved. Read once, since ``encode`` needs them in
+        every timed call.
         """
         if not self._kept_meta and self.scratch.has("meta"):
             self._kept_meta = self.scratch.load("meta")
         return self._kept_meta
 
     def build(self) -> Any:
-        """The model, freshly built from the seed: a module in the target's dtype and its mode, or
+        """Return the model, built from the seed: a module in the target's dtype and its mode, or
         another callable.
         """
         factory = resolve(self.case.model)
@@ -229,19 +230,19 @@ class BoundCase:
                 f'model "{self.case.model}" is a module that is built already; name the class, or a '
                 "function without arguments that builds it: each process builds its own from the seed"
             )
-        with told_of("model", self.case.model):
+        with error_note("model", self.case.model):
             made = factory()
         if not isinstance(made, torch.nn.Module):
             if not callable(made) or isinstance(made, type):
                 raise WrongDeclarationError(
-                    f'model "{self.case.model}" gave a {type(made).__name__}; it must give an nn.Module, or '
+                    f'model "{self.case.model}" returned a {type(made).__name__}; it must return an nn.Module, or '
                     "another callable, when called without arguments"
                 )
             return made
         return made.to(self.device, self.dtype).train(self.case.mode == "training")
 
     def materialise(self, module: Any, inputs: Inputs) -> None:
-        """Run lazy modules once, so that their weights have a size; others are left as they are."""
+        """Run a lazy module once, so that its weights get a size. Does nothing for other models."""
         if lazy(module):
             torch.manual_seed(self._seed("model"))
             training = self.case.mode == "training"  # inputs are pairs with labels there
@@ -249,7 +250,7 @@ class BoundCase:
                 call(module, fresh(inputs[0] if isinstance(inputs, tuple) and training else inputs))
 
     def module(self) -> Any:
-        """The model with the weights that the reference worker kept."""
+        """Return the model with the weights that the reference worker saved."""
         module = self.build()
         if isinstance(module, torch.nn.Module):
             if lazy(module):
@@ -259,46 +260,49 @@ class BoundCase:
         return module
 
     def _require_the_same_build(self, module: torch.nn.Module) -> None:
-        """Raise ``WrongDeclarationError`` where the model was built with other tensors than in the
+        """Raise ``WrongDeclarationError`` if the model was built with other tensors than in the
         reference worker.
 
-        Weights are kept and loaded; what else a model draws when it is built must come from the
-        seed.
+        Weights are saved and loaded. Everything else that a model draws when it is built must come
+        from the seed.
         """
         kept = self.scratch.load("built") if self.scratch.has("built") else {}
         for name, digest in built(module).items():
             if kept.get(name, digest) != digest:
                 raise WrongDeclarationError(
-                    f'model "{self.case.model}" differs from build to build: {name} is not what it was in another '
+                    f'model "{self.case.model}" differs from build to build: {name} differs from that in another '
                     "process; draw it from torch's, numpy's or random's global generator, which are seeded, or make it "
-                    "a persistent buffer, which is kept"
+                    "a persistent buffer, which is saved"
                 )
 
     def make_inputs(
         self, number: int, shape: str | None = None, changed: dict[str, int] | None = None
     ) -> Inputs:
-        """Input set ``number`` for a shape (this one's by default), cast to the target's dtype.
+        """Return input set ``number`` for a shape (this one's by default), cast to the target's
+        dtype.
 
         ``changed``: sizes that replace those of the shape.
         """
         make = resolve(self.case.inputs)
         generator = torch.Generator().manual_seed(self._seed(f"inputs {number}"))
         sizes = self.case.sizes(shape or self.shape) | (changed or {})
-        with told_of("inputs", self.case.inputs):
+        with error_note("inputs", self.case.inputs):
             made = make(sizes, generator)
         return self.cast(_arguments(made, "inputs", self.case.inputs))
 
     def encode(self, raw: Inputs) -> Inputs:
-        """The model's arguments for raw inputs: what ``preprocess`` makes of them."""
+        """Return the model's arguments for raw inputs: the result of ``preprocess``, or the inputs
+        themselves.
+        """
         if not (location := self.case.preprocess):
             return raw
-        with told_of("preprocess", location):
+        with error_note("preprocess", location):
             made = call(resolve(location), fresh(raw) if self.consumed else raw)
         return self.cast(_arguments(made, "preprocess", location))
 
     def cast(self, inputs: Inputs) -> Inputs:
-        """Inputs with floating tensors in the target's dtype, on its device; integers and masks as
-        they are.
+        """Return the inputs on the target's device, floating tensors in its dtype. Integers and
+        masks keep their dtype.
         """
 
         def moved(leaf: torch.Tensor) -> torch.Tensor:
@@ -308,21 +312,21 @@ class BoundCase:
         return same
 
     def inputs(self) -> list[Inputs]:
-        """The input sets that the reference worker kept, as the model takes them."""
+        """Return the input sets that the reference worker saved, as the model takes them."""
         return [self.encode(raw) for raw in self.raw_inputs()]
 
     def raw_inputs(self) -> list[Inputs]:
-        """The input sets that the reference worker kept, as ``inputs`` gave them."""
+        """Return the input sets that the reference worker saved, before ``preprocess``."""
         sets: list[Inputs] = self.scratch.load("inputs")
         return sets
 
     def dynamic(self) -> list[dict[int, str]]:
-        """For every input tensor its dynamic dimensions: those in which two sizes of the case
-        differ.
+        """Return for every input tensor its dynamic dimensions: those in which two shapes of the
+        case differ.
 
-        With one shape the sizes of ``Case.dynamic`` ("batch") are changed, to see which dimensions
-        follow: a table that is as long as the batch by chance does not. One that inputs cannot be
-        made for is static.
+        With only one shape, the sizes of ``Case.dynamic`` (or "batch") are changed, to see which
+        dimensions follow. A table that is as long as the batch by chance does not follow. If the
+        inputs cannot be made for another size, that size is static.
         """
         here = tensor_leaves(self.encode(self.make_inputs(0)))
         named = (
@@ -333,14 +337,14 @@ class BoundCase:
         if named:
             others = [tensor_leaves(self.encode(self.make_inputs(0, name))) for name in named]
             return [_differing(here, others, number) for number in range(len(here))]
-        found: list[dict[int, str]] = [{} for _ in here]
+        dynamic: list[dict[int, str]] = [{} for _ in here]
         for size in ("batch",) if self.case.dynamic is None else self.case.dynamic:
             for number, dims in enumerate(self._following(size, here)):
-                found[number] |= dict.fromkeys(dims, size)
-        return found
+                dynamic[number] |= dict.fromkeys(dims, size)
+        return dynamic
 
     def _following(self, size: str, here: list[torch.Tensor]) -> list[list[int]]:
-        """For every input tensor the dimensions that follow a named size."""
+        """Return for every input tensor the dimensions that follow a named size."""
         nothing: list[list[int]] = [[] for _ in here]
         if size not in self.sizes:
             return nothing
@@ -348,7 +352,7 @@ class BoundCase:
             other = tensor_leaves(
                 self.encode(self.make_inputs(0, changed={size: self.sizes[size] + 1}))
             )
-        except Exception:  # inputs that exist in one size only are no fault
+        except Exception:  # inputs may exist in one size only
             return nothing
         if len(other) != len(here) or any(
             a.ndim != b.ndim for a, b in zip(here, other, strict=True)
@@ -360,9 +364,10 @@ class BoundCase:
         ]
 
     def source_digest(self) -> str:
-        """The SHA-256 of every file of ``sources``.
+        """Return the SHA-256 of every file in ``sources``.
 
-        Content, not time: an artefact made from other source is another artefact.
+        It depends on the content, not on the time: an artefact made from other source is another
+        artefact.
         """
         files = [Path(file) for file in set(self.sources().values())]
         content = sorted(
@@ -371,11 +376,11 @@ class BoundCase:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def sources(self) -> dict[str, str]:
-        """The loaded modules that the model's numbers can depend on, and their files.
+        """Return the loaded modules that can change the model's numbers, and their files.
 
-        All that are neither the interpreter's, nor installed, nor this harness's: a model's layers
-        may lie beside it. And all under the top-level packages of model, inputs and variants, wherever
-        they come from.
+        These are all modules that are neither the interpreter's, nor installed, nor this harness's:
+        a model's layers may lie in a file beside it. And all modules under the top-level packages
+        of model, inputs and variants, wherever they are.
         """
         located = [self.case.model, self.case.inputs, *self.case.variants.values()]
         tops = {location.partition(":")[0].partition(".")[0] for location in located}
@@ -389,8 +394,8 @@ class BoundCase:
         }
 
     def _seed(self, purpose: str) -> int:
-        """A seed for one purpose of this case: stable over processes and Python versions, unlike
-        ``hash``.
+        """Return a seed for one purpose of this case. Unlike ``hash`` it is the same in all
+        processes and Python versions.
         """
         key = json.dumps([self.seed, self.case.name, purpose]).encode()
         return zlib.crc32(key)

@@ -55,7 +55,10 @@ def checked(
         found["reference"] = "promoted"
     last = examined if examined and examined.status else opened
     return ended(cell, End(Status(last.status), last.reason)).joined(
-        Check(**found), facts=facts, parity=opened.parity, warnings=diagnostics.model_warnings(facts)
+        Check(**found),
+        facts=facts,
+        parity=opened.parity,
+        warnings=diagnostics.model_warnings(facts),
     )
 
 

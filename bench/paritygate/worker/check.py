@@ -45,7 +45,7 @@ def compare(
         eager[which],
         None if exact is None else exact[which],
         subject.tolerance if parts else replace(subject.tolerance, parts=0.0),
-        subject.common,
+        subject.gradient_start,
         scratch.load("jumps") if scratch.has("jumps") else (),
         scratch.load("masks")[which] if scratch.has("masks") else None,
         [twin[which] for twin in twins or ()],
@@ -100,7 +100,7 @@ def _only_padding(subject: BoundCase, outcome: rule.Parity, answers: Sets) -> st
             [found[path] if n == output else None for n in range(len(eager[0]))] for found in every
         ]
         if rule.compare(
-            answers, eager, exact, subject.tolerance, subject.common, masks=only
+            answers, eager, exact, subject.tolerance, subject.gradient_start, masks=only
         ).agrees:
             return (
                 f". All of it lies at positions that the input {path!r} masks: if nobody reads them, declare "

@@ -64,7 +64,7 @@ def _answers(
     if isinstance(mode, Training | Backward) and subject.dtype_name == "fp32":
         subject.scratch.save("jumps", _jumps(subject, mode, sets, found, done))
     if isinstance(mode, Training):
-        curve = mode.curve([doubled(inputs) for inputs in sets], done)
+        curve = mode.loss_curve([doubled(inputs) for inputs in sets], done)
         subject.scratch.save_answers("curve-reference", [arrays(curve)])
     return found
 
@@ -113,7 +113,10 @@ def _jumps(
         generator = torch.Generator().manual_seed(number)
         moved = answers(mode, [_moved(doubled(inputs), generator) for inputs in sets], done)
         found = rule.distances(
-            [arrays(outputs) for outputs in moved], reference, subject.tolerance, subject.common
+            [arrays(outputs) for outputs in moved],
+            reference,
+            subject.tolerance,
+            subject.gradient_start,
         )
         farthest = [max(pair) for pair in zip(farthest, found, strict=True)]
     return farthest

@@ -11,7 +11,7 @@ from paritygate.core.record import Status
 from paritygate.parity import rule
 from paritygate.process.protocol import Stage
 from paritygate.runtime import nest
-from paritygate.runtime.declared import resolve, told_of
+from paritygate.runtime.declared import error_note, resolve
 from paritygate.runtime.devices import Device
 from paritygate.worker import evaluation, soak
 from paritygate.worker.calls import Say
@@ -72,7 +72,7 @@ def learnt(opened: OpenedModel, say: Say) -> dict[str, Any]:
     kept = subject.scratch.load("evaluate")
     location = subject.case.train_data
     assert location is not None  # a training case that is evaluated learns
-    with told_of("train_data", location):
+    with error_note("train_data", location):
         made = resolve(location)(dict(subject.sizes))
     steps = (opened.prepared.to_inputs(subject.cast(step)) for step in made)
     right = training.learn(steps, kept["inputs"]).argmax(1).cpu() == kept["labels"]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from paritygate.runtime import nest
-from paritygate.runtime.declared import WrongDeclarationError, resolve, told_of
+from paritygate.runtime.declared import WrongDeclarationError, error_note, resolve
 from paritygate.runtime.subject import (
     BoundCase,
     Inputs,
@@ -105,7 +105,7 @@ def _shorter(
 
 
 def _declared(location: str, inputs: Inputs, outputs: Sequence[torch.Tensor]) -> list[Array | None]:
-    with told_of("output_mask", location):
+    with error_note("output_mask", location):
         made = call(resolve(location), inputs)
     own = isinstance(made, tuple | list)  # one for each output
     given = list(made) if own else [made] * len(outputs)

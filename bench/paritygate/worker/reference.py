@@ -23,7 +23,7 @@ from paritygate.core.reasons import listed
 from paritygate.parity import rule
 from paritygate.process.protocol import Reference, Stage
 from paritygate.runtime import facts
-from paritygate.runtime.declared import WrongDeclarationError, resolve, told_of, told_of_inputs
+from paritygate.runtime.declared import WrongDeclarationError, error_note, inputs_note, resolve
 from paritygate.runtime.modes import (
     CURVE,
     Backward,
@@ -89,7 +89,7 @@ def make(
     calls = Calls(say)
     calls.begin(Stage.RUNNING_EAGER, 2)
     mode = mode_of(subject, module)
-    with told_of_inputs(subject.case.inputs, encoded):
+    with inputs_note(subject.case.inputs, encoded):
         seen = look(mode, module, encoded, lambda: subject.encode(subject.make_inputs(1)))
     calls.made, calls.seconds = 2, seen.seconds
     if not seen.answer:
@@ -249,13 +249,13 @@ def _facts(
                 **facts.other_mode(module, training=isinstance(mode, Training)),
                 "parameters": facts.parameters(module),
                 "flops": facts.flops(lambda: mode(fed)),
-                "bytes": facts.traffic(module, flatten(sets[0]), answer),
+                "bytes": facts.min_bytes_moved(module, flatten(sets[0]), answer),
                 "graph_hash": facts.graph_hash(lambda: mode(fed)),
             }
     if location := subject.case.flops:
         if (counted := found.get("flops")) is not None:
             found["flops_counted"] = counted
-        with told_of("flops", location):
+        with error_note("flops", location):
             counted_by_case = resolve(location)(subject.sizes)
         found["flops"] = int(counted_by_case)
     return found
@@ -272,7 +272,7 @@ def _curves(
     """
     batch = subject.sizes.get("batch", 0)
     own, twin = (
-        arrays(mode.curve(those, done))
+        arrays(mode.loss_curve(those, done))
         for those in (sets, [reordered(inputs, batch) for inputs in sets])
     )
     exact = subject.scratch.load_answers("curve-reference")
@@ -405,11 +405,11 @@ def _mask_sensitivity(subject: BoundCase, mode: Mode, sets: list[Inputs]) -> dic
 def _evaluate(subject: BoundCase, mode: Mode) -> None:
     location = subject.case.evaluate
     assert location is not None
-    with told_of("evaluate", location):
+    with error_note("evaluate", location):
         made = resolve(location)()
     if not isinstance(made, tuple | list) or len(made) != 2:
         raise WrongDeclarationError(
-            f'evaluate "{location}" gave a {type(made).__name__}; it must give (inputs, labels)'
+            f'evaluate "{location}" returned a {type(made).__name__}; it must return (inputs, labels)'
         )
     inputs, labels = made
     inputs = subject.cast(inputs)

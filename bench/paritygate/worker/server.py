@@ -42,7 +42,7 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
     while True:
         request = channel.receive()
         try:  # making it may fail as well: a GPU that is gone is a status of its cells
-            worker = worker or Worker(BoundCase.of(task), task, say)
+            worker = worker or Worker(BoundCase.from_task(task), task, say)
             with worker.device.guard():
                 asked = decode(request)
                 message = {"answer": vars(HANDLERS[type(asked)](worker, asked))}
@@ -191,7 +191,7 @@ class Worker:
         theirs = Scratch(Path(asked.folder)).load_answers(self._kept)
         assert theirs is not None
         outcome = rule.compare(
-            self.expected, theirs, None, self.subject.tolerance, self.subject.common
+            self.expected, theirs, None, self.subject.tolerance, self.subject.gradient_start
         )
         same = all(
             check.identical(ours, other) for ours, other in zip(self.expected, theirs, strict=True)
@@ -260,7 +260,7 @@ class Worker:
         eager, exact = scratch.load_answers("curve-eager"), scratch.load_answers("curve-reference")
         assert eager is not None
         return rule.compare(
-            [arrays(training.curve(self.opened.feeds, calls.done))],
+            [arrays(training.loss_curve(self.opened.feeds, calls.done))],
             eager,
             exact,
             self.subject.tolerance,

@@ -301,7 +301,7 @@ def test_a_training_meets_the_limit_in_its_curve_as_well(prepare):
     )
     (inputs,) = sets(1)
     with pytest.raises(BackendError, match=r"recompile limit: .* guard `self.calls == 7` failed"):
-        prepared.training.curve([(inputs, torch.zeros(8, dtype=torch.int64))])
+        prepared.training.loss_curve([(inputs, torch.zeros(8, dtype=torch.int64))])
 
 
 def test_other_errors_of_a_call_are_told_as_they_are(prepare):
@@ -409,7 +409,7 @@ def test_a_disabled_model_fails_with_its_line(prepare, breaks):
     answer(alone, sets())
     with pytest.raises(
         BackendError,
-        match=r"^fallback: .* its own ran in eager: tests/support/specimens_compile.py:\d+ `@torch",
+        match=r"^fallback: .* its forward ran in eager: tests/support/specimens_compile.py:\d+ `@torch",
     ):
         alone.facts()
 

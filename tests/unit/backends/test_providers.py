@@ -173,7 +173,7 @@ def _open_session():
 def test_a_session_that_came_up_on_another_provider_misbehaved(open_session):
     with pytest.raises(
         BackendError,
-        match="fallback: CUDAExecutionProvider was asked for, CPUExecutionProvider runs",
+        match="fallback: CUDAExecutionProvider was requested, CPUExecutionProvider runs",
     ):
         providers.check_session(
             open_session([providers.CPU]), [(providers.CUDA, {}), providers.CPU], list
@@ -249,7 +249,7 @@ def test_arithmetic_of_shapes_and_other_integers_may_stay_on_the_cpu():
             "the CPU runs {'Resize': 1}",
         ),
         ({"CPU": ["Shape"]}, ON_CUDA, "nodes were placed on {'CPUExecutionProvider': 1}"),
-        ({"CUDA": ["MatMul"]}, ON_TENSORRT, "TensorrtExecutionProvider was asked for"),
+        ({"CUDA": ["MatMul"]}, ON_TENSORRT, "TensorrtExecutionProvider was requested"),
         ({"CUDA": ["MatMul"], "ROCM": ["MatMul"]}, ON_CUDA, "nodes were placed on"),
     ],
 )
@@ -278,6 +278,9 @@ def test_options_are_told_as_the_session_has_them_without_its_pointers():
         get_provider_options=lambda: {providers.CUDA: options, providers.CPU: {}}
     )
     told = {providers.CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}}
-    assert providers.told(session, [(providers.CUDA, {"use_tf32": "0"}), providers.CPU]) == told
-    with pytest.raises(BackendError, match="CUDAExecutionProvider has use_tf32=0, 1 was asked for"):
-        providers.told(session, [(providers.CUDA, {"use_tf32": "1"}), providers.CPU])
+    assert (
+        providers.session_options(session, [(providers.CUDA, {"use_tf32": "0"}), providers.CPU])
+        == told
+    )
+    with pytest.raises(BackendError, match="CUDAExecutionProvider has use_tf32=0, 1 was requested"):
+        providers.session_options(session, [(providers.CUDA, {"use_tf32": "1"}), providers.CPU])

@@ -323,10 +323,10 @@ def test_twins_of_eager_tell_of_noise_that_one_run_does_not_show():
         return [[float32(one)] for one in array]
 
     assert not judged(candidate, eager, truth).agrees
-    assert judged(candidate, eager, truth, twins=[sets(twin) for twin in twins]).agrees
+    assert judged(candidate, eager, truth, perturbed=[sets(twin) for twin in twins]).agrees
     elsewhere = candidate.copy()
     elsewhere[tuple(np.argwhere(np.abs(truth) < 1e-4)[4])] += 3e-5
-    assert not judged(elsewhere, eager, truth, twins=[sets(twin) for twin in twins]).agrees
+    assert not judged(elsewhere, eager, truth, perturbed=[sets(twin) for twin in twins]).agrees
 
 
 @pytest.mark.parametrize("fault", [1.001, 1.01, 1.5])

@@ -254,7 +254,7 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_judged_by_the_scale_of_the_
     )
 
     assert compare(candidate, eager, truth, RULE).coarse == (2,)
-    judged_as_a_part = compare(candidate, eager, truth, RULE, common=1)
+    judged_as_a_part = compare(candidate, eager, truth, RULE, gradient_start=1)
     assert judged_as_a_part.agrees
     assert judged_as_a_part.coarse == ()
 
@@ -264,20 +264,20 @@ def test_a_small_gradient_that_is_scaled_by_a_percent_is_found_all_the_same(smal
     truth, scaled = gradients(1.0, small), gradients(1.0, small)
     scaled[0][2] *= 1.01
 
-    assert not compare(scaled, truth, truth, RULE, common=1).agrees
+    assert not compare(scaled, truth, truth, RULE, gradient_start=1).agrees
 
 
 def test_the_loss_is_no_part_of_the_whole():
     truth, wrong = gradients(1e6, 1e6), gradients(1e6, 1e6)
     wrong[0][0] *= 1.001
 
-    assert not compare(wrong, truth, truth, RULE, common=1).agrees
+    assert not compare(wrong, truth, truth, RULE, gradient_start=1).agrees
 
 
 def test_an_output_off_by_no_more_than_rounding_moves_the_truth_is_undetermined():
     truth, off = gradients(1.0, 1.0), gradients(1.0, 1.0, off=1e-3)
 
-    found = compare(off, truth, truth, RULE, common=1, jumps=[0.0, 1e-3, 1e-3])
+    found = compare(off, truth, truth, RULE, gradient_start=1, gradient_ties=[0.0, 1e-3, 1e-3])
     assert not found.agrees
     assert found.undetermined
     assert "error 0.001 against float64" in found.explain()
@@ -286,7 +286,7 @@ def test_an_output_off_by_no_more_than_rounding_moves_the_truth_is_undetermined(
 def test_one_output_that_rounding_does_not_explain_is_a_fault():
     truth, off = gradients(1.0, 1.0), gradients(1.0, 1.0, off=1e-3)
 
-    found = compare(off, truth, truth, RULE, common=1, jumps=[0.0, 1e-3, 1e-5])
+    found = compare(off, truth, truth, RULE, gradient_start=1, gradient_ties=[0.0, 1e-3, 1e-5])
     assert not found.agrees
     assert not found.undetermined
     assert found.problem.startswith("output 2:")
@@ -296,7 +296,7 @@ def test_a_nan_is_a_fault_however_far_rounding_moves_the_truth():
     truth, broken = gradients(1.0, 1.0), gradients(1.0, 1.0)
     broken[0][1][3] = math.nan
 
-    found = compare(broken, truth, truth, RULE, common=1, jumps=[1.0, 1.0, 1.0])
+    found = compare(broken, truth, truth, RULE, gradient_start=1, gradient_ties=[1.0, 1.0, 1.0])
     assert not found.agrees
     assert not found.undetermined
 
@@ -304,7 +304,7 @@ def test_a_nan_is_a_fault_however_far_rounding_moves_the_truth():
 def test_what_agrees_is_not_undetermined_however_far_rounding_moves_it():
     truth = gradients(1.0, 1.0)
 
-    found = compare(truth, truth, truth, RULE, common=1, jumps=[1.0, 1.0, 1.0])
+    found = compare(truth, truth, truth, RULE, gradient_start=1, gradient_ties=[1.0, 1.0, 1.0])
     assert found.agrees
     assert not found.undetermined
 

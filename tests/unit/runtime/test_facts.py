@@ -182,7 +182,7 @@ CALL = "Call to `torch._dynamo.graph_break()`"
         ("PartDisabled", "Skip inlining `torch.compiler.disable()`d function"),
         (
             "InTry",
-            "the rest of the function runs in eager, from here torch cannot resume (Data-dependent branching)",
+            "the rest of the function runs in eager: torch cannot resume here (Data-dependent branching)",
         ),
         ("BreakInLoop", CALL),
         ("BranchInLoop", BRANCH),
@@ -286,7 +286,7 @@ def test_what_the_first_call_compiles_again_can_be_told_from_the_rest(dynamo):
 
 
 def test_guards_are_read_as_other_releases_of_torch_word_them():
-    size = facts.Recompile.of(
+    size = facts.Recompile.from_reason(
         "forward (net.py:3)", "0/0: tensor 'x' size mismatch at index 0. expected 8, actual 4"
     )
     assert (
@@ -294,13 +294,15 @@ def test_guards_are_read_as_other_releases_of_torch_word_them():
         == "forward (net.py:3): guard `tensor 'x' size mismatch at index 0. expected 8, actual 4` failed"
     )
     commented = "0/1: self.n == 2   # self.n += 1  # src/net.py:5 in forward (HINT: x)"
-    short = facts.Recompile.of("forward (net.py:3)", commented)
+    short = facts.Recompile.from_reason("forward (net.py:3)", commented)
     assert (short.guard, short.place) == ("self.n == 2", "self.n += 1  # src/net.py:5 in forward")
-    unknown = facts.Recompile.of_stance(
+    unknown = facts.Recompile.from_stance(
         "Detected recompile when torch.compile stance is 'fail_on_recompile'."
     )
     assert str(unknown) == "a frame was not compiled before, or torch names no guard"
-    new = facts.Recompile.of_stance("x. filename: '/a/net.py', function name: 'f', line number: 7")
+    new = facts.Recompile.from_stance(
+        "x. filename: '/a/net.py', function name: 'f', line number: 7"
+    )
     assert str(new) == "f (/a/net.py:7) was not compiled before, or torch names no guard"
 
 
@@ -340,7 +342,7 @@ def test_a_model_of_which_only_helpers_were_compiled_is_told(dynamo):
 
 def test_files_are_named_from_the_working_directory_or_where_packages_are_installed():
     def named(file):
-        return facts.Recompile.of_stance(
+        return facts.Recompile.from_stance(
             f"filename: '{file}', function name: 'f', line number: 7"
         ).frame
 

@@ -63,7 +63,7 @@ def test_a_curve_is_that_of_a_hand_written_loop(model, optimizer):
         kinds[optimizer].step()
         by_hand.append(loss.item())
 
-    (losses,) = mode_of(subject(optimizer=optimizer), model).curve(batches())
+    (losses,) = mode_of(subject(optimizer=optimizer), model).loss_curve(batches())
 
     assert losses.tolist() == by_hand
     for ours, theirs in zip(model.parameters(), before.parameters(), strict=True):
@@ -84,7 +84,7 @@ def test_reset_forgets_weights_momentum_and_statistics():
     module = torch.nn.Sequential(mlp.MLP(), torch.nn.BatchNorm1d(10))
     mode = mode_of(subject(), module)
     before = copy.deepcopy(module.state_dict())
-    curve = mode.curve(batches())
+    curve = mode.loss_curve(batches())
     for batch in batches():
         mode(batch)
     after = module.state_dict()
@@ -93,7 +93,7 @@ def test_reset_forgets_weights_momentum_and_statistics():
 
     assert {"0.fc1.weight", "1.running_mean", "1.num_batches_tracked"} <= set(moved)
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
-    again = mode.curve(batches())
+    again = mode.loss_curve(batches())
     assert all(torch.equal(a, b) for a, b in zip(curve, again, strict=True))
     # what the batch norm gathered
     assert [t.shape for t in curve[1:]] == [
@@ -115,7 +115,7 @@ def test_rows_in_reverse_are_the_same_training_but_for_rounding(model):
     turned = [reordered(batch, 8) for batch in doubled]
 
     assert torch.equal(turned[0][1], batches()[0][1].flip(0))
-    (one,), (two,) = mode.curve(doubled), mode.curve(turned)
+    (one,), (two,) = mode.loss_curve(doubled), mode.loss_curve(turned)
     assert one.tolist() == pytest.approx(two.tolist(), rel=1e-12)
 
 

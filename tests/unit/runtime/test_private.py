@@ -324,7 +324,9 @@ def test_an_operator_without_its_formula_is_refused_as_torch_does_it(monkeypatch
 
 def test_it_is_a_warning_and_with_strict_a_status():
     (warning,) = diagnostics.model_warnings({"not_known": ["graphs", "recompiles"]})
-    assert warning.startswith("not known: this release of torch does not report graphs, recompiles; ")
+    assert warning.startswith(
+        "not known: this release of torch does not report graphs, recompiles; "
+    )
 
     def status(strict):
         one = Outcome("a", "parity", Status.OK, judged=False, measured=False, not_known=True)

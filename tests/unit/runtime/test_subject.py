@@ -16,7 +16,7 @@ from tests.support.rig import specimen, task_of
 
 def subject(case=None, tmp="unused", **changes):
     task = task_of(case or specimen(), tmp, **changes)
-    return BoundCase.of(task | {"more": "is ignored"})
+    return BoundCase.from_task(task | {"more": "is ignored"})
 
 
 def weights(**changes):

@@ -148,7 +148,7 @@ def test_the_least_traffic_is_of_every_tensor_once():
             self.register_buffer("shift", torch.zeros(8, dtype=torch.int8))
 
     x, y = torch.rand(4, 8), torch.rand(4, 8, dtype=torch.float64)
-    assert facts.traffic(Shifted(), [x, x, 3], [y]) == 4 * (64 + 32) + 8 + 8 * 32
+    assert facts.min_bytes_moved(Shifted(), [x, x, 3], [y]) == 4 * (64 + 32) + 8 + 8 * 32
 
 
 # ------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def subject(tmp_path):
     scratch = Scratch(tmp_path)
     scratch.save_answers("reference", truth)
     scratch.save_answers("eager", [[outputs[0].astype(np.float32)] for outputs in truth])
-    made = SimpleNamespace(scratch=scratch, tolerance=tolerances()["fp32"], common=None)
+    made = SimpleNamespace(scratch=scratch, tolerance=tolerances()["fp32"], gradient_start=None)
     scratch.save(check.OF_EAGER, check.compare(made, scratch.load_answers("eager")))
     return made
 

@@ -26,7 +26,7 @@ def subject(tmp_path, **declared):
         shapes={"b": {"batch": B}},
         **declared,
     )
-    return BoundCase.of(task_of(case, tmp_path, backend=""))
+    return BoundCase.from_task(task_of(case, tmp_path, backend=""))
 
 
 @pytest.fixture

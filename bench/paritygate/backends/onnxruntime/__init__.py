@@ -1,10 +1,10 @@
-"""onnxruntime: the model exported to ONNX once a case, with dynamic shapes, and run by ONNX
+"""onnxruntime: the model exported to ONNX once for each case, with dynamic shapes, and run by ONNX
 Runtime.
 
-The export is made in the reference worker and cached by content; a cell's worker opens the file and
-holds no torch model. On a GPU ``onnxruntime`` takes and gives tensors that lie there, as eager
-does; ``onnxruntime_host`` takes and gives numpy arrays; ``onnxruntime_graph`` replays a CUDA graph;
-``tensorrt`` has TensorRT run what it can.
+The export is made in the reference worker and cached by content. A cell's worker opens the file and
+holds no torch model. On a GPU ``onnxruntime`` takes and returns tensors on the GPU, as eager does.
+``onnxruntime_host`` takes and returns numpy arrays. ``onnxruntime_graph`` replays a CUDA graph.
+``tensorrt`` runs in TensorRT all that TensorRT supports.
 """
 
 from __future__ import annotations
@@ -30,22 +30,19 @@ if TYPE_CHECKING:
 
 # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
 OPSET = 20
-LAYOUT = 4  # of a cache entry
+LAYOUT = 4  # version of the cache's format
 INFERRED = re.compile(
     r"inferred a static shape of \d+ for dimension inputs\['flat'\]\[(\d+)\]\.shape\[(\d+)\]"
 )
 COUNTED = ("optimised_nodes", "fusions")
-TOLD = ("opset", "nodes", "dynamic", "static_dimensions")
-# Opened for one shape: without arithmetic of shapes nothing runs on the CPU, which forbids a CUDA
-# graph, and TensorRT builds its engine for that shape, not for a range that grows with what it
-# meets.
+RECORDED = ("opset", "nodes", "dynamic", "static_dimensions")
+# These are opened for one shape. Arithmetic of shapes would run on the CPU, which forbids a CUDA
+# graph. TensorRT builds its engine for that shape, not for a range that grows with every new shape.
 STATIC = ("onnxruntime_graph", "tensorrt")
 
 
 def available(target: Target) -> str | None:
-    """The package must be there; half precision has no kernels of its own on CPUs, and some ways
-    are for GPUs.
-    """
+    """Return why the target cannot run here, or None."""
     from importlib.util import find_spec
 
     if find_spec("onnxruntime") is None:
@@ -83,23 +80,24 @@ def preload() -> None:
 
 
 def artefact(subject: BoundCase) -> dict[str, Any]:
-    """Export the model unless the cache holds it; facts about the file, with ``path`` and ``cold``.
+    """Export the model unless the cache holds it. Return facts about the file, with ``path`` and
+    ``cold``.
 
-    Dimensions that the exporter can only take as they are become static, unless the case declares
-    them: then each shape has an export of its own. So do all where an export with dynamic ones
-    fails: the error that counts is the one without.
+    Dimensions that the exporter cannot keep dynamic become static, unless the case declares them;
+    each shape then has an export of its own. If an export with dynamic dimensions fails, all become
+    static; only an error without dynamic dimensions is raised.
     """
     from paritygate.backends.flat import example
 
     started, cold, inputs = time.perf_counter(), False, example(subject)
     dynamic, fixed = subject.dynamic(), list[str]()
-    declared = subject.case.dynamic is not None  # to be dynamic: then they must be
+    declared = subject.case.dynamic is not None  # declared dimensions must stay dynamic
     while True:
         folder = Path(subject.cache) / "onnx" / _key(subject, inputs, dynamic)
         made_static = None if declared else _made_static(folder)
-        if made_static is None and (found := _kept(folder)) is None:
+        if made_static is None and (kept := _kept(folder)) is None:
             cold = True
-            shutil.rmtree(folder, ignore_errors=True)  # what is left of a damaged one
+            shutil.rmtree(folder, ignore_errors=True)  # the rest of a damaged entry
             try:
                 _export(subject, inputs, folder, dynamic)
             except Exception as error:
@@ -109,24 +107,24 @@ def artefact(subject: BoundCase) -> dict[str, Any]:
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / "static.json").write_text(json.dumps(made_static))
             else:
-                found = _kept(folder)
+                kept = _kept(folder)
         if made_static is None:
             break
         fixed += [f"in_{place}.shape[{dim}]" for place, dim in made_static]
         if not any(dim in dynamic[place] for place, dim in made_static):
             raise BackendError(
-                f"the exporter takes dimensions as static that are: {', '.join(fixed)}"
+                f"the exporter reports dimensions as static that are static already: {', '.join(fixed)}"
             )
         dynamic = [
             {dim: name for dim, name in dims.items() if [place, dim] not in made_static}
             for place, dims in enumerate(dynamic)
         ]
-    if found is None:
+    if kept is None:
         raise BackendError(f"the export in {folder} cannot be read back")
-    told = {"static_dimensions": fixed} if fixed else {}
+    static = {"static_dimensions": fixed} if fixed else {}
     return (
-        found
-        | told
+        kept
+        | static
         | {
             "path": str(folder / "model.onnx"),
             "cold": cold,
@@ -136,44 +134,44 @@ def artefact(subject: BoundCase) -> dict[str, Any]:
 
 
 class MadeStaticError(Exception):
-    """The export made dimensions static that were to be dynamic: pairs of input and dimension."""
+    """The export made dynamic dimensions static: pairs of input and dimension."""
 
     def __init__(self, dims: list[list[int]]) -> None:
-        super().__init__(f"the export made dimensions static that were to be dynamic: {dims}")
+        super().__init__(f"the export made dimensions static that must be dynamic: {dims}")
         self.dims = dims
 
 
 def _made_static(folder: Path) -> list[list[int]] | None:
-    """The dimensions that an earlier export of this key has found to be static; None where none
-    was.
+    """Return the dimensions that an earlier export of this key has found to be static; None if
+    there were none.
     """
     try:
-        found: list[list[int]] = json.loads((folder / "static.json").read_text())
+        dims: list[list[int]] = json.loads((folder / "static.json").read_text())
     except (OSError, ValueError):
         return None
-    return found
+    return dims
 
 
 def _inferred_static(error: BaseException | None) -> list[list[int]]:
-    """The dimensions that an exporter's error says are static: pairs of input and dimension."""
-    found: list[list[int]] = []
+    """Return the dimensions that are static according to an exporter's error: pairs of input and
+    dimension.
+    """
+    pairs: list[list[int]] = []
     while error is not None:
         if isinstance(error, MadeStaticError):
-            found += error.dims
-        found += [[int(place), int(dim)] for place, dim in INFERRED.findall(str(error))]
+            pairs += error.dims
+        pairs += [[int(place), int(dim)] for place, dim in INFERRED.findall(str(error))]
         error = error.__cause__
-    return [pair for number, pair in enumerate(found) if pair not in found[:number]]
+    return [pair for number, pair in enumerate(pairs) if pair not in pairs[:number]]
 
 
 def _pairs(dynamic: Sequence[Mapping[int, str]]) -> list[list[int]]:
-    """The dynamic dimensions: pairs of input and dimension."""
+    """Return the dynamic dimensions as pairs of input and dimension."""
     return [[place, dim] for place, dims in enumerate(dynamic) for dim in dims]
 
 
 def _kept(folder: Path) -> dict[str, Any] | None:
-    """The facts of a cache entry, or None where there is none or its files are not what was
-    written.
-    """
+    """Return the facts of a cache entry, or None if there is none or its files are damaged."""
     try:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         whole = meta["sha256"] == _digest(folder / "model.onnx")
@@ -188,7 +186,7 @@ def _digest(path: Path) -> str:
 
 
 def prepare(subject: BoundCase) -> PreparedModel:
-    """A session on the exported file, with the provider asserted."""
+    """Return a session on the exported file. Its provider is checked."""
     import onnxruntime
 
     meta = subject.scratch.artefact(subject.backend)
@@ -210,11 +208,11 @@ def prepare(subject: BoundCase) -> PreparedModel:
         return {
             "providers": session.get_providers(),
             "nodes_by_provider": providers.placement(session, asked, meta["floating"]),
-            **{name: meta[name] for name in (*COUNTED, *TOLD) if name in meta},
+            **{name: meta[name] for name in (*COUNTED, *RECORDED) if name in meta},
             **(
                 {}
                 if subject.device == "cpu"
-                else {"provider_options": providers.told(session, asked)}
+                else {"provider_options": providers.session_options(session, asked)}
             ),
         }
 
@@ -224,7 +222,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
 
 
 def _sizes(subject: BoundCase, meta: dict[str, Any]) -> dict[str, int]:
-    """The sizes of the dynamic dimensions at the subject's shape, by the names that the export gave
+    """Return the sizes of the dynamic dimensions at this shape, by the names that the export gave
     them.
     """
     from paritygate.runtime.nest import tensor_leaves
@@ -238,8 +236,8 @@ def _sizes(subject: BoundCase, meta: dict[str, Any]) -> dict[str, int]:
 
 
 def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]]) -> PreparedModel:
-    """Numpy in and out, as most users of it do; ``kept``: positions of the inputs that the graph
-    uses.
+    """Return a model that takes and returns numpy arrays, as most users of ONNX Runtime do.
+    ``kept``: positions of the inputs that the graph uses.
     """
     import numpy as np
     import torch
@@ -269,7 +267,7 @@ def _on_arrays(session: Any, kept: list[int], facts: Callable[[], dict[str, Any]
 def on_tensors(
     session: Any, kept: list[int], facts: Callable[[], dict[str, Any]], subject: BoundCase
 ) -> PreparedModel:
-    """Tensors of the device in and out, on torch's stream."""
+    """Return a model that takes and returns tensors of the device, on torch's stream."""
     from paritygate.backends.onnxruntime.binding import Binder, Graph
     from paritygate.runtime.nest import comparable, tensor_leaves
 
@@ -285,7 +283,7 @@ def on_tensors(
             graphs.append(Graph(binder, fed))
         return graphs[0](fed)
 
-    # a session that cannot capture does not open, or its first run fails
+    # if a session cannot capture a graph, it does not open or its first run fails
     def replayed() -> dict[str, Any]:
         return facts() | {"cuda_graph": bool(graphs)}
 
@@ -311,8 +309,8 @@ def on_tensors(
 
 
 def _options(subject: BoundCase) -> Any:
-    """Session options, all that matter set explicitly: the defaults look at the host, not at the
-    container.
+    """Return the session options. All that matter are set: the defaults depend on the host, not on
+    the container.
     """
     import onnxruntime
 
@@ -321,14 +319,14 @@ def _options(subject: BoundCase) -> Any:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = subject.threads
     options.inter_op_num_threads = 1
-    # Spinning is what users deploy with; it harms nobody here, because parked workers are stopped.
+    # Users deploy with spinning. It does not disturb others here, because idle workers are stopped.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 
 
 def _key(subject: BoundCase, inputs: Any, dynamic: Sequence[Mapping[int, str]]) -> str:
-    """The content that the export depends on, hashed: source, weights, signature, versions,
+    """Return a hash of everything that the export depends on: source, weights, signature, versions,
     options.
     """
     from importlib.metadata import version
@@ -374,10 +372,10 @@ def _transformers() -> tuple[str, ...]:
 def _export(
     subject: BoundCase, inputs: Any, folder: Path, dynamic: Sequence[Mapping[int, str]]
 ) -> None:
-    """Export, check that every dynamic dimension stayed dynamic, count nodes, and move into the
-    cache at once.
+    """Export, check that every dynamic dimension stayed dynamic, count nodes, and move the files
+    into the cache in one step.
 
-    Raises ``MadeStaticError`` where one did not.
+    Raises ``MadeStaticError`` if a dynamic dimension became static.
     """
     import onnx
     import torch
@@ -419,7 +417,7 @@ def _export(
         shutil.rmtree(temporary)
         raise MadeStaticError(made_static)
     nodes = Counter(node.op_type for node in model.graph.node)
-    # On a GPU other optimisers run, and the reference worker opens no session there: its memory
+    # Not on a GPU: other optimisers run there, and the memory of a session in the reference worker
     # would be counted.
     counted = _optimised(subject, path, nodes) if subject.device == "cpu" else {}
     meta = {
@@ -441,22 +439,22 @@ def _export(
     (temporary / "meta.json").write_text(json.dumps(meta))
     try:
         os.replace(temporary, folder)
-    except OSError:  # another run was faster; its export is as good
+    except OSError:  # another run was faster; its export is the same
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _optimised(
     subject: BoundCase, path: Path, exported: Mapping[str, int]
 ) -> dict[str, dict[str, int]]:
-    """``COUNTED``: the nodes that ONNX Runtime's optimisers leave of an export, and which kinds of
-    them are new.
+    """Return ``COUNTED``: the nodes that remain after ONNX Runtime's optimisers, and those of kinds
+    that are new.
     """
     import onnx
     import onnxruntime
 
     options = _options(subject)
     options.optimized_model_filepath = str(path.with_name("optimised.onnx"))
-    # it warns that the optimised file fits this machine only; it is counted and dropped
+    # hides the warning that the optimised file fits this machine only; its nodes are counted, then it is removed
     options.log_severity_level = 3
     onnxruntime.InferenceSession(str(path), options, providers=[providers.CPU])
     nodes = Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
@@ -468,8 +466,8 @@ def _optimised(
 
 
 def _touches_floats(node: Any) -> bool:
-    """Whether a node of the exported graph reads or writes floating numbers, or may; ``Shape``
-    reads none.
+    """Return whether a node of the exported graph reads or writes floating numbers, or may do so.
+    ``Shape`` reads none.
     """
     values = [*node.outputs, *(() if node.op_type in ("Shape", "Size") else node.inputs)]
     return any(

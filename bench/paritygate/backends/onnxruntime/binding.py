@@ -1,8 +1,7 @@
-"""Binding: ONNX Runtime on tensors that lie where it computes, instead of on numpy arrays that it
-copies.
+"""Binding: ONNX Runtime on tensors of its own device, instead of numpy arrays that it copies.
 
-Inputs are torch's own tensors, outputs are tensors that torch has allocated: nothing is copied, and
-both work on one stream. With a CUDA graph all addresses are fixed, so one binding serves every
+Inputs are torch's tensors, and outputs are tensors that torch has allocated. So nothing is copied,
+and both work on one stream. With a CUDA graph all addresses are fixed, so one binding serves every
 input set and inputs are copied into it.
 """
 
@@ -29,14 +28,14 @@ DTYPES = {
     16: torch.bfloat16,
 }
 ELEMENTS = {dtype: number for number, dtype in DTYPES.items()}
-CAPTURED = 4  # runs after which a CUDA graph is replayed for sure
-# torch.export's names of sizes that follow from values, not from other sizes
+CAPTURED = 4  # after so many runs a CUDA graph is certainly replayed
+# torch.export's names of sizes that depend on values, not on other sizes
 OF_DATA = re.compile(r"\bu\d+\b")
 
 
 @dataclass
 class Bound:
-    """One input set with its outputs, bound; ``outputs`` are written by every run."""
+    """One input set and its outputs, bound. Every run overwrites ``outputs``."""
 
     binding: Any
     inputs: list[torch.Tensor]
@@ -53,16 +52,17 @@ class Binder:
         self._by_data = any(
             OF_DATA.search(str(size)) for value in session.get_outputs() for size in value.shape
         )
-        # The worker waits for the device itself; without this every run would end with a wait of
-        # its own.
+        # The worker waits for the device itself; without this option every run would wait, too.
         self._options = _options(disable_synchronize_execution_providers="1")
-        # A session with CUDA graphs captures one in its first run, whatever is bound then; not in
-        # this one.
+        # A session with CUDA graphs captures one in its first run. Runs with this option do not
+        # count.
         self._uncaptured = _options(disable_synchronize_execution_providers="1", gpu_graph_id="-1")
         self._known: dict[tuple[torch.Size, ...], list[tuple[list[int], torch.dtype]]] = {}
 
     def bind(self, tensors: Sequence[torch.Tensor]) -> Bound:
-        """A set of inputs, in the order of the session's, with outputs of its own."""
+        """Return a bound set of inputs, given in the order of the session's, with outputs of its
+        own.
+        """
         inputs = [tensor.detach().contiguous() for tensor in tensors]
         device = inputs[0].device
         binding = self._session.io_binding()
@@ -79,8 +79,8 @@ class Binder:
     def _shapes(
         self, binding: Any, inputs: list[torch.Tensor]
     ) -> list[tuple[list[int], torch.dtype]]:
-        """Shape and dtype of the outputs, which a run tells that allocates them; one for inputs of
-        the same shapes.
+        """Return shape and dtype of the outputs. They come from a run that allocates its outputs,
+        one for all inputs of the same shapes.
         """
         key = tuple(tensor.shape for tensor in inputs)
         if self._by_data or key not in self._known:
@@ -94,14 +94,14 @@ class Binder:
         return self._known[key]
 
     def __call__(self, bound: Bound) -> list[torch.Tensor]:
-        """The outputs of a run, in the memory that the next run writes to."""
+        """Run, and return the outputs. The next run overwrites their memory."""
         self._session.run_with_iobinding(bound.binding, self._options)
         return bound.outputs
 
 
 class Graph:
-    """The same with fixed addresses: a CUDA graph is captured from the first input set, and
-    replayed for all.
+    """A binder with fixed addresses: a CUDA graph is captured from the first input set and replayed
+    for all.
     """
 
     def __init__(self, binder: Binder, tensors: Sequence[torch.Tensor]) -> None:
@@ -111,7 +111,7 @@ class Graph:
             binder(self._bound)
 
     def __call__(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The outputs for other inputs of the same shapes."""
+        """Run with other inputs of the same shapes, and return the outputs."""
         for mine, given in zip(self._bound.inputs, tensors, strict=True):
             mine.copy_(given)
         return self._binder(self._bound)
@@ -127,8 +127,8 @@ def _options(**entries: str) -> Any:
 
 
 def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Where a tensor lies, as bindings take it. Not by DLPack: of torch's bools onnxruntime 1.31
-    says unsupported.
+    """Return the memory of a tensor in the form that bindings take. DLPack would not do:
+    onnxruntime 1.31 does not support torch's bools in it.
     """
     device = tensor.device
     return (

@@ -1,8 +1,8 @@
-"""Providers: what ONNX Runtime is asked to run on, with which options, and whether it did.
+"""Providers: the engines that ONNX Runtime must use, their options, and a check that it uses them.
 
-It falls back to the CPU without an exception, as a whole or node by node, so both are looked at.
-Options follow its documentation of the CUDA execution provider; all that matter are set, since
-defaults change.
+It falls back to the CPU without an exception, for the whole model or for single nodes, so both are
+checked. Options follow ONNX Runtime's documentation of the CUDA execution provider. All that matter
+are set, since defaults change.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from paritygate.runtime.subject import BoundCase
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
-# what onnxruntime's TensorRT provider is linked with
+# libraries that onnxruntime's TensorRT provider is linked with
 LIBRARIES = (
     "libnvinfer.so.10",
     "libnvonnxparser.so.10",
 )
-# What ONNX Runtime puts on the CPU beside a GPU, among nodes of its own making: arithmetic of
-# shapes.
+# Nodes that ONNX Runtime itself adds and puts on the CPU beside a GPU: arithmetic of shapes.
 OF_SHAPES = {
     "Shape",
     "Size",
@@ -43,23 +42,23 @@ OF_SHAPES = {
     "Cast",
     "Constant",
 }
-# Options that are told as facts, as the session has them.
-TOLD = ("use_tf32", "cudnn_conv_algo_search", "prefer_nhwc", "enable_cuda_graph")
+# Options that are recorded as facts, with the values that the session reports.
+RECORDED = ("use_tf32", "cudnn_conv_algo_search", "prefer_nhwc", "enable_cuda_graph")
 
 
 def built_for_cuda() -> bool:
-    """Whether the installed onnxruntime brings its CUDA provider, by its files; True where they do
-    not tell.
+    """Return whether the files of the installed onnxruntime contain its CUDA provider; True where
+    the files do not show it.
     """
-    found = find_spec("onnxruntime")
-    if sys.platform != "linux" or found is None or found.origin is None:
+    package = find_spec("onnxruntime")
+    if sys.platform != "linux" or package is None or package.origin is None:
         return True
-    return (Path(found.origin).parent / "capi" / "libonnxruntime_providers_cuda.so").exists()
+    return (Path(package.origin).parent / "capi" / "libonnxruntime_providers_cuda.so").exists()
 
 
 def tensorrt_libraries() -> list[str]:
-    """TensorRT's libraries as the loader takes them: by name, or by path where pip put them; empty
-    without any.
+    """Return TensorRT's libraries in the form that the loader takes: names, or paths if pip
+    installed them. Empty if there are none.
     """
     from ctypes.util import find_library
 
@@ -80,10 +79,10 @@ def tensorrt_libraries() -> list[str]:
 
 
 def wanted(subject: BoundCase, model: str = "") -> list[Any]:
-    """The providers of a session, the one that is to do the work first; raises ``UnavailableError``
-    for a lesser build.
+    """Return the providers of a session, the one that must do the work first. ``model``: the file
+    that the session opens.
 
-    ``model`` is the file that the session opens.
+    Raises ``UnavailableError`` if this build lacks a provider.
     """
     import onnxruntime
 
@@ -98,18 +97,16 @@ def wanted(subject: BoundCase, model: str = "") -> list[Any]:
     chosen: list[Any] = [(CUDA, cuda(subject)), CPU]
     if first == TENSORRT:
         if subject.dtype_name != "tf32":
-            os.environ["NVIDIA_TF32_OVERRIDE"] = (
-                "0"  # TensorRT multiplies float32 in TF32 unless the driver forbids it
-            )
-        for library in tensorrt_libraries():  # pip's folder is not where the provider would look
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # else TensorRT multiplies float32 in TF32
+        for library in tensorrt_libraries():  # the provider does not search pip's folder
             ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
         chosen.insert(0, (TENSORRT, tensorrt(subject, model)))
     return chosen
 
 
 def _require_one_cuda() -> None:
-    """Raise ``UnavailableError`` where onnxruntime and torch are built for different major releases
-    of CUDA.
+    """Raise ``UnavailableError`` if onnxruntime and torch are built for different major releases of
+    CUDA.
     """
     import torch
     from onnxruntime.capi import build_and_package_info
@@ -122,7 +119,9 @@ def _require_one_cuda() -> None:
 
 
 def cuda(subject: BoundCase) -> dict[str, str]:
-    """Options of the CUDA provider. CUDA_VISIBLE_DEVICES has chosen the device."""
+    """Return the options of the CUDA provider. CUDA_VISIBLE_DEVICES has already chosen the
+    device.
+    """
     options = {
         "device_id": "0",
         "use_tf32": str(int(subject.dtype_name == "tf32")),
@@ -137,11 +136,11 @@ def cuda(subject: BoundCase) -> dict[str, str]:
 
 
 def tensorrt(subject: BoundCase, model: str) -> dict[str, str]:
-    """Options of the TensorRT provider: its engines are kept beside the model, in a folder for each
-    shape.
+    """Return the options of the TensorRT provider. Its engines are cached beside the model, in one
+    folder for each shape.
 
-    It names an engine by the names in a graph alone: other weights or sizes would get the one that
-    is there.
+    It identifies an engine only by the names in a graph: other weights or sizes would get the wrong
+    engine.
     """
     engines = Path(model).parent / "tensorrt" / subject.shape
     engines.mkdir(parents=True, exist_ok=True)
@@ -155,8 +154,8 @@ def tensorrt(subject: BoundCase, model: str) -> dict[str, str]:
 
 
 def _stream(subject: BoundCase) -> dict[str, str]:
-    """Torch's stream, where torch and ONNX Runtime share tensors; with numpy it has one of its
-    own.
+    """Return the option for torch's stream if torch and ONNX Runtime share tensors; with numpy it
+    uses its own stream.
     """
     shared = subject.stream is not None and subject.backend != "onnxruntime_host"
     return {"user_compute_stream": str(subject.stream)} if shared else {}
@@ -164,8 +163,8 @@ def _stream(subject: BoundCase) -> dict[str, str]:
 
 @contextmanager
 def printed() -> Iterator[list[str]]:
-    """The lines that are written to standard error meanwhile, known afterwards; C++ has no other
-    way to say why.
+    """Yield a list that holds, after the block, the lines written to standard error. C++ code
+    reports its errors only there.
     """
     lines: list[str] = []
     sys.stderr.flush()
@@ -184,10 +183,10 @@ def printed() -> Iterator[list[str]]:
 
 
 def check_session(session: Any, asked: list[Any], again: Callable[[], Any]) -> None:
-    """Raise ``BackendError`` where another provider came first than was asked for.
+    """Raise ``BackendError`` if the first provider is not the requested one.
 
-    ``again`` opens another such session: only now is it listened to, for a crash must find its way
-    into the log.
+    ``again`` opens another such session to read its error output. This is done only after a
+    failure: a crash must reach the log.
     """
     first = asked[0] if isinstance(asked[0], str) else asked[0][0]
     if session.get_providers()[0] != first:
@@ -195,23 +194,23 @@ def check_session(session: Any, asked: list[Any], again: Callable[[], Any]) -> N
             again()
         why = next(
             (
-                f" ({found[1]})"
+                f" ({match[1]})"
                 for line in lines
-                if (found := re.search(r"with error: ([^\x1b]+)", line))
+                if (match := re.search(r"with error: ([^\x1b]+)", line))
             ),
             "",
         )
         raise BackendError(
-            f"fallback: {first} was asked for, {session.get_providers()[0]} runs{why}"
+            f"fallback: {first} was requested, {session.get_providers()[0]} runs{why}"
         )
 
 
 def placement(session: Any, asked: list[Any], floating: Mapping[str, bool]) -> dict[str, int]:
-    """How many nodes each provider runs; raises ``BackendError`` where the one asked for does not
-    do the work.
+    """Return how many nodes each provider runs.
 
-    ``floating``: of the exported nodes' names, whether it touches a floating number. One that does
-    not may stay on the CPU: sizes, positions and masks, which ONNX Runtime puts there on purpose.
+    ``floating``: names of exported nodes -> whether the node touches a floating number. Other nodes
+    may stay on the CPU: sizes, positions and masks, which ONNX Runtime puts there on purpose.
+    Raises ``BackendError`` if the requested provider does not do the work.
     """
     first = asked[0] if isinstance(asked[0], str) else asked[0][0]
     placed, on_cpu = Counter[str](), Counter[str]()
@@ -225,27 +224,27 @@ def placement(session: Any, asked: list[Any], floating: Mapping[str, bool]) -> d
             )
             on_cpu.update(works)
     if on_cpu:
-        raise BackendError(f"fallback: {first} was asked for, the CPU runs {dict(on_cpu)}")
+        raise BackendError(f"fallback: {first} was requested, the CPU runs {dict(on_cpu)}")
     if not placed[first] or set(placed) - {first, CPU, *([CUDA] if first == TENSORRT else [])}:
-        raise BackendError(f"fallback: nodes were placed on {dict(placed)}, {first} was asked for")
+        raise BackendError(f"fallback: nodes were placed on {dict(placed)}, {first} was requested")
     return dict(placed)
 
 
-def told(session: Any, asked: list[Any]) -> dict[str, dict[str, str]]:
-    """The options that change what is computed, by provider, as the session has them; pointers are
-    left out.
+def session_options(session: Any, asked: list[Any]) -> dict[str, dict[str, str]]:
+    """Return the options that change the results, by provider, with the values of the session.
+    Pointers are left out.
 
-    Raises ``BackendError`` where it multiplies float32 otherwise than was asked for.
+    Raises ``BackendError`` if it multiplies float32 in another precision than requested.
     """
-    found = {
-        provider: {name: options[name] for name in TOLD if name in options}
+    options_of = {
+        provider: {name: options[name] for name in RECORDED if name in options}
         for provider, options in session.get_provider_options().items()
     }
     for provider, options in (entry for entry in asked if not isinstance(entry, str)):
         wanted = options.get("use_tf32")
         if (
             wanted is not None
-            and (has := found.get(provider, {}).get("use_tf32", wanted)) != wanted
+            and (has := options_of.get(provider, {}).get("use_tf32", wanted)) != wanted
         ):
-            raise BackendError(f"fallback: {provider} has use_tf32={has}, {wanted} was asked for")
-    return {provider: options for provider, options in found.items() if options}
+            raise BackendError(f"fallback: {provider} has use_tf32={has}, {wanted} was requested")
+    return {provider: options for provider, options in options_of.items() if options}
