@@ -1,12 +1,12 @@
-"""Makes ``reports/evidence/million.json``: what a million records cost to read.
+"""Make ``reports/evidence/million.json``: the time and memory to read a million records.
 
     python -m bench.evidence.million
     python -m bench.evidence.million --store postgresql+psycopg://user@host/empty
 
-Writes a history of 500 cells in 2,000 runs into an empty store (a SQLite file in a temporary folder
-unless --store names another), as runs do: some level shifts, three machines, branches, failed
-cells, samples apart. Then times each of STEPS in a fresh process, imports included, with the peak
-of its memory.
+Writes a history of 500 cells in 2,000 runs into an empty store: a SQLite file in a temporary
+folder, or the store of --store. The history has some level shifts, three machines, branches, failed
+cells, and samples in their own table. Then times each of STEPS in a fresh process, imports
+included, with its peak memory.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ STEPS = {
     "assert advise(opened, 'main', opened.find('latest')).rows",
     "change points": "frame = paritygate_reports.load(store, columns=columns)\n"
     "assert 'confirm' in paritygate_reports.changepoints(frame)",
-    "load, compare, HTML": "from paritygate_reports.view.page import of_store\n"
+    "load, compare, HTML": "from paritygate_reports.view.page import page_of\n"
     "from paritygate_reports.renderers.html import render\n"
-    "from paritygate_reports.store.store import Store; assert 'Trends' in render(of_store(Store(store)))",
+    "from paritygate_reports.store.store import Store; assert 'Trends' in render(page_of(Store(store)))",
 }
-"""Name -> code, which finds ``paritygate_reports``, ``store`` (URL), ``columns`` (of the trends)
-and ``records``."""
+"""Name -> code. It may use ``paritygate_reports``, ``store`` (URL), ``columns`` (of the trends) and
+``records``."""
 PROGRAM = """
 import json, sys, time
 start = time.perf_counter()
@@ -94,7 +94,7 @@ AT_ONCE = 20  # runs in a transaction
 
 
 def history(runs: int, cells: int) -> Iterator[tuple[Run, list[Record]]]:
-    """The runs with their records, the oldest first; always the same ones."""
+    """Yield the runs with their records, the oldest first, always the same ones."""
     draw = np.random.default_rng(0)
     base = np.exp(draw.uniform(np.log(1e-4), np.log(5e-2), cells))
     levels = np.ones((runs, cells))
@@ -168,7 +168,7 @@ def _record(number: int, seconds: float, failed: bool) -> Record:
 
 
 def make(store: Store, runs: int, cells: int) -> None:
-    """Writes the history, some runs in a transaction."""
+    """Write the history, ``AT_ONCE`` runs in each transaction."""
     waiting: list[tuple[Run, list[Record]]] = []
     for number, run in enumerate(tqdm(history(runs, cells), "writing", runs, disable=None), 1):
         waiting.append(run)
@@ -178,7 +178,7 @@ def make(store: Store, runs: int, cells: int) -> None:
 
 
 def step(code: str, store: str, records: int) -> dict[str, float]:
-    """Seconds and peak bytes of a fresh process that runs the code."""
+    """Return seconds and peak bytes of a fresh process that runs the code."""
     command = [
         sys.executable,
         "-c",
@@ -187,14 +187,14 @@ def step(code: str, store: str, records: int) -> dict[str, float]:
         " ".join(COLUMNS),
         str(records),
     ]
-    found: dict[str, float] = json.loads(
+    cost: dict[str, float] = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout
     )
-    return found
+    return cost
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Makes the store, times the steps, prints the table and writes the file."""
+    """Make the store, time the steps, print the table and write the file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -211,10 +211,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         start = time.perf_counter()
         store = Store(where)
         if store.runs():
-            parser.error(f"{store.name} has runs already; give an empty store")
+            parser.error(f"{store.name} has runs already; use an empty store")
         make(store, parsed.runs, parsed.cells)
         facts = machine.facts()
-        found: dict[str, Any] = {
+        result: dict[str, Any] = {
             "runs": parsed.runs,
             "cells": parsed.cells,
             "records": parsed.runs * parsed.cells,
@@ -228,10 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 name: step(code, where, parsed.runs * parsed.cells) for name, code in STEPS.items()
             },
         }
-    print(f"{found['records']:,} records written in {found['written_seconds']:.0f} s")
-    for name, cost in found["steps"].items():
+    print(f"{result['records']:,} records written in {result['written_seconds']:.0f} s")
+    for name, cost in result["steps"].items():
         print(f"{name:<20} {cost['seconds']:8.2f} s {cost['peak_bytes'] / 2**20:8.0f} MiB")
-    parsed.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    parsed.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

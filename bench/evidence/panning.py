@@ -1,10 +1,11 @@
-"""How a report of 18,000 points opens and pans in a browser without a screen and without a GPU.
+"""Measure how a report of 18,000 points opens and pans in a browser without a screen and without a
+GPU.
 
-python -m bench.evidence.panning
+    python -m bench.evidence.panning
 
 Makes a page of 50 cells with 360 runs each, opens it in Chromium, and drags the trend to and fro.
-Prints how long it takes until the first figure stands, and how long a frame takes while dragging,
-beside one while nothing moves.
+Prints the time until the first figure is visible, and the time of a frame while dragging and while
+nothing moves.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from playwright.sync_api import sync_playwright
 from evidence.million import history
 from paritygate_reports.renderers.html import render
 from paritygate_reports.store.store import Store
-from paritygate_reports.view.page import of_store
+from paritygate_reports.view.page import page_of
 
-RUNS, CELLS = 400, 50  # of 400 runs some are of other branches and machines
+RUNS, CELLS = 400, 50  # some of the 400 runs belong to other branches and machines
 FRAMES = """async (dragged) => {
   const place = document.querySelector('.figure[data-figure="trend"]');
   const [low, high] = place._fullLayout.xaxis.range.map((end) => new Date(end).getTime());
@@ -41,11 +42,11 @@ FRAMES = """async (dragged) => {
 
 
 def main() -> None:
-    """Makes the page, opens it, drags, and prints the figures."""
+    """Make the page, open it, drag the trend, and print the results."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         store = Store(Path(folder) / "store.sqlite")
         store.write_runs(history(RUNS, CELLS))
-        page = of_store(store)
+        page = page_of(store)
         path = Path(folder) / "report.html"
         path.write_text(render(page), "utf-8")
         points = sum(len(series) for series in page.trends)

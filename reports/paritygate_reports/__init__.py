@@ -1,8 +1,8 @@
-"""The reports: keeps records and shows them.
+"""The reports: store records and show them.
 
-``paritygate_reports.load(store)`` gives them as a DataFrame, ``paritygate_reports.compare(base,
-head)`` tells how a run stands to runs of other days, ``paritygate_reports.changepoints(frame)``
-since when a cell is slower. Imports no pandas and no sqlalchemy by itself.
+``load(store)`` returns the records as a DataFrame. ``compare(base, head)`` compares a run with
+earlier runs. ``changepoints(frame)`` finds the run since which a cell is slower. Imports neither
+pandas nor sqlalchemy until one of them is used.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public functions, imported when first asked for: pandas takes longer than collecting the
-    matrix.
+    """Import a public function when it is first used: importing pandas takes longer than collecting
+    the matrix.
     """
     if name in PLACES:
         return getattr(import_module(PLACES[name]), name)

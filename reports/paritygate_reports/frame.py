@@ -1,4 +1,4 @@
-"""Records as one tidy DataFrame, one row a cell; the same one from a store, a JSON file or
+"""Records as one tidy DataFrame, one row for each cell. It is the same from a store, a JSON file or
 memory.
 """
 
@@ -31,7 +31,7 @@ class Column:
     meaning: str
 
 
-# Nullable and named in full: "string" and the default of text differ between pandas 2 and 3.
+# Nullable, and named in full: "string" and the default dtype of text differ between pandas 2 and 3.
 _DTYPE = {str: "string[python]", int: "Int64", float: "Float64", bool: "boolean"}
 TIME: Final = "datetime64[us, UTC]"
 
@@ -39,13 +39,13 @@ _RUN = {  # column -> field of Run, unit, meaning
     "run": ("id", "", "id of the run, a UUID"),
     "started": ("started", "", "when the run started, UTC"),
     "budget": ("budget", "", "quick, normal or long; foreign: a file of pytest-benchmark"),
-    "laboratory": ("laboratory", "", "whether laboratory conditions were asked for"),
+    "laboratory": ("laboratory", "", "whether laboratory conditions were requested"),
     "seed": ("seed", "1", "of weights, inputs and order"),
     "commit": ("commit", "", "git commit of the code under test"),
     "branch": ("branch", "", "git branch"),
     "dirty": ("dirty", "", "whether the working tree differed from the commit"),
 }
-_RECORD = {  # field of Record that is no metric -> unit, meaning; the metrics say it themselves
+_RECORD = {  # field of Record that is no metric -> unit, meaning; metrics have their own
     "cell": ("", "id: case-shape-device-backend-dtype"),
     "case": ("", "the model with its inputs"),
     "shape": ("", "name of the sizes"),
@@ -105,15 +105,15 @@ MACHINE = (
 
 
 def _columns() -> tuple[Column, ...]:
-    found = [
+    columns = [
         Column(name, TIME if name == "started" else _DTYPE[RUN_SCALARS[field]], unit, meaning)
         for name, (field, unit, meaning) in _RUN.items()
     ]
     for name in (*RECORD_SCALARS, *RECORD_JSON):
         metric = METRIC.get(name)
         unit, meaning = (metric.unit, metric.meaning) if metric else _RECORD.get(name, ("", ""))
-        found.append(Column(name, _DTYPE[RECORD_SCALARS.get(name, str)], unit, meaning))
-    found.append(
+        columns.append(Column(name, _DTYPE[RECORD_SCALARS.get(name, str)], unit, meaning))
+    columns.append(
         Column(
             "machine",
             _DTYPE[str],
@@ -121,7 +121,7 @@ def _columns() -> tuple[Column, ...]:
             "JSON: what must be equal for times of two runs to be comparable",
         )
     )
-    found.append(
+    columns.append(
         Column(
             "calibration",
             _DTYPE[str],
@@ -130,7 +130,7 @@ def _columns() -> tuple[Column, ...]:
         )
     )
     return (
-        *found,
+        *columns,
         Column("environment", _DTYPE[str], "", "JSON: machine, versions, threads of the run"),
     )
 
@@ -142,8 +142,8 @@ DETAILS = (*RECORD_JSON, "environment")
 
 
 def frame(pairs: Iterable[tuple[Run, Record]]) -> pd.DataFrame:
-    """One row a cell with the columns of ``COLUMNS``; what is not known is ``<NA>``, and so is
-    NaN.
+    """Return one row for each cell, with the columns of ``COLUMNS``. Unknown values and NaN are
+    ``<NA>``.
     """
     import pandas as pd
 
@@ -154,13 +154,13 @@ def frame(pairs: Iterable[tuple[Run, Record]]) -> pd.DataFrame:
 
 
 def from_records(run: Run, records: Iterable[Record]) -> pd.DataFrame:
-    """The frame of a run in memory."""
+    """Return the frame of a run in memory."""
     return frame((run, record) for record in records)
 
 
 def from_json(path: Path | str) -> pd.DataFrame:
-    """The frame of a file written by ``--bench-report FILE.json``; raises ``FileError`` if it is
-    none.
+    """Return the frame of a file written by ``--bench-report FILE.json``. Raises ``FileError`` for
+    any other file.
     """
     return from_records(*read_run(path))
 
@@ -176,20 +176,23 @@ def load(
     until: str | datetime | None = None,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """The frame of a store's records, the oldest run first.
+    """Return the frame of a store's records, the oldest run first.
 
-    ``run``: the id of one run. ``case`` and ``target`` (device-backend-dtype) may hold ``*`` and
-    ``?``. ``since`` and
-    ``until`` bound the start of the run; a date without a zone is UTC, ``until`` itself is left
-    out. ``columns``: names of ``COLUMNS``, in the order wanted; all without the long texts of
-    ``DETAILS`` unless given. Raises ``ValueError`` for a column or a time that is none,
-    ``StoreError`` for what the database says.
+    - ``run``: the id of one run.
+    - ``case``, ``target`` (device-backend-dtype): may hold ``*`` and ``?``.
+    - ``since``, ``until``: bounds on the start of the run, ``until`` excluded. A time without a
+      zone is UTC.
+    - ``columns``: names of ``COLUMNS``, in the order wanted. The default is all but the long texts
+      of ``DETAILS``.
+
+    Raises ``ValueError`` for an unknown column or a wrong time, ``StoreError`` for errors of the
+    database.
     """
     from paritygate_reports.store.store import Store  # sqlalchemy: 0.2 s
 
     known = {column.name: column for column in COLUMNS}
-    if strangers := [name for name in columns or () if name not in known]:
-        raise ValueError(f"there is no column {strangers[0]!r}; the columns are {', '.join(known)}")
+    if unknown := [name for name in columns or () if name not in known]:
+        raise ValueError(f"there is no column {unknown[0]!r}; the columns are {', '.join(known)}")
     wanted = [known[name] for name in (columns or [name for name in known if name not in DETAILS])]
     of_records = [
         column.name for column in wanted if column.name in (*RECORD_SCALARS, *RECORD_JSON)
@@ -213,8 +216,8 @@ def _joined(
     runs: Mapping[int, Run],
     parts: Iterable[Sequence[Any]],
 ) -> pd.DataFrame:
-    """The frame, run by run, of rows that begin with the number of theirs; what a run says is made
-    once and spread.
+    """Return the frame of rows that begin with the number of their run, sorted by run. Columns of a
+    run are made once and repeated.
     """
     import numpy as np
     import pandas as pd
@@ -253,8 +256,8 @@ def _joined(
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """A block in which Python looks for no cycles: rows are in none, and the search doubles the
-    time of a million.
+    """Switch off the search for reference cycles: rows form none, and the search doubles the time
+    for a million rows.
     """
     on = gc.isenabled()
     gc.disable()
@@ -266,7 +269,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _series(column: Column, values: Sequence[Any]) -> pd.Series[Any]:
-    """The values with the column's dtype."""
+    """Return the values with the column's dtype."""
     import pandas as pd  # 0.25 s: only where a frame is wanted, never while tests are collected
 
     if column.dtype == TIME:
@@ -275,7 +278,7 @@ def _series(column: Column, values: Sequence[Any]) -> pd.Series[Any]:
 
 
 def _utc(time: str | datetime | None) -> str | None:
-    """A time as runs have it: ISO 8601 in UTC, to the second."""
+    """Return a time in the form of a run's start: ISO 8601 in UTC, to the second."""
     if time is None:
         return None
     given = datetime.fromisoformat(time) if isinstance(time, str) else time
@@ -287,7 +290,7 @@ def _utc(time: str | datetime | None) -> str | None:
 
 
 def _of_run(run: Run) -> dict[str, Any]:
-    """What every row of a run has in common."""
+    """Return the columns that all rows of a run share."""
     row = {name: getattr(run, field) for name, (field, _, _) in _RUN.items()}
     facts = {name: run.environment[name] for name in MACHINE if name in run.environment}
     return row | {

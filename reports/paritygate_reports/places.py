@@ -1,5 +1,5 @@
-"""Where records are kept unless somebody says otherwise, and how a URL is told from a path. Imports
-nothing heavy.
+"""The default place of the store, and the difference between a URL and a path. Imports nothing
+heavy.
 """
 
 import re
@@ -9,9 +9,9 @@ STORE_FILE = "store.sqlite"  # in the folder that ``paritygate.host.paths`` find
 
 
 def is_url(text: str) -> bool:
-    """Whether a text means a database by URL.
+    """Return whether a text is the URL of a database.
 
-    Also one that is misspelt (``postgresql:user:password@host``): taken for a path, its password
-    would be shown.
+    True also for a misspelt one (``postgresql:user:password@host``): as a path its password would
+    be shown.
     """
     return "://" in text or re.match(r"[A-Za-z][\w+]*:|.*\bpassword=", text) is not None

@@ -1,7 +1,6 @@
-"""The pytest half of the reports: its options, and when something is to be told. ``session`` does
-the work.
+"""The pytest plugin of the reports: its options, and when it reports. ``session`` does the work.
 
-pytest loads this in every session of the environment: without a cell nothing is printed, stored or
+pytest loads this in every session of the environment. Without a cell nothing is printed, stored or
 imported.
 """
 
@@ -17,12 +16,12 @@ from paritygate_reports.places import STORE_FILE, STORE_VARIABLE
 if TYPE_CHECKING:
     from paritygate.core.record import Record, Run
 
-OPTIONS = ("bench-store", "bench-report")  # those whose values may be impossible
+OPTIONS = ("bench-store", "bench-report")  # options with values that must be checked
 SUFFIXES = (".csv", ".parquet", ".json", ".md", ".html")  # of the report files that can be written
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the three options and their ini twins."""
+    """Add the three options and their ini settings."""
     group = parser.getgroup("paritygate")
     group.addoption(
         "--bench-store",
@@ -40,8 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--bench-baseline",
         metavar="BRANCH_OR_RUN",
-        help="also tell how this run stands to the stored runs of that branch before it, or to one run: advice from "
-        "other days, which fails only with --bench-strict",
+        help="also compare this run with earlier stored runs of that branch, or with one run; this is advice, and "
+        "fails the session only with --bench-strict",
     )
     parser.addini(
         "bench_baseline",
@@ -57,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse values that could not work, before anything is measured."""
+    """Refuse option values that cannot work, before anything is measured."""
     given = (
         config.getoption(f"--{name}") or config.getini(name.replace("-", "_"))
         for name in ("bench-store", "bench-report")
@@ -65,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if any(given):
         from paritygate_reports import session
 
-        session.told_of(config)
+        session.report_of(config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -105,7 +104,7 @@ def pytest_terminal_summary(
 
 
 def _tells(config: pytest.Config, exitstatus: int) -> bool:
-    """Whether this process is the one that tells: there was a run, it was not refused, and it is no
+    """Return whether this process reports: there was a run, it was not refused, and this is no
     worker of xdist.
     """
     return (

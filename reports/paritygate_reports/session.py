@@ -1,9 +1,8 @@
-"""What a session tells: stores each record at once; at the end prints the table and writes the
+"""The reports of one session: store each record at once; at the end print the table and write the
 files.
 
-``paritygate_reports.plugin`` calls these functions. pandas, sqlalchemy and pyarrow are imported
-inside them, once there is a record: importing them takes longer than collecting the whole matrix
-does.
+``paritygate_reports.plugin`` calls these functions. They import pandas, sqlalchemy and pyarrow only
+when there is a record: importing them takes longer than collecting the whole matrix.
 """
 
 from __future__ import annotations
@@ -35,38 +34,37 @@ TONES = {"good": {"green": True}, "bad": {"red": True}, "title": {"bold": True}}
 
 
 @dataclass
-class Told:
-    """What this session has to tell: where its records go, and the records themselves.
+class SessionReport:
+    """The records of this session, and the places where they go.
 
-    They stay in memory as well, so that a store that breaks in the middle of a run costs the run
-    nothing.
+    Records stay in memory as well, so that the run goes on if the store breaks.
     """
 
-    url: str | None  # None: the default store, whose folder is made with the first record only
+    url: str | None  # None: the default store; its folder is made with the first record only
     reports: tuple[Path, ...]
     store: Store | None = None
     trouble: str = ""  # why the store does not work
     seen: dict[str, Record] = field(default_factory=dict)  # cell -> its record
-    unstored: set[str] = field(default_factory=set)  # the cells of those that are in no store
+    unstored: set[str] = field(default_factory=set)  # cells whose records are in no store
     places: list[str] = field(default_factory=list)  # lines: where records and files are
-    advice: Advice | None = None  # how the run stands to the branch of --bench-baseline
+    advice: Advice | None = None  # the comparison with --bench-baseline
 
 
-TOLD = pytest.StashKey[Told]()
+REPORT = pytest.StashKey[SessionReport]()
 
 
-def told_of(config: pytest.Config) -> Told:
-    """What this session tells. Raises ``UsageError`` for an option that could not work, when first
-    asked for.
+def report_of(config: pytest.Config) -> SessionReport:
+    """Return the report of this session. The first call raises ``UsageError`` for an option that
+    cannot work.
     """
-    if TOLD not in config.stash:
-        config.stash[TOLD] = Told(_store_url(config), tuple(_report_paths(config)))
-    return config.stash[TOLD]
+    if REPORT not in config.stash:
+        config.stash[REPORT] = SessionReport(_store_url(config), tuple(_report_paths(config)))
+    return config.stash[REPORT]
 
 
 def open_store(config: pytest.Config) -> None:
-    """Open the store before the first cell: an hour's measuring must not end at a store that is
-    refused.
+    """Open the store before the first cell: an hour of measuring must not end with a refused
+    store.
     """
     from paritygate_reports.store.database import StoreError
 
@@ -77,47 +75,47 @@ def open_store(config: pytest.Config) -> None:
 
 
 def keep(config: pytest.Config, run: Run, record: Record) -> None:
-    """Write the record into the store at once."""
-    told = told_of(config)
-    told.seen[record.cell] = record
+    """Write the record to the store."""
+    report = report_of(config)
+    report.seen[record.cell] = record
     try:
         _open(config).write(run, record)
-        told.unstored.discard(record.cell)
+        report.unstored.discard(record.cell)
     except Exception as error:  # whatever it is, a bug of ours included: the measuring goes on
-        told.unstored.add(record.cell)
-        if not told.trouble:
-            told.trouble = str(error)
+        report.unstored.add(record.cell)
+        if not report.trouble:
+            report.trouble = str(error)
             _say(config, f"paritygate: {error}; records stay in memory until the end of this run")
 
 
 def finish(session: pytest.Session) -> None:
-    """Write the reports. One that cannot be written makes a green session fail: somebody asked for
+    """Write the reports. If one cannot be written, a green session fails, since the user asked for
     it.
     """
     config = session.config
-    told, run = told_of(config), config.stash[RUN]
+    report, run = report_of(config), config.stash[RUN]
     records = _records(config, run)
-    told.places[:] = [_store_line(config, run, records)]
-    told.advice = _advice(config, run)
+    report.places[:] = [_store_line(config, run, records)]
+    report.advice = _advice(config, run)
     if session.exitstatus == pytest.ExitCode.OK and _baseline_name(config) and _strict(config):
-        slower = told.advice and any(
-            row["verdict"] == Verdict.REGRESSED for row in told.advice.rows
+        slower = report.advice and any(
+            row["verdict"] == Verdict.REGRESSED for row in report.advice.rows
         )
         name = _baseline_name(config)
         if slower:
             session.exitstatus = Exit.REGRESSION
-            config.stash[WHY] = f"slower than --bench-baseline {name} lets expect (--bench-strict)"
-        elif not told.advice:
+            config.stash[WHY] = f"slower than --bench-baseline {name} (--bench-strict)"
+        elif not report.advice:
             session.exitstatus = Exit.UNDECIDED
             config.stash[WHY] = (
                 f"nothing was compared with --bench-baseline {name} (--bench-strict)"
             )
-    for path in told.reports:
+    for path in report.reports:
         try:
-            writers.write(path, run, records, told.places[:1])
-            told.places.append(f"report: {_short(config, path)}")
+            writers.write(path, run, records, report.places[:1])
+            report.places.append(f"report: {_short(config, path)}")
         except Exception as error:  # the other reports and the table must still come
-            told.places.append(
+            report.places.append(
                 f"report: {_short(config, path)} could not be written: {install(error) or error}"
             )
             if session.exitstatus == pytest.ExitCode.OK:
@@ -125,14 +123,16 @@ def finish(session: pytest.Session) -> None:
 
 
 def print_table(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table of this run; with ``-qq`` without the sections that are about nothing bad."""
+    """Print the table of this run. With ``-qq`` print only the sections that report something
+    bad.
+    """
     from paritygate_reports.renderers import terminal
 
-    run, told = config.stash[RUN], told_of(config)
+    run, report = config.stash[RUN], report_of(config)
     terminalreporter.section("paritygate")
     brief = config.get_verbosity() <= -2
     records = _records(config, run)
-    for line in terminal.lines(run, records, told.places, brief, _baseline(told)):
+    for line in terminal.lines(run, records, report.places, brief, _baseline(report)):
         terminalreporter.write_line(line.text, **TONES.get(line.tone, {}))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from paritygate_reports.renderers import github
@@ -140,24 +140,24 @@ def print_table(terminalreporter: pytest.TerminalReporter, config: pytest.Config
         for command in github.commands(run, records):
             terminalreporter.write_line(command)
         if os.environ.get("GITHUB_STEP_SUMMARY"):
-            github.write_summary(os.environ, run, records, told.places)
+            github.write_summary(os.environ, run, records, report.places)
 
 
 def _advice(config: pytest.Config, run: Run) -> Advice | None:
-    """How the run stands to the baseline, None without one; what prevents it is told where the
-    records are.
+    """Return the comparison with the baseline, None without one. If it fails, add the reason to
+    ``places``.
     """
-    told, name = told_of(config), _baseline_name(config)
+    report, name = report_of(config), _baseline_name(config)
     if not name:
         return None
     try:
         from paritygate_reports.analysis.against_history import advise
 
-        found = advise(_open(config), name, run)
-        here = found.frame["verdict"] != str(Verdict.MISSING)  # what was not selected is not lost
-        return replace(found, frame=found.frame[here])
+        advice = advise(_open(config), name, run)
+        here = advice.frame["verdict"] != str(Verdict.MISSING)  # cells that were not selected
+        return replace(advice, frame=advice.frame[here])
     except Exception as error:  # the reports and the table must still come
-        told.places.append(f"baseline: nothing was compared: {install(error) or error}")
+        report.places.append(f"baseline: nothing was compared: {install(error) or error}")
         return None
 
 
@@ -166,7 +166,9 @@ def _baseline_name(config: pytest.Config) -> str:
 
 
 def _strict(config: pytest.Config) -> bool:
-    """Whether ``--bench-strict`` holds; a session without paritygate.plugin has no such option."""
+    """Return whether ``--bench-strict`` is set. A session without paritygate.plugin has no such
+    option.
+    """
     try:
         return bool(
             config.getoption("--bench-strict", default=False) or config.getini("bench_strict")
@@ -175,26 +177,28 @@ def _strict(config: pytest.Config) -> bool:
         return False
 
 
-def _baseline(told: Told) -> list[Section]:
-    """What the terminal tells of the advice: what is not simply the same, and how many are."""
-    if told.advice is None:
+def _baseline(report: SessionReport) -> list[Section]:
+    """Return the terminal's section on the comparison: the cells that are not the same, and how
+    many are.
+    """
+    if report.advice is None:
         return []
     from paritygate_reports.renderers.against_history import CONFIRM, line
     from paritygate_reports.view.sections import Item, Section
 
-    rows = told.advice.rows
+    rows = report.advice.rows
     items = [Item(line(row)) for row in rows if row["verdict"] != Verdict.SAME]
     items.append(
         Item(
             f"{sum(row['verdict'] == Verdict.SAME for row in rows)} of {len(rows)} cells same. {CONFIRM}"
         )
     )
-    return [Section(told.advice.title, tuple(items), bad=told.advice.bad)]
+    return [Section(report.advice.title, tuple(items), bad=report.advice.bad)]
 
 
 def _store_url(config: pytest.Config) -> str | None:
-    """The store's URL or absolute path, None for the default; raises ``UsageError`` where it cannot
-    be.
+    """Return the store's URL or absolute path, None for the default. Raises ``UsageError`` if it
+    cannot be a store.
     """
     for source, value, base in (
         ("--bench-store", config.getoption("--bench-store"), config.invocation_params.dir),
@@ -212,9 +216,7 @@ def _store_url(config: pytest.Config) -> str | None:
 
 
 def _no_store(path: Path) -> str | None:
-    """Why the path cannot be a store, as far as a glance tells (no import of sqlalchemy), or
-    None.
-    """
+    """Return why the path cannot be a store, or None. A quick check, without sqlalchemy."""
     if path.is_dir():
         return f"is a folder; give a file in it, e.g. {path / 'store.sqlite'}"
     try:
@@ -230,8 +232,8 @@ def _no_store(path: Path) -> str | None:
 
 
 def _report_paths(config: pytest.Config) -> list[Path]:
-    """The report files as absolute paths, each once; raises ``UsageError`` for what cannot be
-    written.
+    """Return the report files as absolute paths, each once. Raises ``UsageError`` for a file that
+    cannot be written.
     """
     here = config.invocation_params.dir
     given = [("--bench-report", value, here) for value in config.getoption("--bench-report")]
@@ -242,56 +244,58 @@ def _report_paths(config: pytest.Config) -> list[Path]:
     for source, value, base in given:
         path = Path(base, value).absolute()
         if why := writers.problem(path):
-            raise pytest.UsageError(f"{source}: {value!r} cannot be: {why}")
+            raise pytest.UsageError(f"{source}: {value!r} cannot be written: {why}")
         paths[path] = None
     return list(paths)
 
 
 def _open(config: pytest.Config) -> Store:
-    """The session's store, opened at its first use."""
-    told = told_of(config)
-    if told.store is None:
+    """Return the session's store, opened at its first use."""
+    report = report_of(config)
+    if report.store is None:
         from paritygate_reports.store.store import Store
 
-        told.store = Store(told.url or home(config.rootpath) / STORE_FILE)
-    return told.store
+        report.store = Store(report.url or home(config.rootpath) / STORE_FILE)
+    return report.store
 
 
 def _records(config: pytest.Config, run: Run) -> Sequence[Record]:
-    """The run's records: those in the store (xdist's workers write there), and what it did not
-    take.
+    """Return the run's records: those in the store (xdist's workers write there), and those that
+    are not stored.
     """
-    told = told_of(config)
+    report = report_of(config)
     try:
-        found = {
+        stored = {
             record.cell: record
-            for record in _open(config).records(run.id, samples=bool(told.reports))
+            for record in _open(config).records(run.id, samples=bool(report.reports))
         }
     except Exception as error:
-        # the store broke after it was written: what we saw ourselves remains
-        told.trouble = told.trouble or str(error)
-        told.unstored = set(told.seen)
-        return list(told.seen.values())
-    return list((found | {cell: told.seen[cell] for cell in told.unstored}).values())
+        # the store broke after it was written: the records of this process remain
+        report.trouble = report.trouble or str(error)
+        report.unstored = set(report.seen)
+        return list(report.seen.values())
+    return list((stored | {cell: report.seen[cell] for cell in report.unstored}).values())
 
 
 def _store_line(config: pytest.Config, run: Run, records: Sequence[Record]) -> str:
-    told = told_of(config)
-    if told.trouble:
-        return f"records: {len(told.unstored)} of {len(records)} in no store, only here: {told.trouble}"
-    assert told.store is not None  # _records has opened it
-    return f"records: {_short(config, told.store.name)}, run {run.id}"
+    report = report_of(config)
+    if report.trouble:
+        return f"records: {len(report.unstored)} of {len(records)} in no store, only here: {report.trouble}"
+    assert report.store is not None  # _records has opened it
+    return f"records: {_short(config, report.store.name)}, run {run.id}"
 
 
 def _short(config: pytest.Config, path: Path | str) -> str:
-    """The path as seen from where pytest was started, where it is below; anything else as it is."""
+    """Return the path relative to pytest's start folder if it is below it; else the path as
+    it is.
+    """
     start = config.invocation_params.dir
     return str(Path(path).relative_to(start)) if Path(path).is_relative_to(start) else str(path)
 
 
 def _say(config: pytest.Config, line: str) -> None:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    # a test is running: it would take the line
+    # a test is running: its capture would swallow the line
     capture = config.pluginmanager.get_plugin("capturemanager")
     if reporter is not None:
         with capture.global_and_fixture_disabled() if capture else nullcontext():

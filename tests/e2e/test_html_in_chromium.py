@@ -10,7 +10,7 @@ import pytest
 
 from paritygate_reports.renderers.html import render
 from paritygate_reports.store.store import Store
-from paritygate_reports.view.page import Page, of_store
+from paritygate_reports.view.page import Page, page_of
 from paritygate_reports.view.site import parts, write_index, write_page
 from tests.support import chromium, history
 
@@ -31,7 +31,7 @@ def _store(tmp_path_factory):
 @pytest.fixture(scope="module", name="report")
 def _report(store, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(of_store(store)), "utf-8")
+    path.write_text(render(page_of(store)), "utf-8")
     return path
 
 

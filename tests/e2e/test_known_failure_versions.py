@@ -37,9 +37,9 @@ def test_within_the_versions_a_failure_is_expected_and_its_end_told_outside_both
     result.assert_outcomes(passed=1, xfailed=1)
     result.stdout.fnmatch_lines(
         [
-            "gap closed, remove it",
+            "fixed, remove from known_failures",
             f'*one-b8-cpu-eager-fp32: issue 11 ("eager; torch>=2", {here}',
-            f'XFAIL*one-b8-cpu-off-fp32*known gap: issue 12 ("off; torch>=2", {here}*',
+            f'XFAIL*one-b8-cpu-off-fp32*known failure: issue 12 ("off; torch>=2", {here}*',
         ]
     )
     assert result.ret == 0
@@ -48,4 +48,4 @@ def test_within_the_versions_a_failure_is_expected_and_its_end_told_outside_both
     result = project.run(*run, targets="cpu-eager-fp32,cpu-off-fp32")
     result.assert_outcomes(passed=1, failed=1)
     assert result.ret == 10
-    result.stdout.no_fnmatch_line("*gap closed*")
+    result.stdout.no_fnmatch_line("*fixed, remove*")

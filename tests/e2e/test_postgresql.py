@@ -209,7 +209,7 @@ def test_a_server_that_ends_a_connection_is_told_and_nothing_is_half_written(
     store = Store(database)
     with pytest.raises(
         StoreError,
-        match="The server ended the connection, nothing of this was written: do it again",
+        match="The server ended the connection, nothing was written: try again",
     ):
         store.write_runs([(RUN, records())])
     assert store.runs() == []

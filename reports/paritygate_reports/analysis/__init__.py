@@ -1,1 +1,1 @@
-"""What stored runs tell together: history, change points."""
+"""Analysis of stored runs: comparison with history, change points."""

@@ -1,4 +1,6 @@
-"""Advice: how a stored run stands to runs of other days, the worst cell first. The gate decides."""
+"""Compare a stored run with earlier runs, the worst cell first. This is advice; the gate
+decides.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from paritygate_reports.frame import load
 from paritygate_reports.store.database import StoreError
 from paritygate_reports.view import text
 from paritygate_reports.view.gate_lines import WORST_FIRST
-from paritygate_reports.view.table import expected_gap
+from paritygate_reports.view.table import is_known_failure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Sequence
@@ -26,16 +28,16 @@ BAD = (Verdict.REGRESSED, Verdict.BROKEN, Verdict.MISSING)
 
 @dataclass(frozen=True)
 class Advice:
-    """How a run stands to runs of other days; ``frame`` is from ``compare``."""
+    """The comparison of a run with earlier runs. ``frame`` is from ``compare``."""
 
     head: Run
-    against: str  # a branch or a run
-    runs: Sequence[Run]  # of that, the oldest first
+    baseline: str  # a branch or a run
+    runs: Sequence[Run]  # the runs of ``baseline``, the oldest first
     frame: pd.DataFrame
 
     @property
     def rows(self) -> list[dict[Hashable, Any]]:
-        """The cells as dicts, the worst first; what is not known is None."""
+        """The cells as dicts, the worst first. Unknown values are None."""
         place = {str(verdict): number for number, verdict in enumerate(WORST_FIRST)}
         frame = self.frame.astype(object).where(self.frame.notna(), None)
         return sorted(
@@ -50,42 +52,42 @@ class Advice:
 
     @property
     def title(self) -> str:
-        """What was compared with what."""
-        return f"run {self.head.id[:8]} against {text.counted(len(self.runs), 'run')} of {self.against}"
+        """The run and the runs that it was compared with."""
+        return f"run {self.head.id[:8]} against {text.counted(len(self.runs), 'run')} of {self.baseline}"
 
 
 def advise(
     store: Store,
-    against: str,
+    baseline: str,
     head: Run,
     history: pd.DataFrame | None = None,
     among: Collection[str] | None = None,
 ) -> Advice:
-    """How a stored run stands to the runs of a branch before it, or to one run, named as for
+    """Compare a stored run with the earlier runs of a branch, or with one run named as for
     ``Store.find``.
 
-    ``history`` are the records of that branch, for who has loaded them; ``among`` are the ids of
-    the runs that count, all unless given. Raises ``StoreError`` where there is no such run, or only
+    ``history``: the records of that branch, if they are loaded already. ``among``: the ids of the
+    runs that count; the default is all. Raises ``StoreError`` if there is no such run, or if it is
     head itself.
     """
     runs = store.runs()
-    if any(run.branch == against for run in runs):
+    if any(run.branch == baseline for run in runs):
         earlier = runs[: [run.id for run in runs].index(head.id)]
         base = [
-            run for run in earlier if run.branch == against and (among is None or run.id in among)
+            run for run in earlier if run.branch == baseline and (among is None or run.id in among)
         ]
-        history = load(store.url, branch=against, columns=NEEDED) if history is None else history
+        history = load(store.url, branch=baseline, columns=NEEDED) if history is None else history
     else:
-        base = [store.find(against)]
+        base = [store.find(baseline)]
         if base[0].id == head.id:
             raise StoreError(
-                f"{against!r} means run {head.id[:8]} itself; name a branch or an earlier run"
+                f"{baseline!r} is run {head.id[:8]} itself; name a branch or an earlier run"
             )
         history = load(store.url, run=base[0].id, columns=NEEDED)
     history = history[history["run"].isin([run.id for run in base])]
-    found = compare(history, load(store.url, run=head.id, columns=NEEDED))
-    gaps = {record.cell for record in store.records(head.id) if expected_gap(record)}
-    known = found["cell"].isin(gaps)
-    found.loc[known, "verdict"] = str(Verdict.NOT_COMPARABLE)
-    found.loc[known, "reason"] = "known gap, " + found.loc[known, "reason"]
-    return Advice(head, against, base, found)
+    compared = compare(history, load(store.url, run=head.id, columns=NEEDED))
+    expected = {record.cell for record in store.records(head.id) if is_known_failure(record)}
+    known = compared["cell"].isin(expected)
+    compared.loc[known, "verdict"] = str(Verdict.NOT_COMPARABLE)
+    compared.loc[known, "reason"] = "known failure, " + compared.loc[known, "reason"]
+    return Advice(head, baseline, base, compared)

@@ -1,8 +1,8 @@
-"""Runs of other days as a baseline: is a cell slower than its own history on such a machine lets
-expect? Advice only.
+"""Earlier runs as a baseline: is a cell slower than its own history on the same kind of machine
+predicts? Advice only.
 
-Days differ by more than launches do, so this flags and never convicts: the gate between the two
-commits does that.
+Runs of different days differ by more than launches do. So this only flags a cell; the gate between
+the two commits decides.
 """
 
 from __future__ import annotations
@@ -26,30 +26,37 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FEWEST_RUNS = 8  # below, limits are over seven spreads wide and tell nothing
-WINDOW = 30  # runs; older ones are of another time
-LEVEL = 0.001  # one-sided: a matrix of 100 cells calls one wolf in ten runs
-LEAST_SPREAD = 0.003  # of runs of other days, in ln(seconds): no machine is more even than that
-BY_MACHINE = 3.0  # a cell that differs by more than so many times what the kernels do is not explained by them
-# of the gate: a flag here is about a slowdown that the gate would call one
+FEWEST_RUNS = 8  # with fewer, limits are over seven standard deviations wide
+WINDOW = 30  # runs; older ones are left out
+LEVEL = 0.001  # one-sided: a matrix of 100 cells gives one false alarm in ten runs
+LEAST_SPREAD = (
+    0.003  # in ln(seconds): runs of different days differ at least so much on any machine
+)
+# A cell that differs by more than so many times the kernels' difference is not explained by them.
+BY_MACHINE = 3.0
+# those of the gate: a slowdown that is flagged here is one for the gate, too
 MARGINS = PROFILES["normal"]
 NEEDED = ("run", "started", "cell", "status", "reason", "latency_p50", "machine", "calibration")
 COLUMNS = ("cell", "verdict", "effect", "low", "high", "runs", "reason")
 
 
 def compare(base: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
-    """How each cell of one run stands to runs of other days; a row a cell, the columns ``COLUMNS``.
+    """Compare each cell of one run with earlier runs. Return one row for each cell, with the
+    columns ``COLUMNS``.
 
-    ``base`` holds the runs to compare with, ``head`` a single one; both from
-    ``paritygate_reports.load`` with the columns
-    ``NEEDED``. ``effect`` is the share by which head is slower than the median of base's runs,
-    ``low`` to ``high`` what a run of such a machine may seem to differ by (99.8 % prediction
-    interval around it; none below eight runs),
-    ``runs`` how many of base's are comparable: from the same machine, and since the level last
-    changed. Where the calibration kernels of head's machine became slower (faster), no cell is
-    called slower (faster) that did so by less than thrice as much. The interval is nominal: it
-    takes runs for independent. Raises ``ValueError`` where head holds more than one run,
-    ``KeyError`` for a missing column.
+    ``base`` holds the runs to compare with, ``head`` a single one. Both are from
+    ``paritygate_reports.load`` with the columns ``NEEDED``. The columns of the result:
+
+    - ``effect``: the share by which head is slower than the median of base's runs.
+    - ``low``, ``high``: the range in which a run without a change may lie (99.8 % prediction
+      interval around the effect). Empty with fewer than eight runs. The interval is nominal: it
+      assumes independent runs.
+    - ``runs``: the number of base's runs that are comparable: from the same machine, and after the
+      last level change.
+
+    Where the calibration kernels of head's machine became slower (faster), a cell is called slower
+    (faster) only if it differs by at least three times as much. Raises ``ValueError`` if head holds
+    more than one run, ``KeyError`` for a missing column.
     """
     if head["run"].nunique() > 1:
         raise ValueError(f"head holds {head['run'].nunique()} runs; give one: load(store, run=...)")
@@ -63,17 +70,17 @@ def compare(base: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
     histories = {str(cell): history for cell, history in base.groupby("cell", sort=False)}
     judged = (_row(cell, histories.get(cell["cell"]), moved) for cell in head.to_dict("records"))
     rows = [row for row in judged if row is not None]
-    alike = base[base["machine"].isin(head["machine"])]  # another one may have a GPU
-    # what went long ago is known
+    alike = base[base["machine"].isin(head["machine"])]  # another machine may have a GPU
+    # only recent runs: cells that were removed earlier are no news
     newest = alike[alike["run"].isin(alike["run"].drop_duplicates().tail(FEWEST_RUNS))]
     gone = sorted(set(newest["cell"]) - set(head["cell"]))
     rows += (
-        [_told(cell, Verdict.MISSING, 0, "in base and not in head") for cell in gone]
+        [_result(cell, Verdict.MISSING, 0, "in base and not in head") for cell in gone]
         if len(head)
         else []
     )
-    found = pd.DataFrame(rows, columns=list(COLUMNS))
-    return found.astype(
+    result = pd.DataFrame(rows, columns=list(COLUMNS))
+    return result.astype(
         dict.fromkeys(("cell", "verdict", "reason"), "string[python]")
         | {"runs": "Int64"}
         | dict.fromkeys(("effect", "low", "high"), "Float64")
@@ -81,9 +88,11 @@ def compare(base: pd.DataFrame, head: pd.DataFrame) -> pd.DataFrame:
 
 
 def expected(history: ArrayLike) -> tuple[float, float]:
-    """(middle, half width) of what the next run may be, from earlier ones; all in ln(seconds).
+    """Return (middle, half width) of the range of the next run, from earlier ones; all in
+    ln(seconds).
 
-    The prediction interval of Student's t around the median, its spread at least ``LEAST_SPREAD``.
+    It is the prediction interval of Student's t around the median, with a spread of at least
+    ``LEAST_SPREAD``.
     """
     values = np.asarray(history, float)
     n = len(values)
@@ -92,44 +101,44 @@ def expected(history: ArrayLike) -> tuple[float, float]:
 
 
 def _moved(base: pd.DataFrame, head: pd.DataFrame) -> dict[str, float]:
-    """Calibration kernel -> ln(now / then), of those that took another time than such runs of base
-    let expect.
+    """Return calibration kernel -> ln(now / then), for kernels with a time outside the range that
+    base's runs predict.
 
-    They tell that the machine is not what it was: a cell that differs likewise says nothing of the
-    code then.
+    They show that the machine has changed. A cell that changed in the same direction may have done
+    so for that reason.
     """
     if head.empty:
         return {}
     now = json.loads(str(head["calibration"].iloc[0]))
     runs = base[base["machine"] == head["machine"].iloc[0]].drop_duplicates("run").tail(WINDOW)
     before = [json.loads(str(calibration)) for calibration in runs["calibration"]]
-    # whose kernels they are
+    # times of another numpy are not comparable
     before = [times for times in before if times.get("numpy") == now.get("numpy")]
-    found = {}
+    changed = {}
     for kernel in sorted(set(now) - {"numpy"}):
         known = np.log([times[kernel] for times in before if kernel in times])
         if len(known) >= FEWEST_RUNS:
             middle, half = expected(known)
             if abs(np.log(now[kernel]) - middle) > half:
-                found[kernel] = float(np.log(now[kernel]) - middle)
-    return found
+                changed[kernel] = float(np.log(now[kernel]) - middle)
+    return changed
 
 
 def _row(
     cell: Mapping[Hashable, Any], history: pd.DataFrame | None, moved: Mapping[str, float]
 ) -> dict[str, Any] | None:
-    """The row of a cell; None for one that is fine and never timed."""
+    """Return the row of a cell; None for a cell that passed and was never timed."""
     name = cell["cell"]
     if cell["status"] in (Status.SKIPPED, Status.UNCHECKED):
-        return _told(
+        return _result(
             name, Verdict.NOT_COMPARABLE, 0, f"{cell['status']}: {first_line(str(cell['reason']))}"
         )
     if cell["status"] != Status.OK:
-        return _told(
+        return _result(
             name, Verdict.BROKEN, 0, f"{cell['status']}: {first_line(str(cell['reason']))}"
         )
     if history is None:
-        return _told(name, Verdict.NEW, 0, "base has no such cell")
+        return _result(name, Verdict.NEW, 0, "base has no such cell")
     known = change_points.timed(history)
     seconds = cell["latency_p50"]
     untimed = pd.isna(seconds) or not 0 < seconds < np.inf
@@ -138,7 +147,7 @@ def _row(
     alike = known[known["machine"] == cell["machine"]]
     if alike.empty:
         facts = differing(str(history["machine"].iloc[-1]), str(cell["machine"]))
-        return _told(
+        return _result(
             name,
             Verdict.NOT_COMPARABLE,
             0,
@@ -147,10 +156,10 @@ def _row(
     logs = np.log(alike.sort_values("started", kind="stable")["latency_p50"].to_numpy(dtype=float))
     level, since = _level(logs)
     if untimed:
-        return _told(name, Verdict.INCONCLUSIVE, len(level), "head has no time")
+        return _result(name, Verdict.INCONCLUSIVE, len(level), "head has no time")
     effect = float(np.log(seconds) - np.median(level))
     if len(level) < FEWEST_RUNS:
-        return _told(
+        return _result(
             name,
             Verdict.INCONCLUSIVE,
             len(level),
@@ -178,26 +187,28 @@ def _row(
             Verdict.INCONCLUSIVE,
             f"days differ by up to {np.expm1(half):.0%} here; ask the gate",
         )
-    return _told(name, verdict, len(level), reason, effect, low, high)
+    return _result(name, verdict, len(level), reason, effect, low, high)
 
 
 def _level(logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
-    """(the runs of today's level, at most ``WINDOW``; since when these are, where an older level
-    was left out).
+    """Return the runs of the present level, at most ``WINDOW``, and a text about the last level
+    change, "" without one.
     """
     recent = logs[-change_points.WINDOW :]
-    found = [
+    shifts = [
         shift
         for shift in change_point_detection.find(recent)
         if abs(np.expm1(shift.step)) >= change_points.SMALLEST
     ]
-    level = recent[found[-1].position :] if found else recent
-    since = f" since the level changed by {np.expm1(found[-1].step):+.0%}" if found else ""
+    level = recent[shifts[-1].position :] if shifts else recent
+    since = f" since the level changed by {np.expm1(shifts[-1].step):+.0%}" if shifts else ""
     return level[-WINDOW:], since
 
 
-def _told(cell: str, verdict: Verdict, runs: int, reason: str, *logs: float) -> dict[str, Any]:
-    """A row; ``logs`` are the effect and, where known, the ends of its interval, in ln(seconds)."""
+def _result(cell: str, verdict: Verdict, runs: int, reason: str, *logs: float) -> dict[str, Any]:
+    """Return a row. ``logs`` are the effect and, where known, the ends of its interval, in
+    ln(seconds).
+    """
     shares = [float(np.expm1(value)) for value in logs]
     shares += [float("nan")] * (3 - len(shares))
     return dict(zip(COLUMNS, (cell, str(verdict), *shares, runs, reason), strict=True))

@@ -1,11 +1,11 @@
-"""Level shifts of one series: where they are, how large, and where else they may be. Pure, over
-arrays.
+"""Level shifts of one series: their places, heights and the intervals of both. Pure, over arrays.
 
-Proposed by the best segmentation into levels (ruptures), decided against noise of the same memory: how often does an
-AR(1) process without any shift, whose memory is that of the series around its levels, show such a contrast anywhere?
-Permuted blocks of the series itself call far too many clean series changed: what is fitted away as a level is missing
-from the blocks, so that they never show what chance does. A level of the last six
-runs is tested apart from older ones: there are few such levels and many old ones, so that the new one is found sooner.
+Places are proposed by the best segmentation into levels (ruptures). Each is tested against
+simulated noise with the memory of the series around its levels. How often does such an AR(1)
+process, without any shift, show as large a contrast anywhere? Permuted blocks of the series itself
+are no good noise: fitting the levels removes variance from the blocks, and far too many clean
+series are called changed. A level of the last six runs is tested separately from older ones: there
+are few such levels and many old ones, so a new level is found sooner.
 """
 
 from __future__ import annotations
@@ -27,43 +27,48 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-SEGMENT = 3  # values of a level at least; two may be chance
-SPIKE = 3.0  # robust standard deviations: what lies further from the running median is put on it (Hampel)
-# of the running median; at the end it is of the last five, where three make a new level
+SEGMENT = 3  # a level has at least so many values; two may be chance
+SPIKE = (
+    3.0  # robust standard deviations: values farther from the running median are set to it (Hampel)
+)
+# values in the running median; at the end the last five, where three make a new level
 NEIGHBOURS, LAST = (
     7,
     5,
 )
-MEDIAN_TAKES = 1.15  # the running median follows the noise: of white noise 1/1.15 is left around it
-PENALTY = 2.0  # of the proposals, in variances x ln(n): liberal, the simulated noise decides
+MEDIAN_TAKES = 1.15  # the running median follows white noise, so that 1/1.15 of it is left
+PENALTY = 2.0  # of a proposal, in variances x ln(n): low, since the simulated noise decides
 SIDES = (3, 5, 10, 20, 40, 80, 160)  # values left and right of a split that are compared
-# values: a level that is no longer is new, if as many as the second were before
+# a level of at most so many values is new, if at least the second number of values came before it
 NEWEST, HISTORY = (
     6,
     20,
 )
-ALPHA = 0.002  # of a whole series, for new levels and for old ones; what it comes to: bench/evidence/changepoints.py
-# spreads: no simulated noise has a threshold below, so none need be simulated
+# false alarms of a whole series, for new and for old levels; measured in bench/evidence/changepoints.py
+ALPHA = 0.002
+# in spreads; every simulated threshold is higher, so a lower contrast needs no simulation
 HOPELESS_NEW, HOPELESS_OLD = (
     2.5,
     3.5,
 )
-SERIES = 1999  # of simulated noise
+SERIES = 1999  # number of simulated series
 LENGTHS = (20, 30, 40, 50, 65, 80, 100, 125, 160, 200)  # noise is simulated for these, rounded up
 MEMORY_STEP, MOST_MEMORY = 0.05, 0.9  # and for memories in these steps, rounded up
-SETTLING = 50  # values that a simulated series forgets its start in
-WITH_TREND = 20  # values from which on a drift is told from a step; in fewer it is none
-LOCATION = 7.35  # twice the loss of log-likelihood that a place may have, 95 % (Hansen 2000, Econometrica 68:575)
+SETTLING = 50  # first values of a simulated series, which are dropped
+WITH_TREND = 20  # from so many values on a drift is fitted besides a step
+# twice the loss of log-likelihood of a place in the 95 % set (Hansen 2000, Econometrica 68:575)
+LOCATION = 7.35
 NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
 class Shift:
-    """One level shift: ``position`` is the first index of the new level, ``first`` to ``last``
-    where else it may be.
+    """One level shift.
 
-    ``step``, ``low`` and ``high``: the height and its 95 % interval, in units of the series. ``p``:
-    the share of series of such noise that show as much anywhere.
+    - ``position``: the first index of the new level. It may lie anywhere from ``first`` to
+      ``last``.
+    - ``step``, ``low``, ``high``: the height and its 95 % interval, in units of the series.
+    - ``p``: the share of series of such noise that show as large a contrast anywhere.
     """
 
     position: int
@@ -76,14 +81,14 @@ class Shift:
 
 
 def find(series: ArrayLike) -> list[Shift]:
-    """The level shifts of a series, by position.
+    """Return the level shifts of a series, by position.
 
-    A series of fewer than ``2 * SEGMENT`` values has none. Raises ``ValueError`` for what is not
-    finite.
+    A series of fewer than ``2 * SEGMENT`` values has none. Raises ``ValueError`` for NaN or
+    infinity.
     """
     raw = np.asarray(series, float)
     if not np.isfinite(raw).all():
-        raise ValueError("a series with NaN or infinity has no levels; leave these out")
+        raise ValueError("a series with NaN or infinity has no levels; remove these values")
     if len(raw) < 2 * SEGMENT or np.ptp(raw) == 0:
         return []
     values, scale = _without_spikes(raw)
@@ -102,7 +107,7 @@ def find(series: ArrayLike) -> list[Shift]:
 
 
 class _Split:
-    """A proposed place between its neighbours, against the noise."""
+    """A proposed place between its neighbours, tested against the noise."""
 
     def __init__(self, values: Array, noise: _Noise, before: int, place: int, after: int) -> None:
         self.place, self._before, self._after, self._values, self._noise = (
@@ -121,19 +126,19 @@ class _Split:
 
     @property
     def strength(self) -> float:
-        """The largest contrast between values left and right, in its spread."""
+        """The largest contrast between values left and right, in units of its spread."""
         return max(abs(self._contrast(sides)) / self._noise.spread(sides) for sides in self._sides)
 
     @property
     def p(self) -> float:
-        """The share of simulated series that show as much, the found one counted."""
+        """The share of series that show as large a contrast: the simulated ones and this one."""
         largest = self._noise.largest(self.new)
         return float(1 + len(largest) - np.searchsorted(largest, self.strength)) / (
             1 + len(largest)
         )
 
     def shift(self) -> Shift:
-        """The shift with its intervals, from the widest sides between the neighbours."""
+        """Return the shift with its intervals, from the widest sides between the neighbours."""
         widest = max(self._sides, key=sum)
         spread, length = self._noise.spread(widest), _contrast(*widest).length
         step, half = self._contrast(widest) / length, NORMAL_95 * spread / length
@@ -142,7 +147,7 @@ class _Split:
         contrasts = np.array(
             [_contrast(at, n - at).weights @ window for at in range(SEGMENT, n - SEGMENT + 1)]
         )
-        strengths = np.minimum(np.abs(contrasts) / spread, 1e100)  # noise may be none at all
+        strengths = np.minimum(np.abs(contrasts) / spread, 1e100)  # the spread may be almost 0
         loss = strengths[self.place - start - SEGMENT] ** 2 - strengths**2
         plausible = np.flatnonzero((loss <= LOCATION) & (contrasts * step > 0)) + start + SEGMENT
         first, last = int(min([self.place, *plausible])), int(max([self.place, *plausible]))
@@ -156,30 +161,29 @@ class _Split:
 
 
 class _Noise:
-    """What is left around the levels, as an AR(1) process."""
+    """The rest around the levels, as an AR(1) process."""
 
     def __init__(self, values: Array, places: Sequence[int]) -> None:
         rest = _around(values, places)
         self._n, levels = len(rest), len(places) + 1
         memory = float(rest[1:] @ rest[:-1]) / (float(rest @ rest) or 1.0)
-        # what fitting a mean and a slope to each level takes from it
+        # corrects for fitting a mean and a slope to each level, which lowers the memory
         memory += (2 + 4 * memory) * levels / self._n
         self._memory = min(max(memory, 0.0), MOST_MEMORY)
-        # A chosen place takes more than one degree of freedom: as much as the penalty that it had
-        # to be worth.
+        # A chosen place uses more than one degree of freedom: as much as its penalty.
         free = max(self._n - 2 - (levels - 1) * (1 + PENALTY * np.log(self._n)), 1.0)
-        # few values may look calmer than they are: Student's tail over the normal one
+        # the spread of few values may be too small by chance: Student's tail over the normal one
         rare = ALPHA / (2 * self._n)
         tail = float(stats.t.isf(rare, free)) / float(stats.norm.isf(rare))
         self._deviation = float(np.sqrt(rest @ rest / free)) * tail or 1e-300
 
     def spread(self, sides: tuple[int, int]) -> float:
-        """The standard deviation of that contrast."""
+        """Return the standard deviation of the contrast with these sides."""
         return self._deviation * _spread(*sides, self._memory)
 
     def largest(self, new: bool) -> Array:
-        """The largest contrast, in its spread, of old or of new levels in each simulated series, in
-        order.
+        """Return the sorted largest contrasts of the simulated series, in units of their spread.
+        ``new``: of new levels, else of old ones.
         """
         n = next((length for length in LENGTHS if length >= self._n), -(-self._n // 100) * 100)
         return _largest(n, round(np.ceil(self._memory / MEMORY_STEP) * MEMORY_STEP, 2), new)
@@ -194,25 +198,25 @@ def _largest(n: int, memory: float, new: bool) -> Array:
     largest = np.zeros(SERIES)
     for left, right in _pairs(n, new):
         within = series[-(left + right) :] if new else series
-        found = np.abs(_everywhere(len(within), left, right) @ within).max(axis=0)
-        largest = np.maximum(largest, found / _spread(left, right, memory))
+        contrasts = np.abs(_everywhere(len(within), left, right) @ within).max(axis=0)
+        largest = np.maximum(largest, contrasts / _spread(left, right, memory))
     return np.sort(largest)
 
 
 @lru_cache(maxsize=65536)
 def _spread(left: int, right: int, memory: float) -> float:
-    """The standard deviation of a contrast of AR(1) noise of variance 1."""
+    """Return the standard deviation of a contrast of AR(1) noise of variance 1."""
     weights = _contrast(left, right).weights
     return float(np.sqrt(weights @ toeplitz(memory ** np.arange(len(weights))) @ weights))
 
 
 def _windows(places: Sequence[int], n: int) -> Iterator[tuple[int, int, int]]:
-    """(the place before, a place, the place after)."""
+    """Yield (the place before, a place, the place after)."""
     yield from zip([0, *places], places, [*places[1:], n], strict=False)
 
 
 def _pairs(n: int, new: bool) -> list[tuple[int, int]]:
-    """The sides that are compared in a series of n values."""
+    """Return the pairs of sides that are compared in a series of n values."""
     lefts = [side for side in SIDES if side >= HISTORY] if new else SIDES
     rights = range(SEGMENT, NEWEST + 1) if new else SIDES
     return [(left, right) for left, right in product(lefts, rights) if left + right <= n]
@@ -220,8 +224,8 @@ def _pairs(n: int, new: bool) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Contrast:
-    """The step from some values to the next ones, without their mean (and drift), of length one;
-    its length before.
+    """The step from some values to the next ones, without their mean (and drift), scaled to length
+    one. ``length``: its length before.
     """
 
     weights: Array
@@ -241,15 +245,17 @@ def _contrast(left: int, right: int) -> _Contrast:
 
 @lru_cache(maxsize=256)
 def _everywhere(n: int, left: int, right: int) -> Array:
-    """The contrast at every place of n values: places x values."""
+    """Return the contrast at every place of n values: places x values."""
     return np.asarray(convolution_matrix(_contrast(left, right).weights[::-1], n, mode="valid"))
 
 
 def _without_spikes(values: Array) -> tuple[Array, float]:
-    """The values with spikes cut, and the robust standard deviation around the running median."""
+    """Return the values without spikes, and the robust standard deviation around the running
+    median.
+    """
     width = min(NEIGHBOURS, len(values) - 1 + len(values) % 2)  # odd
     middle = np.median(np.lib.stride_tricks.sliding_window_view(values, width), axis=1)
-    # the ends: as far as the last whole window tells
+    # at the ends the median of the last whole window
     middle = np.pad(middle, width // 2, mode="edge")
     middle[-SEGMENT:] = np.median(values[-LAST:])
     rest = values - middle
@@ -258,8 +264,8 @@ def _without_spikes(values: Array) -> tuple[Array, float]:
 
 
 def _proposed(values: Array) -> list[int]:
-    """The first index of every level but the first, of the segmentation with the smallest penalised
-    cost.
+    """Return the first index of every level but the first, from the segmentation with the smallest
+    penalised cost.
     """
     detector = ruptures.KernelCPD(kernel="linear", min_size=SEGMENT).fit(values[:, None])
     ends: list[int] = detector.predict(pen=PENALTY * float(np.log(len(values))))
@@ -267,7 +273,7 @@ def _proposed(values: Array) -> list[int]:
 
 
 def _around(values: Array, places: Sequence[int]) -> Array:
-    """What is left of the values without their levels, and without the drift of the long ones."""
+    """Return the rest of the values without their levels, and without the drift of long levels."""
     rest = []
     for start, end in pairwise([0, *places, len(values)]):
         part, at = values[start:end], np.arange(end - start, dtype=float)

@@ -1,5 +1,5 @@
-"""Change points: since which commit has a cell been slower or faster? Each a proposal that the gate
-confirms.
+"""Change points: the commit since which a cell is slower or faster. Each is a proposal that the
+gate confirms.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from paritygate_reports.analysis import change_point_detection
-from paritygate_reports.analysis.machines import told_apart
+from paritygate_reports.analysis.machines import distinguishing_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-WINDOW = 200  # runs of a cell, the newest ones; older shifts were told when they were new
-SMALLEST = 0.01  # share; a smaller shift is tolerated by the gate, which would not confirm it
+WINDOW = 200  # the newest runs of a cell; older shifts were reported when they were new
+SMALLEST = 0.01  # share; the gate tolerates a smaller shift, and would not confirm it
 HEXADECIMAL = re.compile("[0-9a-f]{7,64}")
 SERIES = ["cell", "machine"]
 NEEDED = ("run", "started", "commit", "latency_p50", *SERIES)
@@ -40,39 +40,45 @@ DTYPES = {
     "confirm": "string[python]",
     "machine": "string[python]",
 }
-"""Column -> dtype of what ``changepoints`` gives."""
+"""Column -> dtype of the result of ``changepoints``."""
 
 
 def changepoints(frame: pd.DataFrame) -> pd.DataFrame:
-    """The level shifts in the last 200 runs of every cell on every machine, the newest first;
-    columns as in ``DTYPES``.
+    """Return the level shifts in the last 200 runs of every cell on every machine, the newest
+    first.
 
-    ``frame`` is from ``paritygate_reports.load`` with at least the columns ``NEEDED``. ``effect``
-    is the share by which the cell became slower (negative: faster), ``low`` to ``high`` its 95 %
-    interval; ``run``, ``started`` and
-    ``commit`` are of the first run of the new level. ``before`` to ``latest`` are the measured
-    commits between which the cause lies with 95 %, ``commits`` how many of these that leaves,
-    unknown where a run has none; ``confirm`` is the command that measures the two side by side.
-    ``p`` is the share of series of such noise that show as much. Both 95 % are nominal: what was
-    chosen looks surer than it is. Raises ``KeyError`` for a missing column.
+    ``frame`` is from ``paritygate_reports.load`` with at least the columns ``NEEDED``. The result
+    has the columns of ``DTYPES``:
+
+    - ``effect``: the share by which the cell became slower (negative: faster). ``low`` to ``high``
+      is its 95 % interval.
+    - ``run``, ``started``, ``commit``: those of the first run of the new level.
+    - ``before``, ``latest``: measured commits. The cause lies after the first and up to the second,
+      with 95 %.
+    - ``commits``: the number of measured commits in that range; unknown if a run has no commit.
+    - ``confirm``: the command that measures the two commits side by side.
+    - ``p``: the share of series of such noise that show as large a shift.
+
+    Both 95 % are nominal: selecting shifts makes them look more certain than they are. Raises
+    ``KeyError`` for a missing column.
     """
-    if strangers := [name for name in NEEDED if name not in frame]:
+    if missing := [name for name in NEEDED if name not in frame]:
         raise KeyError(
-            f"change points need the column {strangers[0]!r}: load(store, columns={list(NEEDED)})"
+            f"change points need the column {missing[0]!r}: load(store, columns={list(NEEDED)})"
         )
-    return of_histories(histories(frame))
+    return changepoints_in(histories(frame))
 
 
-def of_histories(series: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The same of series that ``histories`` gave."""
-    found = pd.DataFrame(
+def changepoints_in(series: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the level shifts, as ``changepoints``, of series from ``histories``."""
+    shifts = pd.DataFrame(
         [row for one in series for row in _rows(one)], columns=list(DTYPES)
     ).astype(DTYPES)
-    return found.sort_values(["started", "cell"], ascending=[False, True], ignore_index=True)
+    return shifts.sort_values(["started", "cell"], ascending=[False, True], ignore_index=True)
 
 
 def histories(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """The runs with a time of each cell on each machine, the oldest first, at most ``WINDOW`` of
+    """Yield the timed runs of each cell on each machine, the oldest first, at most ``WINDOW`` of
     them.
     """
     measured = timed(frame)
@@ -84,13 +90,16 @@ def histories(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def titles(series: Sequence[pd.DataFrame]) -> list[str]:
-    """The cell of each, and the machine by the facts that tell it from the others of that cell."""
+    """Return a title for each series: the cell, and the facts that distinguish its machine from
+    others with that cell.
+    """
     shown = [(str(one["cell"].iloc[0]), str(one["machine"].iloc[0])) for one in series]
     machines: dict[str, list[str]] = {}
     for cell, machine in shown:
         machines.setdefault(cell, []).append(machine)
     names = {
-        cell: dict(zip(those, told_apart(those), strict=True)) for cell, those in machines.items()
+        cell: dict(zip(those, distinguishing_facts(those), strict=True))
+        for cell, those in machines.items()
     }
     return [
         f"{cell} on {names[cell][machine]}" if names[cell][machine] else cell
@@ -98,21 +107,21 @@ def titles(series: Sequence[pd.DataFrame]) -> list[str]:
     ]
 
 
-def of_series(changes: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
-    """Those of the changes that are of this one of ``histories``."""
+def changes_in(changes: pd.DataFrame, series: pd.DataFrame) -> pd.DataFrame:
+    """Return the changes that belong to this series of ``histories``."""
     first = series.iloc[0]
-    found: pd.DataFrame = changes[
+    own: pd.DataFrame = changes[
         (changes["cell"] == first["cell"]) & (changes["machine"] == first["machine"])
     ]
-    return found
+    return own
 
 
 def levels(series: pd.DataFrame, changes: pd.DataFrame) -> list[tuple[int, int, float]]:
-    """The levels of a series between its changes: (first run, run after the last, median p50 in
-    seconds).
+    """Return the levels of a series between its changes: (first run, run after the last, median p50
+    in seconds).
     """
     at = {run: place for place, run in enumerate(series["run"])}
-    edges = [0, *sorted(at[run] for run in of_series(changes, series)["run"]), len(series)]
+    edges = [0, *sorted(at[run] for run in changes_in(changes, series)["run"]), len(series)]
     return [
         (start, end, float(series["latency_p50"].iloc[start:end].median()))
         for start, end in pairwise(edges)
@@ -120,24 +129,24 @@ def levels(series: pd.DataFrame, changes: pd.DataFrame) -> list[tuple[int, int, 
 
 
 def timed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows with a time that has a logarithm."""
+    """Return the rows with a positive, finite time."""
     return frame[
         frame["latency_p50"].between(0, np.inf, inclusive="neither").fillna(False).astype(bool)
     ]
 
 
 def _rows(series: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """A row a shift of one series."""
-    found = change_point_detection.find(np.log(series["latency_p50"].to_numpy(dtype=float)))
-    if not found:
+    """Yield a row for each shift of one series."""
+    shifts = change_point_detection.find(np.log(series["latency_p50"].to_numpy(dtype=float)))
+    if not shifts:
         return
     commits = [None if pd.isna(commit) else str(commit) for commit in series["commit"]]
-    for number, shift in enumerate(found):
+    for number, shift in enumerate(shifts):
         if abs(np.expm1(shift.step)) < SMALLEST:
             continue
         first = series.iloc[shift.position]
-        start = found[number - 1].position if number else 0
-        end = found[number + 1].position if number + 1 < len(found) else len(series)
+        start = shifts[number - 1].position if number else 0
+        end = shifts[number + 1].position if number + 1 < len(shifts) else len(series)
         before, latest = commits[shift.first - 1], commits[shift.last]
         between = commits[shift.first - 1 : shift.last + 1]
         shares = (float(np.expm1(value)) for value in (shift.step, shift.low, shift.high))
@@ -155,10 +164,11 @@ def _rows(series: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def confirmation(cell: str, before: str | None, latest: str | None) -> str:
-    """The command that measures the cell at two commits side by side, "" where there are no two.
+    """Return the command that measures the cell at two commits side by side, "" if there are no
+    two.
 
-    Commits come from stores and files of others, and the command is made to be pasted: nothing but
-    hexadecimal digits.
+    Commits come from stores and files of others, and users paste the command: so only hexadecimal
+    digits are accepted.
     """
     if (
         not all(commit and HEXADECIMAL.fullmatch(commit) for commit in (before, latest))

@@ -1,4 +1,4 @@
-"""Machines as in the frame's column ``machine``: JSON of the facts that must be equal for times to
+"""Machines, as in the frame's column ``machine``: JSON of the facts that must be equal for times to
 be comparable.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 
 def differing(before: str, after: str) -> list[str]:
-    """The facts in which two machines differ: "threads 2 -> 4"."""
+    """Return the facts in which two machines differ: "threads 2 -> 4"."""
     old, new = json.loads(before), json.loads(after)
     names = sorted({*old, *new})
     return [
@@ -19,9 +19,9 @@ def differing(before: str, after: str) -> list[str]:
     ]
 
 
-def told_apart(machines: Sequence[str]) -> list[str]:
-    """A name for each: the facts that are not the same in all of them, "" where all are one
-    machine.
+def distinguishing_facts(machines: Sequence[str]) -> list[str]:
+    """Return a name for each machine: the facts that are not the same in all of them, "" if all are
+    one machine.
     """
     facts = [json.loads(machine) for machine in machines]
     names = sorted({name for each in facts for name in each})

@@ -1,7 +1,8 @@
-"""The reporting commands of ``paritygate``, a module each: docstring (the help), ``EXAMPLES``,
+"""The reporting commands of ``paritygate``, one module each: docstring (the help), ``EXAMPLES``,
 ``arguments``, ``run``.
 
-They import lightly; what takes long to import (pandas, sqlalchemy, plotly) is imported in ``run``.
+Their imports are light. Modules that are slow to import (pandas, sqlalchemy, plotly) are imported
+in ``run``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ NAMES = "the first characters of a run's id, a commit, a branch, or latest"
 
 
 def opened(parsed: argparse.Namespace, make: bool = False) -> Store:
-    """The store that was asked for."""
+    """Return the store that the command line, the environment or the default names."""
     from paritygate_reports.store.store import Store
 
     here = Path.cwd()
@@ -33,7 +34,7 @@ def opened(parsed: argparse.Namespace, make: bool = False) -> Store:
 
 
 def run_line(run: Run, ended: dict[str, int] | None = None) -> str:
-    """One run: id, start, code, budget, and how its cells ended, where that is given."""
+    """Return a line about a run: id, start, code, budget, and how its cells ended, where given."""
     code = (
         f"{run.branch or 'detached'}@{run.commit[:10]}{'*' if run.dirty else ''}"
         if run.commit
@@ -49,7 +50,7 @@ def run_line(run: Run, ended: dict[str, int] | None = None) -> str:
 
 
 def count(value: str) -> int:
-    """A number of runs from the command line."""
+    """Return a number of runs from the command line."""
     if not value.isdigit():
-        raise argparse.ArgumentTypeError(f"{value!r} is no number of runs; give 0 or more")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of runs; use 0 or more")
     return int(value)

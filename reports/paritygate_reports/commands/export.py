@@ -20,7 +20,7 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     from paritygate_reports.files.runfiles import FORMATS
 
     parser.add_argument(
@@ -33,13 +33,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Writes a file a run; each appears whole or not at all."""
+    """Write one file for each run. Each appears complete or not at all."""
     from paritygate_reports.files import runfiles, writers
 
     store = opened(parsed)
     runs = [store.find(name) for name in parsed.names] if parsed.names else store.runs()
     for run in tqdm(runs, "exporting", disable=None):
-        # an id from elsewhere may look like a path
+        # an imported id may look like a path
         name = quote(f"{run.started[:10]}-{run.id}", safe="")
         records = store.records(run.id, samples=True)
         write = partial(runfiles.FORMATS[parsed.format], run=run, records=records)

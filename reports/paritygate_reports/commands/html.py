@@ -1,7 +1,7 @@
 """Write a run with its history as one HTML file, which opens without network.
 
-Verdicts, speed, latency, parity, memory, trends with their change points, the comparison with runs
-of other days, the environment, and a table to sort, filter and copy.
+It shows verdicts, speed, latency, parity, memory, trends with their change points, the comparison
+with earlier runs, the environment, and a table to sort, filter and copy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument(
         "name", nargs="?", default="latest", metavar="RUN", help=f"{NAMES} (default: latest)"
     )
@@ -40,12 +40,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Write the file; it appears whole or not at all."""
+    """Write the file. It appears complete or not at all."""
     from paritygate_reports.files.writers import replace_whole
     from paritygate_reports.renderers.html import render
-    from paritygate_reports.view.page import of_store
+    from paritygate_reports.view.page import page_of
 
-    page = render(of_store(opened(parsed), parsed.name, parsed.against, parsed.branch))
+    page = render(page_of(opened(parsed), parsed.name, parsed.against, parsed.branch))
     replace_whole(parsed.output, lambda path: path.write_text(page, "utf-8", "backslashreplace"))
     print(f"{parsed.output}")
     return 0

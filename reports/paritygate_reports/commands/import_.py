@@ -1,9 +1,9 @@
 """Read runs from files into the store, all of them or none.
 
-Takes what export and --bench-report FILE.json wrote, and pytest-benchmark's JSON (--benchmark-json,
-autosave). With --as-one the files are the shards of one run, written by the jobs of a CI matrix:
-they become that run, or, where something is missing, nothing is written, what is missing is named,
-and the exit status is 1.
+Takes files of export and --bench-report FILE.json, and pytest-benchmark's JSON (--benchmark-json,
+autosave). With --as-one the files are the shards of one run, written by the jobs of a CI matrix,
+and become that run. If a shard or cell is missing, it is named, nothing is written, and the exit
+status is 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument(
         "places",
         nargs="+",
@@ -49,12 +49,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Read everything before anything is written."""
+    """Read all files, then write all runs."""
     from paritygate_reports.files import runfiles, shards
     from paritygate_reports.files.jsontext import FileError
 
     if not parsed.as_one and (parsed.shards or parsed.cells):
-        raise FileError("--shards and --cells say what --as-one has to find: give --as-one, too")
+        raise FileError("--shards and --cells need --as-one: add it")
     paths = _files(parsed.places, runfiles.SUFFIXES)
     if not paths:
         raise FileError(
@@ -62,18 +62,18 @@ def run(parsed: argparse.Namespace) -> int:
         )
     if parsed.shards and len(paths) > parsed.shards:
         raise FileError(
-            f"there are {len(paths)} files, and --shards {parsed.shards}: leave out what is none of them: "
+            f"there are {len(paths)} files, and --shards {parsed.shards}: leave out those that are no shards: "
             f"{', '.join(map(str, paths))}"
         )
     wanted = shards.expected(parsed.cells) if parsed.cells else None
-    found = [runfiles.read(path) for path in tqdm(paths, "reading", disable=None)]
+    runs = [runfiles.read(path) for path in tqdm(paths, "reading", disable=None)]
     if parsed.as_one:
-        found = [
+        runs = [
             shards.merged(
-                [shards.Shard(path, *pair) for path, pair in zip(paths, found, strict=True)]
+                [shards.Shard(path, *pair) for path, pair in zip(paths, runs, strict=True)]
             )
         ]
-        there = [record.cell for record in found[0][1]]
+        there = [record.cell for record in runs[0][1]]
         missing = [f"missing shard: {name}" for name in shards.missing(paths, parsed.shards or 0)]
         missing += [f"missing cell: {cell}" for cell in wanted or () if cell not in there]
         if missing:
@@ -87,27 +87,29 @@ def run(parsed: argparse.Namespace) -> int:
                 print(f"not expected by {parsed.cells}: {cell}")
     store = opened(parsed, make=True)
     known = {run.id for run in store.runs()}
-    store.write_runs(found)
-    new = len({run.id for run, _ in found} - known)
-    cells = sum(len(records) for _, records in found)
-    size = f"{text.counted(len(found), 'run')} with {text.counted(cells, 'cell')}"
+    store.write_runs(runs)
+    new = len({run.id for run, _ in runs} - known)
+    cells = sum(len(records) for _, records in runs)
+    size = f"{text.counted(len(runs), 'run')} with {text.counted(cells, 'cell')}"
     print(f"{size} read into {store.name}, {new} of them new")
     return 0
 
 
 def _files(places: list[Path], suffixes: tuple[str, ...]) -> list[Path]:
-    """The files that are named, and those of the suffixes in the folders and below; each once."""
-    found: dict[Path, None] = {}
+    """Return the named files, and those with these suffixes in the named folders and below. Each
+    once.
+    """
+    files: dict[Path, None] = {}
     for place in places:
         below = (
             path for path in sorted(place.rglob("*")) if path.suffix in suffixes and path.is_file()
         )
-        found |= dict.fromkeys(below if place.is_dir() else [place])
-    return list(found)
+        files |= dict.fromkeys(below if place.is_dir() else [place])
+    return list(files)
 
 
 def _number(value: str) -> int:
-    """How many shards, from the command line."""
+    """Return the number of shards from the command line."""
     if not value.isdigit() or not int(value):
-        raise argparse.ArgumentTypeError(f"{value!r} is no number of shards; give 1 or more")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of shards; use 1 or more")
     return int(value)

@@ -11,7 +11,7 @@ EXAMPLES = ("paritygate prune --keep 100 --dry-run", "paritygate prune --keep 10
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--keep", type=count, required=True, metavar="N", help="how many of the newest runs stay"
     )
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Print the runs that go, and remove them in one transaction."""
+    """Print the old runs and remove them, in one transaction."""
     store = opened(parsed)
     old = list(reversed(store.runs()))[parsed.keep :]
     for run in old:

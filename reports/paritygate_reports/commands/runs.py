@@ -10,23 +10,23 @@ EXAMPLES = ("paritygate runs", "paritygate runs --branch main -n 5")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("--branch", help="of this branch only")
+    """Add the command's arguments."""
+    parser.add_argument("--branch", help="only runs of this branch")
     parser.add_argument(
         "-n", type=count, default=20, metavar="N", help="at most so many (default 20; 0: all)"
     )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Print a line a run."""
+    """Print one line for each run."""
     store = opened(parsed)
-    found = [run for run in reversed(store.runs()) if parsed.branch in (None, run.branch)]
-    if not found:
+    runs = [run for run in reversed(store.runs()) if parsed.branch in (None, run.branch)]
+    if not runs:
         print(f"{store.name} has no run" + (f" of branch {parsed.branch}" if parsed.branch else ""))
         return 0
     ended = store.outcomes()
-    for run in found[: parsed.n or None]:
+    for run in runs[: parsed.n or None]:
         print(run_line(run, ended.get(run.id, {})))
-    if parsed.n and len(found) > parsed.n:
-        print(f"and {len(found) - parsed.n} older; -n 0 lists all")
+    if parsed.n and len(runs) > parsed.n:
+        print(f"and {len(runs) - parsed.n} older; -n 0 lists all")
     return 0

@@ -1,4 +1,4 @@
-"""Print a run's table again. Exit status 1 where the run was not ok."""
+"""Print a run's table again. Exit status 1 if the run was not ok."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS = {"good": "32", "bad": "31", "title": "1"}  # ANSI, by the tone of a li
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument("name", nargs="?", default="latest", metavar="RUN", help=NAMES)
 
 

@@ -1,6 +1,6 @@
 """Write static pages for every machine and branch of the store, e.g. for GitHub Pages.
 
-An index.html, and a page for the newest run of each branch on each machine with its history.
+Writes an index.html, and a page for the newest run of each branch on each machine with its history.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument(
         "folder",
         type=Path,
         metavar="FOLDER",
-        help="the pages are written here; what else is in it stays",
+        help="the pages are written here; other files in it stay",
     )
     parser.add_argument(
         "--branch",
@@ -36,13 +36,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Writes the pages, the index last."""
+    """Write the pages, the index last."""
     from paritygate_reports.view.site import parts, write_index, write_page
 
     store = opened(parsed)
-    found = parts(store, parsed.branch)
-    for part in tqdm(found, "pages", disable=None):
+    site_parts = parts(store, parsed.branch)
+    for part in tqdm(site_parts, "pages", disable=None):
         write_page(parsed.folder, store, part)
-    write_index(parsed.folder, store, found)
-    print(f"{text.counted(len(found), 'page')} and {parsed.folder / 'index.html'}")
+    write_index(parsed.folder, store, site_parts)
+    print(f"{text.counted(len(site_parts), 'page')} and {parsed.folder / 'index.html'}")
     return 0

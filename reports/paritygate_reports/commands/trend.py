@@ -1,5 +1,5 @@
-"""Draw how long cells took from run to run, in the terminal or as PNG or SVG, and tell their
-change points.
+"""Draw how long cells took from run to run, in the terminal or as PNG or SVG, and list their change
+points.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ MOST = 12  # cells in one drawing
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument("cell", metavar="CELL", help="a cell's id, or a pattern with * and ?")
-    parser.add_argument("--branch", help="of this branch (default: the one with the most runs)")
+    parser.add_argument(
+        "--branch", help="only runs of this branch (default: the one with the most runs)"
+    )
     parser.add_argument(
         "-o", dest="output", type=Path, metavar="FILE", help="a .png or .svg file instead"
     )
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Draw a plot a cell and machine; one change point a line below it."""
+    """Draw a plot for each cell and machine, and print one change point in each line below."""
     from fnmatch import fnmatchcase
 
-    from paritygate_reports.analysis.change_points import histories, of_histories
+    from paritygate_reports.analysis.change_points import changepoints_in, histories
     from paritygate_reports.files.jsontext import FileError
     from paritygate_reports.frame import load
     from paritygate_reports.view import plots
@@ -40,7 +42,7 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.output and parsed.output.suffix.lower() not in plots.SUFFIXES:
         raise FileError(f"{parsed.output} must end in {' or '.join(plots.SUFFIXES)}")
     store = opened(parsed)
-    # a star may stand for dashes as well, so only a plain name selects in SQL
+    # a star may match dashes as well, so only a plain name can be selected in SQL
     case = parsed.cell.partition("-")[0]
     plain = not set("*?[") & set(case)
     frame = load(
@@ -57,10 +59,10 @@ def run(parsed: argparse.Namespace) -> int:
         )
     if (cells := len({one["cell"].iloc[0] for one in series})) > MOST:
         raise FileError(
-            f"{parsed.cell!r} means {cells} cells, a drawing takes {MOST}; give more of the id"
+            f"{parsed.cell!r} matches {cells} cells, a drawing takes {MOST}; use a longer part of the id"
         )
-    series = series[-MOST:]  # of one cell on many machines: those that it was seen on last
-    changes = of_histories(series)
+    series = series[-MOST:]  # one cell on many machines: the machines of the newest runs
+    changes = changepoints_in(series)
     if parsed.output:
         plots.write(parsed.output, series, changes)
         print(parsed.output)
@@ -68,14 +70,16 @@ def run(parsed: argparse.Namespace) -> int:
         print(plots.terminal(series, changes))
     for change in changes.to_dict("records"):
         print(
-            text.printable(_told(change))
+            text.printable(_described(change))
             + (f"\n  {change['confirm']}" if change["confirm"] else "")
         )
     return 0
 
 
-def _told(change: dict[Any, Any]) -> str:
-    """One change point: how much, since when, and between how many commits."""
+def _described(change: dict[Any, Any]) -> str:
+    """Return a line about one change point: its height, its start, and the number of commits in
+    between.
+    """
     by = f"{abs(change['effect']):.1%} {'slower' if change['effect'] > 0 else 'faster'}"
     interval = f"({change['low']:+.1%} to {change['high']:+.1%})"
     if not isinstance(change["commits"], int):

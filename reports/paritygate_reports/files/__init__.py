@@ -1,1 +1,1 @@
-"""Files: what a run writes, and what is read back."""
+"""Files: write runs to files and read them back."""

@@ -1,6 +1,6 @@
 """Runs and values as JSON text that any JSON reader takes, and back without loss.
 
-JSON has no NaN and no infinity; they are written as ``{"__float__": "nan"}``, ``"inf"`` or
+JSON has no NaN and no infinity. They are written as ``{"__float__": "nan"}``, ``"inf"`` or
 ``"-inf"``.
 """
 
@@ -21,33 +21,34 @@ TAG = "__float__"
 
 
 class FileError(UserError, ValueError):
-    """A report file that cannot be read: names it and says what to do."""
+    """A report file cannot be read. The message names it and says what to do."""
 
 
 def dumps(value: Any) -> str:
-    """The value as strict JSON; what JSON has no word for (a path, an exception) goes in as its
-    ``str``.
+    """Return the value as strict JSON. Values that JSON does not know (a path, an exception) become
+    their ``str``.
     """
     return json.dumps(_tagged(value), allow_nan=False, default=str)
 
 
 def loads(text: str) -> Any:
-    """The value that ``dumps`` wrote (tuples come back as lists); raises ``ValueError`` for what is
-    no JSON.
+    """Return the value that ``dumps`` wrote; tuples come back as lists. Raises ``ValueError`` for
+    invalid JSON.
     """
     return json.loads(
-        text, object_hook=lambda found: float(found[TAG]) if set(found) == {TAG} else found
+        text, object_hook=lambda value: float(value[TAG]) if set(value) == {TAG} else value
     )
 
 
 def run_text(run: Run, records: Sequence[Record]) -> str:
-    """A whole run with all samples as JSON, one record a line."""
+    """Return a whole run with all samples as JSON, one record a line."""
     rows = ",\n".join(dumps(record.as_dict()) for record in records)
     return f'{{"paritygate": {SCHEMA},\n"run": {dumps(asdict(run))},\n"records": [\n{rows}\n]}}\n'
 
 
 def read_run(path: Path | str) -> tuple[Run, list[Record]]:
-    """The run and the records of a file that ``--bench-report FILE.json`` or ``export`` wrote.
+    """Return the run and the records of a file that ``--bench-report FILE.json`` or ``export``
+    wrote.
 
     Raises ``FileError`` for a file that is missing, no such report, cut short, or of a newer
     schema.
@@ -56,7 +57,7 @@ def read_run(path: Path | str) -> tuple[Run, list[Record]]:
 
 
 def read(path: Path | str) -> Any:
-    """What a JSON file holds; raises ``FileError`` for one that is missing, no JSON, or cut
+    """Return the content of a JSON file. Raises ``FileError`` if it is missing, no JSON, or cut
     short.
     """
     try:
@@ -67,20 +68,20 @@ def read(path: Path | str) -> Any:
         raise _no_run(path, error) from error
 
 
-def run_of(path: Path | str, found: Any) -> tuple[Run, list[Record]]:
-    """The run and the records in what ``read`` gave of a file; raises ``FileError`` where there is
-    none.
+def run_of(path: Path | str, content: Any) -> tuple[Run, list[Record]]:
+    """Return the run and the records in the content that ``read`` returned. Raises ``FileError`` if
+    there is no run.
     """
     try:
-        schema = int(found["paritygate"])
+        schema = int(content["paritygate"])
     except (ValueError, KeyError, TypeError) as error:
         raise _no_run(path, error) from error
     if schema > SCHEMA:
         raise FileError(
-            f"{path} has schema {schema}, known are those up to {SCHEMA}: update paritygate"
+            f"{path} has schema {schema}, but this paritygate knows only those up to {SCHEMA}: update paritygate"
         )
     try:
-        run, records = Run(**found["run"]), [Record.from_dict(row) for row in found["records"]]
+        run, records = Run(**content["run"]), [Record.from_dict(row) for row in content["records"]]
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(
             f"{path} holds a record that cannot be read ({error!r}); write it again"

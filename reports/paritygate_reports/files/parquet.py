@@ -1,5 +1,5 @@
-"""A whole run with its samples as one Parquet file: a row a record in typed columns, the run in the
-file's metadata.
+"""A whole run with its samples as one Parquet file: a row for each record in typed columns, the run
+in the file's metadata.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLUMNS = pa.schema(
 
 
 def write_run(path: Path, run: Run, records: Sequence[Record]) -> None:
-    """Writes the file; NaN stays apart from what is not known (null). Raises ``OSError``."""
+    """Write the file. NaN and unknown values (null) stay different. Raises ``OSError``."""
     about = dumps({"paritygate": SCHEMA, "run": asdict(run)})
     rows = pa.Table.from_pylist(
         [_row(record) for record in records], COLUMNS.with_metadata({KEY: about.encode()})
@@ -38,13 +38,13 @@ def write_run(path: Path, run: Run, records: Sequence[Record]) -> None:
 
 
 def read_run(path: Path) -> tuple[Run, list[Record]]:
-    """The run and the records of such a file.
+    """Return the run and the records of such a file.
 
-    Raises ``FileError`` for one that is cut short or damaged, of a newer schema, or a table without
-    its run.
+    Raises ``FileError`` for a file that is cut short or damaged, of a newer schema, or a table
+    without its run.
     """
     try:
-        # no read_table: in a path like a=1/run.parquet it takes the folder's name for a column
+        # not read_table: in a path like a=1/run.parquet it makes a column of the folder's name
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
         about = (table.schema.metadata or {}).get(KEY)
     except (pa.ArrowException, OSError) as error:
@@ -54,12 +54,12 @@ def read_run(path: Path) -> tuple[Run, list[Record]]:
             f"{path} is a table and not a run; write it by paritygate export --format parquet"
         )
     try:
-        found = loads(about.decode()) | {"records": [_plain(row) for row in table.to_pylist()]}
+        content = loads(about.decode()) | {"records": [_plain(row) for row in table.to_pylist()]}
     except (ValueError, TypeError) as error:
         raise FileError(
             f"{path} holds a record that cannot be read ({error!r}); write it again"
         ) from error
-    return run_of(path, found)
+    return run_of(path, content)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Files of pytest-benchmark (``--benchmark-json``, autosave) as runs.
 
-A benchmark of one of our cells has the cell's id among its extra_info and becomes that cell's
-record again, with the parity numbers and facts that stand there. Any other becomes a cell
-``FUNCTION_DIGEST-PARAMETERS-cpu-python-none``: the digest is of file, class and function, so that
-two functions of one name stay two; ``foreign`` stands for no parameters,
-``none`` for a dtype that nobody knows. All that the file says beyond is in the record's facts and
-in the run's environment. The id of the run is made of the file's content: the same file again is
+A benchmark of one of our cells has the cell's id in its extra_info. It becomes that cell's record
+again, with the parity numbers and facts in the file. Any other benchmark becomes a cell
+``FUNCTION_DIGEST-PARAMETERS-cpu-python-none``. The digest is that of file, class and function, so
+that two functions of one name stay different. ``foreign`` stands for no parameters, ``none`` for
+the unknown dtype. Everything else in the file is stored in the record's facts and in the run's
+environment. The id of the run is made from the file's content: reading the same file again gives
 the same run.
 """
 
@@ -26,22 +26,22 @@ from paritygate_reports.store.fields import RECORD_SCALARS, misfits
 
 NAMESPACE = uuid.UUID("7f1b0b9e-5d0c-4b8e-9a55-0d6f0c8f3a11")
 CELL = re.compile(r"[a-z0-9_]+(?:-[a-z0-9_]+){4}")
-NO_COMMIT = ("unversioned", "unknown")  # its words for what is not known
+NO_COMMIT = ("unversioned", "unknown")  # its words for an unknown commit
 NO_BRANCH = ("(unknown)", "(detached head)")
 
 
-def wrote(found: Any) -> bool:
-    """Whether what a JSON file holds comes from pytest-benchmark."""
-    return isinstance(found, dict) and "benchmarks" in found and "paritygate" not in found
+def wrote(content: Any) -> bool:
+    """Return whether the content of a JSON file comes from pytest-benchmark."""
+    return isinstance(content, dict) and "benchmarks" in content and "paritygate" not in content
 
 
-def run_of(path: Path, found: Mapping[str, Any]) -> tuple[Run, list[Record]]:
-    """The run and a record for each benchmark of a file; raises ``FileError`` where there is none
-    to be found.
+def run_of(path: Path, content: Mapping[str, Any]) -> tuple[Run, list[Record]]:
+    """Return the run and a record for each benchmark of a file. Raises ``FileError`` if there is
+    none.
     """
     try:
-        run = _run(found)
-        records = [_record(benchmark) for benchmark in found["benchmarks"]]
+        run = _run(content)
+        records = [_record(benchmark) for benchmark in content["benchmarks"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(
             f"{path} is not what pytest-benchmark 4 or 5 writes ({error!r}); "
@@ -65,7 +65,9 @@ def run_of(path: Path, found: Mapping[str, Any]) -> tuple[Run, list[Record]]:
 
 
 def foreign(name: str, fullname: str) -> str:
-    """The id of the cell for a benchmark that is none of ours; the names are ``f[x]`` and ``tests/a.py::f[x]``."""
+    """Return the id of the cell for a foreign benchmark. The names look like ``f[x]`` and
+    ``tests/a.py::f[x]``.
+    """
     function, _, given = name.partition("[")
     given = given.removesuffix("]")
     case = f"{_slug(function)}_{_digest(fullname.removesuffix(f'[{given}]'))}"
@@ -74,8 +76,8 @@ def foreign(name: str, fullname: str) -> str:
     return f"{case}-{shape}-cpu-python-none"
 
 
-def _run(found: Mapping[str, Any]) -> Run:
-    machine, code = found["machine_info"], found["commit_info"]
+def _run(content: Mapping[str, Any]) -> Run:
+    machine, code = content["machine_info"], content["commit_info"]
     cpu = machine.get("cpu") or {}
     facts = {
         "cpu": cpu.get("brand_raw") or cpu.get("brand") or machine.get("processor"),
@@ -84,14 +86,14 @@ def _run(found: Mapping[str, Any]) -> Run:
         "system": machine.get("system"),
         "kernel": machine.get("release"),
         "python": machine.get("python_version"),
-        "version_pytest_benchmark": found.get("version"),
+        "version_pytest_benchmark": content.get("version"),
         "pytest_benchmark": {"machine_info": machine, "commit_info": code},
     }
     commit = None if code.get("id") in NO_COMMIT else code.get("id")
-    started = datetime.fromisoformat(found["datetime"])
+    started = datetime.fromisoformat(content["datetime"])
     started = started.astimezone(UTC) if started.tzinfo else started.replace(tzinfo=UTC)
     return Run(
-        id=str(uuid.uuid5(NAMESPACE, dumps(found))),
+        id=str(uuid.uuid5(NAMESPACE, dumps(content))),
         started=started.isoformat(timespec="seconds"),
         budget="foreign",
         laboratory=False,
@@ -106,12 +108,14 @@ def _run(found: Mapping[str, Any]) -> Run:
 def _record(benchmark: Mapping[str, Any]) -> Record:
     stats, extra = dict(benchmark["stats"]), benchmark.get("extra_info") or {}
     times = [float(seconds) for seconds in stats.pop("data", None) or ()]
-    told = {name: value for name, value in benchmark.items() if name != "stats"} | {"stats": stats}
+    original = {name: value for name, value in benchmark.items() if name != "stats"} | {
+        "stats": stats
+    }
     cell = str(extra.get("cell", ""))
     ours = bool(CELL.fullmatch(cell))
     cell = cell if ours else foreign(benchmark["name"], benchmark["fullname"])
     status = Status(extra.get("status", "ok")) if ours else Status.OK
-    facts = (dict(extra.get("facts") or {}) if ours else {}) | {"pytest_benchmark": told}
+    facts = (dict(extra.get("facts") or {}) if ours else {}) | {"pytest_benchmark": original}
     row: dict[str, Any] = dict(
         zip(("case", "shape", "device", "backend", "dtype"), cell.split("-"), strict=True)
     )

@@ -1,5 +1,5 @@
-"""Files that hold a whole run with its samples: FORMATS says what is written, the content of a file
-what is read.
+"""Files that hold a whole run with its samples. FORMATS lists the formats for writing; reading
+recognises the format by content.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ SUFFIXES = (".json", ".parquet")
 
 
 def write_json(path: Path, run: Run, records: Sequence[Record]) -> None:
-    """One file a run, one line a record."""
+    """Write one file for a run, one line for each record."""
     writers.write_json(path, run, records, ())
 
 
 def write_parquet(path: Path, run: Run, records: Sequence[Record]) -> None:
-    """One file a run, one row a record."""
-    from paritygate_reports.files import parquet  # pyarrow: only where it is wanted
+    """Write one file for a run, one row for each record."""
+    from paritygate_reports.files import parquet  # pyarrow is slow to import
 
     parquet.write_run(path, run, records)
 
@@ -30,8 +30,8 @@ FORMATS: dict[str, Callable[..., None]] = {"json": write_json, "parquet": write_
 
 
 def read(path: Path) -> tuple[Run, list[Record]]:
-    """The run in a file of ours, JSON or Parquet, or of pytest-benchmark; raises ``FileError``
-    where there is none.
+    """Return the run in one of our files, JSON or Parquet, or in one of pytest-benchmark. Raises
+    ``FileError`` if there is none.
     """
     try:
         with path.open("rb") as file:
@@ -42,6 +42,6 @@ def read(path: Path) -> tuple[Run, list[Record]]:
         from paritygate_reports.files import parquet
 
         return parquet.read_run(path)
-    found = jsontext.read(path)
-    run_of = pytest_benchmark.run_of if pytest_benchmark.wrote(found) else jsontext.run_of
-    return run_of(path, found)
+    content = jsontext.read(path)
+    run_of = pytest_benchmark.run_of if pytest_benchmark.wrote(content) else jsontext.run_of
+    return run_of(path, content)

@@ -1,6 +1,4 @@
-"""Shards: runs of the jobs of a CI matrix, each with some of the cells, merged into the run that
-they are parts of.
-"""
+"""Shards: runs of the jobs of a CI matrix, each with some of the cells, merged into one run."""
 
 from __future__ import annotations
 
@@ -29,16 +27,16 @@ class Shard(NamedTuple):
 
 
 def merged(shards: Sequence[Shard]) -> tuple[Run, list[Record]]:
-    """One run with the cells of all; its id is made of theirs, its start is the earliest.
+    """Return one run with the cells of all shards. Its id is made from theirs, its start is the
+    earliest.
 
-    Facts of the environment in which they differ (load, duration) are kept under ``shards``, one by
-    one. Raises
-    ``FileError`` for shards of different code, conditions or machines, and for a cell that two of
-    them tell otherwise.
+    Facts of the environment in which they differ (load, duration) are kept under ``shards``, one
+    entry for each. Raises ``FileError`` for shards of different code, conditions or machines, and
+    for a cell with different records in two of them.
     """
     first = shards[0]
     records: dict[str, Shard] = {}
-    found: list[Record] = []
+    merged_records: list[Record] = []
     for shard in shards:
         if "gate" in shard.run.environment:
             raise FileError(
@@ -53,12 +51,12 @@ def merged(shards: Sequence[Shard]) -> tuple[Run, list[Record]]:
         for record in shard.records:
             other = records.setdefault(record.cell, shard)
             if other is shard:
-                found.append(record)
+                merged_records.append(record)
             elif dumps(record.as_dict()) not in (
                 dumps(r.as_dict()) for r in other.records if r.cell == record.cell
             ):
                 raise FileError(
-                    f"{other.path} and {shard.path} both hold {record.cell}, and not the same of it: "
+                    f"{other.path} and {shard.path} both hold {record.cell}, with different records: "
                     "leave one of them out"
                 )
     ids = "\n".join(sorted({shard.run.id for shard in shards}))
@@ -73,12 +71,12 @@ def merged(shards: Sequence[Shard]) -> tuple[Run, list[Record]]:
         started=min(shard.run.started for shard in shards),
         environment=_environment([shard.run for shard in shards]),
         absent=absent,
-    ), found
+    ), merged_records
 
 
 def missing(paths: Sequence[Path], count: int) -> list[str]:
-    """What is missing for ``count`` shards: by name where the files are numbered, else how many and
-    what is there.
+    """Return the shards that are missing of ``count``: their names if the files are numbered, else
+    how many.
     """
     if len(paths) >= count:
         return []
@@ -86,13 +84,13 @@ def missing(paths: Sequence[Path], count: int) -> list[str]:
         return [path for path in numbered if Path(path) not in paths]
     there = ", ".join(str(path) for path in paths)
     return [
-        f"{count - len(paths)} of {count} shards, which ones their names do not say; there are {there}"
+        f"{count - len(paths)} of {count} shards (the names do not show which); there are {there}"
     ]
 
 
 def expected(path: Path) -> list[str]:
-    """The cells in what ``pytest bench --collect-only -q`` printed; raises ``FileError`` where
-    there is none.
+    """Return the cells that ``pytest bench --collect-only -q`` printed into a file. Raises
+    ``FileError`` if there are none.
     """
     try:
         cells = list(dict.fromkeys(CELL.findall(path.read_text("utf-8", "replace"))))
@@ -106,7 +104,9 @@ def expected(path: Path) -> list[str]:
 
 
 def _numbered(paths: Iterable[Path], count: int) -> list[str]:
-    """All names of files that differ in one number, counted from 0 or 1; [] where these do not."""
+    """Return all names of files that differ in one number, counted from 0 or 1; [] if these
+    do not.
+    """
     parts = [re.split(r"(\d+)", str(path)) for path in paths]
     if len({len(part) for part in parts}) != 1:
         return []
@@ -125,7 +125,7 @@ def _numbered(paths: Iterable[Path], count: int) -> list[str]:
 
 
 def _differing(one: Run, other: Run) -> list[str]:
-    """In what two runs differ that must be alike: "threads 2 and 4"."""
+    """Return the facts in which two runs differ although they must not: "threads 2 and 4"."""
     facts = [
         {name: getattr(run, name) for name in ALIKE}
         | {name: run.environment.get(name) for name in MACHINE}
@@ -139,7 +139,7 @@ def _differing(one: Run, other: Run) -> list[str]:
 
 
 def _environment(runs: Sequence[Run]) -> dict[str, Any]:
-    """What all say, and under ``shards`` what each says beyond."""
+    """Return the facts that all runs share, and under ``shards`` the other facts of each."""
     first = runs[0].environment
     common = {
         n: value

@@ -1,4 +1,4 @@
-"""The files of ``--bench-report FILE``: the suffix says what is written; WRITERS is the table."""
+"""The files of ``--bench-report FILE``. The suffix decides the format; WRITERS is the table."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ from paritygate.core.record import Record, Run
 
 
 def write_csv(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
-    """One row a cell, columns as in ``paritygate_reports.frame.COLUMNS``, UTF-8."""
-    from paritygate_reports.frame import from_records  # pandas: only where it is wanted
+    """Write one row for each cell, with the columns of ``paritygate_reports.frame.COLUMNS``, in
+    UTF-8.
+    """
+    from paritygate_reports.frame import from_records  # pandas is slow to import
 
     from_records(run, records).to_csv(path, index=False)
 
 
 def write_parquet(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
-    """The same columns with their dtypes."""
+    """Write the columns of the CSV file, with their dtypes."""
     from paritygate_reports.frame import from_records
 
     from_records(run, records).to_parquet(path, engine="pyarrow", index=False)
 
 
 def write_json(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
-    """The whole run with its samples; ``frame.from_json`` and ``runfiles.read`` read it."""
+    """Write the whole run with its samples. ``frame.from_json`` and ``runfiles.read`` read it."""
     from paritygate_reports.files.jsontext import run_text
 
     path.write_text(run_text(run, records), encoding="utf-8")
 
 
 def write_markdown(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
-    """The comment for a pull request."""
+    """Write the comment for a pull request."""
     from paritygate_reports.renderers.markdown import render
 
     path.write_text(render(run, records, places), encoding="utf-8", errors="backslashreplace")
 
 
 def write_html(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]) -> None:
-    """The run as a page of its own, without history; ``paritygate html`` has that as well."""
+    """Write the run as a page of its own, without history; ``paritygate html`` includes the
+    history.
+    """
     from paritygate_reports.renderers.html import render
     from paritygate_reports.view.page import Page
 
@@ -56,7 +60,7 @@ WRITERS: dict[str, Writer] = {
 
 
 def problem(path: Path) -> str | None:
-    """Why no report can be written there, or None."""
+    """Return why no report can be written there, or None."""
     if path.suffix.lower() not in WRITERS:
         return f"{str(path)!r} must end in one of {', '.join(WRITERS)}"
     if path.is_dir():
@@ -65,7 +69,7 @@ def problem(path: Path) -> str | None:
 
 
 def write(path: Path, run: Run, records: Sequence[Record], places: Sequence[str] = ()) -> None:
-    """Writes a report: its folder is made, and the file appears whole or not at all. Raises
+    """Write a report. Its folder is made, and the file appears complete or not at all. Raises
     ``OSError``.
     """
     replace_whole(
@@ -74,8 +78,8 @@ def write(path: Path, run: Run, records: Sequence[Record], places: Sequence[str]
 
 
 def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Has ``write`` make a file that takes the place of ``path`` whole, or not at all; its folder
-    is made.
+    """Let ``write`` make a file that replaces ``path`` completely or not at all. Its folder is
+    made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")

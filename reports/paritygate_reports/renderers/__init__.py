@@ -1,5 +1,5 @@
-"""RENDERERS: name -> ``render(run, records, places)``, pure, to text; a new one is a file and a
-line.
+"""RENDERERS: name -> ``render(run, records, places)``, pure, returns text. A new one is a file and
+a row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A comparison with runs of other days, to the bytes of a file or a screen; FORMATS: name ->
+"""The comparison with earlier runs as bytes for a file or a screen. FORMATS: name ->
 ``render(advice)``.
 """
 
@@ -16,18 +16,20 @@ from paritygate_reports.view import text
 from paritygate_reports.view.gate_lines import WORST_FIRST
 
 JUDGED = (Verdict.SAME, Verdict.IMPROVED, Verdict.REGRESSED)
-CONFIRM = "Runs of other days advise; `pytest bench --bench-against` decides."
+CONFIRM = "This is advice; `pytest bench --bench-against` decides."
 
 
 def line(row: dict[Any, Any]) -> str:
-    """One cell: verdict, effect with its interval where known, and why."""
+    """Return a line about one cell: verdict, effect with its interval where known, and the
+    reason.
+    """
     return text.printable(
         f"{row['verdict'].replace('_', ' '):<15}{_effect(row):<28} {row['cell']}  {row['reason']}"
     )
 
 
 def terminal(advice: Advice) -> bytes:
-    """A line a cell."""
+    """Return one line for each cell."""
     return (
         "\n".join([text.printable(f"{advice.title}; {CONFIRM}"), *map(line, advice.rows)]).encode()
         + b"\n"
@@ -35,27 +37,27 @@ def terminal(advice: Advice) -> bytes:
 
 
 def markdown(advice: Advice) -> bytes:
-    """For a pull request: what is bad as a table, the rest folded."""
+    """Return text for a pull request: bad cells as a table, the others folded."""
     return ("\n".join(_markdown(advice)) + "\n").encode("utf-8", "backslashreplace")
 
 
 def csv(advice: Advice) -> bytes:
-    """A row a cell, shares as numbers."""
+    """Return one row for each cell, shares as numbers."""
     return advice.frame.to_csv(index=False).encode("utf-8", "backslashreplace")
 
 
 def parquet(advice: Advice) -> bytes:
-    """The same with dtypes."""
+    """Return the columns of ``csv`` with their dtypes."""
     file = io.BytesIO()
     advice.frame.to_parquet(file, engine="pyarrow", index=False)
     return file.getvalue()
 
 
 def as_json(advice: Advice) -> bytes:
-    """An object with the run, what it was compared with, and its cells, worst first."""
+    """Return an object with the run, the baseline, and its cells, the worst first."""
     about = {
         "run": advice.head.id,
-        "against": advice.against,
+        "against": advice.baseline,
         "runs": len(advice.runs),
         "cells": advice.rows,
     }

@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a run: annotations on the log, and the job's summary page."""
+"""A run in GitHub Actions: annotations on the log, and the job's summary page."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from paritygate_reports.view import gate_lines
 from paritygate_reports.view.table import is_failure
 from paritygate_reports.view.text import printable
 
-MOST = 9  # GitHub shows ten of a step; pytest's own failure line is one
-SUMMARY_BYTES = 1_000_000  # a step's summary may hold 1 MiB, others write there too
+MOST = 9  # GitHub shows ten annotations of a step; pytest's own failure line is one
+SUMMARY_BYTES = 1_000_000  # a step's summary may hold 1 MiB, and others write there, too
 CUT = "\n\n</details>\n\n**Cut here: the rest is in the report file.**\n"
 
 
 def commands(run: Run, records: Sequence[Record]) -> Iterator[str]:
-    """At most nine workflow commands, worst first: failures and regressions, then what makes the
-    run invalid.
+    """Yield at most nine workflow commands, worst first: regressions and failures, then the reasons
+    that make the run invalid.
     """
     bad = [record for record in gate_lines.compared(records) if record.verdict in RED]
     failures = [record for record in records if is_failure(record)]
@@ -40,7 +40,7 @@ def commands(run: Run, records: Sequence[Record]) -> Iterator[str]:
 def write_summary(
     environment: Mapping[str, str], run: Run, records: Sequence[Record], places: Sequence[str]
 ) -> None:
-    """Append the run to the job's summary page, cut where GitHub would refuse it. Raises
+    """Append the run to the job's summary page, cut to the size that GitHub accepts. Raises
     ``OSError``.
     """
     path = Path(environment["GITHUB_STEP_SUMMARY"])
@@ -52,8 +52,8 @@ def write_summary(
 
 
 def _error(title: str, message: str) -> str:
-    """A workflow command; what could end it or begin another is escaped as GitHub's toolkit
-    does.
+    """Return a workflow command. Characters that would end it or begin another are escaped as in
+    GitHub's toolkit.
     """
     body = (
         cut(printable(message).strip())

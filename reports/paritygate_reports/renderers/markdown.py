@@ -1,5 +1,5 @@
-"""The run for a pull request: worst first, numbers folded. Names and messages are foreign, so
-escaped.
+"""The run for a pull request: worst first, numbers folded. Names and messages are foreign text, so
+they are escaped.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from paritygate_reports.view.sections import Item, Section, headline, passed, se
 from paritygate_reports.view.table import HEAD, Group, groups, parity_only
 from paritygate_reports.view.text import printable
 
-# A character reference never has a meaning in Markdown, so what is written as one stays what it is.
+# A character reference has no meaning in Markdown, so such a character is shown as it is.
 _SPECIAL = {char: f"&#{ord(char)};" for char in "|`*[]~\\$"}
-NOTE_LENGTH = 100  # of a failure inside the table; all of it stands above
-_NO_MENTION = "\u200b"  # after @ and #: a message must not call people or link to issues
+NOTE_LENGTH = 100  # of a failure inside the table; the full text is above
+_NO_MENTION = "\u200b"  # after @ and #: a message must not mention people or link to issues
 
 
 def render(run: Run, records: Sequence[Record], places: Sequence[str] = ()) -> str:
-    """The run as GitHub's Markdown."""
+    """Return the run as GitHub's Markdown."""
     return "\n".join(_lines(run, records, places)) + "\n"
 
 
 def escape(text: str) -> str:
-    """Foreign text as it stands: no markup, no HTML, no table cell, no line of its own, no
+    """Return foreign text without effect in Markdown: no markup, HTML, table cell, line break or
     mention.
     """
     text = html.escape(printable(text).replace("\n", " "), quote=False)
     text = "".join(_SPECIAL.get(char, char) for char in text)
-    # inside a word it means nothing
+    # an underscore inside a word has no effect
     text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", "&#95;", text)
-    return re.sub(r"@(?=\w)|(?<!&)#(?=\d)", lambda found: found[0] + _NO_MENTION, text)
+    return re.sub(r"@(?=\w)|(?<!&)#(?=\d)", lambda match: match[0] + _NO_MENTION, text)
 
 
 def _lines(run: Run, records: Sequence[Record], places: Sequence[str]) -> Iterator[str]:
     yield f"## paritygate: {'ok' if passed(records) else 'not ok'}"
     yield ""
     yield f"**{escape(summary(run, records))}**"
-    found = sections(run, records)
-    for section in found:
+    shown = sections(run, records)
+    for section in shown:
         if section.bad:
             yield from ("", f"### {section.title.capitalize()}", "", *_items(section))
     tables = sorted(groups(records), key=_worst_first)
@@ -50,7 +50,7 @@ def _lines(run: Run, records: Sequence[Record], places: Sequence[str]) -> Iterat
     fine = [f"- {escape(case)}: {escape(line)}" for case, line in parity_only(records).items()]
     if fine:
         yield from folded("Checked, not timed", fine)
-    for section in found:
+    for section in shown:
         if not section.bad:
             yield from folded(
                 f"{section.title.capitalize()} ({len(section.items)})", _items(section)
@@ -60,13 +60,13 @@ def _lines(run: Run, records: Sequence[Record], places: Sequence[str]) -> Iterat
 
 
 def _worst_first(group: Group) -> tuple[bool, float]:
-    """Groups with a failure, then by the smallest speedup."""
+    """Return a sort key: groups with a failure first, then by the smallest speedup."""
     speedups = [row.record.speedup for row in group.rows if row.record.speedup is not None]
     return not group.bad, min(speedups, default=1.0)
 
 
-def _tables(found: Sequence[Group]) -> Iterator[str]:
-    for place, group in enumerate(found):
+def _tables(tables: Sequence[Group]) -> Iterator[str]:
+    for place, group in enumerate(tables):
         unit = f", {escape(group.unit)}/s" if group.unit else ""
         yield from ([""] if place else [])
         yield from (f"**{escape(group.case)} {escape(group.shape)}**{unit}", "")
@@ -98,6 +98,6 @@ def _short(note: str) -> str:
 
 
 def folded(title: str, inside: Iterator[str] | list[str]) -> Iterator[str]:
-    """Lines that are shown when their title is clicked."""
+    """Yield lines that are shown when their title is clicked."""
     # GitHub reads Markdown inside <details> only after an empty line
     yield from ("", f"<details><summary>{escape(title)}</summary>", "", *inside, "", "</details>")

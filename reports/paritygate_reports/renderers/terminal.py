@@ -12,12 +12,12 @@ from paritygate_reports.view.table import HEAD, Group, Row, groups, parity_only
 from paritygate_reports.view.text import printable
 
 WIDTH = 100
-REASON_LINES = 10  # of a failure; all of it is in the store
+REASON_LINES = 10  # of a failure; the full text is in the store
 
 
 class Line(NamedTuple):
-    """One line and its tone: ``"good"``, ``"bad"``, ``"title"`` or ``""``, for who can show
-    colours.
+    """One line and its tone: ``"good"``, ``"bad"``, ``"title"`` or ``""``. The caller may show the
+    tone as a colour.
     """
 
     text: str
@@ -25,7 +25,7 @@ class Line(NamedTuple):
 
 
 def render(run: Run, records: Sequence[Record], places: Sequence[str] = ()) -> str:
-    """The run as plain text."""
+    """Return the run as plain text."""
     return "\n".join(line.text for line in lines(run, records, places)) + "\n"
 
 
@@ -36,8 +36,8 @@ def lines(
     brief: bool = False,
     further: Sequence[Section] = (),
 ) -> Iterator[Line]:
-    """The run line by line, ``further`` sections after its own; ``brief`` leaves out those about
-    nothing bad.
+    """Yield the run line by line, ``further`` sections after its own. ``brief`` leaves out sections
+    that report nothing bad.
     """
     yield from _wrapped(headline(run))
     yield Line("")
@@ -50,33 +50,35 @@ def lines(
         yield Line(printable(place).replace("\n", " "))
 
 
-def _table(found: Sequence[Group], fine: dict[str, str]) -> Iterator[Line]:
-    """The groups under one head; after the last group of a case its line about shapes not timed."""
-    widths = _widths([row for group in found for row in group.rows])
-    if found:
+def _table(shown: Sequence[Group], fine: dict[str, str]) -> Iterator[Line]:
+    """Yield the groups under one head. After the last group of a case comes its line about shapes
+    that were not timed.
+    """
+    widths = _widths([row for group in shown for row in group.rows])
+    if shown:
         yield Line(_laid_out(HEAD, widths), "title")
-    for place, group in enumerate(found):
+    for place, group in enumerate(shown):
         unit = f"  {group.unit}/s" if group.unit else ""
         yield Line(_one_line(f"{group.case}  {group.shape}{unit}"), "title")
         for row in group.rows:
             yield from _row(row, widths)
-        last = all(group.case != later.case for later in found[place + 1 :])
+        last = all(group.case != later.case for later in shown[place + 1 :])
         if last and group.case in fine:
             yield Line(_one_line(f"  {fine[group.case]}"))
-    with_table = {group.case for group in found}
+    with_table = {group.case for group in shown}
     for case, line in fine.items():
         if case not in with_table:
             yield Line(_one_line(f"{case}  {line}"))
-    if found or fine:
+    if shown or fine:
         yield Line("")
 
 
 def _row(row: Row, widths: Sequence[int]) -> Iterator[Line]:
     target, *numbers = row.texts
     if row.note:
-        tone = "" if row.note.startswith(("skipped", "known gap")) else "bad"
+        tone = "" if row.note.startswith(("skipped", "known failure")) else "bad"
         yield Line(_one_line(f"  {printable(target):<{widths[0]}}  {row.note}"), tone)
-    elif len(printable(target)) > widths[0]:  # too long a name gets a line of its own
+    elif len(printable(target)) > widths[0]:  # a name that is too long gets a line of its own
         yield Line(_one_line("  " + target))
         yield Line(_laid_out(["", *numbers], widths))
     else:
@@ -84,7 +86,9 @@ def _row(row: Row, widths: Sequence[int]) -> Iterator[Line]:
 
 
 def _widths(rows: Sequence[Row]) -> list[int]:
-    """The width of each column; the target's gives way where a line would pass ``WIDTH``."""
+    """Return the width of each column. The first column becomes narrower where a line would be
+    longer than ``WIDTH``.
+    """
     widths = [len(head) for head in HEAD]
     for row in rows:
         for place, what in enumerate(row.texts):
@@ -94,7 +98,7 @@ def _widths(rows: Sequence[Row]) -> list[int]:
 
 
 def _laid_out(texts: Sequence[str], widths: Sequence[int]) -> str:
-    """The target to the left, all numbers to the right."""
+    """Return a line with the target at the left and all numbers at the right."""
     first, *rest = (printable(what) for what in texts)
     numbers = "".join(f"  {what:>{width}}" for what, width in zip(rest, widths[1:], strict=True))
     return f"  {first:<{widths[0]}}{numbers}".rstrip()

@@ -1,5 +1,5 @@
-"""Database: where a store keeps its tables; opened, made, migrated or refused, and its errors told
-with advice.
+"""Database: opens, makes, migrates or refuses the tables of a store. Its errors come with
+advice.
 """
 
 from __future__ import annotations
@@ -21,56 +21,57 @@ __all__ = ["Database", "StoreError"]
 
 
 class Dialect(Protocol):
-    """What differs between databases."""
+    """The operations that differ between databases."""
 
     READING: Mapping[str, Any]  # SQLAlchemy's options for a transaction that reads
-    APART: str  # advice: where to keep a store, apart from other people's tables
+    APART: str  # advice: where to put a store if this database holds other tables
 
     def engine(self, url: sa.URL, make: bool, /) -> sa.Engine:
-        """The engine for a store, which with ``make`` need not exist yet."""
+        """Return the engine for a store. With ``make`` the store need not exist."""
 
     def lock(self, connection: sa.Connection) -> None:
-        """Keeps other processes from making or migrating the tables until the transaction ends."""
+        """Keep other processes from making or migrating the tables until the transaction ends."""
 
 
 DIALECTS: Mapping[str, Dialect] = {"sqlite": sqlite, urls.POSTGRESQL: postgresql}
 
 
 class Database:
-    """A database of this schema. Keeps no connection open between calls; processes may write at
-    once.
+    """A database of this schema. Keeps no connection open between calls; several processes may
+    write at once.
 
-    ``url`` is a path of a SQLite file, or a URL of either database. Tables, and a SQLite file, are
-    made where ``make`` is true; otherwise a missing store raises. Raises ``StoreError`` for
-    whatever the database says, here and in the two blocks; a password is in none of its messages,
-    nor in ``name``.
+    ``url`` is a path of a SQLite file, or a URL of either database. With ``make`` tables, and a
+    SQLite file, are made; without it a missing store raises. Every error of the database raises
+    ``StoreError``, here and in the two blocks. No message and no ``name`` contains a password.
     """
 
     def __init__(self, url: str | Path, make: bool = True) -> None:
         self._url = urls.parsed(url)
         self.name = urls.shown(self._url)
         self._dialect = DIALECTS[self._url.drivername]
-        with self._told():
+        with self._store_errors():
             self._engine = self._dialect.engine(self._url, make)
         self._open(make)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection for a block that reads: all of it sees one state of the store."""
-        with self._told(), self._engine.connect() as connection:
+        """Open a connection for a block that reads. All of the block sees one state of the
+        store.
+        """
+        with self._store_errors(), self._engine.connect() as connection:
             yield connection.execution_options(**self._dialect.READING)
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A connection for a block that writes: all of it or, where it raises, nothing."""
-        with self._told(), self._engine.connect() as connection:
+        """Open a connection for a block that writes. If the block raises, nothing is written."""
+        with self._store_errors(), self._engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
                 yield connection
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turns what the database raises into a ``StoreError`` that says what to do, without
+    def _store_errors(self) -> Iterator[None]:
+        """Turn errors of the database into a ``StoreError`` that says what to do, without
         secrets.
         """
         try:
@@ -84,17 +85,15 @@ class Database:
         ) as error:
             cause = getattr(error, "orig", None) or error
             plain = " ".join(str(cause).split())
-            said = urls.masked(self._url, plain)
-            what = f"{getattr(cause, 'sqlstate', None) or ''} {said}"
-            # a cause is printed with the traceback: never one with a password
-            raise StoreError(f"store {self.name}: {said}. {advice(what)}") from (
-                error if said == plain else None
+            message = urls.masked(self._url, plain)
+            what = f"{getattr(cause, 'sqlstate', None) or ''} {message}"
+            # a traceback prints the cause: never attach one with a password
+            raise StoreError(f"store {self.name}: {message}. {advice(what)}") from (
+                error if message == plain else None
             )
 
     def _open(self, make: bool) -> None:
-        """Checks that this is a store of our schema, and makes or migrates it where that can be
-        done.
-        """
+        """Check that this is a store of our schema. Make or migrate it if needed."""
         with self.reading() as connection:
             version = self._version(connection)
         if version == SCHEMA:
@@ -105,7 +104,7 @@ class Database:
             )
         with self.writing() as connection:
             self._dialect.lock(connection)
-            version = self._version(connection)  # again: another process may have been faster
+            version = self._version(connection)  # again: another process may have changed it
             if version is None:
                 TABLES.create_all(connection)
                 connection.execute(VERSION.insert().values(version=SCHEMA))
@@ -113,7 +112,7 @@ class Database:
                 self._migrate(connection, version)
 
     def _migrate(self, connection: sa.Connection, version: int) -> None:
-        """Brings the tables up to date, step by step."""
+        """Bring the tables up to date, step by step."""
         for step in range(version, SCHEMA):
             if step not in MIGRATIONS:
                 raise StoreError(
@@ -124,8 +123,8 @@ class Database:
         connection.execute(VERSION.update().values(version=SCHEMA))
 
     def _version(self, connection: sa.Connection) -> int | None:
-        """The schema of the store, None where there is nothing at all; raises for a foreign or
-        newer one.
+        """Return the store's schema version, None for an empty database. Raises ``StoreError`` for
+        foreign tables or a newer version.
         """
         tables = sa.inspect(connection).get_table_names()
         if not tables:
@@ -138,7 +137,7 @@ class Database:
         version = connection.scalar(sa.select(VERSION.c.version))
         if version is None or version > SCHEMA:
             raise StoreError(
-                f"{self.name} has schema {version}, known are those up to {SCHEMA}; "
+                f"{self.name} has schema {version}, but this paritygate knows only those up to {SCHEMA}; "
                 "nothing was changed: update paritygate, or give another --bench-store"
             )
         return int(version)

@@ -1,4 +1,4 @@
-"""StoreError, and what to do about a message of a database: ADVICE is the table."""
+"""StoreError, and advice on messages of databases: ADVICE is the table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ WAIT_SECONDS = 30  # how long a writer waits for another one
 
 
 class StoreError(UserError):
-    """A store that cannot be opened, read or written: names it and says what to do. Nothing was
-    changed.
+    """A store cannot be opened, read or written. The message names it and says what to do. Nothing
+    was changed.
     """
 
 
-# Pattern -> advice; the first that is found counts. Five characters are PostgreSQL's code, which
-# knows no language; what is said while connecting comes without one.
+# Pattern -> advice; the first match counts. A word of five characters is PostgreSQL's code, which is
+# the same in every language; errors while connecting come without a code.
 ADVICE = (
     ("not a database", "Nothing was changed: give another --bench-store, or move that file away"),
     (
@@ -52,11 +52,11 @@ ADVICE = (
     ),
     (
         "40P01",
-        "Another process wrote the same runs in another order, nothing of this was written: do it again",
+        "Another process wrote the same runs in another order, nothing was written: try again",
     ),
     (
         "closed the connection|terminating connection|connection was lost",
-        "The server ended the connection, nothing of this was written: do it again",
+        "The server ended the connection, nothing was written: try again",
     ),
     (
         "refused|time(d )?out|resolve|host name|No route|unreachable|No such file",
@@ -66,6 +66,6 @@ ADVICE = (
 
 
 def advice(what: str) -> str:
-    """What to do about a message of a database."""
-    found = (then for pattern, then in ADVICE if re.search(pattern, what))
-    return next(found, "Check the URL, or give another --bench-store")
+    """Return what to do about a message of a database."""
+    matches = (then for pattern, then in ADVICE if re.search(pattern, what))
+    return next(matches, "Check the URL, or give another --bench-store")

@@ -1,6 +1,4 @@
-"""PostgreSQL: how a store on a server is opened, and what keeps processes apart that make or
-migrate it at once.
-"""
+"""PostgreSQL: opens a store on a server, and locks it while one process makes or migrates it."""
 
 from __future__ import annotations
 
@@ -12,22 +10,21 @@ from sqlalchemy.pool import NullPool
 
 from paritygate_reports.store.errors import WAIT_SECONDS
 
-# a server that does not answer is waited for so long, unless the URL says connect_timeout
+# seconds to wait for a server that does not answer, unless the URL has connect_timeout
 CONNECT_SECONDS = 10
-LOCK = 0x706172697479  # "parity": a number by which our own processes know each other within a database
+LOCK = 0x706172697479  # "parity": the key of our advisory lock within a database
 READING: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-"""All statements of a reader see one state: a run that comes in between has no records either."""
+"""All statements of a reader see one state: no run without its records."""
 APART = (
-    "give a database of its own; or make a schema there (CREATE SCHEMA paritygate) and end the URL with "
+    "use a database of its own; or make a schema there (CREATE SCHEMA paritygate) and end the URL with "
     "?options=-csearch_path%3Dparitygate"
 )
 
 
 def engine(url: sa.URL, _make: bool, /) -> sa.Engine:
-    """The engine for a database on a server; connects to nothing yet.
+    """Return the engine for a database on a server. Does not connect yet.
 
-    The database must exist whether or not a store is to be made in it: a server's databases are its
-    owner's to make.
+    The database must exist: the owner of the server makes databases.
     """
     waits = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
     made = sa.create_engine(url, poolclass=NullPool, connect_args=waits)
@@ -41,10 +38,10 @@ def engine(url: sa.URL, _make: bool, /) -> sa.Engine:
 
 
 def lock(connection: sa.Connection) -> None:
-    """Waits until no other process makes or migrates the tables; held to the end of the
+    """Wait until no other process makes or migrates the tables. The lock is held to the end of the
     transaction.
 
-    CREATE TABLE is no help: two at once fail on PostgreSQL's own catalogue, with IF NOT EXISTS,
-    too.
+    CREATE TABLE alone is not enough: two at once fail on PostgreSQL's own catalogue, with IF NOT
+    EXISTS, too.
     """
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))

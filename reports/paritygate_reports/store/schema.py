@@ -1,7 +1,8 @@
-"""The tables of a store, and what brings those of an older version up to date.
+"""The tables of a store, and the migrations of older versions.
 
-``paritygate_schema`` (one row: the version), ``runs``, ``records`` (a row a cell) and ``samples``
-(apart, so that summaries load without them). The columns are the fields of Run and Record.
+``paritygate_schema`` (one row: the version), ``runs``, ``records`` (one row for each cell) and
+``samples`` (a table of its own, so that summaries load without them). The columns are the fields of
+Run and Record.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import sqlalchemy as sa
 
 from paritygate_reports.store.fields import BULK, RECORD_JSON, RECORD_SCALARS, RUN_JSON, RUN_SCALARS
 
-# JSON is kept as text: PostgreSQL's own JSON refuses what Python's strings may hold; nothing
-# queries it.
+# JSON is stored as text: PostgreSQL's JSON type refuses some characters of Python's strings, and
+# nothing queries it.
 _TYPE = {str: sa.Text, int: sa.BigInteger, float: sa.Double, bool: sa.Boolean}
 TABLES = sa.MetaData()
 
@@ -25,7 +26,7 @@ def _columns(scalars: dict[str, type], jsons: tuple[str, ...]) -> list[sa.Column
 
 
 def _key() -> sa.Column[int]:
-    # SQLite numbers rows by itself for INTEGER only
+    # SQLite numbers rows automatically only for INTEGER
     return sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True)
 
 
@@ -51,7 +52,7 @@ SAMPLES = sa.Table(
 
 
 def _gate_columns(connection: sa.Connection) -> None:
-    """1 -> 2: the verdict of a comparison."""
+    """Migrate 1 -> 2: add the columns of the gate."""
     names = (
         "verdict",
         "verdict_reason",
@@ -69,5 +70,4 @@ def _gate_columns(connection: sa.Connection) -> None:
 
 
 MIGRATIONS: dict[int, Callable[[sa.Connection], None]] = {1: _gate_columns}
-"""Version -> what turns such a store into one of the next version; all steps run in one
-transaction."""
+"""Version -> the migration to the next version. All steps run in one transaction."""

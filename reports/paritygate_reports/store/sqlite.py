@@ -1,4 +1,4 @@
-"""SQLite: how a store in a file is opened, and what a file that is none is told by."""
+"""SQLite: opens a store in a file, and checks whether a file can be one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sqlalchemy.pool import NullPool
 from paritygate_reports.store.errors import WAIT_SECONDS, StoreError, advice
 from paritygate_reports.store.urls import shown
 
-READING: Mapping[str, Any] = {}  # a transaction sees one state of the file by itself
-APART = "give a file of its own"
+READING: Mapping[str, Any] = {}  # every transaction sees one state of the file
+APART = "use a file of its own"
 
 
 def engine(url: sa.URL, make: bool, /) -> sa.Engine:
-    """The engine for a file, which with ``make`` need not exist; raises ``StoreError`` where it
+    """Return the engine for a file. With ``make`` it need not exist. Raises ``StoreError`` if it
     cannot be a store.
     """
     name = shown(url)
@@ -41,7 +41,7 @@ def engine(url: sa.URL, make: bool, /) -> sa.Engine:
 
 
 def lock(connection: sa.Connection) -> None:
-    """Nothing: a transaction that writes has the whole file to itself."""
+    """Do nothing: a writing transaction locks the whole file."""
 
 
 def _engine(url: sa.URL) -> sa.Engine:
@@ -51,12 +51,12 @@ def _engine(url: sa.URL) -> sa.Engine:
     def _connected(connection: Any, _: Any) -> None:
         # sqlite3 begins transactions late, and none for CREATE TABLE
         connection.isolation_level = None
-        # survives kill -9; a power cut may take the last
+        # data survives kill -9; a power cut may lose the last transactions
         connection.execute("PRAGMA synchronous=NORMAL")
 
     @sa.event.listens_for(made, "begin")
     def _begun(connection: sa.Connection) -> None:
-        # A writer locks at once: a reader that becomes a writer would be refused instead of
+        # A writer locks at once: a reader that became a writer later would be refused instead of
         # waiting.
         writes = connection.get_execution_options().get("writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -65,9 +65,9 @@ def _engine(url: sa.URL) -> sa.Engine:
 
 
 def _write_ahead(made: sa.Engine) -> None:
-    """Puts a new file into WAL mode, in which readers never wait; the file remembers it.
+    """Put a new file into WAL mode, in which readers never wait. The file keeps that mode.
 
-    SQLite does not wait for others in this one statement, so we do.
+    SQLite does not wait for other processes in this one statement, so this function does.
     """
     end = time.monotonic() + WAIT_SECONDS
     while True:
@@ -75,7 +75,7 @@ def _write_ahead(made: sa.Engine) -> None:
         try:
             connection.cursor().execute("PRAGMA journal_mode=WAL")
             return
-        except sqlite3.Error as error:  # raw: no SQLAlchemy in between
+        except sqlite3.Error as error:  # a raw connection raises sqlite3's errors
             if "locked" not in str(error) or time.monotonic() > end:
                 raise
             time.sleep(0.02)
@@ -84,13 +84,13 @@ def _write_ahead(made: sa.Engine) -> None:
 
 
 def _cut_short(path: Path) -> bool:
-    """Whether the file ends inside a page, which SQLite itself would fill up with zeros and go
-    on.
+    """Return whether the file ends inside a page. SQLite itself would fill the page with zeros and
+    go on.
     """
     if not path.exists() or any(
         Path(f"{path}{suffix}").exists() for suffix in ("-wal", "-journal")
     ):
-        return False  # somebody is writing, or SQLite will mend what a killed one left
+        return False  # a process is writing, or SQLite will repair the file of a killed one
     with path.open("rb") as file:
         header = file.read(18)
     page = int.from_bytes(header[16:], "big")

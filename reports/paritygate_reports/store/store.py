@@ -1,4 +1,4 @@
-"""Store: runs and their records in a database; a SQLite file unless a URL says otherwise."""
+"""Store: runs and their records in a database: a SQLite file, or the database of a URL."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from paritygate_reports.store.schema import RECORDS, RUNS, SAMPLES
 
 COMMIT_CHARACTERS = 7  # as git abbreviates; fewer may be a branch's name
 PART = 20_000  # rows that are fetched at once
-LISTED = "paritygate runs lists those that are there"
-# by dialect: SQLAlchemy's own knows no ON CONFLICT
+LISTED = "paritygate runs lists all runs"
+# by dialect: SQLAlchemy's general insert has no ON CONFLICT
 INSERT: dict[str, Callable[[sa.Table], Any]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
@@ -36,7 +36,7 @@ INSERT: dict[str, Callable[[sa.Table], Any]] = {
 
 
 class Store:
-    """Runs and records in a database, given as for ``Database``. Every method raises its
+    """Runs and records in a database, given as for ``Database``. Every method raises
     ``StoreError``.
     """
 
@@ -46,15 +46,13 @@ class Store:
         self.name = self._database.name
 
     def write(self, run: Run, record: Record) -> None:
-        """Stores one record in one transaction; the same cell of the same run is replaced."""
+        """Store one record in one transaction. It replaces the same cell of the same run."""
         self.write_runs([(run, [record])])
 
     def write_runs(self, runs: Iterable[tuple[Run, Iterable[Record]]]) -> None:
-        """Stores whole runs, all of them in one transaction; cells that are there already are
-        replaced.
-        """
-        # The oldest first, and each run before its records: who locks rows in one order waits in no
-        # circle.
+        """Store whole runs, all in one transaction. Existing cells are replaced."""
+        # The oldest first, and each run before its records: processes that lock rows in the same order
+        # cannot deadlock.
         ordered = sorted(runs, key=lambda pair: (pair[0].started, pair[0].id))
         with self._database.writing() as connection:
             for run, records in ordered:
@@ -62,8 +60,8 @@ class Store:
                 _put(connection, clean(run.id), records)
 
     def remove(self, run_ids: Sequence[str]) -> None:
-        """Removes runs with all their records and samples, in one transaction; raises where one is
-        not there.
+        """Remove runs with all their records and samples, in one transaction. Raises if a run does
+        not exist.
         """
         with self._database.writing() as connection:
             for run_id in map(clean, run_ids):
@@ -82,7 +80,7 @@ class Store:
                 connection.execute(RUNS.delete().where(RUNS.c.id == run_id))
 
     def runs(self) -> list[Run]:
-        """All runs, the oldest first."""
+        """Return all runs, the oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 sa.select(RUNS).order_by(RUNS.c.started, RUNS.c.number)
@@ -90,7 +88,7 @@ class Store:
             return [_run(row) for row in rows]
 
     def run(self, run_id: str) -> Run:
-        """The run with that id; raises ``StoreError`` where there is none."""
+        """Return the run with that id. Raises ``StoreError`` if there is none."""
         with self._database.reading() as connection:
             row = (
                 connection.execute(sa.select(RUNS).where(RUNS.c.id == clean(run_id)))
@@ -102,11 +100,11 @@ class Store:
         return _run(row)
 
     def find(self, name: str) -> Run:
-        """The run that a person means: the first characters of its id or commit, a branch, or
+        """Return the run with that name: the first characters of its id or commit, a branch, or
         "latest".
 
-        Of several runs of a commit or branch the newest. Raises ``StoreError`` where none or more
-        than one is meant.
+        If several runs have the commit or branch, it is the newest. Raises ``StoreError`` if no run
+        matches, or several ids do.
         """
         runs = self.runs()
         if not runs:
@@ -133,21 +131,21 @@ class Store:
         )
 
     def outcomes(self) -> dict[str, dict[str, int]]:
-        """How the cells of each run ended: run id -> status -> how many."""
+        """Return how the cells of each run ended: run id -> status -> number of cells."""
         counted = sa.select(RECORDS.c.run_id, RECORDS.c.status, sa.func.count()).group_by(
             RECORDS.c.run_id, RECORDS.c.status
         )
-        found: dict[str, dict[str, int]] = {}
+        counts: dict[str, dict[str, int]] = {}
         with self._database.reading() as connection:
             for run_id, status, count in connection.execute(
                 counted.order_by(sa.func.count().desc())
             ):
-                found.setdefault(run_id, {})[status] = count
-        return found
+                counts.setdefault(run_id, {})[status] = count
+        return counts
 
     def records(self, run_id: str, samples: bool = False) -> list[Record]:
-        """The records of a run in the order they were first written; without ``samples`` these stay
-        empty.
+        """Return the records of a run in the order in which they were first written. Without
+        ``samples`` the samples stay empty.
         """
         wanted = sa.select(RECORDS, *(SAMPLES.c[name] for name in BULK if samples))
         if samples:
@@ -168,12 +166,12 @@ class Store:
         since: str | None = None,
         until: str | None = None,
     ) -> Iterator[tuple[dict[int, Run], Iterator[Sequence[Sequence[Any]]]]]:
-        """The selected runs by their number, the oldest first; and parts of ``PART`` rows, as they
-        were first written.
+        """Yield the selected runs by their number, the oldest first, and their rows in parts of
+        ``PART`` rows, as first written.
 
-        A row is the number of its run and those fields of a record: what a run says of all its
-        cells is not repeated. The filters are those of ``paritygate_reports.frame.load``, times as
-        the store has them.
+        A row is the number of its run and the fields ``of_record`` of a record, so the fields of a
+        run are not repeated for each cell. The filters are those of
+        ``paritygate_reports.frame.load``; times are in the form of the store.
         """
         described = sa.and_(
             sa.true() if run is None else RUNS.c.id == clean(run),
@@ -183,10 +181,10 @@ class Store:
         )
         targeted = RECORDS.c.device + "-" + RECORDS.c.backend + "-" + RECORDS.c.dtype
         with self._database.reading() as connection:
-            found = connection.execute(
+            selected = connection.execute(
                 sa.select(RUNS).where(described).order_by(RUNS.c.started, RUNS.c.number)
             )
-            runs = {row["number"]: _run(row) for row in found.mappings()}
+            runs = {row["number"]: _run(row) for row in selected.mappings()}
             rows = (
                 sa.select(RUNS.c.number, *(RECORDS.c[name] for name in of_record))
                 .join_from(RUNS, RECORDS, RUNS.c.id == RECORDS.c.run_id)
@@ -197,7 +195,7 @@ class Store:
                 )
                 .order_by(
                     RECORDS.c.number
-                )  # as they lie there: to sort a million takes longer than to read them
+                )  # in stored order: sorting a million rows takes longer than reading them
             )
             yield runs, connection.execution_options(yield_per=PART).execute(rows).partitions()
 
@@ -205,8 +203,8 @@ class Store:
 def _matching(
     connection: sa.Connection, column: sa.ColumnElement[str], pattern: str
 ) -> sa.ColumnElement[bool]:
-    """Whether the column matches a pattern with ``*`` and ``?``; LIKE would ignore case in some
-    databases.
+    """Return the condition that a column matches a pattern with ``*`` and ``?``. LIKE would ignore
+    case in some databases.
     """
     if pattern == "*":
         return sa.true()
@@ -217,9 +215,10 @@ def _matching(
 def _upsert(
     connection: sa.Connection, table: sa.Table, key: Sequence[str], rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Inserts rows, or updates those whose key is there.
+    """Insert rows, or update those whose key exists.
 
-    One statement, because between a look and an insert another process may insert the same.
+    It is one statement, because another process may insert the same row between a look and an
+    insert.
     """
     insert = INSERT[connection.dialect.name](table)
     others = {name: insert.excluded[name] for name in rows[0] if name not in key}
@@ -227,8 +226,8 @@ def _upsert(
 
 
 def _put(connection: sa.Connection, run_id: str, records: Iterable[Record]) -> None:
-    """Writes the records of a run, which this transaction has locked; of two records of one cell
-    the later one.
+    """Write the records of a run, which this transaction has locked. A later record of a cell
+    replaces an earlier one.
     """
     cells = {clean(record.cell): record for record in records}
     if not cells:
@@ -239,8 +238,8 @@ def _put(connection: sa.Connection, run_id: str, records: Iterable[Record]) -> N
         for record in cells.values()
     ]
     _upsert(connection, RECORDS, ["run_id", "cell"], rows)
-    # no RETURNING: it makes one statement of thousands of values, which psycopg needs half a
-    # millisecond a row to read
+    # no RETURNING: it makes one statement with thousands of values, for which psycopg needs half a
+    # millisecond for each row
     written = sa.select(RECORDS.c.number, RECORDS.c.cell).where(
         RECORDS.c.run_id == run_id, RECORDS.c.cell.in_(cells)
     )
@@ -252,7 +251,7 @@ def _put(connection: sa.Connection, run_id: str, records: Iterable[Record]) -> N
 
 
 def _row(thing: Run | Record, scalars: dict[str, type], jsons: tuple[str, ...]) -> dict[str, Any]:
-    """What is stored of a run or a record; NaN as NULL, which SQLite makes of it anyway."""
+    """Return the columns of a run or a record. NaN becomes NULL, as SQLite would store it."""
     values = {name: getattr(thing, name) for name in scalars}
     texts = {name: clean(value) for name, value in values.items() if isinstance(value, str)}
     unknown = {

@@ -1,4 +1,4 @@
-"""The URL of a store: read, shown to people, and its secrets kept out of any other text."""
+"""The URL of a store: parse it, show it to people, and keep its secrets out of other texts."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ POSTGRESQL = "postgresql+psycopg"
 DRIVERS = {"sqlite": "sqlite", "sqlite+pysqlite": "sqlite"} | dict.fromkeys(
     ("postgres", "postgresql", POSTGRESQL), POSTGRESQL
 )
-"""What a URL may begin with -> the driver that is used."""
+"""Start of a URL -> the driver that is used."""
 SHOWN = ("host", "port", "options")
-"""What is told of a URL's query; anything else may be a secret."""
+"""The parameters of a URL's query that are shown; any other may be a secret."""
 
 
 def parsed(url: str | Path) -> sa.URL:
-    """The URL of a path or a URL; raises ``StoreError`` for what is neither, without repeating
-    it.
+    """Return the URL of a path or a URL. Raises ``StoreError``, without repeating the text, if it
+    is neither.
     """
     text = str(url)
     if not is_url(text):
         return sa.URL.create("sqlite", database=text)
     try:
-        found = sa.make_url(text)
+        parsed_url = sa.make_url(text)
     except (sa.exc.ArgumentError, ValueError):
         raise _no_url(text) from None  # the message may repeat the URL with its password
-    if found.drivername not in DRIVERS:
+    if parsed_url.drivername not in DRIVERS:
         raise StoreError(
-            f"{found.drivername}:// is no database that is known here: give the path of a SQLite file, "
+            f"{parsed_url.drivername}:// is no database that is known here: give the path of a SQLite file, "
             f"or {POSTGRESQL}://user@host/name"
         )
-    found = found.set(drivername=DRIVERS[found.drivername])
-    if found.drivername == POSTGRESQL and "@" in f"{found.host}{found.database}":
+    parsed_url = parsed_url.set(drivername=DRIVERS[parsed_url.drivername])
+    if parsed_url.drivername == POSTGRESQL and "@" in f"{parsed_url.host}{parsed_url.database}":
         raise _no_url(text)  # the rest of a password with an @ in it
-    return found
+    return parsed_url
 
 
 def shown(url: sa.URL) -> str:
-    """What to call the store in front of people: a file's path, or the URL without its secrets."""
+    """Return the name of the store for people: a file's path, or the URL without its secrets."""
     if url.drivername == "sqlite":
         return str(url.database)
     kept = {name: masked(url, str(value)) for name, value in url.query.items() if name in SHOWN}
@@ -51,7 +51,9 @@ def shown(url: sa.URL) -> str:
 
 
 def masked(url: sa.URL, text: str) -> str:
-    """The text with ``***`` for each of the URL's passwords, plain, quoted or percent-encoded."""
+    """Return the text with ``***`` in place of each of the URL's passwords, plain, quoted or
+    percent-encoded.
+    """
     secrets = {
         str(url.password or ""),
         *(str(value) for name, value in url.query.items() if "pass" in name),

@@ -1,1 +1,1 @@
-"""What is shown, as values that every renderer lays out in its own way."""
+"""The content of reports, as values that every renderer lays out in its own way."""

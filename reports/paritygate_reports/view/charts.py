@@ -1,8 +1,8 @@
-"""The figures of a report as Plotly's data and layout; pure, from records and frames, no Plotly
-imported.
+"""The figures of a report as Plotly's data and layout. Pure, from records and frames; does not
+import Plotly.
 
-Colours are those of Okabe and Ito, which nobody's eyes mix up, and every colour has a symbol of its
-own beside it. Texts are foreign: Plotly reads a little HTML in them, so all are escaped.
+Colours are those of Okabe and Ito, which colour-blind people can distinguish, and every colour has
+its own symbol. Texts are foreign, and Plotly interprets some HTML in them, so all are escaped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from paritygate.core.reasons import first_line
 from paritygate.core.record import Record
-from paritygate_reports.analysis.change_points import levels, of_series
+from paritygate_reports.analysis.change_points import changes_in, levels
 from paritygate_reports.view import text
 from paritygate_reports.view.table import BAD
 
@@ -26,21 +26,21 @@ Figure = dict[str, Any]
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A8A8A")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 SLOWER, EQUAL, FASTER = "#D55E00", "#F5F5F5", "#0072B2"
-STRONGEST = 2.0  # of the heat map, in powers of two: 4x and more have the strongest colour
-SAMPLES = 300  # of a cell in a plot, evenly taken; more dots hide each other
+STRONGEST = 2.0  # limit of the heat map, in powers of two: 4x and more have the strongest colour
+SAMPLES = 300  # samples of a cell in a plot, taken evenly; more dots hide each other
 ROW, MARGIN = 22, 110  # pixels of a row, and around the rows
-PATTERNS = ("", "/", ".", "x", "-", "\\", "|")  # of bars, beside their colours
+PATTERNS = ("", "/", ".", "x", "-", "\\", "|")  # patterns of bars, beside their colours
 LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
 
 
 def plain(value: str) -> str:
-    """The text as Plotly shows it letter by letter."""
+    """Return the text in a form that Plotly shows letter by letter."""
     return html.escape(text.printable(value).replace("\n", " "), quote=False)
 
 
 def speed_map(records: Sequence[Record]) -> Figure | None:
-    """Speed relative to eager: a row a case and shape, a column a target; a cell that failed has a
-    mark instead.
+    """Return speed relative to eager: a row for each case and shape, a column for each target. A
+    failed cell has a mark instead.
     """
     shown = [record for record in records if record.speedup is not None or record.status in BAD]
     if not shown:
@@ -82,7 +82,9 @@ def speed_map(records: Sequence[Record]) -> Figure | None:
 
 
 def throughput(records: Sequence[Record]) -> Figure:
-    """Units per second of the cells of one case and shape, with the interval of the median."""
+    """Return units per second of the cells of one case and shape, with the interval of the
+    median.
+    """
     timed = [record for record in records if _positive(record, "throughput")]
     unit = plain(next((record.unit for record in timed if record.unit), "call"))
     bars = []
@@ -129,7 +131,9 @@ def throughput(records: Sequence[Record]) -> Figure:
 
 
 def latency(records: Sequence[Record]) -> Figure:
-    """The samples of the cells of one case and shape, a box with its points a cell."""
+    """Return the samples of the cells of one case and shape: a box with its points for each
+    cell.
+    """
     timed = [record for record in records if _positive(record, "latency_p50")]
     unit = text.second_unit(record.latency_p50 for record in timed)
     scale = dict(text.SECOND_UNITS)[unit]
@@ -168,33 +172,34 @@ def latency(records: Sequence[Record]) -> Figure:
 
 
 def parity(records: Sequence[Record]) -> Figure | None:
-    """The error of every checked cell as a share of what is allowed, with the limit."""
-    found = _dots(
+    """Return the error of every checked cell as a share of the allowed error, with the limit."""
+    figure = _dots(
         records, {"": "error_share"}, {"title": "share of the allowed error", "tickformat": ".0%"}
     )
-    if found is not None:
-        found["layout"]["shapes"] = [_upright(1, SLOWER, "dash")]
-    return found
+    if figure is not None:
+        figure["layout"]["shapes"] = [_upright(1, SLOWER, "dash")]
+    return figure
 
 
 def memory(records: Sequence[Record]) -> Figure | None:
-    """The peak memory of every cell in MiB."""
+    """Return the peak memory of every cell in MiB."""
     return _dots(
         records, {"": "peak_bytes"}, {"title": "MiB above the worker's start"}, scale=2**20
     )
 
 
 def prepare(records: Sequence[Record]) -> Figure | None:
-    """Seconds to the first answer: caches warm (filled) and cold (open)."""
+    """Return seconds to the first answer: caches warm (filled symbols) and cold (open symbols)."""
     fields = {"warm": "prepare_seconds", "cold": "prepare_cold_seconds"}
     return _dots(records, fields, {"title": "seconds to the first answer"})
 
 
 def trend(series: pd.DataFrame, changes: pd.DataFrame) -> Figure:
-    """The median latency of one cell over its runs, with the levels between its change points.
+    """Return the median latency of one cell over its runs, with the levels between its change
+    points.
 
-    ``series``: one of ``histories``; ``changes``: from ``changepoints``, those of other cells are
-    left out.
+    ``series``: one of ``histories``. ``changes``: from ``changepoints``; those of other cells are
+    ignored.
     """
     unit = text.second_unit(series["latency_p50"])
     scale = dict(text.SECOND_UNITS)[unit]
@@ -241,7 +246,7 @@ def trend(series: pd.DataFrame, changes: pd.DataFrame) -> Figure:
             "yanchor": "bottom",
             "text": f"{'▲' if change['effect'] > 0 else '▼'} {change['effect']:+.1%}",
         }
-        for change in of_series(changes, series).to_dict("records")
+        for change in changes_in(changes, series).to_dict("records")
     ]
     return {
         "data": [points, *([steps] if notes else [])],
@@ -257,7 +262,8 @@ def trend(series: pd.DataFrame, changes: pd.DataFrame) -> Figure:
 
 
 def effects(compared: pd.DataFrame, most: int = 40) -> Figure | None:
-    """How much slower or faster cells are, with their intervals where known; the largest effects.
+    """Return how much slower or faster cells are, with their intervals where known. Shows the
+    ``most`` largest effects.
 
     ``compared`` has the columns of ``paritygate_reports.compare``.
     """
@@ -307,7 +313,9 @@ def effects(compared: pd.DataFrame, most: int = 40) -> Figure | None:
 def _dots(
     records: Sequence[Record], fields: Mapping[str, str], axis: Figure, scale: float = 1.0
 ) -> Figure | None:
-    """A dot a cell on a log axis: a row a case and shape, a colour and symbol a target."""
+    """Return a dot for each cell on a log axis: a row for each case and shape, a colour and symbol
+    for each target.
+    """
     shown = [
         record for record in records if any(_positive(record, field) for field in fields.values())
     ]
@@ -345,7 +353,7 @@ def _dots(
 
 
 def _rows(labels: Sequence[str], axis: Figure, size: int = ROW) -> Figure:
-    """The layout of a figure of rows, the first one on top."""
+    """Return the layout of a figure of rows, the first one on top."""
     rows = list(reversed(_distinct(labels)))
     return {
         "height": MARGIN + size * len(rows),
@@ -355,12 +363,14 @@ def _rows(labels: Sequence[str], axis: Figure, size: int = ROW) -> Figure:
 
 
 def _hover(texts: Sequence[str] | Sequence[Sequence[str]]) -> Figure:
-    """What is told of each point. As data, so that nothing in a name is taken for a placeholder."""
+    """Return the text shown at each point. It is passed as data, so that Plotly reads no
+    placeholder in a name.
+    """
     return {"customdata": list(texts), "hovertemplate": "%{customdata}<extra></extra>"}
 
 
 def _upright(x: Any, colour: str, dash: str = "solid") -> Figure:
-    """A vertical line over the whole height."""
+    """Return a vertical line over the whole height."""
     return {
         "type": "line",
         "x0": x,
@@ -373,7 +383,7 @@ def _upright(x: Any, colour: str, dash: str = "solid") -> Figure:
 
 
 def _positive(record: Record, field: str) -> bool:
-    """Whether the field can stand on a log axis."""
+    """Return whether the field can be shown on a log axis."""
     value = getattr(record, field)
     return value is not None and math.isfinite(value) and value > 0
 
@@ -387,7 +397,7 @@ def _target(record: Record) -> str:
 
 
 def _power(record: Record | None) -> float | None:
-    """The speedup in powers of two."""
+    """Return the speedup in powers of two."""
     if record is None or not _positive(record, "speedup"):
         return None
     return _short(math.log2(record.speedup or 1))
@@ -421,5 +431,5 @@ def _distinct(values: Iterable[str]) -> list[str]:
 
 
 def _short(value: float) -> float:
-    """Five digits: enough for a screen, and the file stays small."""
+    """Return the value with five digits: enough for a screen, and the file stays small."""
     return float(f"{value:.5g}")

@@ -1,6 +1,4 @@
-"""The verdicts of a gate as lines, worst first; and what is known of the gate's run as a whole.
-Pure.
-"""
+"""The verdicts of a gate as lines, worst first, and remarks on the gate's run as a whole. Pure."""
 
 from __future__ import annotations
 
@@ -26,16 +24,18 @@ WORST_FIRST = (
 
 
 def compared(records: Sequence[Record]) -> list[Record]:
-    """The records that have a verdict: the worst verdict first, within one the largest effect."""
+    """Return the records that have a verdict: the worst verdict first, within one the largest
+    effect.
+    """
     order = {str(verdict): place for place, verdict in enumerate(WORST_FIRST)}
-    found = [record for record in records if record.verdict]
+    judged = [record for record in records if record.verdict]
     return sorted(
-        found, key=lambda r: (order.get(r.verdict, len(order)), -(r.effect or 0.0), r.cell)
+        judged, key=lambda r: (order.get(r.verdict, len(order)), -(r.effect or 0.0), r.cell)
     )
 
 
 def title(run: Run, records: Sequence[Record]) -> str:
-    """What was compared with what, and how many cells ended how."""
+    """Return the names of head and base, and the number of cells with each verdict."""
     gate = run.environment.get("gate", {})
     counts = Counter(record.verdict for record in compared(records))
     ended = ", ".join(
@@ -48,7 +48,9 @@ def title(run: Run, records: Sequence[Record]) -> str:
 
 
 def line(record: Record) -> str:
-    """One cell: verdict, effect with its interval, launches, and what would have been found."""
+    """Return a line about one cell: verdict, effect with its interval, launches, and the smallest
+    slowdown that would be found.
+    """
     word = record.verdict.replace("_", " ")
     if record.effect is None or record.effect_low is None or record.effect_high is None:
         return f"{word:<13} {record.cell}: {first_line(record.verdict_reason)}"
@@ -58,8 +60,8 @@ def line(record: Record) -> str:
 
 
 def body(record: Record) -> str:
-    """More about a cell: why it is not simply the same, and what changed for certain."""
-    if record.effect is None:  # then the line has begun to tell why
+    """Return more about a cell: why it is not simply the same, and the certain changes."""
+    if record.effect is None:  # the line already holds the first line of the reason
         why = split(record.verdict_reason)[1]
     else:
         why = "" if record.verdict == Verdict.SAME else record.verdict_reason
@@ -67,10 +69,10 @@ def body(record: Record) -> str:
 
 
 def families(records: Sequence[Record]) -> list[str]:
-    """The mean effect over the cells of each case, backend and device, a line each from three cells
-    on. No verdict.
+    """Return the mean effect over the cells of each case, backend and device, one line for each
+    with at least three cells. No verdict.
 
-    A small change of all of them is seen here before it is seen in any one.
+    A small change of all of them shows here before it shows in any single one.
     """
     effects: dict[str, list[float]] = {}
     for record in records:
@@ -78,28 +80,28 @@ def families(records: Sequence[Record]) -> list[str]:
             effects.setdefault(f"{record.case} {record.device}-{record.backend}", []).append(
                 1 + record.effect
             )
-    found = []
+    lines = []
     for family, ratios in sorted(effects.items()):
         mean, low, high = over_launches(ratios)  # here the unit is the cell
         if low is not None and high is not None:
-            found.append(
+            lines.append(
                 f"{family}: {mean - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%}) over {len(ratios)} cells"
             )
-    return found
+    return lines
 
 
 def remarks(run: Run) -> list[tuple[str, bool]]:
-    """(what is to be said of the run as a whole, whether it is bad)."""
+    """Return remarks on the run as a whole: (text, whether it is bad)."""
     gate = run.environment.get("gate", {})
-    found = [
+    lines = [
         (f"run invalid: {reason}; nothing in it is a verdict", True)
         for reason in gate.get("invalid", ())
     ]
-    found += [
+    lines += [
         (
             f"missing: {cell} is in base and not in head; if on purpose, list it in the ini option bench_removed",
             True,
         )
         for cell in gate.get("missing", ())
     ]
-    return found + [(warning, False) for warning in gate.get("warnings", ())]
+    return lines + [(warning, False) for warning in gate.get("warnings", ())]

@@ -1,6 +1,4 @@
-"""Page: everything that one HTML report tells, as values; gathered from a store, or of a single run
-alone.
-"""
+"""Page: the content of one HTML report, as values, from a store or from a single run."""
 
 from __future__ import annotations
 
@@ -42,28 +40,27 @@ class Page:
     places: Sequence[str] = ()  # lines: where the records are
     advice: Advice | None = None
     branch: str = ""  # the branch of the trends, "" for all
-    trends: Sequence[pd.DataFrame] = ()  # a frame a cell and machine, the oldest run first
+    trends: Sequence[pd.DataFrame] = ()  # one frame for each cell and machine, the oldest run first
     changes: pd.DataFrame | None = None
 
 
-def of_store(
+def page_of(
     store: Store,
     name: str = "latest",
-    against: str | None = None,
+    baseline: str | None = None,
     branch: str | None = None,
     runs: Collection[str] | None = None,
 ) -> Page:
-    """The page of a run, named as for ``Store.find``.
+    """Return the page of a run, named as for ``Store.find``.
 
-    It is compared with ``against``, a branch or a run, and the trends are those of ``branch`` up to
-    the run; both are the branch with the most runs unless given. ``runs``: the ids that the trends
-    may hold, all unless given. Raises
-    ``StoreError`` where there is no such run or branch.
+    It is compared with ``baseline``, a branch or a run. The trends are those of ``branch`` up to the
+    run. The default of both is the branch with the most runs. ``runs``: the ids that the trends may
+    hold; the default is all. Raises ``StoreError`` if there is no such run or branch.
     """
     import pandas as pd
 
     from paritygate_reports.analysis.against_history import advise
-    from paritygate_reports.analysis.change_points import histories, of_histories
+    from paritygate_reports.analysis.change_points import changepoints_in, histories
     from paritygate_reports.frame import load
     from paritygate_reports.store.database import StoreError
 
@@ -75,29 +72,31 @@ def of_store(
     if runs is None and branch is None:
         branch = usual_branch(store)
     history = load(store.url, branch=branch, columns=HISTORY)
-    compared = against or branch
+    compared = baseline or branch
     loaded = history if compared == branch else None
     try:
         advice = advise(store, compared, run, loaded, runs) if compared else None
     except StoreError:
-        if against:
+        if baseline:
             raise
         advice = None
     history = history[history["started"] <= pd.Timestamp(run.started)]
     trends = list(histories(history if runs is None else history[history["run"].isin(runs)]))
     records, place = store.records(run.id, samples=True), f"records: {store.name}, run {run.id}"
-    return Page(run, records, [place], advice, branch or "", trends, of_histories(trends))
+    return Page(run, records, [place], advice, branch or "", trends, changepoints_in(trends))
 
 
 def usual_branch(store: Store) -> str | None:
-    """The branch with the most runs, None where no run has one; of equals the newer one."""
+    """Return the branch with the most runs, the newer one of two equals; None if no run has a
+    branch.
+    """
     branches = [run.branch for run in store.runs() if run.branch]
     return max(reversed(list(dict.fromkeys(branches))), key=branches.count, default=None)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(fact, before, after) where two environments differ; what a run itself came to is no fact of
-    it.
+    """Return (fact, before, after) where two environments differ. Results of a run, e.g. its
+    duration, do not count.
     """
     names = sorted(
         {*before, *after}

@@ -1,5 +1,5 @@
-"""Trends drawn for a terminal (plotext) or a PNG or SVG file (matplotlib): a plot a cell, its
-levels in it.
+"""Trends drawn for a terminal (plotext) or a PNG or SVG file (matplotlib): one plot for each cell,
+with its levels.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ POINTS, LEVEL = "#0072B2", "#D55E00"  # as in the charts of the page
 
 
 def terminal(series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> str:
-    """The plots as text, as wide as the terminal; in colours where it shows them and ``NO_COLOR``
-    is not set.
+    """Return the plots as text, as wide as the terminal. In colours if it shows them and
+    ``NO_COLOR`` is not set.
     """
     import plotext
 
@@ -56,7 +56,9 @@ def terminal(series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> str:
 
 
 def write(path: Path, series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> None:
-    """The plots below each other in one file, by its suffix. Raises ``OSError``."""
+    """Write the plots, one below the other, into a file in the format of its suffix. Raises
+    ``OSError``.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -91,7 +93,7 @@ def _titles(series: Sequence[pd.DataFrame]) -> list[str]:
 def _prepared(
     one: pd.DataFrame, changes: pd.DataFrame
 ) -> tuple[list[float], str, list[tuple[int, int, float]]]:
-    """(times, their unit, levels as (first run, run after the last, median))."""
+    """Return (times, their unit, levels as (first run, run after the last, median))."""
     unit = text.second_unit(one["latency_p50"])
     scale = dict(text.SECOND_UNITS)[unit]
     times = [float(value) / scale for value in one["latency_p50"]]

@@ -1,5 +1,5 @@
-"""What stands around the table, as values: failures first, then warnings, skips, gaps, the
-summary.
+"""The sections around the table, as values: failures first, then warnings, known failures, skips,
+and the summary.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from paritygate.core.record import RED, Record, Run, Status
 from paritygate.parity.accuracy import wilson
 from paritygate.timing import roofline
 from paritygate_reports.view import gate_lines, text
-from paritygate_reports.view.table import expected_gap, is_failure
+from paritygate_reports.view.table import is_failure, is_known_failure
 
-SHOWN_FACTS = ("fused_attention",)  # a backend did something else: no failure, but worth knowing
+SHOWN_FACTS = ("fused_attention",)  # a backend rewrote the model: no failure, but worth knowing
 
 
 @dataclass(frozen=True)
 class Item:
-    """One point: a line that says it, and more about it underneath."""
+    """One point: a line, and more about it below."""
 
     lead: str
     body: str = ""
@@ -28,7 +28,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Section:
-    """A title with its points; ``bad`` ones come first and are shown however quiet the run is."""
+    """A title with its points. ``bad`` sections come first, and are shown even in a quiet run."""
 
     title: str
     items: tuple[Item, ...]
@@ -36,15 +36,19 @@ class Section:
 
 
 def sections(run: Run, records: Sequence[Record]) -> list[Section]:
-    """The sections that have anything to say, worst first."""
+    """Return the sections that are not empty, worst first."""
     verdicts = gate_lines.compared(records)
-    found = (
+    every = (
         *_comparison(run, verdicts),
         Section("failures", tuple(_failures(records)), bad=True),
-        Section("gap closed, remove it", tuple(_gaps(records, closed=True)), bad=True),
+        Section(
+            "fixed, remove from known_failures",
+            tuple(_known_failures(records, fixed=True)),
+            bad=True,
+        ),
         Section("unchecked (never a pass)", tuple(_by_reason(records, Status.UNCHECKED)), bad=True),
         Section("warnings", tuple(_warnings(records))),
-        Section("known gaps", tuple(_gaps(records, closed=False))),
+        Section("known failures", tuple(_known_failures(records, fixed=False))),
         Section("skipped", tuple(_by_reason(records, Status.SKIPPED))),
         Section("absent", tuple(Item(f"{device}: {why}") for device, why in run.absent.items())),
         Section(
@@ -64,28 +68,28 @@ def sections(run: Run, records: Sequence[Record]) -> list[Section]:
         Section("rewritten by the backend", tuple(_facts(records))),
         Section("notes", tuple(Item(note) for note in _footnotes(records))),
     )
-    return [section for section in found if section.items]
+    return [section for section in every if section.items]
 
 
 def _comparison(run: Run, verdicts: Sequence[Record]) -> list[Section]:
-    """The gate's verdicts, and what is to be said of its run."""
+    """Return the gate's verdicts, and the remarks on its run."""
     red = any(record.verdict in RED for record in verdicts)
     items = tuple(Item(gate_lines.line(record), gate_lines.body(record)) for record in verdicts)
     remarks = gate_lines.remarks(run)
-    found = [Section(gate_lines.title(run, verdicts), items, bad=red)] if items else []
-    found += [
+    shown = [Section(gate_lines.title(run, verdicts), items, bad=red)] if items else []
+    shown += [
         Section("the gate's run", tuple(Item(what) for what, bad in remarks if bad), bad=True)
     ]
     families = tuple(Item(line) for line in gate_lines.families(verdicts))
-    found += [Section("families (mean over their cells, advisory)", families)]
+    shown += [Section("families (mean over their cells, advisory)", families)]
     return [
-        *found,
+        *shown,
         Section("remarks on the gate's run", tuple(Item(what) for what, bad in remarks if not bad)),
     ]
 
 
 def headline(run: Run) -> str:
-    """Which run this is: code, conditions, start."""
+    """Return a line that identifies the run: code, conditions, start."""
     code = f"{run.branch or 'detached'}@{run.commit[:10]}" if run.commit else "no commit"
     dirty = " (with uncommitted changes)" if run.dirty else ""
     conditions = "laboratory" if run.laboratory else "laboratory off"
@@ -95,8 +99,8 @@ def headline(run: Run) -> str:
 
 
 def summary(run: Run, records: Sequence[Record]) -> str:
-    """How many cells ended how; ``run.environment["total_seconds"]``, where known, is the time of
-    it all.
+    """Return how many cells ended how, and the time of the run
+    (``run.environment["total_seconds"]``) where known.
     """
     ok = [record for record in records if record.status is Status.OK]
     graphs = {
@@ -107,11 +111,11 @@ def summary(run: Run, records: Sequence[Record]) -> str:
     distinct = f" ({len(graphs)} distinct graphs x targets)" if graphs else ""
     parts = [f"{text.counted(len(ok), 'cell')} ok{distinct}"]
     for status in Status:
-        count = sum(record.status is status and not expected_gap(record) for record in records)
+        count = sum(record.status is status and not is_known_failure(record) for record in records)
         if count and status is not Status.OK:
             parts.append(f"{count} {status}")
-    gaps = sum(map(expected_gap, records))
-    parts += [text.counted(gaps, "known gap")] if gaps else []
+    expected = sum(map(is_known_failure, records))
+    parts += [text.counted(expected, "known failure")] if expected else []
     total = run.environment.get("total_seconds")
     return ", ".join(parts) + (
         f" in {text.duration(total)}" if isinstance(total, int | float) else ""
@@ -119,7 +123,7 @@ def summary(run: Run, records: Sequence[Record]) -> str:
 
 
 def passed(records: Iterable[Record]) -> bool:
-    """Whether no record is a failure, none has regressed, and at least one is ok."""
+    """Return whether no record is a failure, none has regressed, and at least one is ok."""
     records = list(records)
     good = not any(is_failure(record) or record.verdict in RED for record in records)
     return good and any(record.status is Status.OK for record in records)
@@ -141,16 +145,16 @@ def _failures(records: Iterable[Record]) -> list[Item]:
     return items
 
 
-def _gaps(records: Iterable[Record], closed: bool) -> list[Item]:
+def _known_failures(records: Iterable[Record], fixed: bool) -> list[Item]:
     return [
-        Item(f"{record.cell}: {record.fixed if closed else record.known_failure}")
+        Item(f"{record.cell}: {record.fixed if fixed else record.known_failure}")
         for record in records
-        if (record.fixed if closed else record.known_failure and not record.fixed)
+        if (record.fixed if fixed else record.known_failure and not record.fixed)
     ]
 
 
 def _by_reason(records: Iterable[Record], status: Status) -> list[Item]:
-    """A point a reason: its first line, and below it the others."""
+    """Return a point for each reason: its first line, and the other lines below."""
     ended = [record for record in records if record.status is status]
     items = []
     for reason, cells in _grouped(
@@ -167,16 +171,16 @@ def _by_reason(records: Iterable[Record], status: Status) -> list[Item]:
 
 
 def _warnings(records: Iterable[Record]) -> list[Item]:
-    """The same advice once, with the cells it is for; texts that differ in numbers only are the
+    """Return each warning once, with its cells. Texts that differ only in numbers count as the
     same.
     """
     texts: dict[str, dict[str, None]] = {}  # masked text -> the texts, each once
 
     def masked(record: Record) -> list[str]:
-        found = {re.sub(r"\d[\d.,]*", "#", warning): warning for warning in record.warnings}
-        for mask, warning in found.items():
+        by_mask = {re.sub(r"\d[\d.,]*", "#", warning): warning for warning in record.warnings}
+        for mask, warning in by_mask.items():
             texts.setdefault(mask, {})[warning] = None
-        return list(found)
+        return list(by_mask)
 
     items = []
     for mask, cells in _grouped(records, masked).items():
@@ -206,19 +210,21 @@ def _accuracy(records: Iterable[Record]) -> list[Item]:
 
 
 def _mutations(records: Iterable[Record]) -> list[Item]:
-    """A line for each group that was measured, with the names of what goes unnoticed."""
-    found: dict[str, Item] = {}
+    """Return a line for each group that was measured, with the names of weights in which errors are
+    not noticed.
+    """
+    items: dict[str, Item] = {}
     for record in records:
         if (mutation := record.facts.get("mutation")) and mutation["weights"]:
             unnoticed = ", ".join(mutation["unnoticed"])
-            found.setdefault(
+            items.setdefault(
                 f"{record.case} {record.shape}",
                 Item(
                     f"{record.case}  {record.shape}: {mutation['noticed']:.1%} of {mutation['weights']}",
                     f"unnoticed: {unnoticed}" if unnoticed else "",
                 ),
             )
-    return list(found.values())
+    return list(items.values())
 
 
 def _steps(records: Iterable[Record]) -> list[Item]:
@@ -243,8 +249,8 @@ def _waits(records: Iterable[Record]) -> list[Item]:
 
 
 def _scaling(records: Iterable[Record]) -> list[Item]:
-    """Throughput of ranks over that of one process, for each GPU; ranks on a CPU share the threads
-    of one process.
+    """Return the throughput of several ranks over that of one process, for each GPU. On a CPU the
+    ranks share the threads of one process.
     """
     items = []
     for record in records:
@@ -258,12 +264,12 @@ def _scaling(records: Iterable[Record]) -> list[Item]:
 
 
 def _achieved(records: Sequence[Record]) -> list[Item]:
-    """FLOP/s and bytes/s of every cell, in runs that have measured what is attainable."""
-    found = roofline.roofs(records)
+    """Return FLOP/s and bytes/s of every cell, in runs that have measured the attainable speed."""
+    attainable = roofline.roofs(records)
     return [
         Item(f"{one.cell}: {_reached(one)}")
         for one in roofline.achieved(records)
-        if found.flops or found.bytes
+        if attainable.flops or attainable.bytes
     ]
 
 
@@ -275,10 +281,10 @@ def _reached(one: roofline.Achieved) -> str:
 
 
 def _facts(records: Iterable[Record]) -> list[Item]:
-    def told(record: Record) -> list[str]:
+    def shown(record: Record) -> list[str]:
         return [f"{fact} {record.facts[fact]}" for fact in SHOWN_FACTS if record.facts.get(fact)]
 
-    return [Item(fact, text.names(cells)) for fact, cells in _grouped(records, told).items()]
+    return [Item(fact, text.names(cells)) for fact, cells in _grouped(records, shown).items()]
 
 
 def _footnotes(records: Sequence[Record]) -> list[str]:
@@ -300,9 +306,9 @@ def _footnotes(records: Sequence[Record]) -> list[str]:
 def _grouped(
     records: Iterable[Record], keys: Callable[[Record], list[str]]
 ) -> dict[str, list[str]]:
-    """Key -> the cells that have it, in order of appearance."""
-    found: dict[str, list[str]] = {}
+    """Return key -> the cells that have it, in order of appearance."""
+    cells: dict[str, list[str]] = {}
     for record in records:
         for key in keys(record):
-            found.setdefault(key, []).append(record.cell)
-    return found
+            cells.setdefault(key, []).append(record.cell)
+    return cells

@@ -1,4 +1,4 @@
-"""A site: a page for the newest run of each branch on each machine, an index of them, Plotly's
+"""A site: a page for the newest run of each branch on each machine, an index of them, and Plotly's
 script once.
 """
 
@@ -16,7 +16,7 @@ from paritygate_reports.files.writers import replace_whole
 from paritygate_reports.renderers.html import TEMPLATES, render, tone
 from paritygate_reports.store.database import StoreError
 from paritygate_reports.store.store import Store
-from paritygate_reports.view.page import of_store
+from paritygate_reports.view.page import page_of
 
 SCRIPT = "plotly.min.js"
 
@@ -31,45 +31,45 @@ class Part:
 
     @property
     def file(self) -> str:
-        """The page's name: readable, and another one for every machine and branch."""
+        """The name of the page: readable, and different for every machine and branch."""
         digest = hashlib.sha256(f"{self.machine}\n{self.branch}".encode()).hexdigest()[:6]
         words = re.sub(r"[^a-z0-9]+", "-", f"{self.branch} {self.machine}".lower()).strip("-")
         return f"{words[:60]}-{digest}.html"
 
 
 def parts(store: Store, branches: Sequence[str] | None = None) -> list[Part]:
-    """What the site has pages for, by machine, then by branch; ``branches`` leaves out all
-    others.
+    """Return the parts of the site, by machine, then by branch. ``branches`` limits them. Raises
+    ``StoreError`` for an unknown branch.
     """
-    found: dict[tuple[str, str], list[Run]] = {}
+    by_name: dict[tuple[str, str], list[Run]] = {}
     for run in store.runs():
         branch = run.branch or "no branch"
         if not branches or branch in branches:
-            found.setdefault((_machine(run), branch), []).append(run)
-    if branches and (strangers := set(branches) - {branch for _, branch in found}):
+            by_name.setdefault((_machine(run), branch), []).append(run)
+    if branches and (unknown := set(branches) - {branch for _, branch in by_name}):
         known = ", ".join(sorted({run.branch or "no branch" for run in store.runs()})) or "none"
         raise StoreError(
-            f"{store.name} has no run of branch {sorted(strangers)[0]!r}, its branches are {known}; nothing was written"
+            f"{store.name} has no run of branch {sorted(unknown)[0]!r}, its branches are {known}; nothing was written"
         )
-    return [Part(machine, branch, runs) for (machine, branch), runs in sorted(found.items())]
+    return [Part(machine, branch, runs) for (machine, branch), runs in sorted(by_name.items())]
 
 
 def write_page(folder: Path, store: Store, part: Part) -> None:
-    """The page of the newest run. Raises ``OSError``."""
+    """Write the page of the newest run. Raises ``OSError``."""
     branch = part.runs[-1].branch
-    page = of_store(store, part.runs[-1].id, branch, branch, {run.id for run in part.runs})
+    page = page_of(store, part.runs[-1].id, branch, branch, {run.id for run in part.runs})
     html = render(page, plotly=SCRIPT)
     replace_whole(
         folder / part.file, lambda path: path.write_text(html, "utf-8", "backslashreplace")
     )
 
 
-def write_index(folder: Path, store: Store, found: Sequence[Part]) -> None:
-    """The index, and the script that all pages share. Raises ``OSError``."""
+def write_index(folder: Path, store: Store, parts: Sequence[Part]) -> None:
+    """Write the index, and the script that all pages share. Raises ``OSError``."""
     from plotly.offline import get_plotlyjs
 
     ended = store.outcomes()
-    rows = [(part, _words(store, part.runs[-1], ended.get(part.runs[-1].id, {}))) for part in found]
+    rows = [(part, _words(store, part.runs[-1], ended.get(part.runs[-1].id, {}))) for part in parts]
     html = TEMPLATES.get_template("index.html.j2").render(rows=rows, tone=tone, store=store.name)
     replace_whole(folder / SCRIPT, lambda path: path.write_text(get_plotlyjs(), "utf-8"))
     replace_whole(
@@ -78,12 +78,12 @@ def write_index(folder: Path, store: Store, found: Sequence[Part]) -> None:
 
 
 def _machine(run: Run) -> str:
-    """What a machine is called by: its processor and how many cores it has."""
+    """Return a name for a machine: its processor and the number of cores."""
     facts = run.environment
     return f"{facts.get('cpu') or 'unknown processor'}, {facts.get('cores') or '?'} cores"
 
 
 def _words(store: Store, run: Run, ended: dict[str, int]) -> list[tuple[str, int]]:
-    """How the cells of a run ended, and how they compared where they were."""
+    """Return how the cells of a run ended, and how they compared where they were."""
     verdicts = Counter(record.verdict for record in store.records(run.id) if record.verdict)
     return [*ended.items(), *verdicts.items()]

@@ -17,9 +17,7 @@ BAD = (Status.PARITY_FAILED, Status.FAILED, Status.CRASHED, Status.TIMED_OUT, St
 
 @dataclass(frozen=True)
 class Row:
-    """One cell: its texts under ``HEAD``, or instead of the numbers a note that says how it
-    ended.
-    """
+    """One cell: its texts under ``HEAD``, or, instead of the numbers, a note on how it ended."""
 
     record: Record
     texts: tuple[str, ...]
@@ -28,7 +26,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """The rows of one case and shape; ``unit`` is what its throughput counts."""
+    """The rows of one case and shape. ``unit`` is the unit of its throughput."""
 
     case: str
     shape: str
@@ -37,29 +35,29 @@ class Group:
 
     @property
     def bad(self) -> bool:
-        """Whether a row of it failed."""
+        """Whether one of its rows failed."""
         return any(is_failure(row.record) for row in self.rows)
 
 
-def expected_gap(record: Record) -> bool:
-    """Whether the record is a parity failure that its case declares as a known gap."""
+def is_known_failure(record: Record) -> bool:
+    """Return whether the record is a parity failure that its case declares as a known failure."""
     return record.status is Status.PARITY_FAILED and bool(record.known_failure)
 
 
 def is_failure(record: Record) -> bool:
-    """Whether the record is a failure: a bad status that no known gap explains."""
-    return record.status in BAD and not expected_gap(record)
+    """Return whether the record is a failure: a bad status that is not a known failure."""
+    return record.status in BAD and not is_known_failure(record)
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
-    """The groups that deserve a table, in the order of the run: those with a speed or with a
+    """Return the groups with a table, in the order of the run: those with a speed or with a
     failure.
     """
     return [_group(members) for members in _by_shape(records) if _has_table(members)]
 
 
 def parity_only(records: Iterable[Record]) -> dict[str, str]:
-    """Case -> one line about its shapes that were checked, not timed, and are fine."""
+    """Return case -> one line about its shapes that were checked, not timed, and passed."""
     shapes = _by_shape(records)
     timed = {members[0].case for members in shapes if _has_table(members)}
     fine: dict[str, list[Record]] = {}
@@ -74,7 +72,7 @@ def parity_only(records: Iterable[Record]) -> dict[str, str]:
 
 
 def _by_shape(records: Iterable[Record]) -> list[list[Record]]:
-    """Records of one case together, and in it those of one shape, both in the order of first
+    """Return the records of each shape, those of one case together. Both are in the order of first
     appearance.
     """
     cases: dict[str, dict[str, list[Record]]] = {}
@@ -103,11 +101,11 @@ def _group(members: Sequence[Record]) -> Group:
 def _row(record: Record, unit: str) -> Row:
     target = f"{record.device}-{record.backend}-{record.dtype}"
     if record.status is not Status.OK:
-        gap = f"known gap: {record.known_failure}" if expected_gap(record) else ""
+        note = f"known failure: {record.known_failure}" if is_known_failure(record) else ""
         return Row(
             record,
             (target,),
-            gap or f"{record.status}: {first_line(record.reason)}".removesuffix(": "),
+            note or f"{record.status}: {first_line(record.reason)}".removesuffix(": "),
         )
     return Row(
         record,
@@ -131,8 +129,8 @@ def _row(record: Record, unit: str) -> Row:
 
 
 def _prepare(record: Record) -> str:
-    """Seconds with warm caches, behind a slash with empty ones: ``0.41 s``, ``0.41/12 s``, ``-/12
-    s``.
+    """Return seconds with warm caches, and after a slash with empty ones: ``0.41 s``, ``0.41/12
+    s``, ``-/12 s``.
     """
     warm, cold = record.prepare_seconds, record.prepare_cold_seconds
     if warm is None and cold is None:

@@ -1,4 +1,6 @@
-"""Values as people read them: seconds in one unit a group, 20.1k, 1.31x, MiB, percent, 3.6e-7."""
+"""Values as people read them: seconds in one unit for each group, 20.1k, 1.31x, MiB, percent,
+3.6e-7.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ LARGE = ((1e9, "G"), (1e6, "M"), (1e4, "k"))
 
 
 def digits(value: float, figures: int = 3) -> str:
-    """Three digits that count, and all of those before the point: ``1,234``, ``12.3``,
-    ``0.0412``.
+    """Return the value with three significant digits, and all digits before the point: ``1,234``,
+    ``12.3``, ``0.0412``.
     """
     if not math.isfinite(value):
         return str(value)
@@ -24,7 +26,7 @@ def digits(value: float, figures: int = 3) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Units per second: ``845``, ``1,234``, ``20.1k``, ``1.23M``."""
+    """Return units per second: ``845``, ``1,234``, ``20.1k``, ``1.23M``."""
     if value is None:
         return ""
     scale, suffix = next(((scale, suffix) for scale, suffix in LARGE if value >= scale), (1.0, ""))
@@ -32,7 +34,7 @@ def rate(value: float | None) -> str:
 
 
 def second_unit(values: Iterable[float | None]) -> str:
-    """The one unit (s, ms, µs) for a group of seconds: the largest in which none falls below
+    """Return one unit (s, ms, µs) for a group of seconds: the largest in which no value is below
     0.1.
     """
     known = [value for value in values if value]
@@ -41,25 +43,25 @@ def second_unit(values: Iterable[float | None]) -> str:
 
 
 def seconds(value: float | None, unit: str) -> str:
-    """Seconds in that unit: ``15.6 ms``."""
+    """Return seconds in that unit: ``15.6 ms``."""
     return "" if value is None else f"{digits(value / dict(SECOND_UNITS)[unit])} {unit}"
 
 
 def duration(value: float) -> str:
-    """How long something took: ``12.3 s``, ``2 min 5 s``."""
+    """Return a duration: ``12.3 s``, ``2 min 5 s``."""
     whole = round(value)
     return f"{digits(value)} s" if value < 60 else f"{whole // 60} min {whole % 60} s"
 
 
 def memory(value: int | None) -> str:
-    """Bytes as ``454 MiB``."""
+    """Return bytes as ``454 MiB``."""
     return "" if value is None else f"{digits(value / 2**20)} MiB"
 
 
 def ratio(
     value: float | None, low: float | None = None, high: float | None = None, exact: bool = False
 ) -> str:
-    """``1.31x ±2 %`` with an interval (its half width), ``~1.31x`` without one, ``1.00x`` when
+    """Return ``1.31x ±2 %`` with an interval (its half width), ``~1.31x`` without one, ``1.00x`` if
     exact.
     """
     if value is None:
@@ -74,19 +76,21 @@ def ratio(
 
 
 def percent(share: float | None) -> str:
-    """A share in percent: ``23 %``, ``<1 %``, ``1,240 %``."""
+    """Return a share in percent: ``23 %``, ``<1 %``, ``1,240 %``."""
     if share is None or not math.isfinite(share):
         return "" if share is None else str(share)
     return "<1 %" if 0 < share < 0.01 else f"{share * 100:,.0f} %"
 
 
 def fine_percent(share: float) -> str:
-    """A share in percent to the tenth, for accuracies: ``97.4 %``; 100 % only when it is."""
+    """Return a share in percent to the tenth, for accuracies: ``97.4 %``. 100 % only if it is
+    exactly 1.
+    """
     return "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
 
 
 def error(value: float | None) -> str:
-    """A relative error: ``3.6e-7``."""
+    """Return a relative error: ``3.6e-7``."""
     if value is None or not value or not math.isfinite(value):
         return "" if value is None else digits(value)
     mantissa, exponent = f"{value:.1e}".split("e")
@@ -94,19 +98,19 @@ def error(value: float | None) -> str:
 
 
 def names(cells: Iterable[str], most: int = 4) -> str:
-    """A list of cells that stays short: ``a, b, c, d and 12 more``."""
+    """Return a short list of cells: ``a, b, c, d and 12 more``."""
     cells = list(cells)
     more = f" and {len(cells) - most} more" if len(cells) > most else ""
     return ", ".join(cells[:most]) + more
 
 
 def counted(count: int, word: str) -> str:
-    """``1 cell``, ``2 cells``."""
+    """Return ``1 cell``, ``2 cells``."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def printable(text: str) -> str:
-    """The text with control and direction characters written out, so that none acts on the
+    """Return the text with control and direction characters written out, so that none affects the
     terminal.
     """
     return "".join(

@@ -17,7 +17,7 @@ def ended(status, *, judged=True, kind="parity"):
 
 
 WRONG, SKIPPED = ended(Status.PARITY_FAILED), ended(Status.SKIPPED, judged=False)
-UNCHECKED, GAP_CLOSED = ended(Status.UNCHECKED, judged=False), ended(Status.OK)
+UNCHECKED, FIXED = ended(Status.UNCHECKED, judged=False), ended(Status.OK)
 
 
 def status(*outcomes, pytest_status=None, foreign=0, strict=False, timing=True):
@@ -34,7 +34,7 @@ def status(*outcomes, pytest_status=None, foreign=0, strict=False, timing=True):
         ([OK, TIMED, WRONG], Exit.PARITY),
         *(([OK, TIMED, ended(broken)], Exit.BROKEN) for broken in BROKEN),
         ([OK, WRONG, ended(Status.CRASHED)], Exit.PARITY),
-        ([OK, GAP_CLOSED], Exit.PARITY),
+        ([OK, FIXED], Exit.PARITY),
         ([SKIPPED], Exit.NOTHING),
         ([UNCHECKED], Exit.NOTHING),
         ([UNCHECKED, SKIPPED], Exit.NOTHING),
@@ -43,7 +43,7 @@ def status(*outcomes, pytest_status=None, foreign=0, strict=False, timing=True):
         (
             [UNCHECKED, ended(Status.PARITY_FAILED, judged=False)],
             Exit.OK,
-        ),  # a known gap was compared
+        ),  # a known failure was compared
         ([UNCHECKED, WRONG], Exit.PARITY),
         ([OK, UNTIMED], Exit.NOTHING),
         ([SKIPPED, TIMED], Exit.OK),

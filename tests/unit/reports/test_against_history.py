@@ -72,7 +72,7 @@ def test_markdown_shows_what_is_bad_and_folds_the_rest(advice):
 
 def test_foreign_text_is_no_markup(advice):
     frame = advice.frame.assign(reason="|x|<img src=x>@you")
-    told = markdown(replace(advice, against="<b>", frame=frame)).decode()
+    told = markdown(replace(advice, baseline="<b>", frame=frame)).decode()
 
     assert "<img" not in told
     assert "<b>" not in told
@@ -121,7 +121,7 @@ def test_json_can_be_piped(store, capsys):
 
 def test_a_run_is_not_compared_with_itself(store, capsys):
     assert main(["--store", store.name, "compare", "latest"]) == 2
-    assert "means run day-028 itself" in capsys.readouterr().err
+    assert "is run day-028 itself" in capsys.readouterr().err
 
 
 def test_a_known_gap_fails_nothing(store):
@@ -133,7 +133,7 @@ def test_a_known_gap_fails_nothing(store):
     advice = advise(store, "main", store.find("later"))
     (row,) = [row for row in advice.rows if row["cell"] == gap.cell]
 
-    assert (row["verdict"], row["reason"][:10]) == ("not_comparable", "known gap,")
+    assert (row["verdict"], row["reason"][:14]) == ("not_comparable", "known failure,")
     assert not advice.bad
 
 

@@ -132,5 +132,5 @@ def test_an_exact_step_without_noise_is_found(count):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_refused(value):
-    with pytest.raises(ValueError, match="leave these out"):
+    with pytest.raises(ValueError, match="remove these values"):
         change_point_detection.find([1.0, value, 2.0])

@@ -9,9 +9,9 @@ import paritygate_reports
 from paritygate_reports.analysis.change_points import (
     DTYPES,
     WINDOW,
+    changes_in,
     histories,
     levels,
-    of_series,
     titles,
 )
 from paritygate_reports.frame import frame
@@ -89,7 +89,7 @@ def test_a_series_has_its_own_changes_its_levels_and_its_machine(told):
     assert (start, change, again, end) == (0, history.CHANGED, history.CHANGED, history.DAYS)
     assert before == mine["latency_p50"].iloc[: history.CHANGED].median()
     assert after / before == pytest.approx(history.STEP, abs=0.02)
-    assert list(of_series(found, mine)["run"]) == [f"day-{history.CHANGED:03}"]
+    assert list(changes_in(found, mine)["run"]) == [f"day-{history.CHANGED:03}"]
     assert len(found) == 2  # the other is of the other machine
     assert len(set(titles(every))) == 4  # two cells with times on two machines
     assert titles([mine]) == [history.COMPILED.cell]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from paritygate_reports.analysis.machines import differing, told_apart
+from paritygate_reports.analysis.machines import differing, distinguishing_facts
 
 
 def test_facts_that_differ_are_named_with_both_values():
@@ -27,4 +27,4 @@ def test_facts_that_differ_are_named_with_both_values():
     ],
 )
 def test_each_has_the_facts_that_are_not_the_same_in_all(machines, names):
-    assert told_apart([json.dumps(machine) for machine in machines]) == names
+    assert distinguishing_facts([json.dumps(machine) for machine in machines]) == names

@@ -35,6 +35,10 @@ WORDING = (
         "      this has more\n",
         "",
     ),
+    ("  known gap: ", "  known failure: "),
+    ("2 known\n  gaps\n", "2 known\n  failures\n"),
+    ("\nknown gaps\n", "\nknown failures\n"),
+    ("Runs of other days advise;", "This is advice;"),
 )
 
 

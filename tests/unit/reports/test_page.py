@@ -12,7 +12,7 @@ import pytest
 from paritygate_reports.renderers.html import render, tone
 from paritygate_reports.store.database import StoreError
 from paritygate_reports.store.store import Store
-from paritygate_reports.view.page import Page, differences, of_store
+from paritygate_reports.view.page import Page, differences, page_of
 from tests.support import history
 
 
@@ -26,7 +26,7 @@ def _store(tmp_path_factory):
 
 @pytest.fixture(scope="module", name="html")
 def _html(store):
-    return render(of_store(store, "day-039"), plotly="plotly.js")
+    return render(page_of(store, "day-039"), plotly="plotly.js")
 
 
 class Elements(HTMLParser):
@@ -51,9 +51,9 @@ def embedded(html, name):
 
 
 def test_a_run_is_told_against_the_branch_with_the_most_runs(store):
-    page = of_store(store, "day-039")
+    page = page_of(store, "day-039")
 
-    assert (page.branch, page.advice.against, len(page.advice.runs)) == (
+    assert (page.branch, page.advice.baseline, len(page.advice.runs)) == (
         "main",
         "main",
         history.DAYS - 1,
@@ -64,19 +64,19 @@ def test_a_run_is_told_against_the_branch_with_the_most_runs(store):
 
 
 def test_an_earlier_run_knows_nothing_of_later_ones(store):
-    page = of_store(store, "day-010")
+    page = page_of(store, "day-010")
 
     assert {len(series) for series in page.trends} == {11}
     assert page.changes.empty
 
 
 def test_another_branch_or_run_may_be_asked_for(store):
-    page = of_store(store, "topic-002", against="day-020", branch="main")
+    page = page_of(store, "topic-002", baseline="day-020", branch="main")
 
     assert [run.id for run in page.advice.runs] == ["day-020"]
     assert page.branch == "main"
     with pytest.raises(StoreError, match="no run of branch 'nowhere'; it has main, topic"):
-        of_store(store, branch="nowhere")
+        page_of(store, branch="nowhere")
 
 
 def test_differences_are_facts_not_figures():
@@ -122,7 +122,7 @@ def test_every_cell_is_a_row_with_its_plain_values(html):
 
 
 def test_nothing_is_loaded_from_anywhere(store):
-    html = render(of_store(store, "day-039"))
+    html = render(page_of(store, "day-039"))
     loading = [
         value
         for tag, attributes in Elements(html).tags

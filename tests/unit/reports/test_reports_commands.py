@@ -89,7 +89,7 @@ def test_a_run_is_compared_with_a_branch_the_worst_first(call, store):
     title, *lines = said.splitlines()
 
     assert status == 0
-    assert title.startswith("run aaab2222 against 11 runs of main; Runs of other days advise")
+    assert title.startswith("run aaab2222 against 11 runs of main; This is advice")
     assert [line.split()[0] for line in lines] == ["regressed", "missing", "broken"]
     assert "+49." in lines[0]
     assert "slower than its last 11 runs let expect" in lines[0]

@@ -141,19 +141,19 @@ def test_a_run_of_the_gate_is_no_shard():
         (
             ["bert.json", "cnn.json"],
             3,
-            ["1 of 3 shards, which ones their names do not say; there are bert.json, cnn.json"],
+            ["1 of 3 shards (the names do not show which); there are bert.json, cnn.json"],
         ),
         (
             ["s-7.json", "s-9.json"],
             3,
-            ["1 of 3 shards, which ones their names do not say; there are s-7.json, s-9.json"],
+            ["1 of 3 shards (the names do not show which); there are s-7.json, s-9.json"],
         ),
         (
             ["a.json", "b-2.json"],
             3,
-            ["1 of 3 shards, which ones their names do not say; there are a.json, b-2.json"],
+            ["1 of 3 shards (the names do not show which); there are a.json, b-2.json"],
         ),
-        (["s-1.json"], 2, ["1 of 2 shards, which ones their names do not say; there are s-1.json"]),
+        (["s-1.json"], 2, ["1 of 2 shards (the names do not show which); there are s-1.json"]),
     ],
 )
 def test_a_missing_shard_is_named_where_the_names_say_it(names, count, found):
@@ -232,7 +232,7 @@ def test_wrong_uses_are_refused(folder, capsys):
     assert import_(folder) == 2
     assert "there are 4 files, and --shards 3" in capsys.readouterr().err
     assert main(["import", str(folder), "--shards", "3"]) == 2
-    assert "give --as-one, too" in capsys.readouterr().err
+    assert "need --as-one" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["import", str(folder), "--as-one", "--shards", "0"])
     assert not (folder.parent / "s.sqlite").exists()

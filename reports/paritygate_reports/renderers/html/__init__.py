@@ -1,5 +1,5 @@
-"""The report as one HTML file that needs no network: Jinja2 escapes, Plotly draws, a policy forbids
-fetching.
+"""The report as one HTML file that needs no network. Jinja2 escapes texts, Plotly draws, and a
+policy forbids the page to fetch anything.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import jinja2
 from paritygate.core.reasons import first_line
 from paritygate.core.record import RED, Record, Status, Verdict
 from paritygate_reports.analysis import against_history
-from paritygate_reports.analysis.change_points import of_series, titles
+from paritygate_reports.analysis.change_points import changes_in, titles
 from paritygate_reports.view import charts, table, text
 from paritygate_reports.view.page import Page, differences
 from paritygate_reports.view.sections import headline, passed, sections, summary
@@ -49,7 +49,7 @@ def _share(value: float | None) -> str:
 
 COLUMNS: tuple[
     tuple[str, str, Callable[..., str]], ...
-] = (  # of the raw table: title, field, how it is shown
+] = (  # columns of the raw table: title, field, function that shows it
     ("cell", "cell", str),
     ("status", "status", str),
     ("verdict", "verdict", str),
@@ -68,8 +68,8 @@ COLUMNS: tuple[
 
 
 def render(page: Page, plotly: str = "") -> str:
-    """The page as HTML; ``plotly`` is the address of Plotly's script, which is put inside where
-    none is given.
+    """Return the page as HTML. ``plotly``: the address of Plotly's script; without it the script is
+    included in the page.
     """
     from plotly.offline import get_plotlyjs
 
@@ -104,9 +104,7 @@ def render(page: Page, plotly: str = "") -> str:
 
 
 def tone(word: str) -> str:
-    """Whether a status or a verdict is ``good``, ``bad``, ``unknown``, or "" where there is
-    none.
-    """
+    """Return ``good``, ``bad`` or ``unknown`` for a status or a verdict, "" for an empty one."""
     if word in BAD_WORDS:
         return "bad"
     if word in UNKNOWN_WORDS:
@@ -115,33 +113,37 @@ def tone(word: str) -> str:
 
 
 def _cards(page: Page) -> list[tuple[str, int, str]]:
-    """(word, how many cells, tone), the worst first: how the cells ended, and how they compare."""
+    """Return (word, number of cells, tone), the worst first: how the cells ended, and how they
+    compare.
+    """
     statuses = Counter(str(record.status) for record in page.records)
     verdicts = Counter(record.verdict for record in page.records if record.verdict)
     if not verdicts and page.advice is not None and page.advice.runs:
         verdicts = Counter(row["verdict"] for row in page.advice.rows)
-    found = [(word, count, tone(word)) for word, count in (statuses + verdicts).items()]
+    cards = [(word, count, tone(word)) for word, count in (statuses + verdicts).items()]
     return sorted(
-        found,
+        cards,
         key=lambda card: (("bad", "unknown", "good").index(card[2]), card[0] == "ok", -card[1]),
     )
 
 
 def _figures(page: Page) -> dict[str, charts.Figure]:
-    """Name -> figure, those that have anything to show."""
+    """Return name -> figure, for figures that have something to show."""
     records = page.records
-    found = {
+    figures = {
         "speed": charts.speed_map(records),
         "parity": charts.parity(records),
         "memory": charts.memory(records),
         "prepare": charts.prepare(records),
         "effects": None if page.advice is None else charts.effects(page.advice.frame),
     }
-    return {name: figure for name, figure in found.items() if figure is not None}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def _choices(page: Page) -> dict[str, dict[str, dict[str, charts.Figure]]]:
-    """Chooser -> choice -> name -> figure: what is drawn for one choice at a time."""
+    """Return chooser -> choice -> name -> figure: figures that are drawn for one choice at a
+    time.
+    """
     timed = {}
     for group in table.groups(page.records):
         records = [row.record for row in group.rows if row.record.measured]
@@ -152,20 +154,20 @@ def _choices(page: Page) -> dict[str, dict[str, dict[str, charts.Figure]]]:
 
 
 def _trends(page: Page) -> dict[str, dict[str, charts.Figure]]:
-    """Cell with the number of its changes -> name -> figure."""
+    """Return cell with the number of its changes -> name -> figure."""
     trends: dict[str, dict[str, charts.Figure]] = {}
     if page.changes is None:
         return trends
     shown = _changed_first(page)
     for series, name in zip(shown, titles(shown), strict=True):
-        changes = of_series(page.changes, series)
+        changes = changes_in(page.changes, series)
         mark = f" ({text.counted(len(changes), 'change')})" if len(changes) else ""
         trends[name + mark] = {"trend": charts.trend(series, changes)}
     return trends
 
 
 def _changed_first(page: Page) -> list[pd.DataFrame]:
-    """The trends of at least two runs, those with a change point before the others."""
+    """Return the trends of at least two runs, those with a change point first."""
     changed = (
         set()
         if page.changes is None
@@ -178,12 +180,12 @@ def _changed_first(page: Page) -> list[pd.DataFrame]:
 
 
 def _dicts(frame: pd.DataFrame) -> list[dict[Any, Any]]:
-    """The rows; what is not known is None."""
+    """Return the rows. Unknown values are None."""
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def _table_row(record: Record) -> list[tuple[str, Any]]:
-    """(text, value to sort and copy by) of each of ``COLUMNS``."""
+    """Return (text, value to sort and copy by) for each of ``COLUMNS``."""
     values = [getattr(record, field) for _, field, _ in COLUMNS]
     return [
         (
