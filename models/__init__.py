@@ -1,3 +1,3 @@
-"""The models that are measured: plain PyTorch, one file a family. Nothing here knows the
+"""The models that are measured: plain PyTorch, one file for each family. Nothing here knows the
 harness.
 """

@@ -1,15 +1,15 @@
-"""Attention: by its formula, by PyTorch's operator and its kernels, and the layers built from it.
+"""Attention by its formula, by PyTorch's operator and its kernels, and the layers built from it.
 
 Shapes: B batch, H heads, L queries, S keys, D head size, E = H * D width of a layer. Queries are
 (B, H, L, D), keys and values (B, H, S, D), the X and Y of layers (B, L, E). Keys and values may
-have fewer heads, of which each then serves as many heads of queries side by side (grouped queries,
-Ainslie et al. 2023). Masks are bool, broadcast to (B, H, L, S), and True where a query may attend
-to a key; a query that may attend to none is not supported, because kernels disagree about its
-answer.
+have fewer heads. Each of these then serves an equal number of adjacent query heads (grouped
+queries, Ainslie et al. 2023). Masks are bool, broadcast to (B, H, L, S), and True where a query may
+attend to a key. A query that may attend to no key is not supported, because kernels give different
+answers for it.
 
 Causal means aligned at the upper left, as in ``scaled_dot_product_attention(is_causal=True)``:
-query i sees keys 0 to i. With S > L the last keys are seen by nobody; with S < L the last queries
-see all keys.
+query i sees keys 0 to i. With S > L no query sees the last keys; with S < L the last queries see
+all keys.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import flex_attention
 from torch.utils.checkpoint import checkpoint
 
-# The sizes of the layers that the zero-argument names at the end of this file make.
+# sizes of the layers that the functions without arguments at the end of this file make
 WIDTH, HEADS = 256, 4
 
 KERNELS = {
@@ -39,7 +39,7 @@ KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
 }
 CUDA_ONLY = ("efficient", "cudnn")
-# bytes; where scores in memory would be more, heads are computed one by one
+# bytes; if the scores would need more memory, heads are computed one by one
 SCORES_AT_ONCE = 1 << 30
 MAY_USE = {
     "flash": cuda.can_use_flash_attention,
@@ -48,8 +48,8 @@ MAY_USE = {
 }
 
 
-class KernelUnavailable(RuntimeError):  # it states a fact of device and dtype, not an error of ours
-    """A kernel that was forced and cannot run on these tensors; the text is the reason."""
+class KernelUnavailable(RuntimeError):  # no ...Error: it is a fact about device and dtype
+    """A forced kernel cannot run on these tensors. The message is the reason."""
 
 
 # ----------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ class KernelUnavailable(RuntimeError):  # it states a fact of device and dtype, 
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) V, written as the formula stands (Vaswani et al. 2017, equation
+    """Return softmax(Q K^T / sqrt(D)) V, written like the formula (Vaswani et al. 2017, equation
     1).
     """
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
@@ -76,7 +76,7 @@ class NaiveAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """Q (B, H, L, D), K and V (B, H, S, D), and a mask or none, to (B, H, L, D)."""
+        """Map Q (B, H, L, D), K and V (B, H, S, D), and a mask or None, to (B, H, L, D)."""
         if self.causal:
             lower = query.new_ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
             mask = lower if mask is None else mask & lower
@@ -89,14 +89,13 @@ class NaiveAttention(nn.Module):
 
 
 class SdpaAttention(nn.Module):
-    """Attention by ``scaled_dot_product_attention``, with the kernel of PyTorch's choice or a
+    """Attention by ``scaled_dot_product_attention``, with the kernel that PyTorch chooses or a
     forced one.
 
-    A forced kernel that cannot run raises ``KernelUnavailable`` with the reason (while a compiler
-    traces, PyTorch's own error); another one is never taken instead. float64 alone is always
-    computed by the math
-    kernel: it is what the answers of all kernels are held against, and most of them do not have it;
-    head by head where the sequences are long.
+    A forced kernel that cannot run raises ``KernelUnavailable`` with the reason (PyTorch's own
+    error while a compiler traces). It is never replaced by another kernel. Only float64 is always
+    computed by the math kernel, because most kernels do not support it and it is the reference for
+    all kernels. Long sequences in float64 are computed head by head.
     """
 
     def __init__(self, causal: bool = False, kernel: str | None = None) -> None:
@@ -109,9 +108,9 @@ class SdpaAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """Q (B, H, L, D), K and V (B, H, S, D), and a mask or none, to (B, H, L, D).
+        """Map Q (B, H, L, D), K and V (B, H, S, D), and a mask or None, to (B, H, L, D).
 
-        A mask beside ``causal=True`` is refused by PyTorch.
+        PyTorch refuses a mask together with ``causal=True``.
         """
         asked = (query, key, value, mask, self.causal)
         if query.dtype == torch.float64 and _too_large(query, key):
@@ -123,18 +122,18 @@ class SdpaAttention(nn.Module):
             with sdpa_kernel(KERNELS[kernel]):
                 return _operator(*asked)
         except RuntimeError as error:
-            # Asked after the failure, so that a call that succeeds pays nothing for it.
+            # The reason is found after the failure, so that it costs a successful call nothing.
             reason = _refusal(kernel, *asked)
             if reason is None or _refusal("math", *asked) is not None:
-                raise  # math takes all that is legal: no kernel's refusal, but no memory or no fitting shapes
+                raise  # math takes every legal call, so the error is about memory or shapes
             raise KernelUnavailable(reason) from error
 
 
 def kernel_unavailable(kernel: str, device: torch.device | str, dtype: torch.dtype) -> str | None:
-    """Why a kernel of ``SdpaAttention`` cannot run on a device in a dtype, or None where it can.
+    """Return why a kernel of ``SdpaAttention`` cannot run on a device in a dtype, or None if it
+    can.
 
-    Tried on this machine with one head of 16 queries of size 64, without a mask, not looked up in a
-    table.
+    The kernel is tried on this machine with one head of 16 queries of size 64, without a mask.
     """
     device = torch.device(device)
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -157,7 +156,9 @@ def _math(*asked: Any) -> Tensor:
 
 
 def _exact(*asked: Any) -> Tensor:
-    """The math kernel, whose backward computes the scores once more instead of keeping them."""
+    """Return the math kernel's answer. Its backward computes the scores again instead of keeping
+    them.
+    """
     answer: Tensor = checkpoint(_math, *asked, use_reentrant=False, preserve_rng_state=False)
     return answer
 
@@ -167,7 +168,7 @@ def _grouped(query: Tensor, key: Tensor) -> bool:
 
 
 def _too_large(query: Tensor, key: Tensor) -> bool:
-    """Whether the scores of all heads at once would take too much memory."""
+    """Return whether the scores of all heads at once would take too much memory."""
     return query[..., 0].numel() * key.shape[-2] * query.element_size() > SCORES_AT_ONCE
 
 
@@ -179,7 +180,7 @@ def _head_by_head(
     mask: Tensor | None,
     causal: bool,
 ) -> Tensor:
-    """The operator's answer, computed for one head of one row after the other."""
+    """Return the operator's answer, computed for one head of one row after the other."""
     batch, heads = query.shape[:2]
     group = heads // key.shape[1]
     masks = None if mask is None else mask.expand(batch, heads, *mask.shape[-2:])
@@ -197,7 +198,7 @@ def _head_by_head(
 def _refusal(
     kernel: str, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
 ) -> str | None:
-    """What keeps a kernel from running on these tensors, or None."""
+    """Return the reason why a kernel cannot run on these tensors, or None."""
     if query.device.type != "cuda" and kernel in CUDA_ONLY:
         return f"{kernel} attention exists on CUDA only"
     if query.device.type == "cuda" and kernel in MAY_USE:
@@ -207,12 +208,12 @@ def _refusal(
             return None
         with warnings.catch_warnings(
             record=True
-        ) as caught:  # only the operator itself gives its reasons to Python
+        ) as caught:  # PyTorch gives its reasons only as warnings of the operator
             warnings.simplefilter("always")
             with suppress(RuntimeError), sdpa_kernel(KERNELS[kernel]), torch.no_grad():
                 _operator(query, key, value, mask, causal)
         texts = (str(warning.message).split(" (Triggered")[0].strip() for warning in caught)
-        said = [
+        reasons = [
             text
             for text in texts
             if not text.endswith("because:") and "runtime disabled" not in text
@@ -222,20 +223,20 @@ def _refusal(
             with sdpa_kernel(KERNELS[kernel]), torch.no_grad():
                 _operator(query, key, value, mask, causal)
         except RuntimeError as error:
-            said = [str(error).split(". ")[0]]
+            reasons = [str(error).split(". ")[0]]
         else:
             return None
     dtype = str(query.dtype).removeprefix("torch.")
-    return f"{kernel} attention on {query.device.type} in {dtype}: {' '.join(said) or 'refused'}"
+    return f"{kernel} attention on {query.device.type} in {dtype}: {' '.join(reasons) or 'refused'}"
 
 
 class FlexAttention(nn.Module):
-    """Attention by ``flex_attention``. Made for ``torch.compile``; uncompiled it is slow and warns,
-    and is computed head by head where the sequences are long.
+    """Attention by ``flex_attention``. It is made for ``torch.compile``. Without it, it is slow and
+    warns, and long sequences are computed head by head.
 
-    Masks and the causal order are a ``score_mod``, fused into the compiled kernel: nothing is made
-    in advance, so that one module serves all lengths; but scores that nobody sees are computed,
-    which a block mask would spare.
+    Masks and the causal order are a ``score_mod``, fused into the compiled kernel. Nothing is made
+    in advance, so one module serves all lengths. But scores that no query sees are computed; a
+    block mask would avoid this.
     """
 
     def __init__(self, causal: bool = False) -> None:
@@ -245,7 +246,7 @@ class FlexAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        """Q (B, H, L, D), K and V (B, H, S, D), and a mask (B, 1, 1, S) or none, to (B, H, L,
+        """Map Q (B, H, L, D), K and V (B, H, S, D), and a mask (B, 1, 1, S) or None, to (B, H, L,
         D).
         """
         if mask is not None and self.causal:
@@ -282,7 +283,7 @@ def _causal_score(
 class SelfAttention(nn.Module):
     """self-attention(X) = attention(X W_Q, X W_K, X W_V), in H heads side by side.
 
-    With a second input, Y say, it is cross-attention: queries from X, keys and values from Y.
+    With a second input Y it is cross-attention: queries from X, keys and values from Y.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -293,13 +294,13 @@ class SelfAttention(nn.Module):
         self.W_Q = nn.Linear(width, width, bias=False)
         self.W_K = nn.Linear(width, width, bias=False)
         self.W_V = nn.Linear(width, width, bias=False)
-        # Scores of spread 1. PyTorch's own start gives a third: attention so even that it hides
-        # faults.
+        # Scores of standard deviation 1. PyTorch's default initialisation gives a third of it, and
+        # attention so uniform that it hides faults.
         for projection in (self.W_Q, self.W_K, self.W_V):
             nn.init.xavier_uniform_(projection.weight)
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
-        """X (B, L, E), and the memory (B, S, E) or none, to (B, L, E)."""
+        """Map X (B, L, E), and the memory (B, S, E) or None, to (B, L, E)."""
         memory = x if memory is None else memory
         heads = (
             self._split(self.W_Q(x)),
@@ -309,13 +310,13 @@ class SelfAttention(nn.Module):
         return functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, L, E) to (B, H, L, D)."""
+        """Map (B, L, E) to (B, H, L, D)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class MultiHeadAttention(SelfAttention):
-    """Self-attention whose heads an output projection W_O mixes (Vaswani et al. 2017, section
-    3.2.2).
+    """Self-attention followed by an output projection W_O, which mixes the heads (Vaswani et al.
+    2017, section 3.2.2).
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -323,13 +324,13 @@ class MultiHeadAttention(SelfAttention):
         self.W_O = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
-        """X (B, L, E), and the memory (B, S, E) or none, to (B, L, E)."""
+        """Map X (B, L, E), and the memory (B, S, E) or None, to (B, L, E)."""
         return self.W_O(super().forward(x, memory))
 
 
 class TorchMultiHead(nn.Module):
-    """``nn.MultiheadAttention`` as self-attention, without its weights: asking for them disables
-    SDPA.
+    """``nn.MultiheadAttention`` as self-attention. The attention weights are not returned:
+    returning them disables SDPA.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -337,7 +338,7 @@ class TorchMultiHead(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X (B, L, E) to (B, L, E)."""
+        """Map X (B, L, E) to (B, L, E)."""
         return self.attention(x, x, x, need_weights=False)[0]
 
 
@@ -349,15 +350,14 @@ class EncoderStep(nn.Module):
         self.self_attention = SelfAttention(width, heads)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X (B, L, E) to (B, L, E)."""
+        """Map X (B, L, E) to (B, L, E)."""
         return self.self_attention(x) + x
 
 
 class DecoderStep(nn.Module):
     """decoder(X, Y): Z = self-attention(Y) + Y, then attention(Z W_Q, X W_K, X W_V) + Z.
 
-    X is the input sequence as the encoder left it, Y the target sequence; all of Y is seen, nothing
-    masked.
+    X is the output of the encoder, Y the target sequence. Nothing of Y is masked.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -366,13 +366,13 @@ class DecoderStep(nn.Module):
         self.cross_attention = SelfAttention(width, heads)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """X (B, S, E) and Y (B, L, E) to (B, L, E)."""
+        """Map X (B, S, E) and Y (B, L, E) to (B, L, E)."""
         z = self.self_attention(y) + y
         return self.cross_attention(z, x) + z
 
 
-# ----------------------------------------------------------------------------- by name, without
-# arguments
+# ----------------------------------------------------------------------------------------------
+# models by name, without arguments
 
 naive = NaiveAttention
 naive_causal = partial(NaiveAttention, causal=True)
@@ -400,8 +400,10 @@ decoder_step = partial(DecoderStep, WIDTH, HEADS)
 
 
 def qkv(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Standard normal Q (B, H, L, D), K and V (B, H, S, D): batch, heads, seq, head_dim, and keys
-    (or seq) and kv_heads (or heads) of keys and values.
+    """Return standard normal Q (B, H, L, D), K and V (B, H, S, D).
+
+    ``sizes``: batch, heads, seq, head_dim; keys (default seq) and kv_heads (default heads) for keys
+    and values.
     """
     batch, heads, seq, size = (sizes[name] for name in ("batch", "heads", "seq", "head_dim"))
     few = sizes.get("kv_heads", heads), sizes.get("keys", seq)
@@ -412,8 +414,8 @@ def qkv(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, T
 
 
 def qkv_padded(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """The same with a mask (B, 1, 1, S) that hides 30 to 50 % of the keys of each row, never
-    all.
+    """Return Q, K and V of ``qkv`` with a mask (B, 1, 1, S) that hides 30 to 50 % of the keys of
+    each row, never all.
     """
     query, key, value = qkv(sizes, generator)
     keys = key.shape[-2]
@@ -424,7 +426,9 @@ def qkv_padded(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str
 
 
 def tokens(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor]:
-    """Standard normal X (B, L, E): batch, seq, and width (or the width of the layers above)."""
+    """Return standard normal X (B, L, E). ``sizes``: batch, seq, and width (default: that of the
+    layers above).
+    """
     return (
         torch.randn(sizes["batch"], sizes["seq"], sizes.get("width", WIDTH), generator=generator),
     )
@@ -433,25 +437,25 @@ def tokens(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor
 def tokens_and_memory(
     sizes: Mapping[str, int], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Standard normal X (B, S, E) and Y (B, L, E) of a decoder: as ``tokens``, and keys (or
-    seq).
+    """Return standard normal X (B, S, E) and Y (B, L, E) for a decoder. ``sizes``: as for
+    ``tokens``, and keys (default seq).
     """
     (y,) = tokens(sizes, generator)
     (x,) = tokens({**sizes, "seq": sizes.get("keys", sizes["seq"])}, generator)
     return x, y
 
 
-# -------------------------------------------------------------------------------------- what a call
-# must compute
+# ----------------------------------------------------------------------------------------------
+# operations of a call
 
 
 def flops(sizes: Mapping[str, int], causal: bool = False, backward: bool = False) -> int:
-    """Floating point operations of attention by its algorithm, whatever a kernel really does: 4 B H
-    L S D.
+    """Return the floating point operations of attention by its algorithm, not those of a kernel: 4
+    B H L S D.
 
-    Counted as FlashAttention-2 does (Dao 2023, section 4.1). ``causal``: half of them, with as many
-    keys as queries;
-    ``backward``: forward and backward, which has five products where the forward has two.
+    They are counted as in FlashAttention-2 (Dao 2023, section 4.1). ``causal``: half of them, for
+    as many keys as queries. ``backward``: forward and backward; the backward has five products, the
+    forward two.
     """
     batch, heads, seq, size = (sizes[name] for name in ("batch", "heads", "seq", "head_dim"))
     forward = 4 * batch * heads * seq * sizes.get("keys", seq) * size // (2 if causal else 1)

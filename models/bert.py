@@ -1,8 +1,8 @@
 """BERT for sequence classification: seeded random weights in three sizes, or a checkpoint.
 
 Shapes: B batch, L sequence. Token ids, masks and types are int64 (B, L), logits (B, number of
-labels). The mask holds 1 at a token and 0 at padding. transformers is imported when a model is
-made, not before.
+labels). The mask holds 1 at a token and 0 at padding. transformers is imported only when a model is
+made.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-VOCABULARY = 30_522  # of bert-base-uncased, as are the ids below
+VOCABULARY = 30_522  # that of bert-base-uncased, like the ids below
 PAD, CLS, SEP, FIRST_WORD = 0, 101, 102, 1_000
-SPREAD = 0.57  # of a random weight, times the root of the width: 0.05 at 128
-BIAS = 0.1  # the same of a bias, and of a norm's factor around 1
-SHARPER = 3.0  # times that are queries and keys: else attention is nearly uniform, and an ignored mask goes unnoticed
+SPREAD = 0.57  # standard deviation of a random weight, times the root of the width: 0.05 at 128
+BIAS = 0.1  # standard deviation of a bias, and of a norm's factor around 1
+# Factor on query and key weights: without it attention is nearly uniform, and a check would not
+# notice an ignored mask.
+SHARPER = 3.0
 # environment variable: a folder made by save_pretrained, or a hub name
 CHECKPOINT = "PARITYGATE_BERT"
 
@@ -35,13 +37,13 @@ SENTENCES = (
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be loaded: says which one was asked for, and what to do."""
+    """A checkpoint cannot be loaded. The message names it and says what to do."""
 
 
 class Classifier(nn.Module):
-    """A transformers classifier that takes tensors and returns the logits alone.
+    """A transformers classifier that takes tensors and returns only the logits.
 
-    Compilers and exporters then see one tensor instead of a ``ModelOutput``.
+    So compilers and exporters see one tensor instead of a ``ModelOutput``.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -54,26 +56,26 @@ class Classifier(nn.Module):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
     ) -> Tensor:
-        """(B, L) token ids, with their mask and types or without, to logits (B, labels)."""
+        """Map (B, L) token ids, with or without their mask and types, to logits (B, labels)."""
         given = {"attention_mask": attention_mask, "token_type_ids": token_type_ids}
-        # What was not given is not passed on: DistilBERT, say, has no token types.
+        # Missing inputs are not passed on: DistilBERT, for example, has no token types.
         return self.model(
             input_ids, **{name: x for name, x in given.items() if x is not None}
         ).logits
 
 
 def tiny(vocabulary: int = VOCABULARY) -> Classifier:
-    """BERT of 2 layers x 128, 2 heads."""
+    """Return a BERT of 2 layers x 128, 2 heads."""
     return _random_bert(layers=2, width=128, heads=2, vocabulary=vocabulary)
 
 
 def mini(vocabulary: int = VOCABULARY) -> Classifier:
-    """BERT of 4 layers x 256, 4 heads."""
+    """Return a BERT of 4 layers x 256, 4 heads."""
     return _random_bert(layers=4, width=256, heads=4, vocabulary=vocabulary)
 
 
 def base() -> Classifier:
-    """BERT of 12 layers x 768, 12 heads: the size of bert-base."""
+    """Return a BERT of 12 layers x 768, 12 heads: the size of bert-base."""
     return _random_bert(layers=12, width=768, heads=12)
 
 
@@ -90,10 +92,10 @@ def _random_bert(layers: int, width: int, heads: int, vocabulary: int = VOCABULA
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         classifier_dropout=0.0,
-        # At 0.05 all tokens of a wide model are alike from the sixth layer on, and attention
-        # decides nothing.
+        # With 0.05 all tokens of a wide model are alike from the sixth layer on, and attention has
+        # no effect.
         initializer_range=SPREAD / math.sqrt(width),
-        # Unset, the first call with labels would write it into the config and have compilers start
+        # Without it the first call with labels writes it into the config, and compilers compile
         # again.
         problem_type="single_label_classification",
     )
@@ -101,8 +103,8 @@ def _random_bert(layers: int, width: int, heads: int, vocabulary: int = VOCABULA
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
-                # Biases begin at 0, factors of norms at 1: no rounding changes those, and a wrong
-                # one goes unnoticed.
+                # Biases start at 0, factors of norms at 1: rounding does not change these, and a
+                # check would not notice a wrong one.
                 parameter += BIAS * torch.randn_like(parameter)
             elif name.endswith(("query.weight", "key.weight")):
                 parameter *= SHARPER
@@ -110,17 +112,18 @@ def _random_bert(layers: int, width: int, heads: int, vocabulary: int = VOCABULA
 
 
 def full_mask(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """Pairs of random sentences that fill (B, L), and a mask of ones.
+    """Return pairs of random sentences that fill (B, L), and a mask of ones.
 
-    Eager transformers drops such a mask and compilers cannot: their attention kernels may differ.
+    Eager transformers drops such a mask and compilers cannot, so their attention kernels may
+    differ.
     """
     lengths = torch.full((sizes["batch"],), sizes["seq"])
     return _sentences(lengths, sizes["seq"], generator)
 
 
 def padded_mask(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """Pairs of random sentences of different lengths, each padded by 30 to 50 % of L and never
-    empty.
+    """Return pairs of random sentences of different lengths, each padded by 30 to 50 % of L and
+    never empty.
     """
     shortest = max(1, math.ceil(0.5 * sizes["seq"]))
     longest = max(shortest, math.floor(0.7 * sizes["seq"]))
@@ -129,14 +132,14 @@ def padded_mask(sizes: Mapping[str, int], generator: torch.Generator) -> dict[st
 
 
 def no_mask(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """Pairs of random sentences that fill (B, L), without a mask."""
+    """Return pairs of random sentences that fill (B, L), without a mask."""
     inputs = full_mask(sizes, generator)
     del inputs["attention_mask"]
     return inputs
 
 
 def _sentences(lengths: Tensor, seq: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """[CLS] words [SEP] padding, with the second half of the words as the second sentence."""
+    """Return [CLS] words [SEP] padding; the second half of the words is the second sentence."""
     position, length = torch.arange(seq), lengths[:, None]
     ids = torch.randint(FIRST_WORD, VOCABULARY, (len(lengths), seq), generator=generator)
     ids[:, 0] = CLS
@@ -150,8 +153,8 @@ def _sentences(lengths: Tensor, seq: int, generator: torch.Generator) -> dict[st
 
 
 def checkpoint() -> Classifier:
-    """The classifier that ``PARITYGATE_BERT`` names: a folder made by ``save_pretrained``, or a hub
-    name.
+    """Return the classifier that ``PARITYGATE_BERT`` names: a folder made by ``save_pretrained``,
+    or a hub name.
 
     A checkpoint without a classification head gets a random one. Raises ``CheckpointError``.
     """
@@ -165,7 +168,8 @@ def checkpoint() -> Classifier:
 
 
 def checkpoint_sentences(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """Sentences drawn from ``SENTENCES``, tokenised for the checkpoint, padded and cut to (B, L).
+    """Return sentences drawn from ``SENTENCES``, tokenised for the checkpoint, padded and cut to
+    (B, L).
 
     Raises ``CheckpointError``.
     """
@@ -192,14 +196,14 @@ def _checkpoint_name() -> str:
     name = os.environ.get(CHECKPOINT)
     if not name:
         raise CheckpointError(
-            f"{CHECKPOINT} is not set: give it a folder made by save_pretrained, or the name of a hub model"
+            f"{CHECKPOINT} is not set: set it to a folder made by save_pretrained, or the name of a hub model"
         )
     return name
 
 
 def _unloadable(name: str, reason: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{CHECKPOINT}={name!r} cannot be loaded. Give it a folder made by save_pretrained (of the model and "
-        "of its tokenizer, in the same folder), or the name of a hub model; to fetch that one, be online and "
+        f"{CHECKPOINT}={name!r} cannot be loaded. Set it to a folder made by save_pretrained (of the model and "
+        "of its tokenizer, in the same folder), or to the name of a hub model; to download it, be online and "
         f"unset HF_HUB_OFFLINE. transformers said: {reason}"
     )

@@ -17,7 +17,7 @@ class DigitsCNN(nn.Module):
     """Two convolutions without padding, one pooling, two linear layers: 1x16x16 images to ten
     logits.
 
-    The sides go 16, 14, 12 and, pooled, 6.
+    The side lengths are 16, 14, 12 and, after pooling, 6.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class DigitsCNN(nn.Module):
         self.fc2 = nn.Linear(128, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, 16, 16) to logits (B, 10)."""
+        """Map (B, 1, 16, 16) to logits (B, 10)."""
         x = functional.relu(self.conv1(images))
         x = functional.relu(self.conv2(x))
         x = functional.max_pool2d(x, 2).flatten(1)
@@ -37,9 +37,10 @@ class DigitsCNN(nn.Module):
 
 
 class RgbCNN(nn.Module):
-    """Two padded convolutions, each pooled, two linear layers: 3x24x24 images to ten logits.
+    """Two padded convolutions, each followed by pooling, and two linear layers: 3x24x24 images to
+    ten logits.
 
-    The sides go 24, pooled 12, pooled 6.
+    The side lengths are 24, after the first pooling 12, after the second 6.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class RgbCNN(nn.Module):
         self.fc2 = nn.Linear(128, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, 24, 24) to logits (B, 10)."""
+        """Map (B, 3, 24, 24) to logits (B, 10)."""
         x = functional.max_pool2d(functional.relu(self.conv1(images)), 2)
         x = functional.max_pool2d(functional.relu(self.conv2(x)), 2).flatten(1)
         x = functional.relu(self.fc1(x))
@@ -58,10 +59,14 @@ class RgbCNN(nn.Module):
 
 
 def digit_images(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor]:
-    """Grey 16x16 images (B, 1, 16, 16) of standard normal pixels, as standardised images have."""
+    """Return grey 16x16 images (B, 1, 16, 16) of standard normal pixels, like standardised
+    images.
+    """
     return (torch.randn(sizes["batch"], 1, 16, 16, generator=generator),)
 
 
 def rgb_images(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor]:
-    """Colour 24x24 images (B, 3, 24, 24) of standard normal pixels, as standardised images have."""
+    """Return colour 24x24 images (B, 3, 24, 24) of standard normal pixels, like standardised
+    images.
+    """
     return (torch.randn(sizes["batch"], 3, 24, 24, generator=generator),)

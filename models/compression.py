@@ -1,10 +1,10 @@
-"""Compressed models: the trained digits' network with 8-bit weights, with weights or channels left
-out, or taught anew.
+"""Compressed models: the trained digits' network with 8-bit weights, with weights or channels
+removed, or distilled.
 
-Each of them is made from the network that it stands for, and answers the same images (B, 1, 16,
-16), float32, with logits (B, 10) of its own; what that costs is told by accuracy on labelled
-samples, not by the logits. ``facts`` of each tells ``size_bytes``, what its weights take in a file,
-beside the ``original_bytes``.
+Each is made from the original network and takes the same images (B, 1, 16, 16), float32. It returns
+logits (B, 10) of its own, so its cost is measured by accuracy on labelled samples, not by the
+logits. ``facts`` of each holds ``size_bytes``, the size of its weights in a file, beside the
+``original_bytes``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from models import cnn, digits, weights
 from models.weights import Weights
 
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
-PRUNED = 0.5  # of all weights, or of the channels between the second convolution and the first linear layer
-STUDENT = (8, 16, 32)  # an eighth of the units of the hidden layer, a quarter of the channels
+# share of all weights, or of the channels between the second convolution and the first linear layer
+PRUNED = 0.5
+STUDENT = (8, 16, 32)  # a quarter of the channels, and of the units of the hidden layer
 OPSET = 20
 
 
 class NotPruned(RuntimeError):
-    """Weights that were to be zero are not, or are so by a mask only: says how many, and what to
+    """Weights that must be zero are not, or only by a mask. The message says how many, and what to
     look for.
     """
 
@@ -41,30 +42,30 @@ class NotPruned(RuntimeError):
 
 
 def dynamic_int8(plain: nn.Module) -> Quantised:
-    """The network with 8-bit weights; what goes into a layer is made 8-bit too, by the range that
-    it has in each call.
+    """Return the network with 8-bit weights. The inputs of a layer are quantised too, in every
+    call, by their range.
 
-    By ONNX Runtime, with all four layers quantised. Weights are unsigned: with signed ones its
-    convolution of integers took four times as long. Raises ``NotImplementedError`` for a network
-    that is not float32 on a CPU.
+    ONNX Runtime quantises all four layers. Weights are unsigned: with signed ones its convolution
+    of integers took four times as long. Raises ``NotImplementedError`` for a network that is not
+    float32 on a CPU.
     """
     weight = next(plain.parameters())
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         raise NotImplementedError(
-            f"quantised is a float32 network on a CPU, not {weight.dtype} on {weight.device}"
+            f"only a float32 network on a CPU can be quantised, not {weight.dtype} on {weight.device}"
         )
     import onnxruntime
 
     recipe = [weights.digest(plain), OPSET, onnxruntime.__version__]
-    made = weights.kept("digits_int8", recipe, (__file__,), lambda: {"onnx": _quantised(plain)})
+    made = weights.cached("digits_int8", recipe, (__file__,), lambda: {"onnx": _quantised(plain)})
     return Quantised(
         made.weights["onnx"].numpy().tobytes(), weights.size(plain.state_dict()), made.cold
     )
 
 
 def _quantised(plain: nn.Module) -> Tensor:
-    """The quantised ONNX model's bytes, uint8; its metadata counts the operators that compute with
-    integers.
+    """Return the quantised ONNX model's bytes, uint8. Its metadata counts the operators that
+    compute with integers.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -82,7 +83,7 @@ def _quantised(plain: nn.Module) -> Tensor:
         )
     assert program is not None
     exported = program.model_proto
-    # it states shapes of weights, which the quantiser transposes and then contradicts
+    # it contains shapes of weights, which are wrong after the quantiser has transposed them
     del exported.graph.value_info[:]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "quantised.onnx"
@@ -111,12 +112,12 @@ class Quantised:
         self._facts = {"size_bytes": len(model), "original_bytes": original_bytes, "cold": cold}
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, 1, 16, 16) to logits (B, 10)."""
+        """Map (B, 1, 16, 16) to logits (B, 10)."""
         (logits,) = self._session.run(None, {"images": images.numpy()})
         return torch.from_numpy(logits)
 
     def facts(self) -> dict[str, Any]:
-        """Sizes in bytes, and how many operators compute with integers."""
+        """Return sizes in bytes, and how many operators compute with integers."""
         integers = json.loads(
             self._session.get_modelmeta().custom_metadata_map["integer_operators"]
         )
@@ -128,31 +129,33 @@ class Quantised:
 
 
 class Compressed(cnn.DigitsCNN):
-    """A ``DigitsCNN`` of the widths that its weights have, which is asked for nothing but answers.
+    """A ``DigitsCNN`` with the widths of the given weights, for inference only.
 
-    ``zeros``: the share of its weights that must be zero. ``told``: what else its facts tell.
+    ``zeros``: the share of its weights that must be zero. ``known``: further facts.
     """
 
-    def __init__(self, given: Weights, zeros: float = 0.0, **told: Any) -> None:
+    def __init__(self, given: Weights, zeros: float = 0.0, **known: Any) -> None:
         with torch.device("meta"):  # weights are given: no random number is drawn
             super().__init__()
             _widen(self, *(len(given[f"{layer}.bias"]) for layer in LAYERS[:3]))
         self.load_state_dict(given, assign=True)
         self.requires_grad_(False).eval()
-        self._zeros, self._told = zeros, told
+        self._zeros, self._known = zeros, known
 
     def facts(self) -> dict[str, Any]:
-        """Sizes in bytes, and the share of the weights that is not zero. Raises ``NotPruned``."""
+        """Return sizes in bytes, and the share of the weights that is not zero. Raises
+        ``NotPruned``.
+        """
         check_pruned(self, self._zeros)
         return {
             "size_bytes": weights.size(self.state_dict()),
             "nonzero_share": nonzero_share(self),
-        } | self._told
+        } | self._known
 
 
 def _widen(network: cnn.DigitsCNN, first: int, second: int, hidden: int) -> cnn.DigitsCNN:
-    """The same network with new layers of other widths: channels of the convolutions, units of the
-    hidden layer.
+    """Return the same network with new layers of other widths: channels of the convolutions, units
+    of the hidden layer.
     """
     network.conv1 = nn.Conv2d(1, first, kernel_size=3)
     network.conv2 = nn.Conv2d(first, second, kernel_size=3)
@@ -162,26 +165,30 @@ def _widen(network: cnn.DigitsCNN, first: int, second: int, hidden: int) -> cnn.
 
 
 def nonzero_share(network: nn.Module) -> float:
-    """The share, 0 to 1, of the weights of all layers that are not zero; biases do not count."""
-    found = [layer.weight for layer in _layers(network)]
-    return sum(int(weight.count_nonzero()) for weight in found) / sum(
-        weight.numel() for weight in found
+    """Return the share, 0 to 1, of the weights of all layers that are not zero. Biases do not
+    count.
+    """
+    every = [layer.weight for layer in _layers(network)]
+    return sum(int(weight.count_nonzero()) for weight in every) / sum(
+        weight.numel() for weight in every
     )
 
 
 def check_pruned(network: nn.Module, zeros: float) -> None:
-    """Raise ``NotPruned`` unless the share ``zeros`` of the weights is zero, for good."""
+    """Raise ``NotPruned`` unless the share ``zeros`` of the weights is zero for good, i.e. without
+    a mask.
+    """
     if prune.is_pruned(network):
         raise NotPruned(
-            "masks are still applied in every call, and the weights behind them are kept; prune.remove"
+            "masks are still applied in every call, and the original weights are kept; call prune.remove"
         )
-    found, total = (
+    share, total = (
         1 - nonzero_share(network),
         sum(layer.weight.numel() for layer in _layers(network)),
     )
-    if round(found * total) < round(zeros * total):
+    if round(share * total) < round(zeros * total):
         raise NotPruned(
-            f"{found:.4%} of {total} weights are zero, {zeros:.4%} were to be: some came back, by training or loading"
+            f"{share:.4%} of {total} weights are zero, {zeros:.4%} must be: some came back, by training or loading"
         )
 
 
@@ -194,10 +201,11 @@ def _layers(network: nn.Module) -> list[Any]:
 
 
 def pruned(plain: nn.Module) -> Compressed:
-    """The network without the half of its weights that is smallest, whichever layers they are in.
+    """Return the network with the smaller half of its weights set to zero, over all layers
+    together.
 
-    They are zero and still there: it is neither smaller nor faster, but what packs or skips zeros
-    would be.
+    The zeros are still stored, so it is neither smaller nor faster. A format or kernel that skips
+    zeros would be.
     """
     network = copy.deepcopy(plain)
     smallest = [(layer, "weight") for layer in _layers(network)]
@@ -208,10 +216,10 @@ def pruned(plain: nn.Module) -> Compressed:
 
 
 def pruned_channels(plain: nn.Module) -> Compressed:
-    """The network without the half of the second convolution's channels whose weights have the
-    smallest norm.
+    """Return the network without the half of the second convolution's channels that has weights of
+    the smallest norm.
 
-    They are gone, with what the next layer made of them: smaller and faster.
+    The channels are removed, with their inputs to the next layer, so it is smaller and faster.
     """
     network = copy.deepcopy(plain)
     prune.ln_structured(network.conv2, "weight", amount=PRUNED, n=2, dim=0)
@@ -223,11 +231,11 @@ def pruned_channels(plain: nn.Module) -> Compressed:
 
 
 def without_channels(network: nn.Module, stay: Tensor) -> Weights:
-    """The weights of the smaller network that answers the same when the channels that do not
-    ``stay`` (C,) are zero.
+    """Return the weights of the smaller network that gives the same answers if the channels that do
+    not ``stay`` (C,) are zero.
 
-    Such a channel is its bias everywhere, after ReLU and pooling too: that goes into the next
-    layer's bias.
+    Such a channel equals its bias everywhere, also after ReLU and pooling. This constant is added
+    to the next layer's bias.
     """
     given = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     maps = given["fc1.weight"].unflatten(1, (len(stay), -1))  # units x channels x 36 places
@@ -245,13 +253,13 @@ def without_channels(network: nn.Module, stay: Tensor) -> Weights:
 
 
 def distilled(plain: nn.Module) -> Compressed:
-    """A network of a fifteenth of the weights that was taught by the plain one; taught once and
-    kept.
+    """Return a network with a fifteenth of the weights, trained by distillation from the plain one.
+    It is trained once and cached.
     """
     weight = next(plain.parameters())
     teacher = copy.deepcopy(plain).float().cpu()
     recipe = [weights.digest(teacher), STUDENT]
-    made = weights.kept(
+    made = weights.cached(
         "digits_student", recipe, (__file__, digits.__file__, cnn.__file__), lambda: distil(teacher)
     )
     given = {name: tensor.to(weight.device, weight.dtype) for name, tensor in made.weights.items()}
@@ -267,26 +275,26 @@ def distil(
     batch: int = 32,
     seed: int = 0,
 ) -> Weights:
-    """The weights of a network of other ``widths`` that learns the digits from their labels and
-    from a teacher.
+    """Return the weights of a network of other ``widths`` that learns the digits from their labels
+    and from a teacher.
 
     See ``distillation_loss``. The same arguments give the same weights on the same machine, in
-    about 3 s; the global random state stays untouched.
+    about 3 s. The global random state is not changed.
     """
-    learnt, _ = digits.load()
+    train, _ = digits.load()
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = _widen(cnn.DigitsCNN(), *widths)
         optimizer = torch.optim.SGD(student.parameters(), lr=lr, momentum=0.9)
         with torch.no_grad():
-            taught = teacher(learnt.images)
+            teacher_logits = teacher(train.images)
         for _ in range(epochs):
-            for rows in torch.randperm(len(learnt.labels), generator=generator).split(batch):
+            for rows in torch.randperm(len(train.labels), generator=generator).split(batch):
                 optimizer.zero_grad()
-                answers = student(learnt.images[rows])
+                answers = student(train.images[rows])
                 distillation_loss(
-                    answers, taught[rows], learnt.labels[rows], temperature
+                    answers, teacher_logits[rows], train.labels[rows], temperature
                 ).backward()
                 optimizer.step()
     return {name: tensor.detach() for name, tensor in student.state_dict().items()}
@@ -295,11 +303,11 @@ def distil(
 def distillation_loss(
     student: Tensor, teacher: Tensor, labels: Tensor, temperature: float
 ) -> Tensor:
-    """T^2 KL(teacher || student) of both logits (B, classes) softened by T, plus the cross-entropy
-    of the labels (B,).
+    """Return T^2 KL(teacher || student) of both logits (B, classes) softened by T, plus the
+    cross-entropy of the labels (B,).
 
     Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015: T^2 keeps the
-    size of the soft part's gradients whatever T is.
+    size of the soft part's gradients independent of T.
     """
     soft = functional.kl_div(
         (student / temperature).log_softmax(1),

@@ -1,8 +1,8 @@
 """A sentiment corpus made by a small grammar: short reviews, labelled 1 for praise and 0 for blame.
 
-Words alone do not decide: "was not good" is blame and "was never dull" praise, and of two clauses
-with "but" the last one counts. Every split holds as much praise as blame, and no sentence is in two
-of them, however it is punctuated. Labels are int64 (N,).
+Single words do not decide: "was not good" is blame and "was never dull" is praise, and of two
+clauses joined by "but" the last one counts. Every split holds as much praise as blame. No sentence
+is in two splits, whatever its punctuation. Labels are int64 (N,).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ KINDS = (
     "famous",
 )
 PEOPLE = ("I", "we", "they", "my friends", "the critics", "most people")
-NAMES = (  # a film maker's name is one of each: enough of them that some come in one split only
+NAMES = (  # a film maker's name joins one of each; there are so many that some occur in one split only
     ("Mar", "Bel", "Kor", "Lin", "Tas", "Ven", "Dor", "Hal", "Nor", "Sel", "Ruf", "Gad"),
     ("lo", "ri", "ta", "be", "mu", "san", "den", "vi"),
     ("we", "ne", "th", "sky", "ger", "ro", "mont", "s"),
@@ -129,7 +129,7 @@ class Split(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """The sentences to learn from, those to choose by, and those to be judged by."""
+    """The sentences for training, for validation and for the final test."""
 
     train: Split
     validation: Split
@@ -138,23 +138,25 @@ class Corpus(NamedTuple):
 
 @functools.cache
 def load(seed: int = 0) -> Corpus:
-    """4,000 / 500 / 1,000 sentences; the same ones in every process and on every Python.
+    """Return 4,000 / 500 / 1,000 sentences. They are the same in every process and Python version.
 
-    The four seed sentences are in none of them, their words are in all. What is given is shared:
-    write nothing to it.
+    The four seed sentences are in none of the splits, but their words are in all. The result is
+    shared: do not write to it.
     """
     grammar = _Grammar(seed)
-    told = {_bare(sentence) for sentence in SEED_SENTENCES}
-    return Corpus(*(_split(grammar, size, told) for size in (4000, 500, 1000)))
+    taken = {_bare(sentence) for sentence in SEED_SENTENCES}
+    return Corpus(*(_split(grammar, size, taken) for size in (4000, 500, 1000)))
 
 
-def _split(grammar: _Grammar, size: int, told: set[str]) -> Split:
-    """``size`` sentences, praise and blame in turn, that are not among those ``told`` already."""
+def _split(grammar: _Grammar, size: int, taken: set[str]) -> Split:
+    """Return ``size`` sentences, praise and blame in turn, that are not in ``taken``. Adds them to
+    ``taken``.
+    """
     sentences: list[str] = []
     while len(sentences) < size:
         sentence = grammar.sentence(praise=len(sentences) % 2 == 0)
-        if _bare(sentence) not in told:
-            told.add(_bare(sentence))
+        if _bare(sentence) not in taken:
+            taken.add(_bare(sentence))
             sentences.append(sentence)
     return Split(tuple(sentences), 1 - torch.arange(size) % 2)
 
@@ -164,15 +166,15 @@ def _bare(sentence: str) -> str:
 
 
 class _Grammar:
-    """Draws sentences. Uses ``random()`` alone: of the generator's methods the only one that no
-    Python will change.
+    """Draws sentences. It uses only ``random()``, the one method of the generator that Python
+    guarantees not to change.
     """
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed).random
 
     def sentence(self, praise: bool) -> str:
-        """A clause, two that agree, or two of which the last one counts."""
+        """Return one clause, two that agree, or two of which the last one counts."""
         clauses = [self._clause(praise)]
         if self._chance(0.4):
             contrast = self._chance(0.6)

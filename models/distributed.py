@@ -2,15 +2,15 @@
 under ``torchrun``.
 
 A call trains ``DigitsCNN`` from its initial weights on some global batches in turn, by SGD with
-momentum. Its answer is the loss of every step and how far each weight has moved: the weights
-themselves hardly differ after some steps, whatever was done. Each rank takes an equal share of
-every global batch, so the mean of the ranks' losses is the loss of the global batch, and the mean
-of their gradients its gradient.
+momentum. It returns the loss of every step and the change of each weight. (The weights themselves
+hardly differ after a few steps, whatever was done.) Each rank takes an equal share of every global
+batch. So the mean of the ranks' losses is the loss of the global batch, and the mean of their
+gradients is its gradient.
 
 Shapes: k steps, B samples of a global batch; images float32 (k, B, 1, 16, 16), labels int64 (k, B),
 losses (k,).
 
-``python -m models.distributed SOCKET`` is a rank; ``Ranks`` has torchrun start it.
+``python -m models.distributed SOCKET`` is a rank; ``Ranks`` starts it through torchrun.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ from models.cnn import DigitsCNN
 ROOT = Path(__file__).resolve().parents[1]
 START = 180.0  # seconds for the ranks to import torch and to find each other, on a busy machine
 TIMEOUT = 60.0  # seconds that a rank waits for the others in a collective operation; a step takes milliseconds
-GRACE = 10.0  # seconds beyond that for whoever waits for a rank to hear of it
-TAIL = 3000  # characters of the ranks' last words that an error shows
+GRACE = 10.0  # further seconds until the owner of the ranks gives up
+TAIL = 3000  # characters of the ranks' last output in an error message
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
-# in torchrun's report of why it ended
+# a rank and its exit code in torchrun's final report
 FAILURE = re.compile(r"rank +: (\d+) .*\n *exitcode +: (-?\d+)")
 
 
-class Unavailable(RuntimeError):  # it states a fact of the machine, not an error of ours
-    """So many ranks cannot run here; the text is the reason."""
+class Unavailable(RuntimeError):  # no ...Error: it is a fact about the machine
+    """So many ranks cannot run on this machine. The message is the reason."""
 
 
 def train(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """The losses (k,) of a step on each of k batches; the model is trained from the weights that it
-    has.
+    """Train the model, from its present weights, one step on each of k batches. Return the losses
+    (k,).
     """
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     losses = []
@@ -70,40 +70,40 @@ def train(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def moves(model: nn.Module, initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """How far each of the model's weights is from its initial value, by name."""
+    """Return the change of each of the model's weights from its initial value, by name."""
     return {
         name: value - initial[name].to(value.device) for name, value in model.state_dict().items()
     }
 
 
 class OneProcess:
-    """Trains in this process, on the device where the batches are."""
+    """Trains in this process, on the device of the batches."""
 
     def __init__(self) -> None:
         self.model = DigitsCNN()
 
     def __call__(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """``losses`` (k,), and by its name how far each weight has moved in k steps."""
+        """Return ``losses`` (k,), and by name the change of each weight in k steps."""
         model = copy.deepcopy(self.model).to(images.device)
         return {"losses": train(model, images, labels)} | moves(model, self.model.state_dict())
 
 
 def share(batches: Tensor, rank: int, ranks: int) -> Tensor:
-    """A rank's part (k, B / ranks, ...) of k global batches."""
+    """Return a rank's part (k, B / ranks, ...) of k global batches."""
     return batches.chunk(ranks, dim=1)[rank]
 
 
 class Ranks:
-    """Trains by ranks of ``DistributedDataParallel``: gloo between CPUs, nccl between GPUs, one a
-    rank.
+    """Trains by ranks of ``DistributedDataParallel``: gloo between CPUs, nccl between GPUs, one GPU
+    for each rank.
 
-    torchrun starts the ranks once; they keep their processes and wait for calls. A call hands out
-    the shares and collects the answer. This process's threads are divided among the ranks, so that
-    one process and its ranks compute with equally many. Nothing speaks to any network but loopback.
-    The ranks end when their channel to this process closes, hence with ``close`` and also when this
-    process dies.
+    torchrun starts the ranks once; their processes stay and wait for calls. A call sends out the
+    shares and collects the answer. This process's threads are divided among the ranks, so that one
+    process and its ranks compute with the same number of threads. Only the loopback network is
+    used. The ranks end when their channel to this process closes: after ``close``, and also when
+    this process dies.
 
-    Raises ``RuntimeError`` when a rank dies or does not answer: in the call that notices, and in
+    Raises ``RuntimeError`` when a rank dies or does not answer, in the call that notices it and in
     every later one.
     """
 
@@ -113,8 +113,8 @@ class Ranks:
             p.numel() * p.element_size() for p in model.parameters() if p.requires_grad
         )
         self._channels: list[Connection] = []
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  as long as the ranks write
-        # Only who may enter the folder can connect. It is gone as soon as all have.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the ranks write to it
+        # Only users with access to the folder can connect. It is removed when all ranks have.
         with (
             tempfile.TemporaryDirectory(prefix="ddp-") as folder,
             socket.socket(socket.AF_UNIX) as server,
@@ -131,7 +131,9 @@ class Ranks:
         self._send([(weights, torch.backends.cudnn.allow_tf32)] * ranks)
 
     def __call__(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """As ``OneProcess``; raises ``ValueError`` where a batch cannot be shared equally."""
+        """Train as ``OneProcess`` does. Raises ``ValueError`` if a batch cannot be shared
+        equally.
+        """
         device = images.device.type
         if images.shape[1] % self.ranks:
             raise ValueError(
@@ -139,7 +141,7 @@ class Ranks:
             )
         if device == "cuda" and torch.cuda.device_count() < self.ranks:
             raise Unavailable(
-                f"{self.ranks} ranks need a GPU each, here are {torch.cuda.device_count()}"
+                f"{self.ranks} ranks need one GPU each; this machine has {torch.cuda.device_count()}"
             )
         self.backend = "nccl" if device == "cuda" else "gloo"
         self._send(
@@ -152,14 +154,14 @@ class Ranks:
             ]
         )
         losses, moved = zip(*(self._receive(rank) for rank in range(self.ranks)), strict=True)
-        curve = torch.stack([torch.from_numpy(own) for own in losses]).mean(0)
-        return {"losses": curve} | {
+        loss_curve = torch.stack([torch.from_numpy(own) for own in losses]).mean(0)
+        return {"losses": loss_curve} | {
             name: torch.from_numpy(value) for name, value in moved[0].items()
         }
 
     def facts(self) -> dict[str, Any]:
-        """Ranks, the threads that each really has, the backend of the last call, bytes of gradients
-        a step averages.
+        """Return the number of ranks, the threads that each really has, the backend of the last
+        call, and the bytes of gradients that a step averages.
         """
         return {
             "ranks": self.ranks,
@@ -169,11 +171,11 @@ class Ranks:
         }
 
     def close(self) -> None:
-        """End the ranks and torchrun, and wait until they have ended."""
+        """End the ranks and torchrun, and wait for their end."""
         for channel in self._channels:
             channel.close()
         self._channels.clear()
-        self._torchrun.terminate()  # ranks that did not connect yet, it ends
+        self._torchrun.terminate()  # this also ends ranks that have not connected yet
         try:
             self._torchrun.wait(2 * GRACE)
         except subprocess.TimeoutExpired:
@@ -189,13 +191,13 @@ class Ranks:
                 "-m",
                 "torch.distributed.run",
                 f"--nproc-per-node={self.ranks}",
-                # As --standalone, but that it looks up no host name, which fails or takes seconds
-                # in some containers.
+                # Like --standalone, but without looking up the host name, which fails or takes
+                # seconds in some containers.
                 "--rdzv-backend=c10d",
                 "--rdzv-endpoint=127.0.0.1:0",
                 "--local-addr=127.0.0.1",
-                # It only looks whether ranks live, beside measurements of others: not ten times a
-                # second.
+                # It only checks whether ranks live, and other processes may be measuring: the default
+                # of ten times a second is too often.
                 "--monitor-interval=1",
                 f"--shutdown-timeout={GRACE:.0f}",
                 f"--log-dir={folder}",
@@ -217,20 +219,20 @@ class Ranks:
         )
 
     def _meet(self, server: socket.socket) -> None:
-        """Wait for every rank to connect and to say which one it is."""
+        """Wait until every rank has connected and sent its number."""
         deadline = time.monotonic() + START
         server.settimeout(0.1)
         joined: dict[int, Connection] = {}
         while len(joined) < self.ranks:
             if self._torchrun.poll() is not None:
                 raise RuntimeError(
-                    f"{self._death()} while starting; last words:\n{self._last_words()}"
+                    f"{self._death()} while starting; last output:\n{self._last_words()}"
                 )
             if time.monotonic() > deadline:
                 raise RuntimeError(
                     f"{self.ranks} ranks did not start within {START:.0f} s:\n{self._last_words()}"
                 )
-            with suppress(TimeoutError, EOFError):  # one that dies here takes torchrun with it
+            with suppress(TimeoutError, EOFError):  # if a rank dies here, torchrun ends
                 accepted, _ = server.accept()
                 channel = Connection(accepted.detach())
                 rank, self.threads = channel.recv()
@@ -247,8 +249,8 @@ class Ranks:
             raise self._ended() from error
 
     def _receive(self, rank: int) -> Any:
-        """A rank's answer. A dead rank takes the others with it (torchrun ends them), so any of
-        them may be asked.
+        """Return a rank's answer. If a rank dies, torchrun ends the others, so any of them shows
+        it.
         """
         try:
             if self._channels[rank].poll(TIMEOUT + GRACE):
@@ -261,33 +263,35 @@ class Ranks:
         )
 
     def _ended(self) -> RuntimeError:
-        """The error of ranks that have ended by themselves, once torchrun has told why."""
+        """Return the error for ranks that have ended by themselves, after torchrun has reported the
+        reason.
+        """
         with suppress(subprocess.TimeoutExpired):
             self._torchrun.wait(2 * GRACE)
-        error = RuntimeError(f"{self._death()} while training; last words:\n{self._last_words()}")
+        error = RuntimeError(f"{self._death()} while training; last output:\n{self._last_words()}")
         self.close()
         return error
 
     def _death(self) -> str:
-        """Which rank ended and how. One that was killed comes first: the others fail because it is
-        gone.
+        """Return which ranks ended and how. Killed ranks come first: the others fail because they
+        are gone.
 
-        torchrun's own "root cause" is whichever it looked at first.
+        torchrun's own "root cause" is the rank that it happened to check first.
         """
         codes = {int(rank): int(code) for rank, code in FAILURE.findall(self._last_words(1 << 20))}
-        # torchrun's own doing
+        # torchrun itself has ended the others
         by_themselves = {rank: code for rank, code in codes.items() if code != -signal.SIGTERM}
-        told = [
+        ends = [
             f"rank {rank} of {self.ranks} "
             + (f"was killed by {_signal(-code)}" if code < 0 else f"exited with {code}")
             for rank, code in sorted(
                 (by_themselves or codes).items(), key=lambda item: (item[1] >= 0, item[0])
             )
         ]
-        return ", ".join(told) or f"torchrun ended with status {self._torchrun.poll()}"
+        return ", ".join(ends) or f"torchrun ended with status {self._torchrun.poll()}"
 
     def _last_words(self, size: int = TAIL) -> str:
-        descriptor = self._log.fileno()  # not by seek(): those who write share the file's position
+        descriptor = self._log.fileno()  # no seek(): the writers share the file's position
         length = os.fstat(descriptor).st_size
         return os.pread(descriptor, size, max(0, length - size)).decode(errors="replace").strip()
 
@@ -299,13 +303,13 @@ def _signal(number: int) -> str:
 
 
 def serve(address: str) -> None:
-    """Be a rank: meet the others, then train what the owner sends. Ends the process when the
-    channel closes.
+    """Run a rank: connect to the others, then train on the batches that the owner sends. The
+    process ends when the channel closes.
     """
     from torch import distributed
     from torch.nn.parallel import DistributedDataParallel
 
-    # Which one is used follows from where the tensors are.
+    # The device of the tensors decides which one is used.
     backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backends, timeout=timedelta(seconds=TIMEOUT))
     rank = distributed.get_rank()
@@ -333,8 +337,8 @@ def serve(address: str) -> None:
 
 
 def _listen(channel: Connection, received: SimpleQueue[Any]) -> None:
-    """Take what the owner sends. Without an owner end at once, whatever the rank is doing or
-    waiting for.
+    """Receive messages of the owner. Without an owner end the process at once, whatever the rank is
+    doing.
     """
     try:
         while True:
@@ -344,12 +348,12 @@ def _listen(channel: Connection, received: SimpleQueue[Any]) -> None:
 
 
 def ddp_1(plain: OneProcess) -> Ranks:
-    """One rank: what DistributedDataParallel costs by itself."""
+    """Return one rank: it shows the cost of DistributedDataParallel itself."""
     return _ranks(plain, 1)
 
 
 def ddp_2(plain: OneProcess) -> Ranks:
-    """Two ranks."""
+    """Return two ranks."""
     return _ranks(plain, 2)
 
 
@@ -362,7 +366,9 @@ def _ranks(plain: OneProcess, count: int) -> Ranks:
 
 
 def global_batches(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """Real digits drawn at random, with repetition: images (k, B, 1, 16, 16) and labels (k, B)."""
+    """Return real digits drawn at random, with repetition: images (k, B, 1, 16, 16) and labels (k,
+    B).
+    """
     learn, _ = digits.load()
     rows = torch.randint(len(learn.labels), (sizes["steps"], sizes["batch"]), generator=generator)
     return {"images": learn.images[rows], "labels": learn.labels[rows]}

@@ -1,8 +1,8 @@
 """Loading real digits by ``torch.utils.data.DataLoader``: in this process, by worker processes,
 into pinned memory.
 
-A call loads one epoch: every digit to learn from, once, in an order that follows from a seed. Its
-answer tells which samples came and what was in them, and depends neither on that order nor on who
+A call loads one epoch: every training digit once, in an order that follows from a seed. It returns
+which samples came and a checksum of each, which depend neither on the order nor on the process that
 loaded them. Shapes: N samples (1,437), B batch; images float32 (B, 1, 16, 16), indices and labels
 int64 (B,).
 """
@@ -23,17 +23,20 @@ from torch.utils.data import DataLoader, Dataset
 from models import digits
 from models.cnn import DigitsCNN
 
-# A fork shares what is imported and starts at once; spawned workers import torch anew, seconds and
-# 200 MB each. It is safe although OpenMP's threads may run here, which a fork does not inherit:
-# DataLoader sets its workers to one thread, and so none of them ever waits for a team. macOS' own
-# libraries do not survive a fork, hence its default there.
+# A fork shares imported modules and starts at once; spawned workers import torch again, which takes
+# seconds and 200 MB each. Forking is safe here although it does not copy OpenMP's threads:
+# DataLoader sets its workers to one thread, so none of them waits for other threads. macOS'
+# libraries do not survive a fork, so the default is used there.
 CONTEXT = "fork" if sys.platform == "linux" else None
-STEPS, SECONDS = 64, 1.0  # of the training that is watched for waiting, whichever is over first
+STEPS, SECONDS = (
+    64,
+    1.0,
+)  # length of the training in which waiting is measured; the first limit ends it
 
 
 class Zoomed(Dataset[tuple[int, Tensor, Tensor]]):
-    """The N digits to learn from as (index, image (1, 16, 16), label); an image is zoomed when it
-    is asked for.
+    """The N training digits as (index, image (1, 16, 16), label). An image is zoomed when it is
+    read.
     """
 
     def __init__(self) -> None:
@@ -47,11 +50,11 @@ class Zoomed(Dataset[tuple[int, Tensor, Tensor]]):
 
 
 def zoom(image: Tensor) -> Tensor:
-    """The middle (1, 16, 16) of a 16x16 image enlarged to 20x20, standardised to mean 0 and spread
-    1.
+    """Return the middle (1, 16, 16) of a 16x16 image enlarged to 20x20, standardised to mean 0 and
+    standard deviation 1.
 
-    By way of 64x64, so that edges stay smooth: some 0.1 ms, as an image of a usual size costs many
-    times more.
+    It goes through 64x64, so that edges stay smooth. It takes about 0.1 ms; an image of usual size
+    takes many times longer.
     """
     smooth = functional.interpolate(image[None], size=64, mode="bicubic", align_corners=False)
     (large,) = functional.interpolate(
@@ -62,9 +65,9 @@ def zoom(image: Tensor) -> Tensor:
 
 
 def checksum(images: Tensor) -> Tensor:
-    """The sum (B,), int64, of every pixel's bits as an integer times the pixel's place.
+    """Return the sum (B,), int64, of every pixel's bits as an integer times the pixel's position.
 
-    Exact, unlike a sum of floats; a pixel that changed, moved or was lost changes it.
+    It is exact, unlike a sum of floats. A pixel that changed, moved or was lost changes it.
     """
     bits = images.flatten(1).view(torch.int32).long()
     return (bits * torch.arange(1, bits.shape[1] + 1)).sum(1)
@@ -73,11 +76,10 @@ def checksum(images: Tensor) -> Tensor:
 class Loader:
     """An epoch of batches, loaded by this process (``workers=0``) or by worker processes.
 
-    Workers start with the first epoch and stay for the next ones, so that a later call measures a
-    steady epoch and no starting of processes. They end with ``close``, and by themselves some 5 s
-    after this process died.
-    ``pinned``: batches come in page-locked memory, from where an accelerator copies them while it
-    computes.
+    Workers start with the first epoch and stay for the next ones, so a later call measures a steady
+    epoch without starting processes. They end with ``close``, and by themselves about 5 s after
+    this process died. ``pinned``: batches are in page-locked memory, from which an accelerator
+    copies them while it computes.
     """
 
     def __init__(
@@ -89,14 +91,16 @@ class Loader:
         self._loaders: dict[int, DataLoader[Any]] = {}
 
     def __call__(self, batch: int, seed: int) -> dict[str, Tensor]:
-        """One epoch in the order of ``seed``: what came, sorted by index.
+        """Load one epoch in the order of ``seed``. Return its content, sorted by index.
 
-        ``indices``: of the samples that came (N,). ``counts``: how often each did (N,).
-        ``checksums`` and ``labels``: what was in them (N,). ``batches``: how many there were.
+        - ``indices``: indices of the samples (N,).
+        - ``counts``: how often each sample came (N,).
+        - ``checksums``, ``labels``: of the samples (N,).
+        - ``batches``: the number of batches.
         """
         indices, checksums, labels = [], [], []
         for index, images, targets in self.batches(batch, seed):
-            # Copies: what workers send lies in shared memory, of which every tensor holds a file
+            # Copies, because tensors from workers are in shared memory, and each holds a file
             # descriptor.
             indices.append(index.clone())
             checksums.append(checksum(images))
@@ -112,8 +116,8 @@ class Loader:
         }
 
     def batches(self, batch: int, seed: int) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
-        """An epoch of (indices, images, labels) in the order of ``seed``; the last batch is as
-        small as is left.
+        """Return an epoch of (indices, images, labels) in the order of ``seed``. The last batch may
+        be smaller.
         """
         if batch not in self._loaders:
             self._loaders[batch] = DataLoader(
@@ -130,11 +134,11 @@ class Loader:
         return self._loaders[batch]
 
     def facts(self) -> dict[str, Any]:
-        """Samples of an epoch, worker processes, and the share of a training that goes by waiting
-        for them.
+        """Return samples of an epoch, worker processes, and the share of a training's time spent
+        waiting for data.
 
-        The share is measured now, with batches of the size that was asked for first; None before
-        any was.
+        The share is measured in this call, with batches of the first requested size; None before
+        the first request.
         """
         waited = None
         if self._loaders:
@@ -149,16 +153,16 @@ class Loader:
         }
 
     def close(self) -> None:
-        """End the worker processes; the next epoch would start new ones."""
-        self._loaders.clear()  # a loader ends its workers, and waits for them, when nobody holds it any more
+        """End the worker processes. The next epoch would start new ones."""
+        self._loaders.clear()  # a loader without references ends its workers and waits for them
 
 
 def wait_share(batches: Iterable[tuple[Tensor, Tensor, Tensor]], device: torch.device) -> float:
-    """The share, 0 to 1, of a training's time that goes by until the next batch is there.
+    """Return the share, 0 to 1, of a training's time that is spent waiting for the next batch.
 
-    Of ``DigitsCNN`` by SGD, for at most an epoch, ``STEPS`` or ``SECONDS``: with more busy workers
-    and threads than cores, a step can take a hundred times longer. The global random state stays
-    untouched.
+    ``DigitsCNN`` is trained by SGD, for at most an epoch, ``STEPS`` or ``SECONDS``: with more busy
+    workers and threads than cores, a step can take a hundred times longer. The global random state
+    is not changed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -171,7 +175,7 @@ def wait_share(batches: Iterable[tuple[Tensor, Tensor, Tensor]], device: torch.d
         functional.cross_entropy(logits, labels.to(device, non_blocking=True)).backward()
         optimizer.step()
 
-    # a first step sets up a device's libraries
+    # the first step initialises a device's libraries
     step(torch.zeros(1, 1, 16, 16), torch.zeros(1, dtype=torch.int64))
     waited = 0.0
     started = asked = time.perf_counter()
@@ -187,20 +191,20 @@ def wait_share(batches: Iterable[tuple[Tensor, Tensor, Tensor]], device: torch.d
 
 
 def workers_1(plain: Loader) -> Loader:
-    """Loaded by one worker process."""
+    """Return a loader with one worker process."""
     return Loader(workers=1, samples=plain.samples)
 
 
 def workers_2(plain: Loader) -> Loader:
-    """Loaded by two worker processes."""
+    """Return a loader with two worker processes."""
     return Loader(workers=2, samples=plain.samples)
 
 
 def pinned(plain: Loader) -> Loader:
-    """Loaded by two worker processes, and copied into page-locked memory by a thread of this one.
+    """Return a loader with two worker processes; a thread of this process copies batches into
+    page-locked memory.
 
-    Raises ``NotImplementedError`` without an accelerator, where torch would pin nothing and only
-    warn.
+    Raises ``NotImplementedError`` without an accelerator: torch would pin nothing and only warn.
     """
     if not torch.accelerator.is_available():
         raise NotImplementedError(
@@ -211,5 +215,5 @@ def pinned(plain: Loader) -> Loader:
 
 
 def epoch(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, int]:
-    """The batch size, and a seed for the order of an epoch."""
+    """Return the batch size, and a seed for the order of an epoch."""
     return {"batch": sizes["batch"], "seed": int(torch.randint(2**31, (), generator=generator))}

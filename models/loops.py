@@ -24,15 +24,15 @@ RATE = 5e-5
 
 
 class Loop:
-    """The loop as PyTorch's tutorials write it; every call trains from the initial weights."""
+    """The training loop of PyTorch's tutorials. Every call trains from the initial weights."""
 
     def __init__(self) -> None:
         self.model: nn.Module = text.tiny().model.train()
         self._initial = copy.deepcopy(self.model.state_dict())
 
     def __call__(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
-        """(K, B, L) batches with their labels to the loss of every step (K,), on the device where
-        the batches are.
+        """Train on (K, B, L) batches with their labels, on the device of the batches. Return the
+        loss of every step (K,).
         """
         self.model.to(input_ids.device)
         self.reset()
@@ -46,15 +46,15 @@ class Loop:
         return torch.stack(losses)
 
     def optimizer(self) -> AdamW:
-        """AdamW over the model's weights, without decay."""
+        """Return AdamW over the model's weights, without decay."""
         return AdamW(self.model.parameters(), lr=RATE, weight_decay=0.0)
 
     def reset(self) -> None:
-        """Back to the initial weights."""
+        """Restore the initial weights."""
         self.model.load_state_dict(self._initial)
 
     def double(self) -> Loop:
-        """The same loop in float64."""
+        """Convert the loop to float64 and return it."""
         self.model.double()
         self._initial = {
             name: value.double() if value.is_floating_point() else value
@@ -64,8 +64,8 @@ class Loop:
 
 
 def hf_trainer(loop: Loop) -> Callable[..., Tensor]:
-    """The same training by ``transformers.Trainer``. Raises ``ImportError`` where accelerate is
-    missing.
+    """Return the same training by ``transformers.Trainer``. Raises ``ImportError`` without
+    accelerate.
     """
     from transformers import Trainer, TrainingArguments
     from transformers.utils import is_accelerate_available
@@ -79,7 +79,7 @@ def hf_trainer(loop: Loop) -> Callable[..., Tensor]:
 
         def loss_of(outputs: Any, right: Tensor, **_: Any) -> Tensor:
             loss = functional.cross_entropy(outputs.logits, right)
-            losses.append(loss.detach())  # what the Trainer logs is rounded
+            losses.append(loss.detach())  # the Trainer logs rounded losses
             return loss
 
         arguments = TrainingArguments(
@@ -90,9 +90,9 @@ def hf_trainer(loop: Loop) -> Callable[..., Tensor]:
             max_steps=len(input_ids),
             train_sampling_strategy="sequential",
             lr_scheduler_type="constant",
-            max_grad_norm=0.0,  # it clips unless told
+            max_grad_norm=0.0,  # the default clips
             use_cpu=input_ids.device.type == "cpu",
-            tf32=None,  # even False goes through an API that torch.compile refuses afterwards
+            tf32=None,  # any other value uses an API after which torch.compile refuses to work
             save_strategy="no",
             logging_strategy="no",
             report_to=[],
@@ -119,8 +119,8 @@ def hf_trainer(loop: Loop) -> Callable[..., Tensor]:
 
 
 def corpus_batches(sizes: Mapping[str, int], generator: torch.Generator) -> dict[str, Tensor]:
-    """Sentences of the corpus with their labels, drawn at random: K batches of B, padded and cut to
-    L.
+    """Return sentences of the corpus with their labels, drawn at random: K batches of B, padded and
+    cut to L.
     """
     split = corpus.load().train
     rows = torch.randint(

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 class MLP(nn.Module):
-    """Flatten, linear, ReLU, linear: 784 pixels over 128 hidden units to ten logits."""
+    """Flatten, linear, ReLU, linear: from 784 pixels through 128 hidden units to ten logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,26 +21,26 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(128, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 784) or (B, 28, 28) or (B, 1, 28, 28) to logits (B, 10)."""
+        """Map (B, 784) or (B, 28, 28) or (B, 1, 28, 28) to logits (B, 10)."""
         return self.fc2(functional.relu(self.fc1(images.flatten(1))))
 
 
 class SoftmaxMLP(MLP):
-    """The MLP that answers with probabilities.
+    """The MLP with probabilities as its answer.
 
-    A loss wants ``logits(images)``: ``CrossEntropyLoss`` takes the softmax itself, and one of
-    probabilities learns slowly and to the wrong confidence.
+    A loss needs ``logits(images)``: ``CrossEntropyLoss`` computes the softmax itself. With
+    probabilities as its input the model learns slowly, and to a wrong confidence.
     """
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, 784) to logits (B, 10), for the loss."""
+        """Map (B, 784) to logits (B, 10), for the loss."""
         return super().forward(images)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 784) to probabilities (B, 10); every row sums to 1."""
+        """Map (B, 784) to probabilities (B, 10). Every row sums to 1."""
         return self.logits(images).softmax(dim=1)
 
 
 def flat_images(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor]:
-    """Flat images (B, 784) of standard normal pixels."""
+    """Return flat images (B, 784) of standard normal pixels."""
     return (torch.randn(sizes["batch"], 784, generator=generator),)

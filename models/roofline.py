@@ -1,5 +1,5 @@
-"""What a machine attains: the largest work of one kind, for the roofline that all cells are held
-against.
+"""The largest work of one kind, which measures the attainable speed of a machine: the roofline of
+all cells.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ class Gemm(nn.Module):
     """A matrix product, as fast as the device computes in the inputs' dtype."""
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """(n, n) and (n, n) to the first 64 rows of (n, n): all is computed, a part is enough to be
-        checked.
+        """Map (n, n) and (n, n) to the first 64 rows of their product (n, n). All rows are
+        computed; checking a part is enough.
         """
         return (one @ other)[:64]
 
@@ -23,8 +23,8 @@ class Gemm(nn.Module):
 class Copy(nn.Module):
     """A copy into memory of its own, as fast as the device moves bytes.
 
-    Not a ``clone``: on a CPU fresh memory comes page by page from the kernel, which takes longer
-    than the copy.
+    It does not use ``clone``: on a CPU the kernel supplies fresh memory page by page, which takes
+    longer than the copy.
     """
 
     def __init__(self) -> None:
@@ -32,14 +32,14 @@ class Copy(nn.Module):
         self.own: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """X to the same, in memory that the next call overwrites."""
+        """Map X to a copy, in memory that the next call overwrites."""
         if self.own is None:
             self.own = torch.empty_like(x)
         return self.own.copy_(x)
 
 
 def squares(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Two standard normal matrices (n, n)."""
+    """Return two standard normal matrices (n, n)."""
     size = sizes["n"]
     return torch.randn(size, size, generator=generator), torch.randn(
         size, size, generator=generator
@@ -47,7 +47,7 @@ def squares(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tenso
 
 
 def integers(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor]:
-    """Random int64, a row for each MiB: no cast changes their size, and a copy of them is right or
-    wrong.
+    """Return random int64, one row for each MiB. No cast changes their size, and a copy of them is
+    either right or wrong.
     """
     return (torch.randint(1 << 62, (sizes["mib"], 1 << 17), generator=generator),)

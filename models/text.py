@@ -15,14 +15,14 @@ from models import bert, tokenizing
 
 
 class Probabilities(nn.Module):
-    """A classifier that answers with probabilities."""
+    """A classifier with probabilities as its answer."""
 
     def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
         self.classifier = classifier
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """(B, L) token ids with their mask and types to probabilities (B, 2); every row sums to
+        """Map (B, L) token ids with their mask and types to probabilities (B, 2). Every row sums to
         1.
         """
         logits: Tensor = self.classifier(input_ids, attention_mask, token_type_ids)
@@ -30,17 +30,17 @@ class Probabilities(nn.Module):
 
 
 def tiny() -> bert.Classifier:
-    """BERT tiny over the corpus's vocabulary, with random weights."""
+    """Return BERT tiny over the corpus's vocabulary, with random weights."""
     return bert.tiny(vocabulary=len(tokenizing.plain().vocabulary))
 
 
 def mini() -> bert.Classifier:
-    """BERT mini over the corpus's vocabulary, with random weights."""
+    """Return BERT mini over the corpus's vocabulary, with random weights."""
     return bert.mini(vocabulary=len(tokenizing.plain().vocabulary))
 
 
 def probabilities() -> Probabilities:
-    """BERT mini over the corpus's vocabulary, with random weights and softmax."""
+    """Return BERT mini over the corpus's vocabulary, with random weights and softmax."""
     return Probabilities(mini())
 
 
@@ -50,6 +50,6 @@ def _tokenizer() -> tokenizing.Tokenizer:
 
 
 def encode(sentences: Sequence[str], length: int) -> dict[str, Tensor]:
-    """What the model takes for some sentences, padded and cut to L = ``length``."""
-    with torch.inference_mode(False):  # another kind of tensor would have compilers start again
+    """Return the model's inputs for some sentences, padded and cut to L = ``length``."""
+    with torch.inference_mode(False):  # for inference tensors compilers would compile again
         return dict(_tokenizer()(list(sentences), length))

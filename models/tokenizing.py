@@ -1,29 +1,32 @@
 """BERT's tokenizer in plain Python, and the libraries that must agree with it, on a vocabulary
-learnt from the corpus.
+trained on the corpus.
 
-Every tokenizer here is called with a list of B sentences and a length L, and gives ``input_ids``,
+Every tokenizer here takes a list of B sentences and a length L. It returns ``input_ids``,
 ``token_type_ids`` and ``attention_mask``, int64 (B, L): [CLS], the pieces of the words, [SEP], and
-[PAD] up to L; what does not fit is cut before [SEP]. The mask holds 1 at a token and 0 at padding.
-All types are 0.
+[PAD] up to L. Pieces that do not fit are cut before [SEP]. The mask holds 1 at a token and 0 at
+padding. All types are 0.
 
-``Plain`` follows https://github.com/google-research/bert/blob/master/tokenization.py but for three
-things, in which all of Hugging Face's tokenizers are of one mind: a special token written in the
-text, in exactly these letters, is that token; characters for private use are dropped; and a word of
-over 100 characters, not 200, is unknown. Where those disagree among each other, it keeps to
-Google's:
+``Plain`` follows https://github.com/google-research/bert/blob/master/tokenization.py with three
+exceptions, in which all of Hugging Face's tokenizers agree:
 
-- Greek: a capital sigma that ends a word becomes "ς", in Rust "σ".
-- Unicode: Rust's categories are those of Unicode 8, so marks and punctuation that came later, or
-  that changed their category, are letters to it or the other way round; format characters that came
-  later are kept.
-- Ideographs: Rust's range of extension E begins at U+2B920 instead of U+2B820; the first 256 are
-  not set apart.
-- Unassigned characters are letters to Google and to Rust; transformers' Python drops them.
-- A special token that dropped characters interrupt, "[MA" U+200B "SK]": transformers' Python takes
-  it for the token.
+- A special token written in the text, in exactly these letters, is that token.
+- Characters for private use are dropped.
+- A word of over 100 characters, not 200, is unknown.
+
+Where Hugging Face's tokenizers differ from each other, it follows Google's:
+
+- Greek: a capital sigma at the end of a word becomes "ς", in Rust "σ".
+- Unicode: Rust's categories are those of Unicode 8. So marks and punctuation that were added or
+  changed their category later are letters in Rust, or the other way round. Format characters that
+  were added later are kept.
+- Ideographs: Rust's range of extension E begins at U+2B920 instead of U+2B820, so its first 256
+  characters are not separated.
+- Unassigned characters are letters for Google and Rust; transformers' Python drops them.
+- A special token interrupted by dropped characters, "[MA" U+200B "SK]": transformers' Python reads
+  it as the token.
 
 ``hostile`` draws none of these; tests/unit/models/test_tokenizing.py holds each of them, and every other
-character, to this list. transformers and tokenizers are imported when they are used, not before.
+character, to this list. transformers and tokenizers are imported only when they are used.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ SPECIAL = PAD, UNK, CLS, SEP, MASK = (
     "[SEP]",
     "[MASK]",
 )
-LONGEST = 100  # characters of a word that is looked up
+LONGEST = 100  # characters; a longer word is unknown
 OUTPUTS = ("input_ids", "token_type_ids", "attention_mask")
 CHINESE = tuple(
     range(first, last + 1)
@@ -77,8 +80,8 @@ CHINESE = tuple(
 
 
 class Tokenizer:
-    """An implementation: ``encode`` gives the answer, and what the last calls gave is counted
-    afterwards.
+    """One implementation: ``encode`` computes the answer. The tokens of the last calls are
+    counted.
     """
 
     def __init__(
@@ -88,8 +91,8 @@ class Tokenizer:
         self._masks: deque[Tensor] = deque(maxlen=32)
 
     def __call__(self, sentences: list[str], length: int) -> Answer:
-        """The ids, types and mask (B, length). Raises ``ValueError`` where [CLS] and [SEP] alone do
-        not fit.
+        """Return the ids, types and mask (B, length). Raises ``ValueError`` if [CLS] and [SEP]
+        alone do not fit.
         """
         if length < 2:
             raise ValueError(f"length={length} leaves no room for {CLS} and {SEP}: give 2 or more")
@@ -98,8 +101,8 @@ class Tokenizer:
         return answer
 
     def facts(self) -> dict[str, Any]:
-        """Who answers, how many tokens there are to choose from, and how many a call gives, padding
-        not counted.
+        """Return the implementation, the size of the vocabulary, and the mean number of tokens of a
+        call, without padding.
         """
         tokens = sum(int(mask.sum()) for mask in self._masks)
         return {
@@ -129,9 +132,9 @@ class Plain(Tokenizer):
         return dict(zip(OUTPUTS, (ids, torch.zeros_like(ids), mask.long()), strict=True))
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of a text, without [CLS] and [SEP]."""
+        """Return the tokens of a text, without [CLS] and [SEP]."""
         tokens: list[str] = []
-        # what stands between special tokens, and they, in turn
+        # text between special tokens and special tokens, in turn
         for number, part in enumerate(_SPECIAL.split(text)):
             tokens += (
                 [part]
@@ -141,10 +144,10 @@ class Plain(Tokenizer):
         return tokens
 
     def pieces(self, word: str) -> list[str]:
-        """The longest piece that begins the word, then the longest that goes on from there, marked
-        by "##"...
+        """Return the pieces of a word: the longest one that begins it, then the longest one that
+        continues it, marked by "##", and so on.
         """
-        found: list[str] = []
+        pieces: list[str] = []
         start = 0
         while start < len(word) <= LONGEST:
             prefix = "##" if start else ""
@@ -152,24 +155,24 @@ class Plain(Tokenizer):
             end = next((end for end in ends if prefix + word[start:end] in self.vocabulary), None)
             if end is None:
                 break
-            found.append(prefix + word[start:end])
+            pieces.append(prefix + word[start:end])
             start = end
-        return found if start == len(word) else [UNK]
+        return pieces if start == len(word) else [UNK]
 
 
 _SPECIAL = re.compile("(" + "|".join(map(re.escape, SPECIAL)) + ")")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text: in small letters without accents, ideographs and punctuation each for
-    itself.
+    """Return the words of a text: in small letters without accents. Each ideograph and punctuation
+    mark is a word.
     """
     lowered = text.translate(_CLEANED).lower()
     return unicodedata.normalize("NFD", lowered).translate(_PARTED).split()
 
 
 class _Each(dict[int, str]):
-    """A table for ``str.translate``, filled as characters come."""
+    """A table for ``str.translate``, filled when a character occurs first."""
 
     def __init__(self, rule: Callable[[str], str]) -> None:
         super().__init__()
@@ -205,7 +208,9 @@ _CLEANED, _PARTED = _Each(_cleaned), _Each(_parted)
 # --------------------------------------------------------------------------------------------------
 # vocabulary
 
-SCRIPTS = (  # first and last: without foreign letters every hostile word would be [UNK] and mistakes go unseen
+# First and last character of each script. Without foreign letters every hostile word would be [UNK],
+# which hides mistakes.
+SCRIPTS = (
     "!~",
     "ßÿ",
     "ıı",
@@ -239,23 +244,23 @@ SCRIPTS = (  # first and last: without foreign letters every hostile word would 
 
 
 def plain() -> Plain:
-    """The tokenizer in plain Python, with the vocabulary of the corpus."""
+    """Return the tokenizer in plain Python, with the vocabulary of the corpus."""
     return Plain(vocabulary())
 
 
 def alphabet() -> list[str]:
-    """The characters that the vocabulary knows at least: those of ``SCRIPTS`` that are words as
-    they are.
+    """Return the characters that the vocabulary always contains: those of ``SCRIPTS`` that are
+    words without a change.
     """
     characters = (chr(code) for ends in SCRIPTS for code in range(ord(ends[0]), ord(ends[1]) + 1))
     return [character for character in characters if words(character) == [character]]
 
 
 def train(size: int = 2000, least: int = 2) -> tuple[str, ...]:
-    """At most ``size`` tokens in the order of their ids, learnt from the corpus's sentences to
-    learn from.
+    """Return at most ``size`` tokens in the order of their ids, trained on the corpus's training
+    sentences. Always the same tokens.
 
-    ``least``: how often two pieces must meet to become one. Always the same tokens.
+    ``least``: how often two pieces must be adjacent to become one.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -268,10 +273,10 @@ def train(size: int = 2000, least: int = 2) -> tuple[str, ...]:
         min_frequency=least,
         show_progress=False,
         initial_alphabet=letters,
-        # The trainer numbers pieces such as "##a" as a hash map happens to bring them, and of two
-        # merges that are equally frequent it takes that of lower numbers:
-        # https://github.com/huggingface/tokenizers/issues/1794. As special tokens they have their
-        # numbers before that.
+        # The trainer numbers pieces such as "##a" in the random order of a hash map, and of two
+        # equally frequent merges it takes the one with lower numbers:
+        # https://github.com/huggingface/tokenizers/issues/1794. Special tokens are numbered before,
+        # so their numbers are fixed.
         special_tokens=[*SPECIAL, *("##" + letter for letter in letters)],
     )
     tokenizer.train_from_iterator(corpus.load().train.sentences, trainer)
@@ -280,11 +285,10 @@ def train(size: int = 2000, least: int = 2) -> tuple[str, ...]:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """The tokens that ``train()`` gives, from the cache where they are.
+    """Return the tokens of ``train()``, from the cache if they are there.
 
-    The cache is ``$PARITYGATE_CACHE/tokenizer``, or ``.paritygate/cache/tokenizer`` here, and holds
-    ``<digest of all that they follow from>-<digest of the file>/vocab.txt``: a damaged one is made
-    anew.
+    The cache is ``$PARITYGATE_CACHE/tokenizer``, or ``.paritygate/cache/tokenizer`` here. It holds
+    ``<digest of all inputs>-<digest of the file>/vocab.txt``. A damaged file is made again.
     """
     cache = Path(os.environ.get("PARITYGATE_CACHE") or ".paritygate/cache") / "tokenizer"
     recipe = _recipe()
@@ -293,10 +297,10 @@ def vocabulary() -> tuple[str, ...]:
             content = path.read_bytes()
             if path.parent.name == f"{recipe}-{_digest(content)}":
                 return tuple(content.decode().splitlines())
-        warnings.warn(f"{path} is damaged and made anew", stacklevel=2)
+        warnings.warn(f"{path} is damaged and is made again", stacklevel=2)
     made = train()
     content = _lines(made)
-    with contextlib.suppress(OSError):  # no room or no right to write: slower next time, not wrong
+    with contextlib.suppress(OSError):  # cannot be written: the next run is slower, not wrong
         weights.write_whole(content, cache / f"{recipe}-{_digest(content)}" / "vocab.txt")
     return made
 
@@ -319,7 +323,9 @@ def _lines(tokens: Iterable[str]) -> bytes:
 
 
 def hf_fast(plain: Plain) -> Tokenizer:
-    """What ``AutoTokenizer`` makes of a folder that ``save_pretrained`` wrote."""
+    """Return the tokenizer that ``AutoTokenizer`` makes of a folder written by
+    ``save_pretrained``.
+    """
     from transformers import AutoTokenizer, BertTokenizer
 
     def saved(path: Path) -> Any:
@@ -330,8 +336,8 @@ def hf_fast(plain: Plain) -> Tokenizer:
 
 
 def hf_bert(plain: Plain) -> Tokenizer:
-    """The ``BertTokenizer`` of transformers, from a vocab.txt; since transformers 5 it is in Rust,
-    too.
+    """Return the ``BertTokenizer`` of transformers, from a vocab.txt. Since transformers 5 it is in
+    Rust, too.
     """
     from transformers import BertTokenizer
 
@@ -339,7 +345,9 @@ def hf_bert(plain: Plain) -> Tokenizer:
 
 
 def hf_python(plain: Plain) -> Tokenizer:
-    """The implementation of transformers in Python, ``BertTokenizerLegacy``, from a vocab.txt."""
+    """Return the Python implementation of transformers, ``BertTokenizerLegacy``, from a
+    vocab.txt.
+    """
     from transformers import BertTokenizerLegacy
 
     return _of_transformers(plain, lambda path: BertTokenizerLegacy(str(path)))
@@ -352,21 +360,21 @@ def _of_transformers(plain: Plain, load: Callable[[Path], Any]) -> Tokenizer:
         tokenizer = load(path)
 
     def encode(sentences: list[str], length: int) -> Answer:
-        found = tokenizer(
+        encoded = tokenizer(
             sentences,
             padding="max_length",
             truncation=True,
             max_length=length,
-            return_token_type_ids=True,  # the one in Python gives them on demand only
+            return_token_type_ids=True,  # the Python tokenizer returns them only on demand
             return_tensors="pt",
         )
-        return {name: found[name] for name in OUTPUTS}
+        return {name: encoded[name] for name in OUTPUTS}
 
     return Tokenizer(f"transformers {type(tokenizer).__name__}", plain.vocabulary, encode)
 
 
 def tokenizers_lib(plain: Plain) -> Tokenizer:
-    """The package tokenizers, without transformers around it."""
+    """Return the tokenizer of the package tokenizers, without transformers around it."""
     import tokenizers
     from tokenizers import models, normalizers, pre_tokenizers, processors
 
@@ -399,8 +407,8 @@ def tokenizers_lib(plain: Plain) -> Tokenizer:
 
 
 def sentences(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[list[str], int]:
-    """B texts of sentences of the corpus's test split, of 1 to 1.5 x L words: some are padded and
-    some are cut.
+    """Return B texts of sentences from the corpus's test split, of 1 to 1.5 x L words: some are
+    padded and some are cut.
     """
     known = corpus.load().test.sentences
     return [_joined(known, 3 * sizes["seq"] // 2, generator) for _ in range(sizes["batch"])], sizes[
@@ -409,7 +417,7 @@ def sentences(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[lis
 
 
 def _joined(known: Sequence[str], most: int, generator: torch.Generator) -> str:
-    """Whole sentences up to the first one that makes the drawn number of words full."""
+    """Return whole sentences, up to the first one that reaches the drawn number of words."""
     wanted = int(torch.randint(1, most + 1, (), generator=generator))
     text: list[str] = []
     while len(text) < wanted:
@@ -418,8 +426,8 @@ def _joined(known: Sequence[str], most: int, generator: torch.Generator) -> str:
 
 
 def hostile(sizes: Mapping[str, int], generator: torch.Generator) -> tuple[list[str], int]:
-    """B texts of up to L / 3 scraps each: those of ``HOSTILE``, and runs of characters drawn at
-    random.
+    """Return B texts of up to L / 3 scraps each: those of ``HOSTILE``, and runs of characters drawn
+    at random.
     """
     scraps = tuple(HOSTILE.values())
     texts = []
@@ -444,10 +452,10 @@ def _drawn(items: Sequence[Item], count: int, generator: torch.Generator) -> lis
 
 
 def undisputed(character: str) -> bool:
-    """Whether every implementation knows the character as the same kind.
+    """Return whether every implementation puts the character into the same category.
 
-    So it is with those that Unicode 3.2, which Python keeps, had in today's category; but for the
-    capital sigma.
+    This holds for characters that had today's category in Unicode 3.2, which Python includes. The
+    capital sigma is an exception.
     """
     category = unicodedata.category(character)
     return (
@@ -459,8 +467,8 @@ def undisputed(character: str) -> bool:
 
 @functools.cache
 def characters() -> tuple[str, ...]:
-    """Undisputed characters of all scripts and symbols of the first plane; few ideographs, no
-    syllables of Hangul.
+    """Return undisputed characters of all scripts and symbols of the first plane, with few
+    ideographs and no syllables of Hangul.
     """
     blocks = (range(0x3500), range(0x4E00, 0x4E80), range(0xD780, 0xD7B0), range(0xF8E0, 0x10000))
     return tuple(chr(code) for block in blocks for code in block if undisputed(chr(code)))

@@ -1,7 +1,7 @@
-"""What a training needs beside its model: optimizers, and batches with labels.
+"""Optimizers, and batches with labels, for training.
 
-Shapes: B batch, labels int64 (B,). A batch is ``(inputs, labels)``, where the model is called with
-the inputs: a tuple of positional or a dict of keyword arguments.
+Shapes: B batch, labels int64 (B,). A batch is ``(inputs, labels)``. The model is called with the
+inputs: a tuple of positional or a dict of keyword arguments.
 """
 
 from __future__ import annotations
@@ -20,47 +20,47 @@ Batch = tuple[Any, Tensor]
 
 
 def sgd(parameters: Iterator[Parameter]) -> Optimizer:
-    """Plain stochastic gradient descent, learning rate 0.01."""
+    """Return plain stochastic gradient descent, learning rate 0.01."""
     return SGD(parameters, lr=0.01)
 
 
 def sgd_momentum(parameters: Iterator[Parameter]) -> Optimizer:
-    """Stochastic gradient descent, learning rate 0.01, momentum 0.9."""
+    """Return stochastic gradient descent, learning rate 0.01, momentum 0.9."""
     return SGD(parameters, lr=0.01, momentum=0.9)
 
 
 def adam(parameters: Iterator[Parameter]) -> Optimizer:
-    """Adam, learning rate 5e-5."""
+    """Return Adam, learning rate 5e-5."""
     return Adam(parameters, lr=5e-5)
 
 
 def adamw(parameters: Iterator[Parameter]) -> Optimizer:
-    """AdamW, learning rate 5e-5: the usual one for fine-tuning a BERT."""
+    """Return AdamW, learning rate 5e-5, usual for fine-tuning a BERT."""
     return AdamW(parameters, lr=5e-5)
 
 
 def adamw_scratch(parameters: Iterator[Parameter]) -> Optimizer:
-    """AdamW, learning rate 5e-4: for a small BERT that nobody has trained before."""
+    """Return AdamW, learning rate 5e-4, for training a small BERT from scratch."""
     return AdamW(parameters, lr=5e-4)
 
 
 def digit_batch(sizes: Mapping[str, int], generator: torch.Generator) -> Batch:
-    """Grey images (B, 1, 16, 16) with random classes of ten."""
+    """Return grey images (B, 1, 16, 16) with random labels of ten classes."""
     return cnn.digit_images(sizes, generator), _labels(sizes, generator, 10)
 
 
 def rgb_batch(sizes: Mapping[str, int], generator: torch.Generator) -> Batch:
-    """Colour images (B, 3, 24, 24) with random classes of ten."""
+    """Return colour images (B, 3, 24, 24) with random labels of ten classes."""
     return cnn.rgb_images(sizes, generator), _labels(sizes, generator, 10)
 
 
 def flat_batch(sizes: Mapping[str, int], generator: torch.Generator) -> Batch:
-    """Flat images (B, 784) with random classes of ten."""
+    """Return flat images (B, 784) with random labels of ten classes."""
     return mlp.flat_images(sizes, generator), _labels(sizes, generator, 10)
 
 
 def sentence_batch(sizes: Mapping[str, int], generator: torch.Generator) -> Batch:
-    """Padded pairs of random sentences (B, L) with random classes of two."""
+    """Return padded pairs of random sentences (B, L) with random labels of two classes."""
     return bert.padded_mask(sizes, generator), _labels(sizes, generator, 2)
 
 

@@ -1,8 +1,8 @@
-"""Weights made once: what takes seconds to make is kept in a file and read ever after.
+"""A cache for weights: they are computed once, which takes seconds, and then read from a file.
 
 The cache is ``$PARITYGATE_CACHE/weights``, or ``.paritygate/cache/weights`` here. A file's name
-holds a digest of all that its content follows from, so a stale one is never read; a damaged one is
-made anew.
+holds a digest of everything that its content depends on, so a stale file is never read. A damaged
+file is made again.
 """
 
 from __future__ import annotations
@@ -24,44 +24,42 @@ from torch import Tensor, nn
 Weights = dict[str, Tensor]
 
 
-class Kept(NamedTuple):
-    """Weights, and whether they had to be made (``cold``) because no file held them."""
+class Cached(NamedTuple):
+    """Weights, and whether they had to be computed (``cold``) because no file held them."""
 
     weights: Weights
     cold: bool
 
 
-def kept(name: str, recipe: Any, sources: Iterable[str], make: Callable[[], Weights]) -> Kept:
-    """The weights that ``make`` gives, from the cache where they are.
+def cached(name: str, recipe: Any, sources: Iterable[str], make: Callable[[], Weights]) -> Cached:
+    """Return the weights of ``make``, from the cache if they are there.
 
-    ``name`` begins the file's name. They follow from ``recipe`` (JSON), from the content of the files ``sources`` and
-    from torch's version.
+    ``name`` begins the file's name. The weights depend on ``recipe`` (JSON), on the content of the
+    files ``sources`` and on torch's version.
     """
     path = _file(name, recipe, sources)
     if path.exists():
         try:
-            return Kept(_read(path), cold=False)
+            return Cached(_read(path), cold=False)
         except (OSError, ValueError) as damage:
-            warnings.warn(f"{path} is damaged and made anew: {damage}", stacklevel=2)
+            warnings.warn(f"{path} is damaged and is made again: {damage}", stacklevel=2)
     made = make()
-    with contextlib.suppress(OSError):  # no room or no right to write: slower next time, not wrong
+    with contextlib.suppress(OSError):  # cannot be written: the next run is slower, not wrong
         _write(made, path)
-    return Kept(made, cold=True)
+    return Cached(made, cold=True)
 
 
 def digest(model: nn.Module) -> str:
-    """The SHA-256 of a model's weights: of their names, dtypes, shapes and numbers."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of a model's weights: their names, dtypes, shapes and numbers."""
+    sha = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        found.update(
-            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        )
-    return found.hexdigest()
+        sha.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
 
 
 def size(weights: Mapping[str, Tensor]) -> int:
-    """How many bytes weights take in a file of their own."""
+    """Return the size in bytes of a file with these weights."""
     return len(_saved(dict(weights)))
 
 
@@ -83,22 +81,21 @@ def _saved(weights: Weights) -> bytes:
 def _read(path: Path) -> Weights:
     content = path.read_bytes()
     digest, saved = content[:32], content[32:]
-    # torch.load checks no sums: a flipped byte would give a network that is slightly wrong, and no
-    # error.
+    # torch.load checks no checksum: a flipped byte would give a slightly wrong network and no error.
     if hashlib.sha256(saved).digest() != digest:
         raise ValueError("its content does not match its digest")
-    found: Weights = torch.load(io.BytesIO(saved), weights_only=True)
-    return found
+    loaded: Weights = torch.load(io.BytesIO(saved), weights_only=True)
+    return loaded
 
 
 def _write(made: Weights, path: Path) -> None:
-    """Write the weights behind their digest."""
+    """Write the weights after their digest."""
     saved = _saved(made)
     write_whole(hashlib.sha256(saved).digest() + saved, path)
 
 
 def write_whole(content: bytes, path: Path) -> None:
-    """Write a file that other processes see whole or not at all; its folder is made."""
+    """Write a file that other processes see complete or not at all. Its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:

@@ -1,1 +1,1 @@
-"""What is measured: pytest collects the files here."""
+"""The suites: the files here are collected by ``pytest bench``."""

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 
 from paritygate import Case, Shape, cell_tests
 
-# onnxruntime's graph is the same whichever kernel of PyTorch is forced: measuring it again says
-# nothing.
+# onnxruntime's graph is the same for every forced kernel of PyTorch, so it is measured once only.
 TORCH_ONLY = ("*-eager-*", "*-compile*-*")
 NO_FLEX = {"onnxruntime": "ConversionError: ONNX has no flex_attention"}
 
 
 def heads(batch: int, seq: int, keys: int | None = None) -> dict[str, int]:
-    """Sizes of an operator: 8 heads of size 64, as many keys as queries unless told."""
+    """Return sizes of an operator: 8 heads of size 64, and as many keys as queries by default."""
     return {"batch": batch, "heads": 8, "seq": seq, "head_dim": 64} | (
         {"keys": keys} if keys else {}
     )
@@ -27,8 +26,9 @@ def operator(
     skips: Mapping[str, str] | None = None,
     short: str = "quick",
 ) -> Case:
-    """An operator timed at two lengths, at the second one from the normal budget up; ``short``:
-    checked at 17 from.
+    """Return an operator timed at two lengths, the second from the normal budget on.
+
+    ``short``: the budget from which it is also checked at length 17.
     """
     quick, normal = seqs
     return Case(
@@ -50,7 +50,7 @@ def operator(
 
 
 def cross(name: str, model: str) -> Case:
-    """An operator with fewer queries than keys, and checked with more as well."""
+    """Return an operator with fewer queries than keys. It is also checked with more."""
     return Case(
         name,
         model=f"models.attention:{model}",
@@ -68,7 +68,7 @@ def cross(name: str, model: str) -> Case:
 
 
 def layer(name: str, model: str, inputs: str = "tokens") -> Case:
-    """A layer of width 256 with 4 heads."""
+    """Return a layer of width 256 with 4 heads."""
     return Case(
         name,
         model=f"models.attention:{model}",

@@ -1,8 +1,8 @@
 """Attention on CUDA: each kernel at the sizes of language models, forward and backward, with a cold
 L2.
 
-8,192 tokens of width 2,048 throughout. fp16 and bf16 are what these kernels are for; in fp32 flash
-and cudnn refuse, and their cells are skipped with the reason that they give.
+Every shape has 8,192 tokens of width 2,048. These kernels are made for fp16 and bf16. flash and
+cudnn refuse fp32, and their cells are skipped with the reason that they give.
 """
 
 from paritygate import Case, Shape, cell_tests
@@ -10,7 +10,7 @@ from paritygate import Case, Shape, cell_tests
 TOKENS, WIDTH = 8192, 2048
 LENGTHS = (1024, 4096, 8192)
 SIZES = (128, 64)  # of a head
-# What a kernel takes. flash takes no mask.
+# variants that each kernel supports; flash supports no mask
 KERNELS = {
     "math": ("full", "causal", "padded", "gqa"),
     "flash": ("full", "causal", "gqa"),
@@ -18,12 +18,12 @@ KERNELS = {
     "cudnn": ("full", "causal", "padded", "gqa"),
     "flex": ("full", "causal", "padded", "gqa"),
 }
-CAUSAL = ("causal", "gqa")  # grouped queries are causal as well: decoders have them
+CAUSAL = ("causal", "gqa")  # grouped queries are causal as well, as in decoders
 
 
 def heads(seq: int, size: int, shared: int) -> dict[str, int]:
-    """Sizes of an operator; ``shared``: so many heads of queries share a head of keys and
-    values.
+    """Return sizes of an operator. ``shared``: the number of query heads that share one head of
+    keys and values.
     """
     count = WIDTH // size
     few = {"kv_heads": count // shared} if shared > 1 else {}
@@ -31,12 +31,14 @@ def heads(seq: int, size: int, shared: int) -> dict[str, int]:
 
 
 def name(sizes: dict[str, int]) -> str:
-    """The name of a shape, e.g. ``b8_h16_s1024_d128``."""
+    """Return the name of a shape, e.g. ``b8_h16_s1024_d128``."""
     return "b{batch}_h{heads}_s{seq}_d{head_dim}".format(**sizes)
 
 
 def budget(sizes: dict[str, int], backward: bool) -> str:
-    """Quick: forward at 1,024. Normal: heads of size 128 at all lengths, of size 64 at 4,096. Long:
+    """Return the smallest budget that includes a shape.
+
+    Quick: forward at 1,024. Normal: heads of size 128 at all lengths, of size 64 at 4,096. Long:
     the others.
     """
     if (sizes["seq"], sizes["head_dim"], backward) == (LENGTHS[0], SIZES[0], False):
@@ -45,10 +47,10 @@ def budget(sizes: dict[str, int], backward: bool) -> str:
 
 
 def operator(kernel: str, variant: str, backward: bool) -> Case:
-    """A kernel at every length and size of a head."""
+    """Return a case for a kernel, with every length and head size."""
     causal, shared = variant in CAUSAL, 4 if variant == "gqa" else 1
     # math writes the scores of all heads, 9 GB in fp32 at 8,192, and eager and compiled are open at
-    # once
+    # the same time
     lengths = LENGTHS[:2] if kernel == "math" else LENGTHS
     every = [heads(seq, size, shared) for size in SIZES for seq in lengths]
     odd = {"batch": 3, "heads": 8, "seq": 333, "head_dim": 64} | (
@@ -65,7 +67,7 @@ def operator(kernel: str, variant: str, backward: bool) -> Case:
         parity_shapes={name(odd): Shape(odd, budget="normal")},
         unit="query",
         count=("batch", "seq"),
-        # flex in eager mode writes the scores as well: it is made for the compiler
+        # not flex in eager mode, which writes the scores as well; it is made for the compiler
         targets=("cuda-compile*-*",) if kernel == "flex" else ("cuda-eager-*", "cuda-compile*-*"),
         cold_cache=True,
         deadline=600.0,  # comparing four answers of 17 million numbers, with gradients of 67, takes a minute

@@ -6,7 +6,7 @@ from paritygate import Case, Shape, cell_tests
 
 
 def operator(name: str, model: str, inputs: str = "qkv") -> Case:
-    """An operator: 8 heads of size 64."""
+    """Return an operator: 8 heads of size 64."""
     sizes = {"batch": 4, "heads": 8, "seq": 128, "head_dim": 64}
     small = {"batch": 1, "heads": 8, "seq": 17, "head_dim": 64}
     return Case(
@@ -23,7 +23,7 @@ def operator(name: str, model: str, inputs: str = "qkv") -> Case:
 
 
 def layer(name: str, model: str, inputs: str = "tokens") -> Case:
-    """A layer of width 256 with 4 heads."""
+    """Return a layer of width 256 with 4 heads."""
     return Case(
         f"grad_{name}",
         mode="backward",

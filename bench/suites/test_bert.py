@@ -1,7 +1,7 @@
-"""BERT for sequence classification: three sizes with seeded random weights, and a checkpoint if one
-is given.
+"""BERT for sequence classification: three sizes with seeded random weights, and a checkpoint if
+there is one.
 
-A checkpoint is given by ``PARITYGATE_BERT``: a folder made by ``save_pretrained``, or a hub name.
+``PARITYGATE_BERT`` names the checkpoint: a folder made by ``save_pretrained``, or a hub name.
 """
 
 import os
@@ -10,7 +10,7 @@ from paritygate import Case, Shape, cell_tests
 
 
 def sequences(budget: str, *sizes: tuple[int, int]) -> dict[str, Shape]:
-    """Shapes named b<batch>_s<sequence>, from the given budget up."""
+    """Return shapes named b<batch>_s<sequence>, from the given budget on."""
     return {
         f"b{batch}_s{seq}": Shape({"batch": batch, "seq": seq}, budget=budget)
         for batch, seq in sizes
@@ -25,9 +25,7 @@ def bert(
     mask: str | None = None,
     short: str = "quick",
 ) -> Case:
-    """A classifier; ``short`` is the budget from which a short sequence alone is checked as
-    well.
-    """
+    """Return a classifier. ``short``: the budget from which one short sequence is also checked."""
     return Case(
         name,
         model=f"models.bert:{model}",

@@ -1,4 +1,4 @@
-"""Compressed models beside the one they stand for: faster or smaller, and about as often right."""
+"""Compressed models beside the original: faster or smaller, and about as accurate."""
 
 from paritygate import Case, Shape, cell_tests
 
@@ -34,7 +34,7 @@ CASES = (
         evaluate="models.training_data:held_out",
         accuracy=0.95,
         tolerance="compressed",
-        deadline=900.0,  # where neither is kept yet, teacher and student learn first
+        deadline=900.0,  # if they are not cached yet, teacher and student are trained first
         preload=("transformers.models.bert.modeling_bert",),
     ),
 )

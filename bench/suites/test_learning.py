@@ -1,5 +1,5 @@
-"""Whole trainings: what eager and compiled models have learnt after them, told by samples that they
-never saw.
+"""Whole trainings: eager and compiled models are judged by samples that were not used for
+training.
 """
 
 from collections.abc import Mapping
@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from paritygate import Case, Shape, cell_tests
 from suites.test_training import NO_GRADIENT
 
-# seconds; a whole training takes up to one minute on two cores that nobody else uses
+# seconds; a whole training takes up to one minute on two idle cores
 DEADLINE = 600.0
 
 
-def digits(name: str, optimizer: str, batch: int, accuracy: float, gaps: Mapping[str, str]) -> Case:
-    """Ten epochs of real handwritten digits."""
+def digits(
+    name: str, optimizer: str, batch: int, accuracy: float, known_failures: Mapping[str, str]
+) -> Case:
+    """Return a training of ten epochs of real handwritten digits."""
     return Case(
         f"learn_digits_{name}",
         mode="training",
@@ -25,14 +27,14 @@ def digits(name: str, optimizer: str, batch: int, accuracy: float, gaps: Mapping
         evaluate="models.digits:held_out",
         accuracy=accuracy,
         deadline=DEADLINE,
-        known_failures=gaps,
+        known_failures=known_failures,
     )
 
 
 def sentences(
     name: str, inputs: str, shape: str, sizes: dict[str, int], accuracy: float, optimizer: str
 ) -> Case:
-    """BERT tiny on sentences that praise or blame."""
+    """Return a training of BERT tiny on sentences of praise or blame."""
     return Case(
         f"learn_{name}",
         mode="training",
@@ -53,7 +55,7 @@ CASES = (
     digits("momentum", "sgd_momentum", 32, 0.95, NO_GRADIENT),
     digits(
         "sgd", "sgd", 16, 0.94, {}
-    ),  # plain SGD is not done after ten epochs: of eleven seeds 92.5 to 97 %
+    ),  # plain SGD has not converged after ten epochs: 92.5 to 97 % with eleven seeds
     sentences("corpus", "sentence_batch", "b32", {"batch": 32}, 0.95, "adamw_scratch"),
     sentences("seed_sentences", "seed_batch", "b4", {"batch": 4, "epochs": 100}, 1.0, "adamw"),
 )

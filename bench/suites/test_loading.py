@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from paritygate import Case, Shape, cell_tests
 
-SAMPLES = 1437  # the digits to learn from
+SAMPLES = 1437  # training digits
 
 
 def epochs(budget: str, *batches: int) -> dict[str, Mapping[str, int] | Shape]:
-    """Shapes named b<batch>, each of one epoch, from the given budget up."""
+    """Return shapes named b<batch>, each of one epoch, from the given budget on."""
     return {
         f"b{batch}": Shape({"batch": batch, "samples": SAMPLES}, budget=budget) for batch in batches
     }
@@ -23,10 +23,10 @@ CASES = (
         inputs="models.loading:epoch",
         shapes=epochs(
             "normal", 32, 1, 128
-        ),  # four processes that import scikit-learn: seconds before any epoch
+        ),  # four processes import scikit-learn, which takes seconds before any epoch
         unit="sample",
         count=("samples",),
-        targets=("cpu-eager-fp32",),  # into the memory of the host
+        targets=("cpu-eager-fp32",),  # data is loaded into the memory of the host
         variants={
             "workers_1": "models.loading:workers_1",
             "workers_2": "models.loading:workers_2",

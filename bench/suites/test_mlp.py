@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: one that answers with logits, one with probabilities."""
+"""Multi-layer perceptrons: one with logits as its answer, one with probabilities."""
 
 from collections.abc import Mapping
 

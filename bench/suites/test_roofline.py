@@ -1,5 +1,5 @@
-"""What this machine attains: a large matrix product and a large copy. Cells of the same run are
-held against them.
+"""The attainable speed of this machine: a large matrix product and a large copy. Cells of the same
+run are compared with them.
 
 Operations over time are the product's FLOP/s, bytes over time the copy's bytes/s; see
 ``bench/paritygate/timing/roofline.py``.
@@ -7,11 +7,11 @@ Operations over time are the product's FLOP/s, bytes over time the copy's bytes/
 
 from paritygate import Case, Shape, cell_tests
 
-PLAIN = "eager-[!a]*"  # under autocast the product is that of its dtype, with casts on top
+PLAIN = "eager-[!a]*"  # no autocast: it runs the product of its dtype, plus casts
 
 
 def gemm(name: str, device: str, n: int, budget: str) -> Case:
-    """A product of matrices (n, n)."""
+    """Return a product of matrices (n, n)."""
     return Case(
         name,
         model="models.roofline:Gemm",
@@ -26,7 +26,7 @@ def gemm(name: str, device: str, n: int, budget: str) -> Case:
 
 
 def copy(name: str, device: str, mib: int, budget: str) -> Case:
-    """A copy of so many MiB, which reads and writes as many."""
+    """Return a copy of so many MiB. It reads and writes as many bytes."""
     return Case(
         name,
         model="models.roofline:Copy",

@@ -34,4 +34,4 @@ CASES = (
     ),
 )
 
-test_parity, _ = cell_tests(CASES)  # how fast they are, other suites tell
+test_parity, _ = cell_tests(CASES)  # not timed: other suites time these models

@@ -1,4 +1,4 @@
-"""Text: from sentences to probabilities in one call, and a short training by hand and by Hugging
+"""Text: from sentences to probabilities in one call, and a short training by a loop and by Hugging
 Face's Trainer.
 """
 

@@ -14,7 +14,7 @@ SKIPS = {"cuda": "texts are tokenised by the host, which the cpu cells measure"}
 
 
 def batches(budget: str, *sizes: tuple[int, int]) -> dict[str, Shape]:
-    """Shapes named b<batch>_s<sequence>, from the given budget up."""
+    """Return shapes named b<batch>_s<sequence>, from the given budget on."""
     return {
         f"b{batch}_s{seq}": Shape({"batch": batch, "seq": seq}, budget=budget)
         for batch, seq in sizes
@@ -24,7 +24,7 @@ def batches(budget: str, *sizes: tuple[int, int]) -> dict[str, Shape]:
 def tokenizers(
     name: str, inputs: str, shapes: dict[str, Shape], parity_shapes: dict[str, Shape]
 ) -> Case:
-    """The tokenizers on these inputs."""
+    """Return a case for the tokenizers on these inputs."""
     return Case(
         name,
         model="models.tokenizing:plain",

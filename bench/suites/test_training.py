@@ -1,16 +1,14 @@
-"""Training steps: forward, cross-entropy, backward and a step of the optimizer, in eager and
-compiled.
+"""Training steps: forward, cross-entropy, backward and an optimizer step, in eager and compiled.
 
-Checked are every parameter's gradient and the losses of the first steps, against float64.
+Every parameter's gradient and the losses of the first steps are checked against float64.
 """
 
 from collections.abc import Mapping
 
 from paritygate import Case, Shape, cell_tests
 
-# From batch 32 on: the backward of the last pooling is read before it is scattered into, so that
-# every layer in front of it gets a gradient of zero. With TORCHINDUCTOR_LAYOUT_OPTIMIZATION=0 it is
-# right.
+# From batch 32 on: the gradient of the last pooling is read before it is written, so every layer in
+# front of it gets a gradient of zero. TORCHINDUCTOR_LAYOUT_OPTIMIZATION=0 avoids this.
 NO_GRADIENT = {
     "cpu-compile*-*": "torch 2.13's compiler loses the gradient of max_pool2d in channels_last"
 }
@@ -25,10 +23,10 @@ def steps(
     sizes: Mapping[str, int],
     unit: str,
     quick: str = "",
-    gaps: Mapping[str, str] | None = None,
+    known_failures: Mapping[str, str] | None = None,
 ) -> list[Case]:
-    """A model with each optimizer; ``quick`` names the one of quick runs, the others are of normal
-    ones.
+    """Return a model with each optimizer. ``quick``: the optimizer of quick runs; the others are in
+    normal ones.
     """
     shape = "_".join(f"{size[0]}{number}" for size, number in sizes.items())
     preload = BERT if model.startswith("models.bert:") else ()
@@ -42,15 +40,15 @@ def steps(
             shapes={shape: Shape(sizes, budget="quick" if one == quick else "normal")},
             unit=unit,
             preload=preload,
-            known_failures=gaps or {},
+            known_failures=known_failures or {},
         )
         for one in OPTIMIZERS
     ]
 
 
 def small(name: str, budget: str, **checked: Mapping[str, int]) -> Case:
-    """A BERT over the corpus's vocabulary: quick runs have no time for the four million weights of
-    30,522 words.
+    """Return a BERT over the corpus's vocabulary: quick runs have no time for the four million
+    weights of 30,522 words.
     """
     return Case(
         f"train_corpus_{name}",
@@ -80,7 +78,7 @@ CASES = (
     *steps("bert_tiny", "models.bert:tiny", "sentence_batch", {"batch": 8, "seq": 64}, "sequence"),
     *steps("bert_mini", "models.bert:mini", "sentence_batch", {"batch": 8, "seq": 64}, "sequence"),
     small("tiny", "quick"),
-    small("mini", "normal", b4={"batch": 4}),  # whose step quick runs check and do not time
+    small("mini", "normal", b4={"batch": 4}),  # quick runs check its step and do not time it
 )
 
 test_parity, test_throughput = cell_tests(CASES)

@@ -173,7 +173,7 @@ def test_a_rank_that_is_killed_in_a_call_is_named_and_takes_all_with_it(fresh):
     victim.suspend()  # so that the call cannot end before
     threading.Timer(0.5, victim.kill).start()
     with pytest.raises(
-        RuntimeError, match=r"rank 1 of 2 was killed by SIGKILL.*while training; last words:"
+        RuntimeError, match=r"rank 1 of 2 was killed by SIGKILL.*while training; last output:"
     ):
         fresh(**batches())
     assert all(gone(process.pid) for process in processes)

@@ -281,7 +281,7 @@ def lonely(model: Any) -> Any:
     """Ranks on a machine with too few GPUs."""
     from models.distributed import Unavailable
 
-    raise Unavailable("2 ranks need a GPU each, here are 1")
+    raise Unavailable("2 ranks need one GPU each; this machine has 1")
 
 
 def wild(parameters: Any) -> torch.optim.Optimizer:

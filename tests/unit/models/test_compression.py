@@ -154,7 +154,7 @@ def test_a_single_weight_that_came_back_is_noticed(compressed):
     network.fc1.weight[*place] = 1e-6
 
     with pytest.raises(
-        compression.NotPruned, match=r"weights are zero, 50\.0000% were to be: some came back"
+        compression.NotPruned, match=r"weights are zero, 50\.0000% must be: some came back"
     ):
         network.facts()
 

@@ -41,8 +41,8 @@ def praised(given, steps):
 @pytest.mark.parametrize("praise", [True, False])
 def test_a_student_takes_after_its_teacher_also_where_that_is_wrong(praise):
     """Half of the labels say otherwise."""
-    taught = distillation.learnt(
-        text.tiny, distillation.taught_by(Stubborn(praise)), RATE, some_steps(25)
+    taught = distillation.train_weights(
+        text.tiny, distillation.by_teacher(Stubborn(praise)), RATE, some_steps(25)
     )
 
     assert praised(taught, some_steps()) == pytest.approx(1.0 if praise else 0.0, abs=0.05)
@@ -57,7 +57,7 @@ def test_the_rate_rises_to_the_given_one_and_falls_to_nothing(monkeypatch):
             super().step()
 
     monkeypatch.setattr(torch.optim, "AdamW", Watched)
-    distillation.learnt(lambda: Stubborn(True), distillation.by_labels, 0.1, some_steps(20))
+    distillation.train_weights(lambda: Stubborn(True), distillation.by_labels, 0.1, some_steps(20))
 
     highest = rates.index(max(rates))
     assert rates[0] == 0.0
@@ -70,7 +70,7 @@ def test_the_rate_rises_to_the_given_one_and_falls_to_nothing(monkeypatch):
 def test_learning_leaves_the_random_state_alone_and_gives_the_same_again():
     before = torch.get_rng_state()
     first, second = (
-        distillation.learnt(text.tiny, distillation.by_labels, RATE, some_steps(2))
+        distillation.train_weights(text.tiny, distillation.by_labels, RATE, some_steps(2))
         for _ in range(2)
     )
 
@@ -81,11 +81,11 @@ def test_learning_leaves_the_random_state_alone_and_gives_the_same_again():
 def test_teacher_and_student_are_made_once_and_kept(monkeypatch):
     made = []
 
-    def learnt(make, loss, rate):
+    def train_weights(make, loss, rate):
         made.append(make)
         return distillation.weights.Weights(make().state_dict())
 
-    monkeypatch.setattr(distillation, "learnt", learnt)
+    monkeypatch.setattr(distillation, "train_weights", train_weights)
     for _ in range(2):
         student = distillation.student(distillation.teacher())
 
