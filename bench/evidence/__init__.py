@@ -1,3 +1,3 @@
-"""Scripts that made the files in ``reports/evidence/``; each says its command and is run by
+"""Scripts that made the files in ``reports/evidence/``. Each names its command, and is run by
 hand.
 """

@@ -1,10 +1,10 @@
-"""Shows which blocks the gate should use: how much a quad knows after the same seconds, by length
-and by estimator.
+"""Show which blocks the gate should use: the precision of a quad after the same time, by block
+length and estimator.
 
     python -m bench.evidence.blocks --rounds 12
 
-Two processes of unchanged code in ABBA and BAAB quads of several lengths in turn; tells the spread
-of a quad's value times the root of the seconds it takes. Half of it means the same precision in a
+Runs two processes of unchanged code in ABBA and BAAB quads of several lengths in turn. Prints the
+spread of a quad's value times the root of its seconds. Half of that means the same precision in a
 quarter of the time.
 """
 
@@ -34,7 +34,7 @@ ESTIMATORS: dict[str, Callable[[list[float]], float]] = {
 
 
 def main() -> None:
-    """Measure and tell."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,9 +45,9 @@ def main() -> None:
         (cell,) = spread.cells_of([cases[name]], [backend])
         with spread.two_processes(cell, Path(".paritygate")) as (a, b):
             print(f"{cell.id}: spread x root of seconds")
-            for length, found in _race(a.timed_worker(), b.timed_worker(), rounds).items():
-                told = ", ".join(f"{name} {value:.2%}" for name, value in found.items())
-                print(f"  {length * 1e3:3.0f} ms  {told}")
+            for length, spreads in _race(a.timed_worker(), b.timed_worker(), rounds).items():
+                row = ", ".join(f"{name} {value:.2%}" for name, value in spreads.items())
+                print(f"  {length * 1e3:3.0f} ms  {row}")
 
 
 def _race(a: TimedWorker, b: TimedWorker, rounds: int) -> dict[float, dict[str, float]]:

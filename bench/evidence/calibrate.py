@@ -1,15 +1,15 @@
-"""Makes ``reports/evidence/parity.csv``: how close unmodified backends come to the limits over many
-seeds.
+r"""Make ``reports/evidence/parity.csv``: how close unmodified backends come to the limits, over
+many seeds.
 
     python -m bench.evidence.calibrate --seeds 20
-    python -m bench.evidence.calibrate --seeds 2 -k "train_ or grad_" --budget normal --targets fp32,amp_bf16 \\
+    python -m bench.evidence.calibrate --seeds 2 -k "train_ or grad_" --budget normal --targets fp32,amp_bf16 \
         --out reports/evidence/gradients.csv
 
-Checks the quick matrix in fp32 and bf16 with every seed (weights and inputs alike), and with the
-first two seeds BERT base as well, which costs most; or what is chosen. Times nothing, and keeps for
-each cell the largest error, the largest ratio to eager's error, and the largest share of what is
-allowed. Resumable: seeds that the store holds already are kept. The limits themselves stand in
-``bench/paritygate/parity/tolerances.csv``.
+Checks the quick matrix in fp32 and bf16 with every seed (of weights and inputs), or the selected
+cells. BERT base, which takes longest, is checked with the first two seeds only. Times nothing.
+Keeps for each cell the largest error, the largest ratio to eager's error, and the largest share of
+the allowed error. The script can be resumed: seeds in the store are kept. The limits themselves are
+in ``bench/paritygate/parity/tolerances.csv``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument(
-        "--first", type=int, default=1, help="begin here; two processes may share the work"
+        "--first", type=int, default=1, help="the first seed; two processes may share the work"
     )
     parser.add_argument(
         "-k", dest="select", default="not train_ and not grad_", help="pytest's selection"
@@ -53,10 +53,10 @@ def main() -> None:
         if not _complete(store, seed):
             _check(seed, store, arguments)
             print(f"seed {seed} of {arguments.seeds} done", file=sys.stderr, flush=True)
-    # of one that was cut short
+    # the latest run of each seed; earlier ones were interrupted
     latest = {run.seed: run.id for run in store.runs() if 1 <= run.seed <= arguments.seeds}
     records = [record for run in latest.values() for record in store.records(run)]
-    # of weights nobody meets again
+    # exports of weights that no other run uses
     for folder in set(ONNX.iterdir()) - exports if arguments.first == 1 else ():
         shutil.rmtree(folder, ignore_errors=True)
     rows = summarise(records)
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def summarise(records: list[Record]) -> list[tuple[str, int, int, str, str, str]]:
-    """A row for each cell that was checked: see ``COLUMNS``."""
+    """Return a row for each cell that was checked: see ``COLUMNS``."""
     checked: dict[str, list[Record]] = {}
     for record in records:
         if record.error is not None and record.status is not Status.SKIPPED:
@@ -87,25 +87,27 @@ def summarise(records: list[Record]) -> list[tuple[str, int, int, str, str, str]
     return [
         (
             cell,
-            len(found),
-            sum(record.status is not Status.OK for record in found),
-            f"{max(record.error or 0.0 for record in found):.3g}",
-            f"{max(record.parity['ratio'] for record in found):.3g}",
-            f"{max(record.error_share or 0.0 for record in found):.3g}",
+            len(group),
+            sum(record.status is not Status.OK for record in group),
+            f"{max(record.error or 0.0 for record in group):.3g}",
+            f"{max(record.parity['ratio'] for record in group):.3g}",
+            f"{max(record.error_share or 0.0 for record in group):.3g}",
         )
-        for cell, found in sorted(checked.items())
+        for cell, group in sorted(checked.items())
     ]
 
 
 def _check(seed: int, store: Store, chosen: argparse.Namespace) -> None:
-    """One seed of the matrix, without timing."""
+    """Check one seed of the matrix, without timing."""
     select = chosen.select if seed <= WIDE else f"({chosen.select}) and not bert_base"
     options = {"-k": select, "--bench-targets": chosen.targets, "--bench-budget": chosen.budget}
     check("bench", store.url, options | {"--bench-seed": str(seed)})
 
 
 def _complete(store: Store, seed: int) -> bool:
-    """Whether the seed's latest run has as many records as the fullest run of its extent."""
+    """Return whether the seed's latest run has as many records as the largest run of the same
+    selection.
+    """
     sizes = {
         run.seed: len(store.records(run.id))
         for run in store.runs()

@@ -1,12 +1,12 @@
-"""How often a clean history is called changed, and how soon a step of 3 sd is found; beside
-apache-otava's defaults.
+"""Measure how often a clean history is called changed, and how soon a step of 3 sd is found.
+Compare with apache-otava's defaults.
 
-python -m bench.evidence.changepoints --series 1000 --otava /path/of/python
+    python -m bench.evidence.changepoints --series 1000 --otava /path/of/python
 
-Writes ``reports/evidence/changepoints.csv``. ``--otava`` is an interpreter with apache-otava in it:
-its dependencies exclude ours, so it needs an environment of its own (python -m venv otava;
-otava/bin/pip install apache-otava). It gets the very same series and runs with its published
-defaults: window 50, p below 0.001, no smallest magnitude.
+Writes ``reports/evidence/changepoints.csv``. ``--otava`` is an interpreter with apache-otava: its
+dependencies exclude ours, so it needs an environment of its own (python -m venv otava;
+otava/bin/pip install apache-otava). It gets the same series and runs with its published defaults:
+window 50, p below 0.001, no smallest magnitude.
 """
 
 from __future__ import annotations
@@ -38,45 +38,47 @@ print(json.dumps([[int(point.index) for point in points] for points in found]))
 
 
 def white(draw: np.random.Generator, n: int) -> Array:
-    """Nothing but chance."""
+    """Return white noise."""
     return draw.standard_normal(n)
 
 
 def remembering(memory: float) -> Callable[[np.random.Generator, int], Array]:
-    """AR(1) noise of variance 1: every value keeps that share of the one before."""
+    """Return a function for AR(1) noise of variance 1: every value keeps the share ``memory`` of
+    the one before.
+    """
 
     def noise(draw: np.random.Generator, n: int) -> Array:
         chance = draw.standard_normal(n + 100) * np.sqrt(1 - memory**2)
-        found = np.zeros(n + 100)
+        series = np.zeros(n + 100)
         for at in range(1, n + 100):
-            found[at] = memory * found[at - 1] + chance[at]
-        return found[100:]
+            series[at] = memory * series[at - 1] + chance[at]
+        return series[100:]
 
     return noise
 
 
 def spiked(draw: np.random.Generator, n: int) -> Array:
-    """2 % of the runs are 5 to 20 sd slower: somebody else was busy."""
+    """Return noise in which 2 % of the runs are 5 to 20 sd slower, as by other load."""
     return draw.standard_normal(n) + (draw.random(n) < 0.02) * draw.uniform(5, 20, n)
 
 
 def heavy(draw: np.random.Generator, n: int) -> Array:
-    """Student's t with 4 degrees of freedom, of variance 1."""
+    """Return Student's t noise with 4 degrees of freedom, of variance 1."""
     return draw.standard_t(4, n) / np.sqrt(2.0)
 
 
 def drifting(draw: np.random.Generator, n: int) -> Array:
-    """A straight drift of 3 sd over the whole history."""
+    """Return noise with a straight drift of 3 sd over the whole history."""
     return draw.standard_normal(n) + np.linspace(0, STEP, n) * draw.choice([-1.0, 1.0])
 
 
 def seasonal(draw: np.random.Generator, n: int) -> Array:
-    """Weekdays: a period of seven runs, one sd from top to bottom."""
+    """Return noise with weekdays: a period of seven runs, one sd from top to bottom."""
     return draw.standard_normal(n) + 0.5 * np.sin(2 * np.pi * (np.arange(n) / 7 + draw.random()))
 
 
 def everything(draw: np.random.Generator, n: int) -> Array:
-    """AR(1) of 0.3, spikes of 2 %, and a drift of one sd."""
+    """Return AR(1) noise of 0.3, with spikes of 2 % and a drift of one sd."""
     spikes = (draw.random(n) < 0.02) * draw.uniform(5, 20, n)
     return remembering(0.3)(draw, n) + spikes + np.linspace(0, 1, n) * draw.choice([-1.0, 1.0])
 
@@ -94,20 +96,20 @@ NOISES: dict[str, Callable[[np.random.Generator, int], Array]] = {
 
 
 def fresh(noise: Callable[[np.random.Generator, int], Array], draw: np.random.Generator) -> Array:
-    """A history whose last three runs are slower by ``STEP``."""
+    """Return a history whose last three runs are slower by ``STEP``."""
     return noise(draw, LENGTH) + STEP * (np.arange(LENGTH) >= LENGTH - 3)
 
 
 def lasting(
     noise: Callable[[np.random.Generator, int], Array], draw: np.random.Generator
 ) -> tuple[Array, int]:
-    """A history that became slower by ``STEP`` anywhere in its middle half, and where."""
+    """Return a history that became slower by ``STEP`` in its middle half, and the position."""
     at = int(draw.integers(LENGTH // 4, 3 * LENGTH // 4))
     return noise(draw, LENGTH) + STEP * (np.arange(LENGTH) >= at), at
 
 
 def ours(series: Sequence[Array]) -> list[list[int]]:
-    """The positions of the level shifts that we find."""
+    """Return the positions of the level shifts that paritygate finds."""
     return [
         [shift.position for shift in change_point_detection.find(one)]
         for one in tqdm(series, leave=False, disable=None)
@@ -115,7 +117,7 @@ def ours(series: Sequence[Array]) -> list[list[int]]:
 
 
 def otava(python: str) -> Callable[[Sequence[Array]], list[list[int]]]:
-    """The same by apache-otava under that interpreter."""
+    """Return a function that finds level shifts by apache-otava, under that interpreter."""
 
     def find(series: Sequence[Array]) -> list[list[int]]:
         # its magnitudes are relative: keep away from zero
@@ -123,8 +125,8 @@ def otava(python: str) -> Callable[[Sequence[Array]], list[list[int]]]:
         done = subprocess.run(
             [python, "-c", OTAVA], input=given, capture_output=True, text=True, check=True
         )
-        found: list[list[int]] = json.loads(done.stdout)
-        return found
+        shifts: list[list[int]] = json.loads(done.stdout)
+        return shifts
 
     return find
 
@@ -132,7 +134,7 @@ def otava(python: str) -> Callable[[Sequence[Array]], list[list[int]]]:
 def measure(
     name: str, find: Callable[[Sequence[Array]], list[list[int]]], noise: str, count: int
 ) -> dict[str, object]:
-    """One row: false detections, and what of the steps was found."""
+    """Return one row: false detections, and the share of steps that were found."""
     make = NOISES[noise]
     draw = np.random.default_rng([count, list(NOISES).index(noise)])
     clean = find([make(draw, LENGTH) for _ in range(count)])
@@ -150,33 +152,32 @@ def measure(
         "false": false,
         "false_per_series": false / count,
         "at_most": _at_most(sum(map(bool, clean)), count),
-        "found_after_3_runs": sum(any(p >= LENGTH - 6 for p in found) for found in new) / count,
+        "found_after_3_runs": sum(any(p >= LENGTH - 6 for p in positions) for positions in new)
+        / count,
         "found_within_3_of_place": near / count,
     }
 
 
 def oracle(memory: float, alpha: float = 0.01) -> float:
-    """How often a step is found after three runs by who knows the noise beforehand: memory, level
-    and spread of AR(1).
+    """Return how often a step is found after three runs by a detector that knows the noise: memory,
+    level and spread of AR(1).
 
-    Nobody does better with a false alarm in at most ``alpha`` of the histories, shared evenly among
-    their places: what is new in each run (y - memory x the run before) is independent, so this is
+    No detector is better with a false alarm in at most ``alpha`` of the histories, shared evenly
+    among their positions. The innovations (y - memory x the run before) are independent, so this is
     the test of Neyman and Pearson.
     """
-    shifts_of_news = np.array([STEP, STEP * (1 - memory), STEP * (1 - memory)])
-    strength = np.linalg.norm(shifts_of_news) / np.sqrt(1 - memory**2)
+    shifts = np.array([STEP, STEP * (1 - memory), STEP * (1 - memory)])
+    strength = np.linalg.norm(shifts) / np.sqrt(1 - memory**2)
     return float(stats.norm.sf(stats.norm.isf(alpha / LENGTH / 2) - strength))
 
 
-def _at_most(found: int, count: int) -> float:
-    """The upper end of the 95 % interval of a share (Clopper and Pearson, one-sided)."""
-    return (
-        1.0 if found == count else round(float(stats.beta.ppf(0.95, found + 1, count - found)), 4)
-    )
+def _at_most(hits: int, count: int) -> float:
+    """Return the upper end of the 95 % interval of a share (Clopper and Pearson, one-sided)."""
+    return 1.0 if hits == count else round(float(stats.beta.ppf(0.95, hits + 1, count - hits)), 4)
 
 
 def main() -> None:
-    """Measures every noise with every detector, prints the table and writes it."""
+    """Measure every noise with every detector, print the table and write it."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.evidence.changepoints", description=__doc__
     )
@@ -199,7 +200,7 @@ def main() -> None:
         )
     for memory in (0.0, 0.3, 0.5):
         print(
-            f"who knows the noise beforehand, memory {memory}: after three runs {oracle(memory):.1%}"
+            f"a detector that knows the noise, memory {memory}: after three runs {oracle(memory):.1%}"
         )
     with PLACE.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

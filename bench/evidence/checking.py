@@ -1,4 +1,4 @@
-"""Checks cells in a pytest of its own, for scripts that read their records afterwards."""
+"""Check cells in a pytest of its own, for scripts that read their records afterwards."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def check(
     options: Mapping[str, str],
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Check the cells of ``place``, a file or folder of suites, without timing any.
+    """Check the cells of ``place``, a file or folder of suites, without timing them.
 
-    ``store``: the URL that gets their records. ``options``: of pytest, name -> value.
-    ``environment``: variables beside those of this process. Raises ``SystemExit`` with what pytest
-    said where it did not run to its end: no records must not look like no failures.
+    ``store``: the URL of the store for the records. ``options``: pytest's options, name -> value.
+    ``environment``: variables beside those of this process. Raises ``SystemExit`` with pytest's
+    output if pytest did not run to its end: missing records must not look like passes.
     """
     given = [
         part
@@ -38,5 +38,5 @@ def check(
         text=True,
     )
     if done.returncode not in RAN:
-        said = (done.stdout + done.stderr).strip()[-2000:]
-        raise SystemExit(f"pytest {place} ended with status {done.returncode}:\n{said}")
+        output = (done.stdout + done.stderr).strip()[-2000:]
+        raise SystemExit(f"pytest {place} ended with status {done.returncode}:\n{output}")

@@ -1,9 +1,10 @@
-"""Makes ``reports/evidence/entry_point.json``: what a pytest without cells pays for paritygate.
+"""Make ``reports/evidence/entry_point.json``: the time that paritygate adds to a pytest run without
+cells.
 
     python -m bench.evidence.entry_point
 
 Runs pytest on a folder with one empty test, with the two plugins of the environment and without
-them, in turn and in random order. Tells the median of the differences of pairs, with its 95 %
+them, in turn and in random order. Prints the median of the differences of pairs, with its 95 %
 interval.
 """
 
@@ -28,7 +29,7 @@ WITHOUT = ("-p", "no:paritygate.plugin", "-p", "no:paritygate_reports.plugin")
 
 
 def main() -> None:
-    """Measure, write, tell."""
+    """Measure, write the file and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,7 +41,7 @@ def main() -> None:
         pytest_seconds(folder, ())  # caches of the interpreter
         pairs = [pair(folder) for _ in range(arguments.pairs)]
     differences = [with_it - without for with_it, without in pairs]
-    found = {
+    result = {
         "command": "python -m bench.evidence.entry_point",
         "cpu": machine.facts()["cpu"],
         "pairs": len(pairs),
@@ -49,16 +50,16 @@ def main() -> None:
         "interval": schedule.median_interval(differences),
         "allowed": ALLOWED,
     }
-    arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
     print(
-        f"a pytest without cells takes {found['pytest_seconds'] * 1e3:.0f} ms, and "
+        f"a pytest without cells takes {result['pytest_seconds'] * 1e3:.0f} ms, and "
         f"{statistics.median(differences) * 1e3:.1f} ms more with paritygate installed"
     )
     raise SystemExit(int(statistics.median(differences) > ALLOWED))
 
 
 def pair(folder: str) -> tuple[float, float]:
-    """Seconds with the plugins and without them, one after the other in random order."""
+    """Return seconds with the plugins and without them, one after the other in random order."""
     seconds = {}
     for arguments in random.sample([(), WITHOUT], 2):
         seconds[arguments] = pytest_seconds(folder, arguments)
@@ -66,7 +67,7 @@ def pair(folder: str) -> tuple[float, float]:
 
 
 def pytest_seconds(folder: str, arguments: tuple[str, ...]) -> float:
-    """Seconds of one pytest in the folder."""
+    """Return the seconds of one pytest in the folder."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     start = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)

@@ -1,12 +1,13 @@
-"""Shows how often a first call of MKL's vector math is less exact than every later one, and that
+"""Show how often a first call of MKL's vector math is less exact than every later one, and that
 ours is not.
 
     python -m bench.evidence.first_calls --processes 500
 
-Forks that many processes of one that has only imported torch, and as many after
-``paritygate.worker.vector_math.preload``. Each computes ``tanh`` of the same numbers three times in two threads. Counts
-the processes whose first answer has other bits than the third, and prints the largest difference. With one core, an MKL
-from 2025 on or no MKL both counts are 0.
+Forks so many processes of one that has only imported torch, and as many after
+``paritygate.worker.vector_math.preload``. Each computes ``tanh`` of the same numbers three times in
+two threads. Counts the processes in which the first answer has other bits than the third, and
+prints the largest difference. With one core, with an MKL from 2025 on or without MKL both counts
+are 0.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import subprocess
 import sys
 
-# OpenMP's team must stand before the call: then its threads make the call at the same moment.
+# OpenMP's threads must exist before the call, so that they make the call at the same moment.
 SCRIPT = """
 import os, sys, torch
 from paritygate.worker import vector_math
@@ -41,8 +42,8 @@ print(sum(one > 0 for one in off), max(off))
 
 
 def storm(preloaded: bool, processes: int) -> tuple[int, float]:
-    """In how many of so many processes the first call was another one than the third, and by how
-    much at most.
+    """Return the number of processes in which the first call differed from the third, and the
+    largest difference.
     """
     command = [sys.executable, "-c", SCRIPT, "preloaded" if preloaded else "fresh", str(processes)]
     environ = os.environ | {"OMP_NUM_THREADS": "2"}

@@ -1,14 +1,14 @@
-"""Makes ``reports/evidence/gpu/``: whether all of this holds on the GPU of this machine. ``make
+"""Make ``reports/evidence/gpu/``: check the claims about GPUs on the GPU of this machine. ``make
 gpu-check`` runs it.
 
-    python -m bench.evidence.gpu                # the parts not shown yet of this code on this GPU, one after the other
-    python -m bench.evidence.gpu same roofs     # these parts, anew
-    python -m bench.evidence.gpu --list         # what there is, and what each takes at most
+    python -m bench.evidence.gpu                # parts without a result for this code and GPU, one after the other
+    python -m bench.evidence.gpu same roofs     # these parts, again
+    python -m bench.evidence.gpu --list         # all parts, with the most time that each takes
 
-Needs no network: it runs with the torch that is installed, and says what it leaves out where a
-package is missing. Every part ends within its seconds and leaves one JSON file, so it can be run
-part by part; a part that found something wrong is run again, those that were not run yet first.
-Exit status 1 where a part found something wrong, 2 where nothing could be run.
+Needs no network: it runs with the installed torch, and names the checks that it leaves out because
+a package is missing. Every part ends within its seconds and leaves one JSON file, so it can be run
+part by part. Parts that found a problem are run again, after those that were not run yet. Exit
+status 1 if a part found a problem, 2 if nothing could be run.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ FOLDER = Path("reports/evidence/gpu")
 GRACE = 10.0  # seconds in which an interrupted pytest ends its workers and writes what it has
 CELLS = ("cnn_digits-b32", "bert_mini-b8_s64", "attn_sdpa-b4_h8_s128_d64")
 TRAINED = "train_cnn_digits_sgd"
-FEW = ("--bench-targets", "cuda-eager-fp32", "-k", " or ".join(CELLS))  # each is launched often
-RUNS = 5  # of the A/A over the matrix
+FEW = (
+    "--bench-targets",
+    "cuda-eager-fp32",
+    "-k",
+    " or ".join(CELLS),
+)  # few: each is launched often
+RUNS = 5  # runs of the same cells
 AROUND = 20.0  # seconds before a gate's first launch and after its last
 CLOCKED = 25.0  # seconds that do_bench gets for three operators
 SIZES = (0.02, 0.03, 0.05)
@@ -50,10 +55,10 @@ OPERATORS = tuple(
     f"attn_cuda_{kernel}_causal-b8_h16_s1024_d128-cuda-eager-bf16"
     for kernel in ("math", "flash", "efficient")
 )
-# Answers of 17 million numbers each: a few kernels, and compiled only the one that is made for it.
+# Few kernels, since each answer has 17 million numbers; compiled only the kernel that is made for it.
 ROOFS = "(roofline or (attn_cuda and causal and not backward)) and (eager or flex)"
 SAME_CLOCK = 0.03  # our event times and do_bench's may differ by so much
-# What a run cannot do without, and what it leaves out without: module -> what for.
+# packages that a run needs; and module -> the checks that are left out without it
 NEEDED = ("torch", "pytest", "pytest_benchmark", "pandas", "sqlalchemy", "scipy", "numpy", "pynvml")
 WISHED = {
     "onnxruntime": "every onnxruntime cell (carry the wheel of onnxruntime-gpu)",
@@ -69,7 +74,7 @@ Ran = tuple[list[Record], list[str]]  # the records of a run, and what is wrong
 
 @dataclass(frozen=True)
 class Part:
-    """One of the checks. ``run`` gives what goes into its file; ``problems`` there lists what is
+    """One check. ``run`` returns the content of its file; ``problems`` in it lists what is
     wrong.
     """
 
@@ -80,7 +85,7 @@ class Part:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Read the command line, and run."""
+    """Read the command line and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -89,18 +94,18 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the check takes."""
+    """Add the command's arguments."""
     parser.add_argument(
-        "part", nargs="*", choices=[[], *PARTS], help="default: those that are not shown yet"
+        "part", nargs="*", choices=[[], *PARTS], help="default: those without a result yet"
     )
     parser.add_argument(
-        "--list", action="store_true", help="the parts, and the most seconds each takes"
+        "--list", action="store_true", help="list the parts, with the most seconds that each takes"
     )
     parser.add_argument("--out", type=Path, default=FOLDER)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Run parts, write a file each, tell; the exit status."""
+    """Run parts, write a file for each, print the results and return the exit status."""
     if parsed.list:
         for part in PARTS.values():
             print(f"{part.name:<10} {part.seconds:>4} s  {part.what}")
@@ -114,30 +119,30 @@ def run(parsed: argparse.Namespace) -> int:
     chosen, wrong = parsed.part or due(parsed.out, here), 0
     if not chosen:
         print(
-            f"every part is shown of this code on this GPU, see {parsed.out}; name parts to run them anew"
+            f"every part has a result for this code on this GPU, see {parsed.out}; name parts to run them again"
         )
     for name in chosen:
         print(f"{name}: {PARTS[name].what}, {PARTS[name].seconds} s at most", flush=True)
-        found = here | {"command": f"python -m bench.evidence.gpu {name}"}
+        result = here | {"command": f"python -m bench.evidence.gpu {name}"}
         try:
-            found |= PARTS[name].run(PARTS[name].seconds)
-        except (Exception, SystemExit) as error:  # the other parts still have something to tell
-            found |= {"told": [], "problems": [f"{type(error).__name__}: {error}"]}
-        write(parsed.out / f"{name}.json", found)
-        wrong += bool(found["problems"])
+            result |= PARTS[name].run(PARTS[name].seconds)
+        except (Exception, SystemExit) as error:  # the other parts still run
+            result |= {"told": [], "problems": [f"{type(error).__name__}: {error}"]}
+        write(parsed.out / f"{name}.json", result)
+        wrong += bool(result["problems"])
         print(
             "\n".join(
                 f"  {line}"
-                for line in [*found["told"], *(f"WRONG: {line}" for line in found["problems"])]
+                for line in [*result["told"], *(f"WRONG: {line}" for line in result["problems"])]
             )
         )
-    print(f"{len(chosen)} parts run, {wrong} with something wrong; files in {parsed.out}")
+    print(f"{len(chosen)} parts run, {wrong} with problems; files in {parsed.out}")
     return int(wrong > 0)
 
 
 def due(folder: Path, here: Mapping[str, Any]) -> list[str]:
-    """The parts not shown yet of this code on this GPU with this driver, then those that found
-    something wrong.
+    """Return the parts without a result for this code, GPU and driver, then those that found a
+    problem.
     """
     kept = {
         name: json.loads(path.read_text())
@@ -148,20 +153,20 @@ def due(folder: Path, here: Mapping[str, Any]) -> list[str]:
     return stale + [name for name in kept if name not in stale and kept[name]["problems"]]
 
 
-def _of_what(found: Mapping[str, Any]) -> list[Any]:
-    gpu = found.get("gpu") or {}
-    return [found.get("code"), gpu.get("uuid"), gpu.get("driver")]
+def _of_what(result: Mapping[str, Any]) -> list[Any]:
+    gpu = result.get("gpu") or {}
+    return [result.get("code"), gpu.get("uuid"), gpu.get("driver")]
 
 
 def unable() -> str | None:
-    """Why nothing can be checked here, or None."""
+    """Return why nothing can be checked here, or None."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        return f"these packages are needed and not here: {', '.join(missing)}"
+        return f"these packages are needed and not installed: {', '.join(missing)}"
     return None if (reason := targets.absent("cuda")) is None else f"cuda: {reason}"
 
 
 def left_out() -> list[str]:
-    """What is left out for want of a package, a line each."""
+    """Return one line for each check that is left out because a package is missing."""
     return [
         f"without {name}: {what} is left out"
         for name, what in WISHED.items()
@@ -170,7 +175,7 @@ def left_out() -> list[str]:
 
 
 def conditions() -> dict[str, Any]:
-    """The machine, its GPU, and the code."""
+    """Return the facts of the machine and its GPU, and a digest of the code."""
     import os
 
     cards = nvml.visible(os.environ)
@@ -178,22 +183,22 @@ def conditions() -> dict[str, Any]:
 
 
 def code() -> str:
-    """A digest of the code that is shown."""
+    """Return a digest of the code that is checked."""
     files = [
         path for folder in ("bench", "models") for path in sorted((ROOT / folder).rglob("*.py"))
     ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
-def write(path: Path, found: Mapping[str, Any]) -> None:
-    """Keep a part's findings."""
+def write(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a part's results."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1, default=str) + "\n")
+    path.write_text(json.dumps(result, indent=1, default=str) + "\n")
 
 
 def run_pytest(arguments: Sequence[str], seconds: float) -> Ran:
-    """The records of a pytest of its own, those that it had when its time was up, and what is wrong
-    with them.
+    """Run pytest, and return its records and their problems. At the time limit it is interrupted,
+    and the records so far count.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "run.json"
@@ -219,32 +224,32 @@ def run_pytest(arguments: Sequence[str], seconds: float) -> Ran:
             preexec_fn=_hear_interrupts,
         ) as process:
             try:
-                said, _ = process.communicate(timeout=max(1.0, seconds - GRACE))
+                output, _ = process.communicate(timeout=max(1.0, seconds - GRACE))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGINT)
                 try:
-                    said, _ = process.communicate(timeout=GRACE)
+                    output, _ = process.communicate(timeout=GRACE)
                 except subprocess.TimeoutExpired:
                     process.kill()
-                    said, _ = process.communicate()
+                    output, _ = process.communicate()
                 problems.append(
                     f"the time was up after {seconds:.0f} s; once more, with warm caches, it gets further"
                 )
         if not report.exists():
-            raise SystemExit(f"pytest left no report:\n{said[-3000:]}")
+            raise SystemExit(f"pytest left no report:\n{output[-3000:]}")
         records = [Record.from_dict(row) for row in json.loads(report.read_text())["records"]]
         return records, problems + failures(records)
 
 
 def _hear_interrupts() -> None:
-    """In the child: what a script starts in the background is deaf to interrupts, and so are its
-    children.
+    """Enable interrupts in the child: processes started in the background ignore them, and so do
+    their children.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def failures(records: Sequence[Record]) -> list[str]:
-    """Cells that ended badly, with their reasons."""
+    """Return the cells that ended badly, with their reasons."""
     bad = [
         record
         for record in records
@@ -261,11 +266,11 @@ def failures(records: Sequence[Record]) -> list[str]:
 
 
 def matrix(seconds: float) -> dict[str, Any]:
-    """The quick matrix: whether every cell runs, and its answers are right."""
+    """Run the quick matrix, to check that every cell runs and its answers are right."""
     chosen = (
         "cuda,cuda-eager-bf16,cuda-eager-fp16,cuda-eager-tf32,cuda-compile_reduce_overhead-fp32"
     )
-    # of which other dtypes and CUDA graphs are run as well, and one training
+    # these also run in other dtypes and with CUDA graphs; and one training
     few = " or ".join(CELLS)
     usual = "fp32 and not reduce_overhead and not train_"
     select = f"not attn_cuda and not roofline and (({usual}) or {few} or ({TRAINED} and fp32))"
@@ -273,7 +278,7 @@ def matrix(seconds: float) -> dict[str, Any]:
 
 
 def matrix_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, Any]:
-    """The parity table, and what is wrong."""
+    """Return the parity table and the problems."""
     rows = [
         {
             "cell": record.cell,
@@ -295,21 +300,23 @@ def matrix_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, A
         for record in records
         if record.status is Status.OK and record.error_share is not None
     ]
-    told = [", ".join(f"{number} {status}" for status, number in count.items() if number)]
-    told += [f"closest to its limit: {max(shares):.0%}"] if shares else []
-    told += [
+    lines = [", ".join(f"{number} {status}" for status, number in count.items() if number)]
+    lines += [f"closest to its limit: {max(shares):.0%}"] if shares else []
+    lines += [
         f"{record.cell}: unchecked, {record.reason}"
         for record in records
         if record.status is Status.UNCHECKED
     ]
     reasons = Counter(record.reason for record in records if record.status is Status.SKIPPED)
-    told += [f"{number} skipped: {reason}" for reason, number in reasons.items()]
+    lines += [f"{number} skipped: {reason}" for reason, number in reasons.items()]
     none = [] if count[Status.OK] else ["no cell was measured"]
-    return {"told": told, "problems": [*problems, *none], "cells": rows}
+    return {"told": lines, "problems": [*problems, *none], "cells": rows}
 
 
 def steady(seconds: float) -> dict[str, Any]:
-    """The same cells five times, or as often as there is time: how far apart their medians are."""
+    """Run the same cells five times, or as often as there is time, to see how much their medians
+    differ.
+    """
     began, runs = time.monotonic(), []
     for number in range(RUNS):
         left = seconds - (time.monotonic() - began)
@@ -320,24 +327,24 @@ def steady(seconds: float) -> dict[str, Any]:
 
 
 def steady_of(runs: Sequence[Ran]) -> dict[str, Any]:
-    """The coefficient of variation of p50 over runs, by cell."""
+    """Return the coefficient of variation of p50 over runs, by cell."""
     times: dict[str, list[float]] = {}
     for record in (record for records, _ in runs for record in records):
         if record.measured and record.latency_p50 is not None:
             times.setdefault(record.cell, []).append(record.latency_p50)
     spread = {
-        cell: statistics.stdev(found) / statistics.fmean(found)
-        for cell, found in times.items()
-        if len(found) > 1
+        cell: statistics.stdev(values) / statistics.fmean(values)
+        for cell, values in times.items()
+        if len(values) > 1
     }
-    told = [
+    rows = [
         f"{cell}: {share:.2%} over {len(times[cell])} runs"
         for cell, share in sorted(spread.items())
     ]
     problems = list(dict.fromkeys(line for _, lines in runs for line in lines))
     problems += [] if len(runs) == RUNS else [f"there was time for {len(runs)} runs, not {RUNS}"]
     return {
-        "told": told,
+        "told": rows,
         "problems": problems + ([] if spread else ["no cell was measured twice"]),
         "coefficient_of_variation": spread,
         "p50": times,
@@ -345,12 +352,12 @@ def steady_of(runs: Sequence[Ran]) -> dict[str, Any]:
 
 
 def same(seconds: float) -> dict[str, Any]:
-    """The gate with the same code on both sides."""
+    """Run the gate with the same code on both sides."""
     return gate_of(*_gate(seconds, {}), {})
 
 
 def planted(seconds: float) -> dict[str, Any]:
-    """The gate with slowdowns of 2, 3 and 5 % planted in three cells of one run."""
+    """Run the gate with slowdowns of 2, 3 and 5 % planted in three cells of one run."""
     cells = [f"{name}-cuda-eager-fp32" for name in CELLS]
     sizes = dict(zip(random.Random(1).sample(cells, len(SIZES)), SIZES, strict=True))
     return gate_of(*_gate(seconds, sizes), sizes)
@@ -362,7 +369,7 @@ def _gate(seconds: float, sizes: Mapping[str, float]) -> Ran:
         for cell, size in sizes.items()
         for part in ("--bench-plant", f"{cell}={100 * size:g}%")
     ]
-    # it ends by itself, else it would have no verdict
+    # the gate must end by itself, or it has no verdict
     limit = max(1, round(seconds - GRACE - AROUND))
     gate = ["--bench-against", "HEAD", "--bench-profile", "strict", "--bench-limit", str(limit)]
     return run_pytest([*FEW, *gate, *plants], seconds)
@@ -371,7 +378,9 @@ def _gate(seconds: float, sizes: Mapping[str, float]) -> Ran:
 def gate_of(
     records: Sequence[Record], wrong: Sequence[str], sizes: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Verdicts beside what was planted: nothing else may be red, and a planted cell should be."""
+    """Return the verdicts and the problems: only planted cells may be red, and every planted cell
+    should be.
+    """
     judged = [record for record in records if record.verdict and record.effect is not None]
     rows = [
         {
@@ -416,15 +425,15 @@ def gate_of(
         if cell not in named
     ]
     problems += [] if judged else ["no cell was compared"]
-    told = [
+    lines = [
         f"{r.cell}: {r.verdict}, {r.effect:+.2%} ({sizes.get(r.cell, 0.0):.0%} planted)"
         for r in judged
     ]
-    return {"told": told, "problems": problems, "verdicts": rows}
+    return {"told": lines, "problems": problems, "verdicts": rows}
 
 
 def operators(seconds: float) -> dict[str, Any]:
-    """Three operators by our clock and by triton's ``do_bench``."""
+    """Time three operators by our clock and by triton's ``do_bench``."""
     if find_spec("triton") is None:
         return {"told": ["left out: triton is not installed"], "problems": []}
     select = " or ".join(cell.partition("-")[0] + "-b8_h16_s1024_d128" for cell in OPERATORS)
@@ -446,10 +455,10 @@ def operators(seconds: float) -> dict[str, Any]:
 def operators_of(
     records: Sequence[Record], wrong: Sequence[str], theirs: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Our medians over theirs."""
+    """Return our medians over those of do_bench, and the problems."""
     ours = {record.cell: record.latency_p50 for record in records if record.latency_p50 is not None}
     ratios = {cell: ours[cell] / theirs[cell] for cell in theirs if cell in ours}
-    told = [
+    lines = [
         f"{cell}: {ours[cell] * 1e6:.1f} µs, do_bench {theirs[cell] * 1e6:.1f} µs"
         for cell in ratios
     ]
@@ -461,7 +470,7 @@ def operators_of(
     ]
     problems += [f"{cell}: not timed" for cell in theirs if cell not in ours]
     return {
-        "told": told,
+        "told": lines,
         "problems": problems,
         "ratio": ratios,
         "ours": ours,
@@ -470,25 +479,25 @@ def operators_of(
 
 
 def roofs(seconds: float) -> dict[str, Any]:
-    """Attention's kernels against a matrix product and a copy of the same run."""
+    """Compare attention's kernels with a matrix product and a copy of the same run."""
     select = ["--bench-targets", "cuda-eager-bf16,cuda-compile-bf16", "-k", ROOFS]
     return roofs_of(*run_pytest(select, seconds))
 
 
 def roofs_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, Any]:
-    """What each kernel achieves, and the best one."""
+    """Return the speed of each kernel, and the best one."""
     attainable, every = roofline.roofs(records), roofline.achieved(records)
     kernels = [
         one for one in every if one.share is not None and not one.cell.startswith("roofline")
     ]
-    told = [
+    lines = [
         f"a matrix product attains {rate / 1e12:.0f} TFLOP/s in {dtype}"
         for (_, dtype), rate in attainable.flops.items()
     ]
-    told += [f"a copy attains {rate / 1e9:.0f} GB/s" for rate in attainable.bytes.values()]
+    lines += [f"a copy attains {rate / 1e9:.0f} GB/s" for rate in attainable.bytes.values()]
     if kernels:
         best = max(kernels, key=lambda one: one.share or 0.0)
-        told.append(f"best: {best.cell}, {best.share:.0%} of the roof, limited by {best.limit}")
+        lines.append(f"best: {best.cell}, {best.share:.0%} of the roof, limited by {best.limit}")
     rows = [
         {
             "cell": one.cell,
@@ -500,11 +509,11 @@ def roofs_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, An
         for one in every
     ]
     none = [] if kernels else ["no kernel has a share of the roof"]
-    return {"told": told, "problems": [*problems, *none], "achieved": rows}
+    return {"told": lines, "problems": [*problems, *none], "achieved": rows}
 
 
 def providers(seconds: float) -> dict[str, Any]:
-    """ONNX Runtime in each of its ways: whether the GPU really ran it."""
+    """Run each kind of ONNX Runtime backend, to check that the GPU really ran it."""
     chosen = "cuda-onnxruntime*-fp32,cuda-tensorrt-fp32,cuda-onnxruntime-fp16,cuda-eager-fp32"
     return providers_of(
         *run_pytest(
@@ -514,7 +523,9 @@ def providers(seconds: float) -> dict[str, Any]:
 
 
 def providers_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str, Any]:
-    """Providers and placement of nodes of every cell that ran; a skipped one with its reason."""
+    """Return providers and node placement of every cell that ran, and the reasons of skipped
+    ones.
+    """
     ours = [record for record in records if record.backend != "eager"]
     rows = [
         {
@@ -526,13 +537,13 @@ def providers_of(records: Sequence[Record], problems: Sequence[str]) -> dict[str
         }
         for record in ours
     ]
-    told = [f"{row['cell']}: {row['nodes_by_provider'] or row['reason']}" for row in rows]
+    lines = [f"{row['cell']}: {row['nodes_by_provider'] or row['reason']}" for row in rows]
     placed = [
         record.facts.get("nodes_by_provider", {}) for record in ours if record.status is Status.OK
     ]
     proven = any(nodes.get(CUDA) for nodes in placed)
     none = [] if proven or not find_spec("onnxruntime") else ["ONNX Runtime ran nothing on the GPU"]
-    return {"told": told, "problems": [*problems, *none], "cells": rows}
+    return {"told": lines, "problems": [*problems, *none], "cells": rows}
 
 
 PARTS = {

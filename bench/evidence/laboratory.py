@@ -1,14 +1,14 @@
-"""Makes ``reports/evidence/laboratory.csv``: what the laboratory's environment does to 18 cells.
+"""Make ``reports/evidence/laboratory.csv``: the effect of the laboratory's environment on 18 cells.
 
     python -m bench.evidence.laboratory --launches 10
     python -m bench.evidence.laboratory --launches 10 --six      # reports/evidence/laboratory_six.csv
 
-Every launch execs two processes in laboratory conditions and two in the default environment for
-each cell, and interleaves their blocks. Resumable: launches that are in the file already are kept.
-Ends with the rule of the laboratory (no cell's median over 3 % slower, no cell's spread between
-processes larger), and with the spreads of the six cells that the README states. With ``--six`` the
-launches of one of these follow each other within a minute or two, cell after cell: what the host
-does from hour to hour then touches them less.
+Every launch starts two processes in laboratory conditions and two in the default environment for
+each cell, and interleaves their blocks. The script can be resumed: launches in the file are kept.
+It ends with the rule of the laboratory: no cell's median over 3 % slower, no cell's spread between
+processes larger. The spreads of the six cells that the README states follow. With ``--six`` all
+launches of one cell follow each other within a minute or two, then those of the next cell. So slow
+changes of the host affect them less.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from paritygate.doctor import reference_cells, spread
 from paritygate.host import machine
 
 OUT = Path("reports/evidence/laboratory.csv")
-# rows of a launch
+# number of rows in a complete launch
 EXPECTED = len(reference_cells.ALL) * len(reference_cells.BACKENDS) * len(spread.SIDES)
 
 
 def read(path: Path) -> list[spread.Launch]:
-    """The launches in a file; none where there is no file."""
+    """Return the launches in a file; none if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -41,7 +41,7 @@ def read(path: Path) -> list[spread.Launch]:
 
 
 def main() -> None:
-    """Measure, append, summarise."""
+    """Measure, append to the file and print a summary."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -58,7 +58,7 @@ def main() -> None:
         print(_six(arguments.launches, arguments.seconds))
         return
     rows = read(arguments.out)
-    # a launch that was cut short is measured again
+    # an incomplete launch is measured again
     complete = {n for n in {r.launch for r in rows} if sum(r.launch == n for r in rows) == EXPECTED}
     rows = [row for row in rows if row.launch in complete]
     selected = spread.cells_of(reference_cells.ALL, reference_cells.BACKENDS)
@@ -73,16 +73,16 @@ def main() -> None:
 
 
 def report(rows: list[spread.Launch]) -> str:
-    """The table, the rule, and the six cells' spreads, as text."""
+    """Return the table, the rule, and the six cells' spreads, as text."""
     lines = [
         "cell: laboratory, default (median, spread between processes in the same seconds); slower; rule"
     ]
-    for found in spread.summarise(rows):
+    for cell in spread.summarise(rows):
         sides = "  ".join(
-            f"{found.median[c] * 1e3:7.3f} ms {found.deviation[c]:5.1%}" for c in spread.CONDITIONS
+            f"{cell.median[c] * 1e3:7.3f} ms {cell.deviation[c]:5.1%}" for c in spread.CONDITIONS
         )
         lines.append(
-            f"{found.cell:<42} {sides}  {found.slower:+6.1%}  {'; '.join(found.breaks()) or 'kept'}"
+            f"{cell.cell:<42} {sides}  {cell.slower:+6.1%}  {'; '.join(cell.breaks()) or 'kept'}"
         )
     return "\n".join([*lines, "", *_spreads(rows)])
 
@@ -97,7 +97,7 @@ def _six(launches: int, seconds: float) -> str:
 
 
 def _spreads(rows: list[spread.Launch]) -> list[str]:
-    """The spread of p50 in six cells, as lines."""
+    """Return the spread of p50 in six cells, as lines."""
     six = {cell.id for cell in spread.cells_of(reference_cells.SIX, reference_cells.SIX_BACKENDS)}
     spreads = spread.summarise([row for row in rows if row.cell in six], "p50")
     lines = [f"p50 of six cells, {spreads[0].launches} interleaved launches, two processes each:"]

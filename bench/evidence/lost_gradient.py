@@ -1,12 +1,12 @@
-"""Shows what a training that was compiled by torch 2.13 on a CPU loses: ten epochs of digits, in
-eager and compiled.
+"""Show what a training loses if torch 2.13 compiles it on a CPU: ten epochs of digits, in eager and
+compiled.
 
     python -m bench.evidence.lost_gradient
 
 Prints for both the loss of the last epoch, the share of held-out digits that are right, and how far
-each layer has moved from its initial weights. The compiler fuses what fills the gradient of
-``max_pool2d`` with zeros and what reads it, and scatters into it afterwards (channels_last, batches
-of 32 and more): layers in front of the last pooling stay where they were.
+each layer has moved from its initial weights. The compiler fuses the code that fills the gradient
+of ``max_pool2d`` with zeros with the code that reads it, and writes the values afterwards
+(channels_last, batches of 32 and more). So layers in front of the last pooling do not move.
 ``TORCHINDUCTOR_LAYOUT_OPTIMIZATION=0`` avoids it.
 """
 

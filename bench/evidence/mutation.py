@@ -1,11 +1,11 @@
-"""Makes ``reports/evidence/mutation.csv``: which weights of every case the check would notice if
-they were wrong.
+"""Make ``reports/evidence/mutation.csv``: the weights of every case in which the check would notice
+an error.
 
     python -m bench.evidence.mutation
 
 Runs the matrix of the budget normal in eager float32 with ``--bench-mutation on`` and without
-timing, and keeps the score of each case with the names of the weights that go unnoticed, and of
-those that the answer does not depend on.
+timing. Keeps the score of each case, the names of the weights in which errors are not noticed, and
+of those that do not affect the answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evidence.checking import check
 from paritygate_reports.store.store import Store
 
 OUT = Path("reports/evidence/mutation.csv")
-LEAST = 0.95  # is asked of this repository's cases
+LEAST = 0.95  # the score that this repository's cases must reach
 
 
 def main() -> None:

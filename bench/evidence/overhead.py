@@ -1,13 +1,13 @@
-"""Makes ``reports/evidence/overhead.json``: what the harness itself costs.
+"""Make ``reports/evidence/overhead.json``: the cost of the harness itself.
 
     python -m bench.evidence.overhead
 
-- throughput of five cells against a bare loop, in one laboratory process, on the same object and
-  the same four rotating inputs, in alternating blocks, block mean to block mean;
-- a worker, from the request to fork it until it answers, without any model;
-- peak memory of cells with empty and with warm caches, and of BERT base in eager against a bare
-  script's;
-- collecting the whole matrix against collecting nothing.
+- The throughput of five cells against a bare loop, in one laboratory process, with the same object
+  and the same four rotating inputs. Blocks alternate, and block means are compared.
+- A worker without a model, from the request to fork it until it answers.
+- The peak memory of cells with empty and with warm caches, and of BERT base in eager against a bare
+  script.
+- Collecting the whole matrix against collecting nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OUT = Path("reports/evidence/overhead.json")
 MLP = Case(
     "mlp", model="models.mlp:MLP", inputs="models.mlp:flat_images", shapes={"b1": {"batch": 1}}
 )
-# four cells over 100 us an iteration, and one under 20 us
+# four cells over 100 µs per call, and one under 20 µs
 LOOPS = (
     (reference_cells.CNN, "eager"),
     (reference_cells.CNN, "onnxruntime"),
@@ -85,8 +85,8 @@ def _task(case: Case, backend: str, folder: str, cache: Path) -> dict[str, Any]:
 
 
 def loop(number: int) -> None:
-    """In a laboratory process: blocks of the worker and of a bare loop in turn; prints the ratios
-    as JSON.
+    """Run blocks of the worker and of a bare loop in turn, in this laboratory process. Print the
+    ratios as JSON.
     """
     from paritygate.runtime.subject import BoundCase
     from paritygate.worker.server import Worker
@@ -106,7 +106,7 @@ def loop(number: int) -> None:
     model, feeds, guard = opened.prepared.model, opened.feeds, opened.prepared.context
 
     def bare(calls: int, samples: int) -> float:
-        """What anybody would write by hand."""
+        """Return the seconds per call of a hand-written loop."""
         turn = 0
         with guard():
             settled = time.perf_counter() + 0.01
@@ -165,7 +165,7 @@ def _call(model: Any, feed: Any) -> Any:
 
 
 def loops() -> list[dict[str, Any]]:
-    """The five cells against the bare loop, each in a fresh laboratory process."""
+    """Return the five cells against the bare loop, each in a fresh laboratory process."""
     command = [sys.executable, "-m", "bench.evidence.overhead", "loop"]
     environ = _environment(Path(".paritygate/cache").absolute())
     return [
@@ -179,7 +179,7 @@ def loops() -> list[dict[str, Any]]:
 
 
 def forks() -> dict[str, float]:
-    """Seconds from asking for a worker until it answers."""
+    """Return the seconds from the request for a worker until it answers."""
     from paritygate.process.client import ForkServer
 
     cache = Path(".paritygate/cache").absolute()
@@ -206,7 +206,7 @@ def forks() -> dict[str, float]:
 
 
 def memory() -> list[dict[str, Any]]:
-    """Peak bytes of cells, caches empty and warm, and of a bare script for BERT base."""
+    """Return the peak bytes of cells, caches empty and warm, and of a bare script for BERT base."""
     from paritygate.doctor.spread import new_laboratory
     from paritygate.session.group import GroupRun
 
@@ -266,8 +266,8 @@ def memory() -> list[dict[str, Any]]:
 
 
 def collection(rounds: int = 15) -> dict[str, float]:
-    """Seconds to collect the whole matrix, and to collect nothing in the same environment, in
-    turn.
+    """Return the seconds to collect the whole matrix, and to collect nothing in the same
+    environment, in turn.
     """
     with tempfile.TemporaryDirectory() as empty:
         commands = {
@@ -293,12 +293,12 @@ def collection(rounds: int = 15) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure all of it and write the file."""
+    """Measure everything and write the file."""
     if sys.argv[1:2] == ["loop"]:
         loop(int(sys.argv[2]))
         return
     facts = machine.facts()
-    found = {
+    result = {
         "command": "python -m bench.evidence.overhead",
         "machine": f"{facts['cpu']}, {facts['threads']} threads, {facts['libc']}, torch {facts['version_torch']}",
         "bare_loop": loops(),
@@ -307,8 +307,8 @@ def main() -> None:
         "collect_seconds": collection(),
     }
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Shows what the gate makes of realistic slowdowns: patches of the code under test, and the verdict
+"""Show the gate's verdicts on realistic slowdowns: patches of the code under test, with the verdict
 on each cell.
 
     python -m bench.evidence.patches --file reports/evidence/patches.csv
 
-Each patch is applied in a scratch clone of this repository, whose HEAD is base; what one run finds
-is a row a cell.
+Each patch is applied in a temporary clone of this repository; the clone's HEAD is base. Each cell
+of a run is a row.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from paritygate.gate import aa
 from paritygate.gate.session import code_digest
 
-Edit = tuple[str, str, str]  # (file, what stands there, what stands there then)
+Edit = tuple[str, str, str]  # (file, old text, new text)
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A change from base to head, and the cells to look at. ``before`` makes base what it has to be
+    """A change from base to head, and the cells to look at. ``before``: a change that base needs
     first.
     """
 
@@ -98,7 +98,7 @@ EFFECT = ("effect", "effect_low", "effect_high", "effect_sd")
 
 
 def main() -> None:
-    """Run every patch that the file lacks, and tell."""
+    """Run every patch that the file does not hold, and print the verdicts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -108,7 +108,7 @@ def main() -> None:
     rows = [row for row in rows if row and not row[0].startswith("#") and row[0] != "patch"]
     if stale := {row[-1] for row in rows} - {code_digest()}:
         parser.error(
-            f"{path} was made with other code of the gate ({', '.join(sorted(stale))}); give another --file"
+            f"{path} was made with other code of the gate ({', '.join(sorted(stale))}); use another --file"
         )
     for patch in PATCHES:
         if any(row[0] == patch.name for row in rows):
@@ -131,13 +131,13 @@ def _run(patch: Patch) -> list[list[str]]:
             _edit(clone, patch.before)
             _git(["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qam", "base"], clone)
         _edit(clone, patch.head)
-        found = aa.against_head(["-k", patch.cells, "--bench-targets", patch.targets], clone)
-    code = found["run"]["environment"].get("gate", {}).get("code", "")
+        result = aa.against_head(["-k", patch.cells, "--bench-targets", patch.targets], clone)
+    code = result["run"]["environment"].get("gate", {}).get("code", "")
     return [
         [
             patch.name,
             r["cell"],
-            str(found["exit"]),
+            str(result["exit"]),
             r["verdict"],
             *("" if r[name] is None else f"{r[name]:.4f}" for name in EFFECT),
             str(r["launches"]),
@@ -146,7 +146,7 @@ def _run(patch: Patch) -> list[list[str]]:
             "; ".join(r["findings"]),
             code,
         ]
-        for r in found["records"]
+        for r in result["records"]
         if r["verdict"]
     ]
 
@@ -156,7 +156,7 @@ def _edit(clone: Path, edit: Edit) -> None:
     text = (clone / file).read_text()
     if text.count(old) != 1:
         raise SystemExit(
-            f"{file} holds {text.count(old)} times what the patch changes: {old.strip()!r}"
+            f"{file} holds {text.count(old)} times the text that the patch changes: {old.strip()!r}"
         )
     (clone / file).write_text(text.replace(old, new))
 

@@ -1,12 +1,12 @@
-"""Makes ``reports/evidence/zoo_planted.csv``: faults planted in the candidate only, in thirty
+"""Make ``reports/evidence/zoo_planted.csv``: faults planted in the candidate only, in thirty
 architectures of the zoo.
 
     python -m bench.evidence.planted_zoo
 
-The candidate is eager itself with one fault, in float32, so nothing but the fault differs.
-``effect`` is the norm of what the fault changes over the norm of eager's own error, both over the
-elements that it changes. A fault of more than ten times eager's error is to be found. Prints how
-many were, by size of effect.
+The candidate is eager itself with one fault, in float32, so only the fault differs. ``effect`` is
+the norm of the fault's change over the norm of eager's own error, both over the elements that
+change. A fault of more than ten times eager's error must be found. Prints how many were found, by
+size of effect.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ ARCHITECTURES = (
     "wav2vec2",
     "patchtst",
 )
-OFF = 1e-3  # relative
-# what heads read
+OFF = 1e-3  # relative error
+# names of the projections to values
 VALUES = (
     "v_proj",
     "value",
@@ -76,7 +76,7 @@ VALUES = (
 )
 FILL = -1e9
 Sets = list[list[np.ndarray[Any, Any]]]
-Nothing = None  # a fault that an architecture has no place for
+Nothing = None  # the architecture has no place for this fault
 
 
 def main() -> None:
@@ -92,20 +92,20 @@ def main() -> None:
         file.write("# python -m bench.evidence.planted_zoo\n")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["architecture", "fault", "effect", "found", "share"])
-        for name, fault, effect, found, share in rows:
-            writer.writerow([name, fault, f"{effect:.3g}", found, f"{share:.3g}"])
+        for name, fault, effect, detected, share in rows:
+            writer.writerow([name, fault, f"{effect:.3g}", detected, f"{share:.3g}"])
     for low in range(-1, 6):
         within = [
-            found
-            for _, _, effect, found, _ in rows
+            detected
+            for _, _, effect, detected, _ in rows
             if low <= math.log10(max(effect, 0.1)) < low + 1
         ]
         if within:
             print(
                 f"{10.0**low:>9g} to {10.0 ** (low + 1):g} times eager's error: {sum(within)} of {len(within)} found"
             )
-    for name, fault, effect, found, share in rows:
-        if effect > 10 and not found:
+    for name, fault, effect, detected, share in rows:
+        if effect > 10 and not detected:
             print(f"missed: {fault} in {name}, effect {effect:.3g}, share {share:.2g}")
 
 
@@ -154,7 +154,7 @@ def _planted(name: str) -> Iterator[tuple[str, str, float, bool, float]]:
 def _judged(
     candidate: Sets, eager: Sets, exact: Sets, subject: BoundCase
 ) -> tuple[float, bool, float]:
-    """Effect, whether it is found, and share of what is allowed."""
+    """Return the effect, whether the fault is found, and the share of the allowed error."""
     outcome = rule.compare(candidate, eager, exact, subject.tolerance)
     effect = 0.0
     for number in range(len(eager[0])):
@@ -173,20 +173,20 @@ def _judged(
 
 
 def _gelu_by_tanh(module: torch.nn.Module, sets: list[Any]) -> list[Any] | None:
-    found = [part for part in module.modules() if type(part).__name__ in ("GELUActivation", "GELU")]
-    for part in found:
+    parts = [part for part in module.modules() if type(part).__name__ in ("GELUActivation", "GELU")]
+    for part in parts:
         part.forward = partial(torch.nn.functional.gelu, approximate="tanh")
-    return sets if found else Nothing
+    return sets if parts else Nothing
 
 
 def _norm_eps(module: torch.nn.Module, sets: list[Any]) -> list[Any] | None:
-    found = False
+    changed = False
     for part in module.modules():
         for field in ("eps", "variance_epsilon", "layer_norm_eps"):
             if "Norm" in type(part).__name__ and isinstance(getattr(part, field, None), float):
                 setattr(part, field, max(100 * getattr(part, field), 1e-5))
-                found = True
-    return sets if found else Nothing
+                changed = True
+    return sets if changed else Nothing
 
 
 def _mask_ignored(_module: torch.nn.Module, sets: list[Any]) -> list[Any] | None:
@@ -234,7 +234,7 @@ def _weights_rounded(module: torch.nn.Module, sets: list[Any]) -> list[Any] | No
 
 
 def _first(eager: Sets, wide: int) -> int | None:
-    """The first floating output with so many channels."""
+    """Return the first floating output with at least so many channels."""
     return next(
         (
             n

@@ -1,13 +1,14 @@
-"""Makes ``reports/evidence/power.csv``: what share of planted relative errors each version of the
-rule finds.
+"""Make ``reports/evidence/power.csv``: the share of planted relative errors that each version of
+the rule finds.
 
     python -m bench.evidence.power
 
-Simulated answers in float32: the truth, eager's and a backend's with independent noise of 1e-6 of
-each element's scale. An error is planted in the whole output, in one channel, in one element of a
-usual size, and in one in the smallest twentieth; the output is plain, holds boxes of 500 beside
-scores of 0.01, a third of fills, a few huge elements, or has heavy tails. Version 1 had one norm
-and one bound for the whole output. The row without an error tells false alarms.
+The answers are simulated in float32: the truth, and eager's and a backend's answers with
+independent noise of 1e-6 of each element's scale. An error is planted in the whole output, in one
+channel, in one element of usual size, or in one of the smallest twentieth. The output is plain,
+holds boxes of 500 beside scores of 0.01, holds a third of fills, holds a few huge elements, or has
+heavy tails. Version 1 had one norm and one bound for the whole output. The row without an error
+shows false alarms.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def main() -> None:
         for output, make in OUTPUTS.items():
             for place in PLACES:
                 for error in ERRORS:
-                    found = [_judged(make, place, error, seed) for seed in range(arguments.runs)]
-                    row = [sum(each) / len(found) for each in zip(*found, strict=True)]
+                    outcomes = [_judged(make, place, error, seed) for seed in range(arguments.runs)]
+                    row = [sum(each) / len(outcomes) for each in zip(*outcomes, strict=True)]
                     writer.writerow(
                         [output, place, f"{error:g}", *(f"{share:.2f}" for share in row)]
                     )
@@ -60,7 +61,7 @@ def main() -> None:
 def _judged(
     make: Callable[[np.random.Generator], tuple[Array, Array]], place: str, error: float, seed: int
 ) -> Any:
-    """Whether version 1 and version 2 of the rule find the error."""
+    """Return whether version 1 and version 2 of the rule find the error."""
     rng = np.random.default_rng(seed)
     truth, scale = make(rng)
     eager, candidate = (truth + NOISE * scale * rng.standard_normal(truth.shape) for _ in range(2))

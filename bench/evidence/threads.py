@@ -1,9 +1,9 @@
-"""Shows what ``torch.set_num_threads`` costs, called with the number of threads that holds already.
+"""Show the cost of a call of ``torch.set_num_threads`` with the present number of threads.
 
     python -m bench.evidence.threads --launches 10
 
-Fresh laboratory processes in turn, one of each kind a launch: eager attention 4x8x128x64 with and
-without the call. Prints the medians and the ratio, paired within launches.
+Runs fresh laboratory processes in turn, one of each kind in a launch: eager attention 4x8x128x64
+with and without the call. Prints the medians and the ratio, paired within launches.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ def main() -> None:
     environ = environment.environment(
         os.environ, threads=machine.threads(), cache=cache, laboratory=True
     )
-    found: dict[str, list[float]] = {"call": [], "none": []}
+    times: dict[str, list[float]] = {"call": [], "none": []}
     for _ in range(arguments.launches):
-        for kind in random.sample(list(found), 2):
+        for kind in random.sample(list(times), 2):
             command = [sys.executable, "-c", SCRIPT, kind]
             done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
-            found[kind].append(float(done.stdout))
-    ratios = [math.log(a / b) for a, b in zip(found["call"], found["none"], strict=True)]
+            times[kind].append(float(done.stdout))
+    ratios = [math.log(a / b) for a, b in zip(times["call"], times["none"], strict=True)]
     print(
-        f"without the call {statistics.median(found['none']) * 1e3:.3f} ms, with it "
-        f"{statistics.median(found['call']) * 1e3:.3f} ms; ratio {math.exp(statistics.median(ratios)):.3f} "
+        f"without the call {statistics.median(times['none']) * 1e3:.3f} ms, with it "
+        f"{statistics.median(times['call']) * 1e3:.3f} ms; ratio {math.exp(statistics.median(ratios)):.3f} "
         f"({math.exp(min(ratios)):.3f} to {math.exp(max(ratios)):.3f})"
     )
 

@@ -1,12 +1,12 @@
-"""Makes ``reports/evidence/zoo.csv`` and ``zoo_cells.csv``: how the zoo agrees on each backend, by
+"""Make ``reports/evidence/zoo.csv`` and ``zoo_cells.csv``: how the zoo agrees on each backend, by
 family and by cell.
 
     python -m bench.evidence.zoo
     python -m bench.evidence.zoo --targets onnxruntime --seeds 5
 
-Checks what the store does not hold yet, some cases at a time, so it can be stopped and started
-again. Times nothing. What is not ok is listed with its reason; ``tests/slow/zoo_limits.csv`` names
-the limits of backends.
+Checks the cases that the store does not hold yet, some at a time, so it can be stopped and started
+again. Times nothing. Cells that are not ok are listed with their reasons;
+``tests/slow/zoo_limits.csv`` names the limits of backends.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from paritygate_reports.store.store import Store
 OUT = Path("reports/evidence/zoo.csv")
 STORE = ".paritygate/zoo.sqlite"
 CELLS = Path("reports/evidence/zoo_cells.csv")
-STRIDE = 20  # neighbours in the tables are of one family; every twentieth first, so that a part shows all families
-AT_ONCE = 10  # cases in one pytest: a run that is killed loses no more than these
+# Neighbours in the tables belong to one family: every twentieth comes first, so that a part of the
+# work covers all families.
+STRIDE = 20
+AT_ONCE = 10  # cases in one pytest; a killed run loses only these
 EAGER = "eager"
 
 
@@ -80,7 +82,7 @@ def _families() -> dict[str, str]:
 
 
 def _asked(record: Record, targets: str) -> bool:
-    """Whether a record shows that a case was checked for these targets."""
+    """Return whether a record shows that a case was checked for these targets."""
     fields = (record.device, record.backend, record.dtype)
     return any(
         term in fields or term == "-".join(fields) for term in targets.split(",") if term != "bf16"
@@ -98,8 +100,8 @@ def _check(names: list[str], seed: int, targets: str, store: Store) -> None:
 
 
 def _write(path: Path, families: dict[str, str], records: list[tuple[int, Record]]) -> None:
-    """A row for each family and target: cells by status, ok ones by how close they came; and what
-    was not ok.
+    """Write a row for each family and target: the number of cells by status, and how close passing
+    ones came to the limit. Print the others.
     """
     from tests.slow.test_zoo import limit
 

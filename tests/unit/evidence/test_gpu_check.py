@@ -51,7 +51,7 @@ def test_a_package_that_is_wished_for_is_left_out_by_name_and_one_that_is_needed
         line
         == "without onnxruntime: every onnxruntime cell (carry the wheel of onnxruntime-gpu) is left out"
     )
-    assert gpu.unable() == "these packages are needed and not here: pynvml"
+    assert gpu.unable() == "these packages are needed and not installed: pynvml"
 
 
 def test_each_part_leaves_its_file_with_command_and_conditions(monkeypatch, capsys, tmp_path):
@@ -96,7 +96,7 @@ def test_what_was_wrong_or_is_of_other_code_or_another_gpu_is_run_again_and_the_
     assert "".join(ran) == "abcd" + "da", "those that were not run yet come first"
     assert gpu.main(["--out", str(tmp_path)]) == 0
     assert len(ran) == 6
-    assert "every part is shown of this code on this GPU" in capsys.readouterr().out
+    assert "every part has a result for this code on this GPU" in capsys.readouterr().out
 
 
 def test_the_code_that_is_shown_is_all_that_measures():
@@ -127,7 +127,7 @@ def test_a_part_that_breaks_leaves_its_reason_and_the_next_one_runs(
         f"{type(error).__name__}: {error}"
     ]
     assert json.loads((tmp_path / "b.json").read_text())["told"] == ["fine"]
-    assert "2 parts run, 1 with something wrong" in capsys.readouterr().out
+    assert "2 parts run, 1 with problems" in capsys.readouterr().out
 
 
 def test_a_failed_cell_is_wrong_and_a_known_gap_is_not():
