@@ -2,8 +2,8 @@
 
     python -m bench.evidence.test_names 5c4c6e6
 
-Collects the tests of that revision and of this checkout, and matches them by the name of the
-function. A test that is gone must have a row in ``MERGED`` with its reason; without one it is
+Collect the tests of that revision and of this checkout, and match them by the name of the function.
+A test that no longer exists must have a row in ``MERGED`` with its reason. Tests without one are
 listed, and the exit status is 1.
 """
 

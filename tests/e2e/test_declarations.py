@@ -96,7 +96,7 @@ def test_options_and_their_ini_twins_have_effect(project):
         ),
         (
             f"CASES = ({CASE.replace('one', 'my-one')},)",
-            "case 'my-one': a field of a cell's id is made of a-z, 0-9 and _*",
+            "case 'my-one': a field of a cell's id may hold only a-z, 0-9 and _*",
         ),
         (
             f"CASES = ({CASE.replace('my_model:Net', 'my_model.Net')},)",

@@ -81,7 +81,7 @@ SAID = {
     "does not take: nothing() takes 0 positional arguments but 2 were given",
     "two_inputs-b8-cpu-eager": 'the model was called with the result of inputs "my_model:two": 2 arguments',
     "encodes_two-b8-cpu-eager": "is called with the result of inputs",
-    "no_labels-b8-cpu-eager": 'evaluate "my_model:samples" gave a Tensor; it must give (inputs, labels)',
+    "no_labels-b8-cpu-eager": 'evaluate "my_model:samples" returned a Tensor; it must return (inputs, labels)',
     "no_row-b8-cpu-eager": "tolerance='fp33' is no row of tolerances.csv; it has fp32, ",
     "flops-b8-cpu-eager": "is called as flops(sizes), which it does not take",
     "variant-b8-cpu-fused": 'variant "my_model:fused" is called with the model, which it does not take',

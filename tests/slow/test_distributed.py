@@ -235,7 +235,7 @@ def test_no_process_is_left_when_the_owner_is_killed_in_a_call():
 
 @pytest.mark.parametrize(
     ("variant", "told"),
-    [("dying_rank", "rank 1 of 2 was killed by SIGKILL"), ("lonely", "need a GPU")],
+    [("dying_rank", "rank 1 of 2 was killed by SIGKILL"), ("lonely", "need one GPU each")],
 )
 def test_what_becomes_of_the_cell_of_ranks_that_cannot_go_on(rig, variant, told):
     case = Case(

@@ -122,7 +122,7 @@ def test_a_state_in_buffers_is_named_put_back_and_timed(rig, model, names):
         assert outcome(record) == OK
         assert record.facts["state"] == names
         assert record.measured
-        assert f"answers depend on the calls before, by {', '.join(names)}" in record.warnings[0]
+        assert f"answers depend on earlier calls, through {', '.join(names)}" in record.warnings[0]
 
 
 @pytest.mark.parametrize(

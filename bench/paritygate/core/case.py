@@ -23,7 +23,7 @@ from paritygate.core.declaration import (
 )
 from paritygate.core.known_failures import EXAMPLE, Key, known_failure
 
-__tracebackhide__ = True  # pytest then shows the line of the suite, and none of these
+__tracebackhide__ = True  # pytest then shows the line of the suite instead of these functions
 
 FIELD = re.compile(r"[a-z0-9_]+")
 LOCATIONS = (  # fields of a Case
@@ -41,7 +41,7 @@ LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16")
 MODES = ("inference", "backward", "training")
 BUDGETS = ("quick", "normal", "long")
-NUMBERS = {  # options of a Case that are numbers, and what one means
+NUMBERS = {  # fields of a Case that are numbers, each with an example
     "accuracy": "0.95 for 95 %",
     "tolerated": "0.1 for 10 %",
     "deadline": "60, in seconds",
@@ -262,7 +262,7 @@ class Case:
         return product
 
     def locations(self) -> dict[str, str]:
-        """Every ``"module:attribute"`` of the case, by the option that names it."""
+        """Return every ``"module:attribute"`` of the case, by the field that names it."""
         named = {what: getattr(self, what) for what in LOCATIONS if getattr(self, what) is not None}
         return named | {f"variants[{name!r}]": where for name, where in self.variants.items()}
 
@@ -271,8 +271,8 @@ class Case:
         return next((why for pattern, why in reasons.items() if target.matches(pattern)), None)
 
     def known_failure(self, target: Target) -> str | None:
-        """The reason that ``known_failures`` gives for a target and the packages installed here, or
-        None.
+        """Return the reason that ``known_failures`` gives for a target with the installed packages,
+        or None.
         """
         return known_failure(self.known_failures, target)
 
@@ -286,7 +286,7 @@ class Case:
                 ) from None
 
     def _check_types(self) -> None:
-        """Tuples, dicts and numbers are such; the rest has words of its own."""
+        """Check that tuples, dicts and numbers are such. Other fields have their own checks."""
         where = f"case {self.name}"
         for option in ("count", "targets", "preload", "dynamic"):
             if (given := getattr(self, option)) is not None:
@@ -424,8 +424,8 @@ def cell_of(case: Case, shape: Shape, target: Target) -> Cell | None:
 
 
 def cases_of(given: object) -> tuple[Case, ...]:
-    """Return the cases of a suite. Raise ``DeclarationError`` for what is no tuple of them, with
-    how to write one.
+    """Return the cases of a suite. Raises ``DeclarationError`` with an example if ``given`` is not a
+    tuple of cases.
     """
     if isinstance(given, tuple | list) and given and all(isinstance(one, Case) for one in given):
         return tuple(given)
@@ -454,7 +454,7 @@ def _check_location(what: str, given: object) -> None:
     if isinstance(given, str) and LOCATION.fullmatch(given):
         return
     itself = f"{getattr(given, '__module__', '')}:{getattr(given, '__qualname__', '')}"
-    # a class or a function that is given itself would have to be imported to be declared
+    # an object instead of its name would make the suite import it
     so = f'; write {what.rpartition(": ")[2]}="{itself}"' if LOCATION.fullmatch(itself) else ""
     raise DeclarationError(f'{what}={given!r} must look like "package.module:attribute"{so}')
 

@@ -1,4 +1,4 @@
-"""Known failures: the target and the versions of packages that a key of ``Case.known_failures`` means.
+"""Known failures: the targets and the versions of packages that a key of ``Case.known_failures`` names.
 
 A key is a glob over targets, versions as pip writes them, or both with a semicolon between::
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
     from paritygate.core.case import Target
 
-COMPARES = re.compile(r"[<>=~]")  # which no glob over targets does
+COMPARES = re.compile(r"[<>=~]")  # no glob over targets contains these
 EXAMPLE = 'write a target, versions, or both, e.g. "cpu-compile-*; torch>=2.13,<2.15"'
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key as read. ``target`` is a glob; all ``versions`` must be the installed ones."""
+    """A key after reading. ``target`` is a glob. The key applies if all ``versions`` are installed."""
 
     target: str
     versions: tuple[Requirement, ...]
 
     @classmethod
     def read(cls, text: str) -> Key:
-        """Read a key; raise ValueError with what is wrong in it."""
+        """Return the key of a text. Raises ``ValueError`` with the mistake in it."""
         parts = [part.strip() for part in text.split(";")]
         targets = [part for part in parts if not COMPARES.search(part)]
         if "" in parts or len(targets) > 1:
@@ -42,13 +42,13 @@ class Key:
         return cls(targets[0] if targets else "*", versions)
 
     def installed(self) -> list[str] | None:
-        """Return "package version" of each package that it names, or None where one is another
-        version or not installed.
+        """Return "package version" of each package that the key names. None if one of them is not
+        installed or has another version.
         """
         found = []
         for wanted in self.versions:
             here = installed(wanted.name)
-            # prereleases, too: a nightly build of 2.15 is no 2.14
+            # with prereleases: a nightly build of 2.15 is not 2.14
             if here is None or not wanted.specifier.contains(here, prereleases=True):
                 return None
             found.append(f"{wanted.name} {here}")
@@ -56,8 +56,8 @@ class Key:
 
 
 def known_failure(reasons: Mapping[str, str], target: Target) -> str | None:
-    """Return the reason of the first key that means this target with the packages installed here,
-    or None; with the key and the versions found, where it names some.
+    """Return the reason of the first key that applies to this target and the installed packages, or
+    None. If the key names versions, add the key and the installed versions to the reason.
     """
     for text, reason in reasons.items():
         key = Key.read(text)
@@ -68,8 +68,8 @@ def known_failure(reasons: Mapping[str, str], target: Target) -> str | None:
 
 @cache
 def installed(name: str) -> str | None:
-    """Return the version of a package, by its own name or by what is imported of it (onnxruntime,
-    say, of onnxruntime-gpu); None where it is not installed. Imports nothing.
+    """Return the version of a package, or None if it is not installed. ``name`` is the package's
+    name or that of a module of it, e.g. onnxruntime for onnxruntime-gpu. Imports nothing.
     """
     try:
         return version(name)

@@ -62,10 +62,10 @@ def split(reason: str) -> tuple[str, str]:
 
 
 def mistake(reason: str, trace: str = "") -> str:
-    """Return what two failures of one case have in common when they are the same mistake.
+    """Return the key of a failure: two failures of one case with the same key are one mistake.
 
-    An exception that was raised with the sizes of its shape in its message is the same at another
-    shape: its numbers do not count. Of what the harness has found, a number is the finding.
+    The message of an exception may contain the sizes of its shape, so its numbers are not part of
+    the key. In a finding of the harness the numbers are the finding, and stay.
     """
     first = split(reason)[0]
     raised = any(line.startswith(first) for line in trace.splitlines())

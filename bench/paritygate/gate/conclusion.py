@@ -1,4 +1,6 @@
-"""What the launches of a gate come to: verdicts, findings, and whether the run can be trusted. Pure."""
+"""Draw the conclusions of a gate's launches: verdicts, findings, and whether the run can be trusted.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ def conclude(
     controls: Course,
     peaks: Mapping[str, Sequence[tuple[int, int]]],
 ) -> None:
-    """Complete the result with what follows from its launches; ``peaks``: (base, head) in bytes of
-    each launch, by cell.
+    """Complete the result with the conclusions from its launches. ``peaks``: cell -> (base, head) of
+    each launch, in bytes.
     """
     result.decided = course.verdicts()
     result.d = {name: course.evidence(name) for name in result.decided}

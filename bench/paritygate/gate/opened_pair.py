@@ -1,4 +1,4 @@
-"""What the workers of one cell on both sides tell beside times: what changed, where it got slower."""
+"""Compare the open workers of one cell on both sides: changes of facts, and slower operators."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PROFILED = 50  # times the seconds of a call that a profile of five may take
 
 
 def changes(base: OpenedCell, head: OpenedCell) -> list[str]:
-    """Return what changed for certain: facts, and answers where the weights are the same. Both
-    are open. Raises ``WorkerError``.
+    """Return the certain changes: those of facts, and of answers if the weights are the same. Both
+    cells are open. Raises ``WorkerError``.
     """
     assert base.record is not None
     assert head.record is not None
@@ -32,7 +32,9 @@ def changes(base: OpenedCell, head: OpenedCell) -> list[str]:
 
 
 def slower_operators(base: OpenedCell, head: OpenedCell) -> list[str]:
-    """Return where the time went, by a profiled call on either side; nothing where one has none."""
+    """Return the operators that got slower, from a profiled call on either side. Return nothing if a
+    side has no profile.
+    """
     found = []
     with suppress(WorkerError):  # the verdict stands without
         for worker in filter(None, (base.worker, head.worker)):

@@ -115,8 +115,8 @@ class Lookup:
         return None if spec is None else spec.origin or next(iter(path), None)
 
     def missing(self, module: str, suite: str) -> str:
-        """Return why a module cannot be imported, with the nearest name there is; "" where it can,
-        or where only an import could tell. Nothing is imported.
+        """Return why a module cannot be imported, with the nearest name that exists. Return "" if it
+        can be imported, or if only an import can show it. Nothing is imported.
         """
         name, path, parent = "", self._path_of(suite), None
         for part in module.split("."):
@@ -135,7 +135,7 @@ class Lookup:
         return ""
 
     def _path_of(self, suite: str) -> list[str]:
-        """The path in the order in which a suite's cases look through it."""
+        """Return the path in the order in which a suite's cases search it."""
         order = self.order(suite)
         if order is None:
             return self.path
@@ -154,17 +154,17 @@ class Lookup:
 
 
 def _of_other_finders(name: str) -> ModuleSpec | None:
-    """Where a top-level module is that lies on no path: a built-in one, or of an editable install."""
-    with suppress(ImportError, ValueError):  # of a module that has no spec
+    """Return the spec of a top-level module that is on no path: built in, or installed editable."""
+    with suppress(ImportError, ValueError):  # the module may have no spec
         return find_spec(name)
     return None
 
 
 def _makes_modules(parent: ModuleSpec) -> bool:
-    """Whether a package may have modules that are in none of its folders, as far as its code tells."""
+    """Return whether a package may have modules outside its folders, judging from its code."""
     origin = Path(parent.origin or "")
     if parent.origin is None:
-        return False  # a namespace package: folders are all it is
+        return False  # a namespace package consists of folders only
     if origin.suffix != ".py":
         return True
     code = origin.read_text("utf-8", errors="replace")

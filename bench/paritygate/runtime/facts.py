@@ -218,9 +218,9 @@ class Recompile:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt to compile a frame, as torch's CompilationMetrics tell it under the same names.
+    """An attempt to compile a frame, with fields named as in torch's CompilationMetrics.
 
-    None: torch has nothing to tell, or this release has no such field (``CompileCounters._tells``).
+    None: torch has no value, or this release has no such field (``CompileCounters._tells``).
     """
 
     co_name: str | None
@@ -394,12 +394,12 @@ class CompileCounters:
         )
 
     def _tells_places(self) -> bool:
-        """Whether torch tells which functions it has compiled."""
+        """Return whether torch reports the functions that it has compiled."""
         return self._tells("co_name", "co_filename", "co_firstlineno")
 
     def _kept(self) -> list[Any]:
-        """Return the metrics that torch has kept, of backwards as well; none where it keeps
-        none.
+        """Return all metrics that torch has kept, with those of backward graphs. The list is empty if
+        torch keeps none.
         """
         return [] if self._metrics is None else self._metrics()
 
@@ -450,8 +450,8 @@ class CompileCounters:
 
 
 def _metrics_of_all() -> Callable[[], list[Any]] | None:
-    """Have torch keep its metrics of everything that it compiles from here on, and return what
-    reads them; None where it cannot.
+    """Make torch keep its metrics of everything that it compiles from now on. Return the function
+    that reads them, or None if this torch has none.
     """
     clear = private.read("torch._dynamo.utils.clear_compilation_metrics")
     keep = private.read("torch._dynamo.utils.set_compilation_metrics_limit")
@@ -459,7 +459,7 @@ def _metrics_of_all() -> Callable[[], list[Any]] | None:
     if clear is None or keep is None or metrics is None:
         return None
     clear()
-    keep(1 << 16)  # torch keeps 64, too few to tell the first call from the others
+    keep(1 << 16)  # torch keeps 64, too few to separate the first call from the others
     return metrics
 
 

@@ -1,6 +1,6 @@
-"""One cell on its way: its worker is opened and checked, parked, timed, closed.
+"""OpenedCell: one cell whose worker is opened and checked, parked, timed, and closed.
 
-What was checked is what is timed. A session, the gate and the doctor all work on such cells.
+The same worker is checked and timed. A session, the gate and the doctor all use these cells.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from paritygate.session import records
 from paritygate.session.reference import GroupReference
 from paritygate.timing import diagnostics, schedule
 
-CLOSE_DEADLINE = 10.0  # seconds; what does not end by then is killed
+CLOSE_DEADLINE = 10.0  # seconds; a worker that has not ended by then is killed
 
 
 class OpenedCell:
-    """One cell in one laboratory. ``record`` is what is known of it, None while nothing is.
+    """One cell in one laboratory. ``record``: its record, or None before there is one.
 
-    ``worker`` is there from ``open`` to ``close``, parked, where the cell is ok and to be kept.
+    ``worker`` exists from ``open`` to ``close``, parked, if the cell is ok and is to be kept.
     """
 
     def __init__(self, reference: GroupReference, cell: Cell) -> None:
@@ -45,18 +45,18 @@ class OpenedCell:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing speaks against opening it, or timing it."""
+        """Whether the cell can be opened or timed: it has no record yet, or an ok one."""
         return self.record is None or self.record.status is Status.OK
 
     def end(self, end: End) -> None:
-        """Note how the cell ended."""
+        """Make the record of a cell that has ended this way."""
         record = records.ended(self.cell, end, self.record)
         self.record = replace(record, prepare_cold_seconds=self.cold_seconds)
 
     def open(self, launch: int, keep: bool, again: bool = False) -> None:
-        """Open and check it in a launch's fork server; its record says how that ended.
+        """Open and check the cell in a launch's fork server, and make its record.
 
-        ``again``: an earlier worker has left its answers, and that they come again is check enough.
+        ``again``: an earlier worker has saved its answers. The check is then that they are the same.
         """
         try:
             self._open(launch, keep, again)
@@ -64,8 +64,8 @@ class OpenedCell:
             self.end(error.end)
 
     def _open(self, launch: int, keep: bool, again: bool) -> None:
-        """Open the worker. One that had to compile is replaced by one that finds the cache warm:
-        peak memory and prepare seconds are then those of any later run.
+        """Open the worker. If it had to compile, replace it by one that finds the cache warm: its peak
+        memory and prepare seconds are those of any later run.
         """
         reference, backend = self.reference, self.cell.target.backend
         row = reference.laboratory.backends[backend]
@@ -99,13 +99,13 @@ class OpenedCell:
             self._end(worker)
 
     def timed_worker(self, planted: float = 0.0) -> TimedWorker:
-        """Return its worker as timing sees it; see there for ``planted``."""
+        """Return the cell's worker for timing. ``planted``: see ``TimedWorker``."""
         assert self.worker is not None
         return TimedWorker(self.worker, planted)
 
     @property
     def warm_seconds(self) -> float:
-        """How long its device works before its times count."""
+        """Seconds that its device works before its times count."""
         return DEVICE_KINDS[self.cell.target.device].warm_seconds
 
     def close(self) -> None:
@@ -115,9 +115,7 @@ class OpenedCell:
             self._end(worker)
 
     def _end(self, worker: Worker) -> None:
-        """End a worker; one of the case's own variants may have started processes, which it ends
-        first.
-        """
+        """End a worker. A worker of a variant may have started processes, and ends them first."""
         if self.cell.target.backend in self.cell.case.variants:
             with suppress(WorkerError):
                 worker.ask(Close(), CLOSE_DEADLINE)
@@ -130,8 +128,8 @@ def make_reference(
     launch: int = 0,
     given: Path | None = None,
 ) -> bool:
-    """Make the reference of these cells, those of its group. Return whether there is something to
-    compare with; where not, every record says why.
+    """Make the reference of the cells of one group. Return whether it exists. If not, the record of
+    every cell holds the reason.
     """
     by_backend = {cell.cell.target.backend: cell for cell in cells}
     try:
@@ -184,7 +182,7 @@ def measure(
 
 
 def _gpus(cells: Iterable[OpenedCell]) -> list[nvml.Gpu]:
-    """The GPU that the cells run on, as NVML shows it; none on a processor."""
+    """Return the GPU of the cells, as NVML shows it; an empty list on a CPU."""
     uuids = {cell.record.facts.get("gpu_uuid") for cell in cells if cell.record is not None}
     with suppress(LookupError):
         return [nvml.gpu_of_process(os.environ, uuid) for uuid in uuids if uuid]

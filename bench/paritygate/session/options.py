@@ -1,4 +1,4 @@
-"""What the options of a session say, checked: the first thing that a run knows."""
+"""Options: the checked options of a session, without pytest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paritygate.core.case import Target
 
 @dataclass(frozen=True)
 class Options:
-    """What one run was asked for."""
+    """The options of one run."""
 
     targets: Sequence[Target]
     budget: Budget

@@ -1,5 +1,5 @@
-"""What the cells of one group share in one laboratory: the folder that a reference worker fills, and
-how workers are asked.
+"""GroupReference: the reference that the cells of one group share in one laboratory. It is a folder
+that a reference worker fills, and the way to ask workers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ NOTHING = Reference(facts={}, unchecked="", artefacts={}, sources={}, weights=""
 
 
 class GroupReference:
-    """The reference of the group of ``cell`` in one laboratory; every worker of the group reads its
-    folder. ``folder``: that of another laboratory, which makes it.
+    """The reference of the group of ``cell`` in one laboratory. Every worker of the group reads its
+    folder. ``folder``: that of another laboratory, which fills it.
 
-    ``made`` is what the reference worker has answered: the facts that all cells of the group share,
-    the user's modules that it imported, what it exported.
+    ``made`` is the answer of the reference worker: the facts that all cells of the group share, the
+    user's modules that it imported, and the artefacts that it exported.
     """
 
     def __init__(self, laboratory: Laboratory, cell: Cell, folder: Path | None = None) -> None:
@@ -37,8 +37,8 @@ class GroupReference:
         self.made = NOTHING
 
     def make(self, backends: list[str], launch: int, given: Path | None = None) -> Reference:
-        """Fill the folder, with inputs and weights of its own or those of the folder ``given``, and
-        with what these backends load. Raises ``WorkerError``.
+        """Fill the folder with inputs and weights, new ones or those of the folder ``given``, and
+        with the artefacts of these backends. Raises ``WorkerError``.
         """
         table = self.laboratory.backends
         exported = {name: table[name].module for name in backends if table[name].artefact}
@@ -52,7 +52,7 @@ class GroupReference:
         return self.made
 
     def conditions(self) -> Conditions:
-        """Return what a worker of this group really got; see ``paritygate.worker.server``."""
+        """Return the conditions of a worker of this group; see ``paritygate.worker.server``."""
         worker = self.fork("", 0)
         try:
             return self.ask(worker, AskConditions(), cold=False)
@@ -60,11 +60,11 @@ class GroupReference:
             worker.close()
 
     def fork(self, backend: str, launch: int) -> Worker:
-        """Return a fresh worker for a backend, or for the reference where that is ""."""
+        """Return a fresh worker for a backend, or for the reference if ``backend`` is ""."""
         return self.laboratory.server(launch).fork(self.task(backend))
 
     def task(self, backend: str) -> dict[str, Any]:
-        """What a worker is told when it is forked."""
+        """Return the task of a worker, for its fork."""
         lab = self.laboratory
         return {
             "case": self.case.as_dict(),
@@ -81,7 +81,7 @@ class GroupReference:
         }
 
     def ask(self, worker: Worker, request: Request[A], cold: bool) -> A:
-        """Return a worker's answer: within the case's deadline, or else within the budget's and what
+        """Return a worker's answer. The deadline is the case's, or else the budget's plus the time that
         the worker asks for. Raises ``WorkerError``.
         """
         budget, declared = self.laboratory.budget, self.case.deadline
@@ -89,5 +89,5 @@ class GroupReference:
         return worker.ask(request, seconds, self.say, declared=bool(declared))
 
     def say(self, what: str) -> None:
-        """Tell what is being done right now."""
+        """Show the current work."""
         self.laboratory.say(f"{self.case.name} {self.shape.name}: {what}")

@@ -1,8 +1,8 @@
 """The whole of one run: options, plan, reference, open, check, time, emit.
 
-pytest drives it. It reads the options, makes items of the matrix's cells, and says what was
-selected (``begin``); then item after item asks for a cell that is ``checked`` or ``measured``. Items
-come group by group, so one group is open at a time. With ``--bench-against`` the gate comes last.
+pytest drives it. It reads the options, makes items from the matrix's cells, and passes the selected
+ones to ``begin``. Then each item calls ``checked`` or ``measured`` for its cell. Items come group by
+group, so only one group is open at a time. With ``--bench-against`` the gate comes last.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from paritygate.session.progress import Progress
 class Plan:
     """The cells that were selected, after ``-k``, ``--lf``, ``--deselect`` and their like.
 
-    ``groups`` holds all of them in the order of the run; ``timed`` the ids of those that get a
-    speed, ``gated`` those that get a verdict beside their check.
+    ``groups``: all of them, in the order of the run. ``timed``: the ids of those that get a speed.
+    ``gated``: those that get a verdict beside their check.
     """
 
     groups: dict[Group, list[Cell]] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Plan:
 
     @classmethod
     def of(cls, checked: Iterable[Cell], timed: Iterable[Cell], gated: Iterable[Cell]) -> Plan:
-        """The plan of these cells."""
+        """Return the plan of these cells."""
         timed, gated = list(timed), list(gated)
         groups: dict[Group, list[Cell]] = {}
         for cell in dict.fromkeys([*checked, *timed, *gated]):
@@ -47,13 +47,13 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
-        """All of them."""
+        """All cells of the plan."""
         return [cell for members in self.groups.values() for cell in members]
 
 
 class MatrixRun:
-    """The cells of one session on their way to records. ``emit`` is called with each record as soon
-    as all of it is known. ``home`` makes the folder for what a run needs, when first asked.
+    """Runs the cells of one session and makes their records. ``emit`` is called with each record as
+    soon as it is complete. ``home`` makes the run's folder at its first call.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class MatrixRun:
         self.matrix, self.progress = matrix, progress
         self._home, self._hand_on = home, emit
         self.plan = Plan()
-        self.records: dict[str, Record] = {}  # of the cells of which something is known
+        self.records: dict[str, Record] = {}  # of the cells that have one so far
         self.calibration: dict[str, Any] | None = None  # kernel -> seconds, once something is timed
         self._emitted: set[str] = set()
         self._group: GroupRun | None = None  # the open one
         self._laboratory: Laboratory | None = None
 
     def begin(self, plan: Plan) -> None:
-        """Take what was selected; progress knows from it what is to come."""
+        """Start with the selected cells. Progress gets the names of their groups."""
         self.plan = plan
         groups = [str(group) for group, cells in plan.groups.items() if self.matrix.runnable(cells)]
         self.progress.plan([*groups, *(["gate"] if plan.gated else [])])
@@ -117,14 +117,14 @@ class MatrixRun:
         return self.records[cell.id]
 
     def emit(self, record: Record, again: bool = False) -> None:
-        """Keep a cell's record and hand it on, unless that was done; ``again``: in any case."""
+        """Keep a cell's record and emit it, unless it was emitted before. ``again``: emit it anyway."""
         self.records[record.cell] = record
         if again or record.cell not in self._emitted:
             self._emitted.add(record.cell)
             self._hand_on(record)
 
     def close_group(self) -> None:
-        """End the open group: its workers, its line of progress, and records not yet handed on."""
+        """Close the open group: end its workers and its line of progress, and emit its other records."""
         if self._group is None:
             return
         group, self._group = self._group, None
@@ -139,8 +139,8 @@ class MatrixRun:
         self.progress.finish(str(group.group), known)
 
     def close(self, at_once: bool = False) -> None:
-        """End everything; what was measured is kept. ``at_once``: every process before anything
-        else is done (Ctrl-C).
+        """End everything and keep the measurements. ``at_once``: end all processes first, after
+        Ctrl-C.
         """
         if at_once and self._laboratory is not None:
             self._laboratory.close()
@@ -158,7 +158,7 @@ class MatrixRun:
 
     @property
     def laboratory(self) -> Laboratory:
-        """What all groups share, made when first asked for; its fork servers import for every
+        """The laboratory that all groups share, made at first use. Its fork servers import for every
         selected cell.
         """
         if self._laboratory is None:
@@ -171,14 +171,14 @@ class MatrixRun:
         return self._laboratory
 
     def _known(self, group: GroupRun) -> list[Record]:
-        """Keep and return the records of the group's selected cells: eager may be beside them."""
+        """Keep and return the records of the group's selected cells. The group may have eager besides."""
         names = [cell.id for cell in self.plan.groups[group.group]]
         known = {name: group.records[name] for name in names if name in group.records}
         self.records |= known
         return list(known.values())
 
     def _calibrate(self) -> dict[str, Any]:
-        """What the machine's own kernels take now."""
+        """Return the seconds that the calibration kernels take now."""
         with timing_lock(self.progress.tell):
             environment = replace(self.laboratory, hash_seed=0).environment()
             return calibration.measure(environment, self.laboratory.threads)

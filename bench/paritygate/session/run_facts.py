@@ -1,4 +1,4 @@
-"""What is known of a run before its first cell: its code, its machine, its conditions."""
+"""Make a new run: its code, its machine and its conditions, before the first cell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paritygate.session.options import Options
 
 
 def new_run(root: Path, options: Options, id: str = "", started: str = "") -> Run:
-    """A run with its commit and its machine. It starts now, unless ``id`` and ``started`` are
+    """Return a run with its commit and its machine. It starts now, unless ``id`` and ``started`` are
     given.
     """
     environment = (

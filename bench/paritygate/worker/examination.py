@@ -21,8 +21,8 @@ from paritygate.worker.opened import OpenedModel
 
 
 def batch_invariance(opened: OpenedModel, full: Answer) -> dict[str, Any]:
-    """How far row i of a batch is from the same row alone; left out where a batch of one cannot be
-    cut.
+    """Return the distance between row i of a batch and the same row alone, as a fact. It is left out
+    if a batch of one cannot be cut.
     """
     batch = opened.subject.sizes.get("batch", 1)
     if batch < 2 or not opened.prepared.resizable:
@@ -41,13 +41,13 @@ def batch_invariance(opened: OpenedModel, full: Answer) -> dict[str, Any]:
             if many.ndim and many.shape[0] == batch:
                 norm = max(float(np.linalg.norm(many[row].astype(np.float64))), rule.TINY)
                 off = max(off, float(np.linalg.norm(one[0].astype(np.float64) - many[row])) / norm)
-    except Exception as error:  # a fact that cannot be had; the reason is the fact
+    except Exception as error:  # the fact cannot be measured; its reason becomes the fact
         return {"batch_invariance_error": status_of(error)[1]}
     return {"batch_invariance": off}
 
 
 def evaluated(opened: OpenedModel, say: Say, error: float) -> dict[str, Any]:
-    """What answers to labelled samples are worth beside eager's; ``error`` as in ``evaluation``."""
+    """Compare the accuracy on labelled samples with eager's. ``error``: see ``evaluation``."""
     say(Stage.SAMPLES)
     subject, prepared = opened.subject, opened.prepared
     kept = subject.scratch.load("evaluate")
@@ -65,7 +65,7 @@ def evaluated(opened: OpenedModel, say: Say, error: float) -> dict[str, Any]:
 
 
 def learnt(opened: OpenedModel, say: Say) -> dict[str, Any]:
-    """Accuracy on labelled samples after a whole training."""
+    """Return the accuracy on labelled samples after a whole training."""
     subject, training = opened.subject, opened.prepared.training
     assert training is not None
     say(Stage.LEARNING)
@@ -80,7 +80,7 @@ def learnt(opened: OpenedModel, say: Say) -> dict[str, Any]:
 
 
 def soaked(opened: OpenedModel, say: Say, device: Device) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What many calls keep in memory, as facts; and the status of a cell that they end."""
+    """Return the memory that many calls keep, as facts, and the status of a cell that they end."""
     calls, feeds = opened.subject.case.soak, opened.feeds
     say(Stage.SOAKING, calls)
     found = soak.soak(

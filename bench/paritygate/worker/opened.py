@@ -1,4 +1,4 @@
-"""A backend that is ready in this process: its model, the inputs it takes, its answers."""
+"""OpenedModel: a backend that is ready in this process, with its model, inputs and answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from paritygate.worker.check import Answer, Sets
 
 
 class OpenedModel:
-    """A prepared model with the input sets of its case; ``feeds`` are these as it takes them."""
+    """A prepared model with the input sets of its case. ``feeds``: these sets as the model takes them."""
 
     def __init__(
         self,
@@ -41,13 +41,13 @@ class OpenedModel:
         return self.read(self.prepared.call(feed))
 
     def read(self, raw: Any) -> Answer:
-        """Return what a call gave as arrays of their own memory."""
+        """Return the result of a call as arrays with their own memory."""
         outputs = self.prepared.to_tensors(raw)
         self.dtypes = [str(t.dtype) for t in outputs]
         return arrays(outputs)
 
     def facts(self) -> dict[str, Any]:
-        """Return the backend's facts of the cell. ``cold`` is none: it is of this process."""
+        """Return the backend's facts of the cell, without ``cold``, which belongs to this process."""
         found = dict(self.prepared.facts())
         self.cold = bool(found.pop("cold", False))
         return found
@@ -62,9 +62,9 @@ def open_model(
     sets: int | None = None,
     answered: int | None = None,
 ) -> tuple[OpenedModel, Sets, dict[str, Any]]:
-    """Make the backend in ``module`` ready for so many input sets and have it answer so many of
-    them; all without a number. Return it with these answers, and with what it cost. ``settings`` are
-    those of the process, which no backend may change.
+    """Prepare the backend in ``module`` for a number of input sets, and answer a number of them; None
+    means all. Return it with these answers and its cost. ``settings``: those of the process, which
+    no backend may change.
     """
     say(Stage.LOADING)
     inputs = subject.raw_inputs()[:sets]
@@ -111,8 +111,8 @@ def open_model(
 
 
 def _wrap(prepared: PreparedModel, subject: BoundCase) -> None:
-    """Let a call include what the case counts to it: its preprocessing, or copies of inputs that
-    the model writes to.
+    """Make the case's preprocessing part of a call, or copies of the inputs that the model writes
+    to.
     """
     model, kernels, to_inputs = prepared.call, prepared.kernels, prepared.to_inputs
     if subject.case.preprocess:
@@ -126,7 +126,7 @@ def _wrap(prepared: PreparedModel, subject: BoundCase) -> None:
 
 
 def _bits(inputs: Sequence[Any]) -> list[int]:
-    """A checksum of every tensor of some input sets."""
+    """Return a checksum of every tensor of some input sets."""
     leaves = [leaf for one in inputs for leaf in nest.as_tensors(nest.tensor_leaves(one))]
     return [
         zlib.crc32(np.ascontiguousarray(array).data)

@@ -529,7 +529,7 @@ def compiled_function():
 def test_torchscript_is_not_for_compile(made):
     reason = compiled.unsuitable(made())
     assert re.match(
-        r"the model is a TorchScript module \(\w+\); torch.compile takes Python modules: give",
+        r"the model is a TorchScript module \(\w+\); torch.compile takes Python modules: use",
         reason,
     )
 
@@ -539,7 +539,7 @@ def test_torchscript_is_not_for_compile(made):
 )
 def test_what_torch_compile_has_made_is_not_compiled_again(made):
     assert re.match(
-        r"the model \(\w+\) was compiled by torch.compile already; give",
+        r"the model \(\w+\) was compiled by torch.compile already; use",
         compiled.unsuitable(made()),
     )
 

@@ -150,4 +150,4 @@ def test_what_a_gpu_suffered_is_a_warning_of_the_run_told_once(gate, monkeypatch
     gate._conclude()
 
     (warning,) = [line for line in gate.result.warnings if "GPU" in line]
-    assert warning.startswith("GPU throttled: SwPowerCap held its clock down")
+    assert warning.startswith("GPU throttled: SwPowerCap lowered its clock")
