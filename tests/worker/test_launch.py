@@ -16,8 +16,8 @@ def task(rig):
     """The task of an eager worker whose reference is made."""
     # large enough for a team of threads
     group = rig.group(specimen(shapes={"b8192": {"batch": 8192}}), "eager")
-    group.make_reference()
-    return group._task("eager")
+    group.reference.make([], launch=0)
+    return group.reference.task("eager")
 
 
 OPEN = Open("paritygate.backends.eager")

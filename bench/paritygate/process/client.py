@@ -63,8 +63,8 @@ class Worker:
     """The pytest side of one worker process: ask, park, resume, end."""
 
     def __init__(self, server: ForkServer, pid: int, channel: Channel, log: Path) -> None:
-        self.server, self.pid, self.channel, self._log = server, pid, channel, log
-        self._stage: Stage | None = None
+        self.server, self.pid, self.channel, self.log = server, pid, channel, log
+        self.stage: Stage | None = None
         self._detail = ""  # of the stage
         self._calls = 0  # of the model since the last request, as far as it has told
         self.seconds_per_call: float | None = None  # of one that is slow; who opened it knows
@@ -92,7 +92,7 @@ class Worker:
 
     def _send(self, request: Request[Any]) -> None:
         self.resume()
-        self._stage = Stage.TIMING if isinstance(request, Block) else None
+        self.stage = Stage.TIMING if isinstance(request, Block) else None
         self._detail, self._calls = "", 0
         # a dead worker is noticed, and explained, when its answer is asked for
         with suppress(ChannelClosedError):
@@ -108,12 +108,12 @@ class Worker:
                 message = self.channel.receive(deadline)
                 if "stage" not in message:
                     break
-                self._stage, self._detail = Stage(message["stage"]), message.get("detail", "")
+                self.stage, self._detail = Stage(message["stage"]), message.get("detail", "")
                 self._calls = message.get("calls") or self._calls
                 if not declared:
                     deadline = max(deadline, time.monotonic() + (message.get("seconds") or 0.0))
                 made = f", {_calls(self._calls)}" if message.get("calls") else ""
-                on_stage(self._stage.sentence(self._detail) + made)
+                on_stage(self.stage.sentence(self._detail) + made)
         except TimeoutError:
             self.close()
             if declared:
@@ -169,7 +169,7 @@ class Worker:
         first.
         """
         try:
-            text = self._log.read_text(errors="replace")
+            text = self.log.read_text(errors="replace")
         except OSError:
             return ""
         words, fatal, stack = text.rpartition("Fatal Python error")
@@ -210,10 +210,10 @@ class Worker:
 
     def _where(self) -> str:
         made = f" ({_calls(self._calls)})" if self._calls else ""
-        return f" while: {self._stage.sentence(self._detail)}{made}" if self._stage else made
+        return f" while: {self.stage.sentence(self._detail)}{made}" if self.stage else made
 
     def _error(self, status: Status, reason: str, trace: str) -> WorkerError:
-        return WorkerError(status, reason, self._stage, trace, self._detail)
+        return WorkerError(status, reason, self.stage, trace, self._detail)
 
 
 def last_words(text: str) -> str:
