@@ -1,12 +1,9 @@
-"""The fixtures that tests share."""
+"""The fixtures that tests share, and what lets tests run side by side."""
 
 from __future__ import annotations
 
 import os
 
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "passive"
-)  # torch's threads share the cores with other tests
 pytest_plugins = [
     "pytester",
     "tests.support.project",
@@ -14,3 +11,8 @@ pytest_plugins = [
     "tests.support.rig",
     "tests.support.postgresql",
 ]
+# a thread of torch that waits takes no core from other tests
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# a pytest that a test starts is none of xdist's workers
+for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+    del os.environ[name]
