@@ -5,6 +5,7 @@ is in the tree.
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
 from dataclasses import fields
@@ -154,6 +155,24 @@ def test_reports_import_only_the_light_words_of_the_harness(path):
     assert [
         name for name in names if not name.startswith(FROM_HARNESS) and name not in FOLDERS_OF_THEM
     ] == []
+
+
+@pytest.mark.parametrize("root", ["bench/paritygate", "reports/paritygate_reports", "models"])
+def test_no_files_import_each_other_in_a_circle(root):
+    """Also not for types alone: what two files name of each other belongs into one."""
+    package = ROOT / root
+    module_of = {
+        path: ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        for path in package.rglob("*.py")
+        if path.name != "__init__.py"  # the face of a package hands on names
+    }
+    modules = set(module_of.values())
+
+    graph = {module: imports(path) & modules - {module} for path, module in module_of.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail("a circle of imports: " + " <- ".join(error.args[1]))
 
 
 def test_nothing_imports_conftest():

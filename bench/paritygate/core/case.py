@@ -274,7 +274,7 @@ class Case:
         """Return the reason that ``known_failures`` gives for a target with the installed packages,
         or None.
         """
-        return known_failure(self.known_failures, target)
+        return known_failure(self.known_failures, target.matches)
 
     def _check_known_failures(self) -> None:
         for key in self.known_failures:

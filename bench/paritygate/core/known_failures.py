@@ -8,7 +8,7 @@ A key is a glob over targets, versions as pip writes them, or both with a semico
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
-
-    from paritygate.core.case import Target
 
 COMPARES = re.compile(r"[<>=~]")  # no glob over targets contains these
 EXAMPLE = 'write a target, versions, or both, e.g. "cpu-compile-*; torch>=2.13,<2.15"'
@@ -55,13 +53,14 @@ class Key:
         return found
 
 
-def known_failure(reasons: Mapping[str, str], target: Target) -> str | None:
-    """Return the reason of the first key that applies to this target and the installed packages, or
+def known_failure(reasons: Mapping[str, str], matches: Callable[[str], bool]) -> str | None:
+    """Return the reason of the first key that applies to a target and the installed packages, or
     None. If the key names versions, add the key and the installed versions to the reason.
+    ``matches`` says whether a glob names the target.
     """
     for text, reason in reasons.items():
         key = Key.read(text)
-        if target.matches(key.target) and (found := key.installed()) is not None:
+        if matches(key.target) and (found := key.installed()) is not None:
             return f'{reason} ("{text}", here {", ".join(found)})' if found else reason
     return None
 

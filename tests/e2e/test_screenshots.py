@@ -8,7 +8,7 @@ import pytest
 
 from evidence import screenshots
 from paritygate_reports.store.store import Store
-from tests import chromium, history
+from tests.support import chromium, history
 
 
 @pytest.fixture(name="made")
