@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.support.repository",
     "tests.support.rig",
     "tests.support.postgresql",
+    "tests.support.trained",
 ]
 # a thread of torch that waits takes no core from other tests
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

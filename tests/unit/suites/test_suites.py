@@ -46,13 +46,6 @@ def call(model: torch.nn.Module, inputs):
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def weights_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PARITYGATE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 def test_quick_runs_train_every_model():
     quick = [case for case in cases_of("test_training") if BUDGETS["quick"].shapes(case)]
 
@@ -79,6 +72,7 @@ def test_both_tests_of_a_suite_take_all_its_cases(suite):
         assert mark.args == (module.CASES,)
 
 
+@pytest.mark.usefixtures("trained")
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @each(CASES)
 def test_quick_shape_runs_on_the_cpu_or_is_skipped_for_a_true_reason(case):

@@ -22,16 +22,8 @@ VARIANTS = ("dynamic_int8", "pruned", "pruned_channels", "distilled")
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("PARITYGATE_CACHE", str(folder))
-        yield folder / "weights"
-
-
 @pytest.fixture(scope="module")
-def plain(cache):
+def plain(trained):
     return digits.trained().eval().requires_grad_(False)
 
 
@@ -70,18 +62,20 @@ def test_what_became_smaller_and_what_did_not(plain, compressed):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_second_one_is_made_of_what_is_kept_and_answers_the_same(plain, compressed, cache, name):
+def test_a_second_one_is_made_of_what_is_kept_and_answers_the_same(
+    plain, compressed, trained, name
+):
     (images,), _ = digits.held_out()
-    files = sorted(cache.iterdir())
+    files = sorted(trained.iterdir())
     again = getattr(compression, name)(plain)
 
     with torch.no_grad():
         assert torch.equal(again(images), compressed[name](images))
     assert again.facts().get("cold", False) is False
-    assert sorted(cache.iterdir()) == files
+    assert sorted(trained.iterdir()) == files
 
 
-def test_of_other_weights_another_one_is_made(plain, cache, monkeypatch):
+def test_of_other_weights_another_one_is_made(plain, trained, monkeypatch):
     taught = []
     monkeypatch.setattr(
         compression, "distil", lambda teacher: taught.append(teacher) or teacher.state_dict()
