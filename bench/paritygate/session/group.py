@@ -1,4 +1,4 @@
-"""One group on its way: reference, cells opened and checked, interleaved timing, records."""
+"""Run one group: make its reference, open and check its cells, time them interleaved, make records."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from paritygate.timing import diagnostics, schedule
 
 
 class GroupRun:
-    """The cells of one group in one run. ``records`` holds those of which something is known.
+    """The cells of one group in one run. ``records`` holds the records that exist so far.
 
-    ``timed`` are the cells that will be; eager runs beside them unreported where it was not
-    selected, so that "vs eager" is never blank.
+    ``timed``: the cells to time. If eager was not selected, it is timed beside them without a
+    report, so that "vs eager" is never blank.
     """
 
     def __init__(
@@ -42,12 +42,13 @@ class GroupRun:
 
     @property
     def records(self) -> dict[str, Record]:
-        """The records of its cells, by their ids."""
+        """The records of its cells, by cell id."""
         return {name: cell.record for name, cell in self.cells.items() if cell.record is not None}
 
     def open(self) -> None:
-        """Make the reference, then open and check every cell; parked workers remain for those that
-        are ok and timed.
+        """Make the reference, then open and check every cell.
+
+        Keep a parked worker for every cell that is ok and timed.
         """
         try:
             if opened.make_reference(self.reference, list(self.cells.values())):
@@ -61,8 +62,9 @@ class GroupRun:
             cell.record = records.with_known_failure(cell.cell, cell.record)
 
     def open_cells(self, launch: int) -> None:
-        """Open and check, in a launch's fork server, every cell that is still ok; those to be timed
-        stay parked.
+        """Open and check every cell that is still ok, in the fork server of a launch.
+
+        Workers of cells to be timed stay parked.
         """
         open_now = [cell for cell in self.cells.values() if cell.ok]
         if not self.timed:  # nothing of it is timed, the seconds to prepare included

@@ -1,6 +1,4 @@
-"""Laboratory: what all groups of a run share. Conditions, folders, and the fork servers it starts
-in them.
-"""
+"""Laboratory: the conditions, folders and fork servers that all groups of a run share."""
 
 from __future__ import annotations
 
@@ -26,10 +24,10 @@ MEMORY_SHARE = 0.9  # of what is available, unless --bench-memory says otherwise
 
 @dataclass(kw_only=True)
 class Laboratory:
-    """Conditions, folders and fork servers of one run; of one side, where two revisions are
-    compared.
+    """Conditions, folders and fork servers of one run. If two revisions are compared, each side has
+    its own.
 
-    A fork server imports what the ``cells`` name at the moment it is started, and nothing else.
+    A fork server imports only what the ``cells`` name at the moment it is started.
     """
 
     name: str = "launch"  # of the folders that fork servers get in scratch/
@@ -43,26 +41,26 @@ class Laboratory:
     mutate: bool = False  # measure which weights the check would notice
     memory: int | None = None  # bytes a worker may allocate; None: a share of what is free
     cells: Callable[[], Sequence[Cell]] = tuple
-    say: Callable[[str], object] = str  # what is being done right now
-    tell: Callable[[str], object] = str  # what must be known afterwards, too
+    say: Callable[[str], object] = str  # shows the current work
+    tell: Callable[[str], object] = str  # prints a line that stays
     suites: Suites = field(default_factory=Suites)  # of the session
     # case -> the folder of the suite file that declares it
     homes: Mapping[str, str] = field(default_factory=dict)
-    path: list[str] | None = None  # of measuring processes; None: that of this process
+    path: list[str] | None = None  # sys.path of measuring processes; None: that of this process
     # entry of the path -> the folder that it stands for
     places: Mapping[str, Path] = field(default_factory=dict)
-    python: str = sys.executable  # their interpreter
-    hash_seed: int | None = None  # of the next fork server; None: drawn
+    python: str = sys.executable  # the interpreter of measuring processes
+    hash_seed: int | None = None  # of the next fork server; None: drawn at random
     servers: dict[int, ForkServer] = field(default_factory=dict)
 
     def server(self, launch: int) -> ForkServer:
-        """The fork server of a launch, started when first asked for."""
+        """Return the fork server of a launch. Start it at the first call."""
         if launch not in self.servers:
             self.servers[launch] = self._start(self.scratch / f"{self.name}-{launch}")
         return self.servers[launch]
 
     def environment(self) -> dict[str, str]:
-        """The environment of a measuring process."""
+        """Return the environment of a measuring process."""
         return environment.environment(
             os.environ,
             threads=self.threads,
@@ -126,7 +124,7 @@ def made(
 
 
 def _new_scratch(parent: Path) -> Path:
-    """A folder of our own under ``scratch/``; those of runs that were killed are removed."""
+    """Make and return a new folder under ``scratch/``. Remove the folders of runs that were killed."""
     parent.mkdir(exist_ok=True)
     for old in filter(paths.abandoned, parent.iterdir()):
         shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Matrix: which cells a session has, from declared cases, options and what is here."""
+"""Matrix: the cells of a session, from the declared cases, the options and the machine."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ VARIANTS = "paritygate.backends.variants"
 
 
 class Matrix:
-    """The cells of one session. ``backends`` are those of the options and the variants of cases;
-    ``homes``: case -> the folder of the suite file that declares it first.
+    """The cells of one session.
+
+    ``backends``: those of the options, and the variants of cases. ``homes``: case -> the folder of
+    the suite file that declares it first.
     """
 
     def __init__(self, options: Options, suites: Suites | None = None) -> None:
@@ -29,13 +31,12 @@ class Matrix:
         self._reasons: dict[Target, str | None] = {}
 
     def cells(self, cases: Iterable[Case], timed: bool, suite: Path | None = None) -> list[Cell]:
-        """The cells of some cases within budget and targets; with ``timed`` only those that have a
-        speed.
+        """Return the cells of some cases within budget and targets. ``timed``: only those that have
+        a speed.
 
-        Beside a timed one, shapes for parity only are compiled from the normal budget up: it takes
-        seconds each.
-        ``suite``: the folder of the suite file. Raises ``DeclarationError`` when two different
-        cases bear one name.
+        In the quick budget a case with timed shapes skips its parity-only shapes on backends that
+        are slow to open: compiling takes seconds each. ``suite``: the folder of the suite file.
+        Raises ``DeclarationError`` when two different cases have the same name.
         """
         found = []
         for case in cases:
@@ -68,7 +69,7 @@ class Matrix:
         return found
 
     def _where(self, case: Case, suite: Path | None) -> str:
-        """In which suites' folders two cases of one name are, where these are two."""
+        """Return the folders of the two suites as text, or "" unless they are known to differ."""
         first = self.homes.get(case.name)
         return (
             ""
@@ -77,9 +78,7 @@ class Matrix:
         )
 
     def _refuse_other_files(self, case: Case, suite: str) -> None:
-        """Raise ``DeclarationError`` where a case of another suite, declared alike, is another one:
-        by its files.
-        """
+        """Raise ``DeclarationError`` if two suites declare the same case but mean different files."""
         first, lookup = self.homes[case.name], Lookup(self.suites, sys.path)
         for location in case.locations().values():
             module = location.partition(":")[0]
@@ -91,8 +90,9 @@ class Matrix:
                 )
 
     def _with_variants(self, case: Case, target: Target) -> list[Target]:
-        """A target, behind eager's the case's own variants on the same device; raises
-        ``DeclarationError``.
+        """Return the target. Behind eager's, add the case's own variants on the same device.
+
+        Raises ``DeclarationError`` if a variant has the name of a backend.
         """
         if target.backend != "eager":
             return [target]
@@ -110,9 +110,9 @@ class Matrix:
         ]
 
     def require_modules(self, cells: Iterable[Cell]) -> None:
-        """Raise ``DeclarationError`` where a case of these cells names a module that is not there.
+        """Raise ``DeclarationError`` if a case of these cells names a module that does not exist.
 
-        Once all is collected: until then a folder may still come onto the path.
+        Call it after collection: until then a folder may still be added to the path.
         """
         lookup, wrong = Lookup(self.suites, sys.path), list[str]()
         cases = {cell.case.name: cell.case for cell in self.runnable(cells)}
@@ -125,7 +125,7 @@ class Matrix:
             raise DeclarationError("\n".join(wrong))
 
     def unavailable(self, cell: Cell) -> str | None:
-        """Why a cell cannot run here, as far as is known without opening it."""
+        """Return why a cell cannot run here, as far as is known without opening it, or None."""
         if reason := cell.case.reason(cell.case.skips, cell.target):
             return reason
         if cell.target not in self._reasons:
@@ -136,5 +136,5 @@ class Matrix:
         return self._reasons[cell.target]
 
     def runnable(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Those of the cells that can run here, as far as is known."""
+        """Return the cells that can run here, as far as is known."""
         return [cell for cell in cells if self.unavailable(cell) is None]

@@ -1,5 +1,7 @@
-"""Progress: what is being prepared or measured, how far, how long still. One line a group; on a
-terminal also a live line that is wiped before anything else is written.
+"""Progress: show what is prepared or measured, how far it is, and how long it will still take.
+
+Each group gets one line. A terminal also gets a live line, which is wiped before anything else is
+written.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ from pathlib import Path
 
 from paritygate.core.record import Record, Status
 
-GUESS_SECONDS = 5.0  # for a group of which no time is stored, each launch
+GUESS_SECONDS = 5.0  # for each launch of a group without a stored time
 WIPE = "\r\x1b[2K"
 
 
 class Times:
-    """How long each group took last, kept in a small file, so that runs can be estimated without
-    any import.
+    """The time that each group took last, kept in a small file. Runs can be estimated without any
+    import.
     """
 
     def __init__(self, path: Path, budget: str, launches: int) -> None:
@@ -30,22 +32,24 @@ class Times:
             self.known = {}
 
     def estimate(self, groups: Sequence[str]) -> tuple[float, int]:
-        """(seconds, number of groups of which a time is known)."""
+        """Return (estimated seconds, number of groups whose time is known)."""
         known = [self.known.get(f"{self.budget} {group}") for group in groups]
         return sum(self.guess if seconds is None else seconds for seconds in known), sum(
             seconds is not None for seconds in known
         )
 
     def note(self, group: str, seconds: float) -> None:
-        """Remember a group's time; written at once."""
+        """Store a group's time, and write the file at once."""
         self.known[f"{self.budget} {group}"] = round(seconds, 2)
         with suppress(OSError):
             self.path.write_text(json.dumps(self.known, indent=0, sort_keys=True))
 
 
 class Progress:
-    """Tells about one run. ``line`` writes a line of its own, ``live`` (None: no terminal) to the
-    raw terminal.
+    """Reports the progress of one run.
+
+    ``line`` writes a line of its own. ``live`` writes to the raw terminal; it is None without a
+    terminal.
     """
 
     def __init__(
@@ -69,39 +73,39 @@ class Progress:
         self._shown = False
 
     def plan(self, groups: Sequence[str]) -> None:
-        """The groups to come."""
+        """Set the groups to come."""
         self.waiting, self._total = list(groups), len(groups)
 
     def start(self, group: str) -> None:
-        """A group is opened."""
+        """Note that a group is opened."""
         self._started = self._clock()
         if group in self.waiting:
             self.waiting.remove(group)
         self._current = group
 
     def say(self, what: str) -> None:
-        """What is being done right now; shown on a terminal only."""
+        """Show the current work, on a terminal only."""
         if self._live is not None:
             text = f"[{self._done + 1}/{self._total}, {self._left()}] {what}"
             self._live(f"{WIPE}{text[: self._width - 1]}")
             self._shown = True
 
     def tell(self, what: str) -> None:
-        """What must be known also where no terminal is: a line of its own."""
+        """Write a line of its own, also without a terminal."""
         self.wipe()
         self._line(what)
 
     def wipe(self) -> None:
-        """Take the live line away."""
+        """Remove the live line."""
         if self._shown and self._live is not None:
             self._live(WIPE)
             self._shown = False
 
     def finish(self, group: str, records: Sequence[Record]) -> None:
-        """A group is closed: its line, and its time for the next estimate."""
+        """Close a group: write its line, and store its time for the next estimate."""
         self._done += 1
         self.wipe()
-        if records:  # none: it was interrupted before anything was known of it
+        if records:  # no records: the group was interrupted before its first result
             self.times.note(group, self._clock() - self._started)
             self._line(
                 f"[{self._done:>{len(str(self._total))}}/{self._total}, {self._left()}] {summary(records)}"
@@ -117,8 +121,9 @@ class Progress:
 
 
 def summary(records: Sequence[Record]) -> str:
-    """A group in one line: ``cnn_digits b32  eager 20.1k image/s  compile ~1.3x  onnxruntime
-    ~3.1x``.
+    """Return the line of a group, from its records.
+
+    Example: ``cnn_digits b32  eager 20.1k image/s  compile ~1.3x  onnxruntime ~3.1x``.
     """
     first = records[0]
     if verdicts := Counter(record.verdict for record in records if record.verdict):
@@ -140,7 +145,7 @@ def _short(record: Record) -> str:
 
 
 def rate(per_second: float) -> str:
-    """Three digits and a letter: ``692k``, ``20.1k``, ``431``."""
+    """Return a number with three digits and a letter: ``692k``, ``20.1k``, ``431``."""
     for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if per_second >= limit:
             return f"{per_second / limit:.3g}{letter}"
@@ -148,12 +153,12 @@ def rate(per_second: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 cell``, ``2 cells``."""
+    """Return a number with its noun: ``1 cell``, ``2 cells``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
-    """``45 s``, ``2:05``, ``1:10:00``."""
+    """Return a duration: ``45 s``, ``2:05``, ``1:10:00``."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""Records made of their parts: of what a worker has opened and examined, of times, of an end."""
+"""Make records from their parts: the answers of a worker, times, and how a cell ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paritygate.timing import diagnostics, schedule
 
 
 def ended(cell: Cell, end: End, known: Record | None = None) -> Record:
-    """Return the record of a cell that ended so; what is known of it stays."""
+    """Return the record of a cell that ended in this way. Keep the fields of ``known``, if given."""
     record = known or Record(
         cell=cell.id,
         case=cell.case.name,
@@ -36,15 +36,16 @@ def skipped(cell: Cell, reason: str) -> Record:
 
 
 def unchecked_here(cell: Cell) -> Record:
-    """Return the record of a cell whose check nobody asked for: nothing is known against it."""
+    """Return the record of a cell whose check was not requested. It counts as ok."""
     return ended(cell, End(Status.OK))
 
 
 def checked(
     cell: Cell, opened: Opened, examined: Examined | None, shared: Mapping[str, Any]
 ) -> Record:
-    """Return the record of what a worker has opened and examined; ``shared`` are the facts of its
-    group.
+    """Return the record of a cell that a worker has opened and examined.
+
+    ``shared``: the facts that all cells of its group share.
     """
     facts = opened.facts | (examined.facts if examined else {}) | dict(shared)
     found = {part.name: getattr(opened, part.name) for part in fields(Check)}
@@ -63,7 +64,9 @@ def checked(
 
 
 def with_known_failure(cell: Cell, record: Record) -> Record:
-    """Return the record with what the case declares about a failure of this cell."""
+    """Return the record with the known or fixed failure that the case declares for this cell, if
+    any.
+    """
     fact = {Status.PARITY_FAILED: "known_gap", Status.OK: "gap_closed"}.get(record.status)
     reason = cell.case.known_failure(cell.target)
     return record.joined(facts=record.facts | {fact: reason}) if fact and reason else record
@@ -103,8 +106,9 @@ def speed(
 
 
 def speed_of_pairs(cell: Cell, blocks: list[list[float]], calls: int) -> Speed:
-    """Return the speed of a cell from head's block times of the gate, a list for each launch pair;
-    there are no single samples.
+    """Return the speed of a cell from head's block times in the gate, a list for each launch pair.
+
+    The gate keeps no single samples.
     """
     median = statistics.median(block for launch in blocks for block in launch)
     return Speed(
@@ -113,7 +117,9 @@ def speed_of_pairs(cell: Cell, blocks: list[list[float]], calls: int) -> Speed:
 
 
 def _of_blocks(cell: Cell, blocks: list[list[float]]) -> dict[str, Any]:
-    """Throughput and its interval from block times, seconds per call, a list for each launch."""
+    """Return the throughput and its interval from block times: seconds per call, a list for each
+    launch.
+    """
     every = [block for launch in blocks for block in launch]
     low, high = schedule.median_interval(every) or (None, None)
     return {

@@ -24,10 +24,11 @@ NOTHING = Reference(facts={}, unchecked="", artefacts={}, sources={}, weights=""
 
 class GroupReference:
     """The reference of the group of ``cell`` in one laboratory. Every worker of the group reads its
-    folder. ``folder``: that of another laboratory, which fills it.
+    folder.
 
-    ``made`` is the answer of the reference worker: the facts that all cells of the group share, the
-    user's modules that it imported, and the artefacts that it exported.
+    ``folder``: use this folder, which another laboratory fills. ``made``: the answer of the
+    reference worker. It holds the facts that all cells of the group share, the user's modules that
+    it imported, and the artefacts that it exported.
     """
 
     def __init__(self, laboratory: Laboratory, cell: Cell, folder: Path | None = None) -> None:

@@ -26,7 +26,7 @@ from paritygate.session.progress import Progress
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells that were selected, after ``-k``, ``--lf``, ``--deselect`` and their like.
+    """The cells that remain after ``-k``, ``--lf``, ``--deselect`` and similar options.
 
     ``groups``: all of them, in the order of the run. ``timed``: the ids of those that get a speed.
     ``gated``: those that get a verdict beside their check.
@@ -67,7 +67,7 @@ class MatrixRun:
         self._home, self._hand_on = home, emit
         self.plan = Plan()
         self.records: dict[str, Record] = {}  # of the cells that have one so far
-        self.calibration: dict[str, Any] | None = None  # kernel -> seconds, once something is timed
+        self.calibration: dict[str, Any] | None = None  # kernel -> seconds, set at the first timing
         self._emitted: set[str] = set()
         self._group: GroupRun | None = None  # the open one
         self._laboratory: Laboratory | None = None
@@ -146,7 +146,7 @@ class MatrixRun:
             self._laboratory.close()
         try:
             self.close_group()
-            for name in self.plan.gated:  # interrupted before their verdict: the check is kept
+            for name in self.plan.gated:  # interrupted before their verdict: keep the check
                 if name in self.records:
                     self.emit(self.records[name])
         finally:

@@ -1,10 +1,9 @@
-"""Which targets a run has: devices present x backends x dtypes, as ``--bench-targets`` narrows
-them.
+"""Targets of a run: devices present x backends x dtypes, reduced by ``--bench-targets``.
 
-Grammar: a comma list of terms, united. A term with a dash is a glob over ``device-backend-dtype``;
-one without names a device, a backend or a dtype, the other two fields take their defaults.
-``present`` stands for the default: every device that is here, the default backends, fp32. Imports
-no torch.
+Grammar: a comma list of terms; the result is their union. A term with a dash is a glob over
+``device-backend-dtype``. A term without a dash names a device, a backend or a dtype; the other two
+fields take their defaults. ``present`` stands for the default: every device that is here, the
+default backends, fp32. Imports no torch.
 """
 
 from __future__ import annotations
@@ -24,16 +23,18 @@ from paritygate.core.case import Target
 from paritygate.core.devices import DEVICE_KINDS
 from paritygate.host import nvml
 
-DRIVER = Path("/proc/driver/nvidia/gpus")  # the kernel's part of it
+DRIVER = Path("/proc/driver/nvidia/gpus")  # exists if the driver's kernel module is loaded
 
 
 class TargetError(ValueError):
-    """A term of ``--bench-targets`` that matches nothing; the message lists what there is."""
+    """Raised when a term of ``--bench-targets`` matches nothing. The message lists the valid
+    values.
+    """
 
 
 def absent(device: str) -> str | None:
-    """Why a device cannot be measured here, or None. Asks the driver, not torch: torch is never
-    imported here.
+    """Return why a device cannot be measured here, or None. It asks the driver and never imports
+    torch.
     """
     if device == "cpu":
         return None
@@ -54,7 +55,7 @@ def absent(device: str) -> str | None:
         return f"{len(devices)} present, but torch here is a CPU build ({version}); install the CUDA build"
     with suppress(nvml.GpuLostError):
         driver = devices[0].cuda_driver()
-        # within a major version older drivers do
+        # an older driver of the same major version is enough
         if driver is not None and _major(driver) < _major(cuda):
             return (
                 f"{len(devices)} present, but the driver runs CUDA {driver} and torch here ({version}) is built for "
@@ -68,8 +69,8 @@ def _major(version: str) -> int:
 
 
 def gpu() -> dict[str, Any]:
-    """The GPU that is measured on, the first that CUDA shows, as facts of the machine; none where
-    cuda is absent.
+    """Return facts of the GPU that is measured on: the first one that CUDA shows. Without cuda,
+    return nothing.
     """
     cards = nvml.visible(os.environ) if absent("cuda") is None else []
     with suppress(nvml.GpuLostError):
@@ -82,7 +83,7 @@ def gpu() -> dict[str, Any]:
 
 
 def torch_build() -> tuple[str, str | None]:
-    """(version, CUDA's version or None) of the torch that is installed, from the text of its
+    """Return (version, CUDA's version or None) of the installed torch, from the text of its
     version.py.
     """
     spec = importlib.util.find_spec("torch")
@@ -99,7 +100,7 @@ def torch_build() -> tuple[str, str | None]:
 
 
 def universe(backends: Iterable[Backend]) -> list[Target]:
-    """Every target there could be, in the order of the tables: device, dtype, backend."""
+    """Return every possible target, in the order of the tables: device, dtype, backend."""
     names = [backend.name for backend in backends]
     return [
         Target(device, backend, dtype)
@@ -110,10 +111,10 @@ def universe(backends: Iterable[Backend]) -> list[Target]:
 
 
 def select(terms: str, backends: Mapping[str, Backend]) -> list[Target]:
-    """The targets that ``--bench-targets`` names, in the order of ``universe``.
+    """Return the targets that ``--bench-targets`` names, in the order of ``universe``.
 
-    Raises ``TargetError`` for a term that names nothing. A device that is absent is included only
-    where a term names it; its cells are then skipped with the reason.
+    An absent device is included only if a term names it; its cells are then skipped with the
+    reason. Raises ``TargetError`` for a term that matches nothing.
     """
     every = universe(backends.values())
     present = [device for device in DEVICE_KINDS if absent(device) is None]
@@ -137,7 +138,9 @@ def _matching(
         return [target for target in every if target.matches(term)]
 
     def wanted(target: Target) -> bool:
-        """The field that the term names is free, the two others stay with their defaults."""
+        """Return whether a target matches. The named field is free; the other two keep their
+        defaults.
+        """
         here, usual, plain = (
             target.device in present,
             backends[target.backend].default,
@@ -154,7 +157,7 @@ def _matching(
 
 
 def unavailable(target: Target, backends: Mapping[str, Backend]) -> str | None:
-    """Why the target cannot work here, as far as can be told without torch; None if it may."""
+    """Return why the target cannot work here, as far as is known without torch, or None."""
     reason = absent(target.device)
     if reason is not None:
         return f"{target.device}: {reason}"
