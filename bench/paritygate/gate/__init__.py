@@ -1,3 +1,3 @@
-"""The gate: is head slower than base? Statistics (pure), revisions, launches, and the run that ties
+"""The gate: is head slower than base? Statistics (pure), revisions, launches, and the run that uses
 them.
 """

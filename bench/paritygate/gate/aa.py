@@ -1,11 +1,10 @@
-"""The A/A protocol: the gate with the same code on both sides, again and again, and what came of
-it.
+"""The A/A protocol: run the gate many times with the same code on both sides, and report the
+figures.
 
-``paritygate aa --runs 20 --resume FILE`` appends each run to FILE, a CSV with a row a cell, and
-ends with the
-figures: false reds with their Clopper-Pearson bound, coverage, what stayed undecided, spread and
-cost. With ``--plant`` each run makes two cells slower by each of these sizes on purpose, and the
-power is told as well.
+``paritygate aa --runs 20 --resume FILE`` appends each run to FILE, a CSV with one row for each
+cell. At the end it prints the figures: false reds with their Clopper-Pearson bound, coverage,
+undecided cells, spread and cost. With ``--plant`` each run makes two cells slower on purpose by
+each of these sizes, and the power is reported too.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from paritygate.gate.session import code_digest
 CELLS = "(cnn_digits-b32 or bert_tiny-b8 or bert_mini-b8 or attn_naive-b or attn_sdpa-b) and not trained"
 PLANTED_CELLS = 2  # of each size, in every run
 CALM = 0.015  # sd of launch pairs up to which a cell must be decided
-SURE = 0.01  # sd of launch pairs up to which a slowdown of `caught` must be found
+SURE = 0.01  # sd of launch pairs up to which a slowdown of size `caught` must be found
 PARSERS: dict[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
@@ -43,8 +42,9 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One cell in one run; effects as shares, times in seconds. ``planted``: by what share head was
-    made slower.
+    """One cell in one run. Effects are shares, times are seconds.
+
+    ``planted``: the share by which head was made slower on purpose.
     """
 
     run: int
@@ -58,13 +58,15 @@ class Row:
     launches: int
     detectable: float
     invalid: bool
-    cost: float  # seconds that the gate spent on this cell, its share of imports and references included
-    seconds: float  # of the whole run, collection and parity included
+    cost: (
+        float  # seconds that the gate spent on this cell, with its share of imports and references
+    )
+    seconds: float  # of the whole run, with collection and parity
     code: str
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file; none where there is no file."""
+    """Return the rows of a file. Return none if the file does not exist."""
     if not path.exists():
         return []
     parsers: list[Callable[[str], Any]] = [PARSERS[str(field.type)] for field in fields(Row)]
@@ -78,7 +80,9 @@ def read(path: Path) -> list[Row]:
 def run(
     path: Path, runs: int, sizes: list[float], select: str, say: Callable[[str], object]
 ) -> int:
-    """Make the runs that the file lacks, then tell; the exit status is 1 for a false red."""
+    """Make the runs that the file lacks, then report. Return the exit status: 1 if there was a
+    false red.
+    """
     rows = read(path)
     if stale := {row.code for row in rows} - {code_digest()}:
         say(
@@ -131,7 +135,7 @@ def _cells(select: str) -> list[str]:
 
 
 def _gate(number: int, select: str, planted: dict[str, float]) -> list[Row]:
-    """One run of the gate in a pytest of its own."""
+    """Run the gate once, in a pytest of its own."""
     started = time.monotonic()
     found = against_head(
         [
@@ -171,10 +175,11 @@ def _gate(number: int, select: str, planted: dict[str, float]) -> list[Row]:
 
 
 def against_head(arguments: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
-    """The report (``--bench-report``) of a gate of the working tree in ``folder`` against its HEAD.
+    """Run the gate on the working tree in ``folder`` against its HEAD. Return its report
+    (``--bench-report``).
 
-    In a pytest of its own, and with a store that is thrown away. Raises ``SystemExit`` where it
-    left no report.
+    It runs in a pytest of its own, with a temporary store. Raises ``SystemExit`` if there is no
+    report.
     """
     with tempfile.TemporaryDirectory() as place:
         report_file = Path(place) / "run.json"
@@ -215,7 +220,7 @@ def _write(path: Path, rows: Sequence[Row], runs: int, sizes: Sequence[float]) -
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """One run in a line."""
+    """Return one run as a line."""
     return f"{_counts(rows)}, {rows[0].seconds:.0f} s" if rows else "nothing was compared"
 
 
@@ -225,7 +230,7 @@ def _counts(rows: Sequence[Row]) -> str:
 
 
 def report(rows: Sequence[Row]) -> str:
-    """The figures: false reds, power, coverage, what stayed undecided, spread and cost."""
+    """Return the figures: false reds, power, coverage, undecided cells, spread and cost."""
     if not rows:
         return "no runs"
     runs = sorted({row.run for row in rows})

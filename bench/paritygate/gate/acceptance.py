@@ -1,5 +1,4 @@
-"""Slowdowns that somebody has accepted, with the reason: by ``Case(tolerated=...)`` or by a
-commit's trailer.
+"""Accepted slowdowns, each with a reason: by ``Case(tolerated=...)`` or by a trailer of a commit.
 
 Bench-Accept: bert_*-cpu-eager-* <= 10 % masked softmax is needed for correctness
 """
@@ -25,7 +24,7 @@ TRAILER = re.compile(r"(?P<pattern>\S+)\s*<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?
 
 @dataclass(frozen=True)
 class Accepted:
-    """Cells whose id matches the glob may be slower by up to ``share``."""
+    """A slowdown of up to ``share`` is accepted for cells whose id matches the glob ``pattern``."""
 
     pattern: str
     share: float
@@ -33,7 +32,7 @@ class Accepted:
 
 
 def parse(trailers: Iterable[str]) -> tuple[list[Accepted], list[str]]:
-    """(what the trailers accept, what is to be said of those that cannot be read)."""
+    """Return (what the trailers accept, a message for each trailer that cannot be read)."""
     found, problems = [], []
     for text in trailers:
         if match := TRAILER.fullmatch(text.strip()):
@@ -44,7 +43,7 @@ def parse(trailers: Iterable[str]) -> tuple[list[Accepted], list[str]]:
 
 
 def of(cell: Cell, accepted: Sequence[Accepted]) -> Accepted | None:
-    """The widest acceptance of a cell, its case's own included, or None."""
+    """Return the largest accepted slowdown of a cell, with that of its own case, or None."""
     own = (
         []
         if cell.case.tolerated is None
@@ -58,8 +57,8 @@ def of(cell: Cell, accepted: Sequence[Accepted]) -> Accepted | None:
 
 
 def judge(decided: Decided, d: ArrayLike, accepted: Accepted | None, margins: Margins) -> Decided:
-    """The verdict once what is accepted counts: *same* unless the slowdown is surely larger than
-    that.
+    """Return the verdict after acceptance: *same*, unless the slowdown is surely larger than
+    accepted.
     """
     if accepted is None or decided.verdict is not Verdict.REGRESSED:
         return decided

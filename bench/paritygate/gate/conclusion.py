@@ -1,4 +1,4 @@
-"""Draw the conclusions of a gate's launches: verdicts, findings, and whether the run can be trusted.
+"""Draw the conclusions of a gate's launches: verdicts, findings, and whether the run is valid.
 Pure.
 """
 
@@ -19,8 +19,9 @@ def conclude(
     controls: Course,
     peaks: Mapping[str, Sequence[tuple[int, int]]],
 ) -> None:
-    """Complete the result with the conclusions from its launches. ``peaks``: cell -> (base, head) of
-    each launch, in bytes.
+    """Complete the result with the conclusions from its launches.
+
+    ``peaks``: cell -> (base, head) of each launch, in bytes.
     """
     result.decided = course.verdicts()
     result.d = {name: course.evidence(name) for name in result.decided}

@@ -1,10 +1,10 @@
-"""Which launch pairs are to be measured again, for what the machine did meanwhile. Pure, and blind
-for the sides.
+"""Choose the launch pairs to measure again because the machine was disturbed. Pure, and blind to
+the sides.
 
-The anchor is the cell itself: its level, the mean of both sides' log times, against the fastest
-launch of it so far. A neighbour that takes cache or clock slows both sides, and D of such a pair
-scatters, though its expectation stays. A head that is slower is so in every launch, so its level
-moves no launch against another.
+The reference is the cell itself. Its level is the mean of both sides' log times. It is compared
+with the fastest launch of the cell so far. A program beside it that takes cache or clock slows both
+sides. D of such a pair scatters, but its expectation stays the same. A slower head is slower in
+every launch, so it does not raise the level of one launch above another.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Hashable
 
 from paritygate.timing.diagnostics import STEAL, Conditions
 
-LEVEL = 0.10  # so far above the fastest launch, in ln(seconds)
-CLOCK = 0.01  # by which the device's clock was higher after the blocks of one side, whichever, in ln(Hz)
-REPEATED = 0.5  # at most so many repetitions for each launch pair: on a machine that is never calm a run must end, too
+LEVEL = 0.10  # above the fastest launch by more than this, in ln(seconds)
+CLOCK = (
+    0.01  # the device's clocks after base's and head's blocks differ by more than this, in ln(Hz)
+)
+REPEATED = 0.5  # repetitions for each launch pair, at most: a run must also end on a machine that is never calm
 
 
 class Disturbances:
-    """Judges launch pairs one after the other; ``repeated`` counts those that were to be measured
-    again.
-    """
+    """Judges launch pairs one after the other. ``repeated`` counts those to measure again."""
 
     def __init__(self) -> None:
         self.pairs = self.repeated = 0
@@ -30,8 +30,8 @@ class Disturbances:
     def again(
         self, name: Hashable, level: float, conditions: Conditions, clock: float = 0.0
     ) -> bool:
-        """Whether a pair that has just been measured for the first time in its launch should be
-        measured again.
+        """Return whether to measure a pair again. Call it after the first measurement of the pair
+        in its launch.
         """
         self.pairs += 1
         slowed = level > self._fastest.get(name, level) + LEVEL

@@ -1,5 +1,5 @@
-"""What changed between two revisions for certain: facts without noise, compared exactly, a line
-each. Pure.
+"""Certain changes between two revisions: facts without noise, compared exactly, one line each.
+Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EXACT = (
 )
 OPERATORS = 5
 CLOCK_SHARE = 0.005  # a step of an NVIDIA clock is 15 MHz of some 2,000
-# of one cell's peak memory in two workers; reports/evidence/overhead.json
+# the peak memory of one cell differs by up to this between workers; reports/evidence/overhead.json
 PEAK_SHARE, PEAK_BYTES = (
     0.02,
     1 << 20,
@@ -36,7 +36,7 @@ PEAK_SHARE, PEAK_BYTES = (
 
 
 def changed_facts(base: Record, head: Record) -> list[str]:
-    """The facts of a cell that differ, as "name: base -> head"."""
+    """Return the facts of a cell that differ, as "name: base -> head"."""
     found = [
         _line(name, base.facts[name], head.facts[name])
         for name in EXACT
@@ -50,11 +50,10 @@ def changed_facts(base: Record, head: Record) -> list[str]:
 
 
 def changed_peak(peaks: Sequence[tuple[int, int]]) -> str | None:
-    """What to say of peak memory, from (base, head) in bytes of every launch; None unless each of
-    them tells the same.
+    """Return a line on peak memory, from (base, head) in bytes of every launch, or None.
 
-    In one launch unchanged code differs by some MiB now and then: when threads first ask for memory
-    is chance.
+    All launches must show the same change. In a single launch unchanged code can differ by some
+    MiB, because it is chance when threads first ask for memory.
     """
     margins = [max(PEAK_BYTES, PEAK_SHARE * base) for base, _ in peaks]
     for sign in (1, -1):
@@ -68,10 +67,10 @@ def changed_peak(peaks: Sequence[tuple[int, int]]) -> str | None:
 
 
 def changed_clock(clocks: Sequence[float], cycles: Sequence[float]) -> str | None:
-    """What to say of a device whose clock differed between the sides, from ln(head/base) of clock
-    and cycles a launch.
+    """Return a line if the device's clock differed between the sides, or None. Takes ln(head/base)
+    of clock and of cycles, one value for each launch.
 
-    A head that works harder may be given a lower clock: then it takes longer, and no more cycles.
+    A head that works harder may get a lower clock: then it takes longer, but no more cycles.
     """
     clock = statistics.fmean(clocks) if clocks else 0.0
     if abs(clock) <= CLOCK_SHARE:
@@ -81,8 +80,8 @@ def changed_clock(clocks: Sequence[float], cycles: Sequence[float]) -> str | Non
 
 
 def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> list[str]:
-    """The operators that take the most longer on head, at most five, as "name: before -> after";
-    seconds a call.
+    """Return the operators that slow head down most, at most five, as "name: before -> after".
+    Takes seconds a call.
     """
     more = {name: head.get(name, 0.0) - base.get(name, 0.0) for name in {*base, *head}}
     worst = sorted((name for name in more if more[name] > 0), key=lambda name: -more[name])[
@@ -95,8 +94,8 @@ def changed_operators(base: Mapping[str, float], head: Mapping[str, float]) -> l
 
 
 def changed_answers(compared: Compared) -> str | None:
-    """What to say of head's answers against base's, on the same inputs and weights; None for the
-    same bits.
+    """Return a line on how head's answers differ from base's, on the same inputs and weights.
+    Return None if the bits are the same.
     """
     if compared.identical:
         return None

@@ -1,5 +1,5 @@
-"""One launch pair of one cell: warm both sides up, then ABBA quads until the pair's own spread is
-small enough.
+"""One launch pair of one cell: warm up both sides, then run ABBA quads until the spread of the pair
+is small enough.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from paritygate.timing import schedule
 from paritygate.timing.schedule import Timeable
 
 WARM_UP = 0.5  # seconds at most for each side
-# After the same seconds, quads of short blocks valued by the lower quartile of their samples spread
-# 0.4 to 0.9 times as far as those of 50 ms and the median (two runs of python -m
-# bench.evidence.blocks on a noisy host): neighbours make samples slower and never faster, and come
-# and go within some 100 ms.
+# Short blocks, each with the lower quartile of its samples as its value: after the same seconds
+# their quads spread 0.4 to 0.9 times as far as quads of 50 ms blocks with the median (two runs of
+# python -m bench.evidence.blocks on a noisy host). Other programs make samples slower and never
+# faster, and they come and go within some 100 ms.
 BLOCK = 0.02  # seconds
 FEWEST_SAMPLES = 3
 QUARTILE = 0.25
@@ -26,8 +26,8 @@ QUARTILE = 0.25
 
 @dataclass
 class Measured:
-    """Quads of one launch pair; blocks in seconds per call. ``orders`` tells which quads ran
-    BAAB.
+    """The quads of one launch pair. Blocks are in seconds per call. ``orders``: the order of each
+    quad, ABBA or BAAB.
     """
 
     quads: list[float] = field(default_factory=list)
@@ -35,31 +35,31 @@ class Measured:
     base: list[float] = field(default_factory=list)
     head: list[float] = field(default_factory=list)
     calls: int = 1  # in a sample
-    held: tuple[str, ...] = ()  # what held the device's clock down in blocks that count
-    clock: float = 0.0  # ln(head/base) of the device's clock after the blocks of the quads; 0 where it tells none
+    held: tuple[str, ...] = ()  # reasons that lowered the device's clock in blocks that count
+    clock: float = (
+        0.0  # ln(head/base) of the device's clock after the blocks of the quads; 0 if not known
+    )
 
     @property
     def d(self) -> float:
-        """ln(head/base): the launch pair's one number."""
+        """The one number of the launch pair: ln(head/base)."""
         return float(quads.trimmed_mean(self.quads))
 
     @property
     def cycles(self) -> float:
-        """ln(head/base) counted in cycles of the device: a second witness, which a lower clock does
-        not move.
-        """
+        """ln(head/base) counted in cycles of the device. A lower clock does not change it."""
         return self.d + self.clock
 
     @property
     def level(self) -> float:
-        """How slow the machine was meanwhile: the median block, both sides weighing the same, in
-        ln(seconds).
+        """The time level of the machine during the pair, in ln(seconds). It is the mean of both
+        sides' median block.
         """
         return float(np.median(np.log(self.base)) + np.median(np.log(self.head))) / 2
 
     @property
     def within(self) -> float:
-        """Its standard error within the launch."""
+        """The standard error of D within the launch."""
         return float(quads.standard_error(self.quads))
 
 
@@ -70,9 +70,9 @@ def measure(
     clock: Callable[[], float],
     busy: float = 0.0,
 ) -> Measured:
-    """The launch pair's quads, each side having worked for ``busy`` seconds.
+    """Measure the quads of a launch pair. Before that, each side works for ``busy`` seconds.
 
-    Raises ``timing.WorkerDroppedError`` where a side cannot go on.
+    Raises ``timing.WorkerDroppedError`` if a side cannot go on.
     """
     sides = {"A": base, "B": head}
     warm = {}
@@ -101,12 +101,14 @@ def measure(
 
 
 def _clock(base: list[int], head: list[int]) -> float:
-    """ln(head/base) of the clocks seen after either side's blocks."""
+    """Return ln(head/base) of the clocks after each side's blocks. Return 0 if they are not known."""
     return float(np.log(np.mean(head) / np.mean(base))) if base and head else 0.0
 
 
 def shorter(plan: schedule.Plan) -> schedule.Plan:
-    """The plan for a block of the gate, from that for one of ``timing.BLOCK_SECONDS``."""
+    """Return the plan for a block of the gate, from the plan for a block of
+    ``timing.BLOCK_SECONDS``.
+    """
     share = BLOCK / schedule.BLOCK_SECONDS
     return schedule.Plan(
         plan.calls, max(min(FEWEST_SAMPLES, plan.samples), round(plan.samples * share))

@@ -14,8 +14,9 @@ PROFILED = 50  # times the seconds of a call that a profile of five may take
 
 
 def changes(base: OpenedCell, head: OpenedCell) -> list[str]:
-    """Return the certain changes: those of facts, and of answers if the weights are the same. Both
-    cells are open. Raises ``WorkerError``.
+    """Return the certain changes of facts, and of answers if the weights are the same.
+
+    Both cells must be open. Raises ``WorkerError``.
     """
     assert base.record is not None
     assert head.record is not None

@@ -1,5 +1,5 @@
-"""What the gate is asked: compare with what, and by which margins. Plain values, read when options
-are.
+"""The request to the gate: the revision to compare with, and the margins. Plain values, read with
+the options.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Margins:
-    """What is tolerated, what must be caught (slowdowns as shares), and the chance of a false red
-    in a whole run.
+    """The tolerated slowdown, the slowdown that must be caught (both as shares), and the chance of
+    a false red in a whole run.
     """
 
     tolerated: float = 0.01
@@ -40,20 +40,22 @@ PROFILES = {"normal": Margins(), "strict": Margins(0.005, 0.02), "noisy": Margin
 
 @dataclass(frozen=True)
 class GateRequest:
-    """Another revision, or with ``python`` the same code under another interpreter."""
+    """The request to compare with another revision. With ``python``: the same code under another
+    interpreter.
+    """
 
     revision: str
     python: str | None
     profile: str
     sources: list[str]  # paths relative to the project's root: the code under test
-    # cells that head has given up -> the reason
+    # cells that head has removed -> the reason
     removed: dict[str, str] = field(default_factory=dict)
-    # seconds after which no further launch begins; None: what the budget says
+    # seconds after which no further launch begins; None: the limit of the budget
     limit: float | None = None
     # cell -> share by which head is made slower on purpose
     planted: dict[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """What base is called in front of people."""
+        """The name of base in messages and reports."""
         return self.revision if self.python is None else self.python

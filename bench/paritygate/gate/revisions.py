@@ -1,4 +1,4 @@
-"""The code of another revision, as a git worktree that goes away again."""
+"""The code of another revision, as a temporary git worktree."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from paritygate.host.git import git
 
 
 class RevisionError(Exception):
-    """A revision cannot be had; the message says why and what to do."""
+    """A revision cannot be checked out. The message says why and what to do."""
 
 
 class Worktree:
-    """A detached checkout of a revision below ``parent``; ``close`` removes it, also from git's
+    """A detached checkout of a revision below ``parent``. ``close`` removes it, also from git's
     list.
     """
 
@@ -46,8 +46,8 @@ class Worktree:
 
 
 def resolve(root: Path, revision: str) -> str:
-    """The commit that a branch, tag or abbreviation names. Raises ``RevisionError`` with what to do
-    where none does.
+    """Return the commit that a branch, tag or abbreviation names. Raises ``RevisionError``, with
+    what to do, if there is none.
     """
     done = _run(
         root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
@@ -67,7 +67,7 @@ def resolve(root: Path, revision: str) -> str:
 
 
 def trailers(root: Path, base: str, key: str) -> list[str]:
-    """The values of a trailer in the commits from base to HEAD."""
+    """Return the values of a trailer in the commits from base to HEAD."""
     log = _run(
         root, "log", f"--format=%(trailers:key={key},valueonly,unfold)", f"{base}..HEAD"
     ).stdout
@@ -75,13 +75,13 @@ def trailers(root: Path, base: str, key: str) -> list[str]:
 
 
 def submodules(root: Path, commit: str) -> list[str]:
-    """The paths of a commit's submodules: a worktree has them empty."""
+    """Return the paths of a commit's submodules. In a worktree these folders are empty."""
     lines = _run(root, "ls-tree", "-r", "--full-tree", commit).stdout.splitlines()
     return [line.partition("\t")[2] for line in lines if line.startswith("160000 ")]
 
 
 def changed(root: Path, paths: list[str]) -> bool:
-    """Whether these paths differ from HEAD in the working tree, untracked files included."""
+    """Return whether these paths differ from HEAD in the working tree, with untracked files."""
     return bool(_run(root, "status", "--porcelain", "--", *paths).stdout.strip())
 
 
@@ -92,7 +92,7 @@ def sweep(repository: Path, parent: Path) -> None:
 
 
 def remove(repository: Path, path: Path) -> None:
-    """Remove a checkout, whatever state it is in."""
+    """Remove a checkout, even a damaged one."""
     _run(repository, "worktree", "remove", "--force", "--force", str(path))
     shutil.rmtree(path, ignore_errors=True)
     _run(repository, "worktree", "prune")

@@ -1,9 +1,8 @@
-"""One run of the gate: base and head side by side, launch pair after launch pair, until every cell
-is decided.
+"""One run of the gate: measure base and head in launch pairs until every cell is decided.
 
-A launch has a fresh fork server for either side, and a third, the twin of base, where control cells
-are in it. Cells come in random order; the two workers of a cell run their quads in turn and are
-gone before the next opens.
+A launch starts a fresh fork server for each side. If it holds control cells, it starts a third one
+for the twin, a second copy of base. Cells come in random order. The two workers of a cell run their
+quads in turn, and end before the next cell opens.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ from paritygate.timing.schedule import WorkerDroppedError
 
 
 class GateRun:
-    """Ties sides and courses together. ``limit``: seconds after which no further launch
-    begins.
+    """Runs the sides through the stages of the gate.
 
-    ``planted``: cell -> share by which head is made slower on purpose.
+    ``limit``: seconds after which no further launch begins. ``planted``: cell -> share by which
+    head is made slower on purpose.
     """
 
     def __init__(
@@ -67,13 +66,13 @@ class GateRun:
         self.disturbances = Disturbances()
         self.result = Result()
         self._peaks: dict[str, list[tuple[int, int]]] = {}  # (base, head) of each launch, in bytes
-        self._said: dict[str, None] = {}  # warnings of the launches
+        self._warnings: dict[str, None] = {}  # of the launches
         self._number = 0
         self._kept: set[tuple[str, str]] = set()  # (revision, cell) whose answers are in its folder
         self._started = time.monotonic()
 
     def run(self) -> Result:
-        """Everything: references, launches, verdicts."""
+        """Run everything: references, launches, verdicts."""
         try:
             self._clocked("references", self._prepare)
             self._pay(list(self.cells.values()), self.result.seconds["references"])
@@ -95,7 +94,7 @@ class GateRun:
         groups: dict[Group, list[Cell]] = {}
         for cell in self.cells.values():
             groups.setdefault(cell.group, []).append(cell)
-        # the first launch goes on with these servers
+        # the first launch uses these servers, too
         self._start(self.cells.values(), self.sides.all)
         for number, (group, cells) in enumerate(groups.items(), 1):
             self._say(f"references, group {number} of {len(groups)}: {group}")
@@ -137,7 +136,7 @@ class GateRun:
             self._drop(cell, Broken(self._revision(side), record.status, record.reason))
 
     def _revision(self, side: Side) -> str:
-        """Whose code a side runs: the twin's is base's."""
+        """Return the revision whose code a side runs. The twin runs base's."""
         return "head" if side is self.head else "base"
 
     def _drop(self, cell: Cell, why: Broken) -> None:
@@ -166,12 +165,12 @@ class GateRun:
         return True
 
     def _launch(self) -> None:
-        """One launch of every wanted cell; a pair that was disturbed gets a second one, and the
-        calmer counts.
+        """Run one launch of every wanted cell. Measure a disturbed pair a second time, and keep the
+        calmer one.
         """
         wanted = self._wanted()
         started = time.monotonic()
-        # else those that the references were made with
+        # the first launch uses the servers that made the references
         if self._number not in self.base.laboratory.servers:
             sides = [
                 self.base,
@@ -181,7 +180,7 @@ class GateRun:
             self._start((cell for _, cell in wanted), sides)
         found: dict[Course, dict[str, launch_pair.Measured]] = {self.course: {}, self.controls: {}}
         queue = self._rng.sample(wanted, len(wanted))
-        for place, (course, cell) in enumerate(queue, 1):  # grows by those that were disturbed
+        for place, (course, cell) in enumerate(queue, 1):  # the queue grows by disturbed cells
             stage = "screen" if course.stage == 1 else "confirm"
             self._say(f"{stage}, launch {self._number}, cell {place} of {len(queue)}: {cell.id}")
             other = self.head if course is self.course else self.sides.twin
@@ -193,7 +192,7 @@ class GateRun:
             if measured is None:
                 continue
             conditions = watch.conditions().with_throttling(measured.held)
-            self._said |= dict.fromkeys(diagnostics.gpu_warnings(conditions))
+            self._warnings |= dict.fromkeys(diagnostics.gpu_warnings(conditions))
             before = found[course].get(cell.id)
             if before is None and self._disturbed(course, cell, measured, conditions):
                 queue.append((course, cell))
@@ -201,7 +200,7 @@ class GateRun:
             found[course][cell.id] = before if before is not None and calmer else measured
         for side in self.sides.all:
             side.laboratory.close()
-        self._pay([cell for _, cell in wanted], time.monotonic() - started)  # imports, above all
+        self._pay([cell for _, cell in wanted], time.monotonic() - started)  # mostly imports
         for course, measurements in found.items():
             open_cells = course.wanted()
             if open_cells and not set(open_cells) - set(measurements):
@@ -225,7 +224,7 @@ class GateRun:
         )
 
     def _start(self, cells: Iterable[Cell], sides: Sequence[Side]) -> None:
-        """Exec the fork servers of the next launch; they import at once."""
+        """Start the fork servers of the next launch. They begin their imports at once."""
         self._number += 1
         self.sides.start(self._number, cells, sides)
 
@@ -237,11 +236,11 @@ class GateRun:
         return any(course is self.controls for course, _ in wanted)
 
     def _measure(self, cell: Cell, other: Side) -> launch_pair.Measured | None:
-        """A cell's quads in this launch; None where a side broke, and the cell is dropped."""
+        """Measure a cell's quads in this launch. If a side broke, drop the cell and return None."""
         order = self._rng.sample([self.base, other], 2)
-        # Teams of threads that compute at once wait for each other's processors; what gains is
-        # loading compiled graphs, which one thread does. The first time there are many answers to
-        # compute, too.
+        # Two teams of threads that compute at the same time wait for each other's cores. Only
+        # loading a compiled graph, which one thread does, gains from it. The first opening must
+        # also compute many answers.
         row = self.base.laboratory.backends[cell.target.backend]
         loads = row.single_threaded_load and (self._revision(self.base), cell.id) in self._kept
         at_once = DEVICE_KINDS[cell.target.device].workers_at_once if loads else 1
@@ -279,7 +278,7 @@ class GateRun:
         worker = opened.worker
         if (
             again or worker is None or side is self.sides.twin
-        ):  # base may be reading what it would write
+        ):  # the twin must not write the file that base may be reading
             return
         try:
             worker.ask(Keep(), KEEP_DEADLINE)
@@ -296,7 +295,7 @@ class GateRun:
             self._peaks.setdefault(cell.id, []).append((base, head))
 
     def _explain(self) -> None:
-        """Where the time went in cells that have regressed: a profiled call on either side."""
+        """Find slower operators in regressed cells, by a profiled call on each side."""
         regressed = [
             name
             for name, decided in self.result.decided.items()
@@ -330,9 +329,11 @@ class GateRun:
     def _conclude(self) -> None:
         self.result.replaced = self.disturbances.repeated
         conclude(self.result, self.course, self.controls, self._peaks)
-        self.result.warnings += self._said
+        self.result.warnings += self._warnings
 
 
 def _gpus(device: str) -> list[nvml.Gpu]:
-    """The GPU that cells of this device run on, the first that CUDA shows; none for a processor."""
+    """Return the GPU that cells of this device run on, the first that CUDA shows. Return none for a
+    CPU.
+    """
     return nvml.visible(os.environ)[:1] if device == "cuda" else []

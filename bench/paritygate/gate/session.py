@@ -1,8 +1,8 @@
-"""The gate of one pytest session: the other revision's checkout, both sides' laboratories, and a
-verdict for each cell.
+"""The gate of one pytest session: the checkout of the other revision, the laboratories of both
+sides, and a verdict for each cell.
 
-Imported only with ``--bench-against``: the statistics need numpy and scipy, which collection does
-without.
+Imported only with ``--bench-against``. The statistics need numpy and scipy, which collection must
+not import.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ from paritygate.session import records
 from paritygate.session.laboratory import Laboratory
 from paritygate.session.run import MatrixRun
 
-DECIDING = ("gate", "timing", "process", "worker")  # the folders whose code verdicts come from
+DECIDING = ("gate", "timing", "process", "worker")  # the folders whose code decides verdicts
 LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
 
 
 class Gate:
-    """Base and head of one session. Raises ``RevisionError`` when made, ``InvalidRunError`` when
-    run, where they cannot be.
+    """Base and head of one session.
+
+    The constructor raises ``RevisionError`` if base cannot be checked out or a source cannot be
+    used.
     """
 
     def __init__(self, root: Path, against: GateRequest, folder: Path) -> None:
@@ -47,7 +49,7 @@ class Gate:
         for source in against.sources:
             self._check_place(source)
         self.worktree = Worktree(root, against.revision, folder)
-        # with another interpreter base is the working tree, too: only what it runs in differs
+        # with another interpreter base is the working tree, too: only the interpreter differs
         self._base = self.worktree.root if against.python is None else root
         try:
             self._check_sources()
@@ -70,9 +72,9 @@ class Gate:
             self._running.close()
 
     def run(self, cells: Sequence[Cell], laboratory: Laboratory) -> Result:
-        """The whole schedule for these cells; everything it started is gone afterwards."""
+        """Run the whole schedule for these cells. Everything that it started has ended afterwards."""
         trees = {"base": self._base, "head": self._root, "twin": self._base}
-        # an A/A run is all controls
+        # with the same code on both sides every cell is a control
         names = ["base", "head"] if self.same else ["base", "head", "twin"]
         sides = {}
         for name in names:
@@ -108,15 +110,15 @@ class Gate:
             self._records = {name: cell.record for name, cell in opened.items() if cell.record}
 
     def cells_of_base(self, arguments: Sequence[str] | None) -> tuple[list[str] | None, str]:
-        """(the ids that base collects, or None where they are not known; why they could not be
-        asked for, or "").
+        """Return (the ids that base collects, or None if they are not known; why they could not be
+        collected, or "").
 
-        ``arguments`` select in base's checkout what was selected here; None where single items were
-        named.
+        ``arguments`` select in base's checkout the cells that were selected here. None: single
+        items were named.
         """
         if arguments is None or self.against.python is not None:
             return None, ""
-        # gated as here: -k finds the same items
+        # with the gate's items, as here: -k then finds the same ones
         command = [
             sys.executable,
             "-m",
@@ -161,20 +163,20 @@ class Gate:
         return [cell for cell in dict.fromkeys(found) if cell.count("-") == 4], ""
 
     def judged(self, cell: Cell, result: Result) -> Record:
-        """The cell's record with its verdict, what was accepted included."""
+        """Return the cell's record with its verdict after acceptance."""
         accepted = acceptance.of(cell, self._accepted)
         return gated(
             cell, self._records.get(cell.id), result, accepted, PROFILES[self.against.profile]
         )
 
     def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
-        """The cells of base that head lacks and has not given up."""
+        """Return the cells of base that head lacks and has not declared as removed."""
         known = {*head, *self.against.removed}
         return [cell for cell in base if cell not in known]
 
     def _check_place(self, source: str) -> None:
-        """Refuse a source that is not there, and one whose link in a slot would lie outside of it,
-        or inside another's: in somebody's files.
+        """Refuse a source that does not exist, and a source whose link would lie outside its slot
+        or inside another source's link.
         """
         path = Path(source)
         if not (self._root / path).exists():
@@ -209,20 +211,19 @@ class Gate:
 
 
 class Verdicts:
-    """The verdicts of one session's cells. The first one that is asked for runs the gate for all of
-    them.
+    """The verdicts of one session's cells. The first request runs the gate for all of them.
 
-    ``arguments`` select in base's checkout the cells that were selected here; None where they
-    cannot.
+    ``arguments`` select in base's checkout the cells that were selected here. None: this is not
+    possible.
     """
 
     def __init__(self, gate: Gate, run: MatrixRun, arguments: list[str] | None) -> None:
         self.gate, self._run, self._arguments = gate, run, arguments
-        self.summary: dict[str, Any] = {}  # of the run as a whole, once it has run
+        self.summary: dict[str, Any] = {}  # of the gate's run, empty until it has run
         self._failed: Exception | None = None
 
     def of(self, cell: Cell) -> Record:
-        """The record of a cell with its verdict."""
+        """Return the record of a cell with its verdict."""
         if self._failed is not None:
             raise self._failed
         records_of = self._run.records
@@ -230,7 +231,7 @@ class Verdicts:
             try:
                 self._judge_all()
             except Exception as error:
-                # every cell fails by it; the whole is not begun again for each
+                # every cell fails with this error; the gate is not started again for each
                 self._failed = error
                 raise
         return records_of[cell.id]
@@ -251,7 +252,7 @@ class Verdicts:
         run.progress.finish("gate", judged)
 
     def _has_a_speed(self, cell: Cell, base: Sequence[str] | None) -> bool:
-        """Whether there is a speed to compare; the record says so where there is none."""
+        """Return whether the cell has a speed to compare. If not, emit its record with the reason."""
         record = self._run.records.get(cell.id) or records.unchecked_here(cell)
         if (reason := self._run.matrix.unavailable(cell)) is not None:
             record = records.skipped(cell, reason)
@@ -264,14 +265,14 @@ class Verdicts:
         failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
         verdict = Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE
         compared = Comparison(str(verdict), f"head: {record.reason}")
-        self._run.emit(record.joined(compared), again=True)  # its check was told when it failed
+        self._run.emit(record.joined(compared), again=True)  # it was emitted when its check failed
         return False
 
 
 def gated(
     cell: Cell, record: Record | None, result: Result, accepted: Accepted | None, margins: Margins
 ) -> Record:
-    """The cell's record with head's times of all launches, and with its verdict."""
+    """Return the cell's record with head's times of all launches and its verdict."""
     record = record or records.unchecked_here(cell)
     pairs = [measured for launch in result.launches for name, measured in launch if name == cell.id]
     if pairs and record.status is Status.OK:
@@ -291,7 +292,7 @@ def gated(
         return record.joined(Comparison(str(Verdict.INCONCLUSIVE), reason, findings=found))
     decided = acceptance.judge(decided, result.d[cell.id], accepted, margins)
     verdict, reason = decided.verdict, decided.reason
-    # in an invalid run nothing is red, nothing better
+    # in an invalid run no cell is red and no cell is improved
     if result.invalid and verdict is not Verdict.SAME:
         verdict, reason = Verdict.INCONCLUSIVE, f"the run is invalid: {result.invalid[0]}"
     estimate = decided.estimate
@@ -309,7 +310,7 @@ def gated(
 
 
 def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> dict[str, Any]:
-    """What is known of the gate's run as a whole, for the run's environment."""
+    """Return the facts of the gate's run as a whole, for the run's environment."""
     return {
         "against": gate.against.name,
         "commit": gate.worktree.commit,
@@ -328,7 +329,9 @@ def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> di
 
 
 def code_digest() -> str:
-    """A digest of the code that verdicts come from: evidence made with other code is stale."""
+    """Return a digest of the code that decides verdicts. Evidence that was made with other code is
+    stale.
+    """
     harness = Path(__file__).parents[1]
     files = sorted(path for folder in DECIDING for path in (harness / folder).rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""The sides of a comparison, and what a run of the gate says of them."""
+"""The sides of a comparison, and the result of a run of the gate."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from paritygate.session.opened import OpenedCell
 
 
 class InvalidRunError(Exception):
-    """The run cannot give verdicts; the message says why."""
+    """The run cannot give verdicts. The message says why."""
 
 
 @dataclass
 class Side:
-    """The code under test in one revision: where it lies, its laboratory, and its cells by
-    their ids.
-    """
+    """The code under test in one revision: its folder, its laboratory, and its cells by id."""
 
     name: str
     tree: Path
@@ -35,8 +33,9 @@ class Side:
 
 @dataclass
 class Sides:
-    """Base and head, and the twin of base where there are control cells; each imports through a
-    slot that is drawn anew for every launch.
+    """Base and head. If there are control cells, also the twin, a second copy of base.
+
+    Each side imports through a slot, which is drawn anew for every launch.
     """
 
     base: Side
@@ -47,11 +46,13 @@ class Sides:
 
     @property
     def all(self) -> list[Side]:
-        """All there are."""
+        """All sides."""
         return [self.base, self.head, *([self.twin] if self.twin else [])]
 
     def start(self, launch: int, cells: Iterable[Cell], sides: Sequence[Side]) -> None:
-        """Exec the fork servers of a launch that holds these cells; they import at once."""
+        """Start the fork servers of a launch that holds these cells. They begin their imports at
+        once.
+        """
         self.fill_slots(cells)
         seed = self.rng.randrange(10**9, 2**32)
         for side in self.rng.sample(sides, len(sides)):
@@ -78,7 +79,7 @@ class Sides:
 
 @dataclass
 class Broken:
-    """Why a cell got no verdict from measuring: which side, what status, what reason."""
+    """Why a cell got no verdict from measuring: the side, the status and the reason."""
 
     side: str  # "base", "head", or "" where the two cannot be compared
     status: Status
@@ -87,19 +88,19 @@ class Broken:
 
 @dataclass
 class Result:
-    """What a run of the gate found."""
+    """The result of a run of the gate."""
 
     decided: dict[str, Decided] = field(default_factory=dict)
-    # the launch pairs that each verdict stands on
+    # cell -> D of the launch pairs that its verdict is based on
     d: dict[str, list[float]] = field(default_factory=dict)
     broken: dict[str, Broken] = field(default_factory=dict)
     findings: dict[str, list[str]] = field(default_factory=dict)
     controls: dict[str, Decided] = field(default_factory=dict)
     invalid: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    # by launch: cell, its blocks
+    # for each launch: (cell, its measurements)
     launches: list[list[tuple[str, launch_pair.Measured]]] = field(default_factory=list)
     replaced: int = 0  # launch pairs that were measured twice, because the machine was disturbed
-    seconds: dict[str, float] = field(default_factory=dict)  # what the time went to
-    # seconds of each cell, its share of what cells share included
+    seconds: dict[str, float] = field(default_factory=dict)  # part of the run -> its seconds
+    # cell -> its seconds, with its share of the costs that cells share
     cost: dict[str, float] = field(default_factory=dict)

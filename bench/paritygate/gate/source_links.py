@@ -1,9 +1,8 @@
-"""Slots: folders of equal path length through which a measuring process imports the code under test
-of one side.
+"""Slots: folders with paths of equal length. A measuring process imports the code under test of one
+side through its slot.
 
-Harness and suites are the same on both sides; only ``bench_source`` differs, and it comes through
-links. Which slot holds which side is drawn anew for every launch, so that a path can favour
-neither.
+Harness and suites are the same on both sides. Only ``bench_source`` differs, and it comes through
+links. The slot of each side is drawn anew for every launch, so that no path can favour a side.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from pathlib import Path
 
 
 class Slots:
-    """As many slots below ``parent`` as there are sides in a launch."""
+    """The slots below ``parent``, one for each side of a launch."""
 
     def __init__(self, parent: Path, root: Path, sources: Sequence[str], count: int = 3) -> None:
         self.root, self.sources = root.resolve(), list(sources)
         self.places = [parent / f"s{number}" for number in range(count)]
 
     def fill(self, order: Sequence[int], trees: Sequence[Path]) -> list[Path]:
-        """Let slot ``order[i]`` hold the sources of ``trees[i]``; the slot of each tree."""
+        """Link the sources of ``trees[i]`` into slot ``order[i]``. Return the slot of each tree."""
         for number, tree in zip(order, trees, strict=True):
             for source in self.sources:
                 link = self.places[number] / source
@@ -31,8 +30,8 @@ class Slots:
         return [self.places[number] for number in order]
 
     def path(self, slot: Path, existing: Sequence[str] = sys.path) -> list[str]:
-        """``sys.path`` of a process of that slot: entries inside the project come from the slot
-        first.
+        """Return ``sys.path`` for a process of that slot. Entries inside the project come from the
+        slot first.
         """
         inside = []
         for entry in existing:
@@ -42,7 +41,9 @@ class Slots:
         return [*dict.fromkeys([*inside, str(slot)]), *existing]
 
     def stands_for(self, slot: Path, existing: Sequence[str] = sys.path) -> dict[str, Path]:
-        """The entries of a slot on that path -> the folder of the project that each stands for."""
+        """Return for each entry of a slot on that path the folder of the project that it stands
+        for.
+        """
         entries = [entry for entry in self.path(slot, existing) if entry not in existing]
         return {entry: self.root / Path(entry).relative_to(slot) for entry in entries}
 
@@ -53,8 +54,8 @@ class Slots:
 
 
 def strangers(sources: Mapping[str, str], names: set[str], slot: Path) -> list[str]:
-    """The modules under test that were imported from elsewhere than the slot: both sides would run
-    the same code.
+    """Return the modules under test that were imported from outside the slot. With these, both
+    sides would run the same code.
     """
     return [
         f"{module} from {file}"

@@ -1,9 +1,8 @@
-"""The course of a gate: which cells the next launch pair holds, and the verdicts when none is
-wanted. Pure.
+"""The stages of a gate: the cells of the next launch pair, and at the end the verdicts. Pure.
 
-All cells go through stage 1 together, a launch pair at a time; those that it does not clear go
-through stage 2 together, with fresh launches. So all open cells have the same number of launches,
-and the launches of one cell lie spread over the run.
+All cells go through stage 1 together, one launch pair at a time. The cells that it does not clear
+go through stage 2 together, with fresh launches. So all open cells have the same number of
+launches, and the launches of one cell are spread over the run.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from paritygate.gate.verdict import Confirmation, Decided, Screened
 
 @dataclass(frozen=True)
 class Pair:
-    """What one launch pair gave for one cell: ``d`` is ln(head/base), ``within`` its standard
+    """The result of one launch pair for one cell. ``d``: ln(head/base). ``within``: its standard
     error.
     """
 
@@ -30,8 +29,8 @@ class Pair:
 
 
 class Course:
-    """The two stages over some cells. Ask ``wanted``, give ``note``; ``verdicts`` may be asked for
-    at any time.
+    """The two stages for some cells. Ask ``wanted`` for the next cells, pass their numbers to
+    ``note``. ``verdicts`` works at any time.
     """
 
     def __init__(self, cells: Sequence[str], margins: Margins) -> None:
@@ -49,7 +48,7 @@ class Course:
         return 1 if self._confirmation is None else 2
 
     def wanted(self) -> list[str]:
-        """The cells that the next launch pair must hold; none when all is decided."""
+        """Return the cells that the next launch pair must hold, or none if all are decided."""
         if self._confirmation is None:
             return [*self._screening]
         if self._confirmation.exhausted:
@@ -57,7 +56,7 @@ class Course:
         return self._confirmation.open
 
     def drop(self, cell: str, reason: str) -> None:
-        """Take a cell out: it failed on one side, or cannot be compared."""
+        """Remove a cell that failed on one side or cannot be compared."""
         self.broken[cell] = reason
         if cell in self._screening:
             self._screening.remove(cell)
@@ -68,8 +67,8 @@ class Course:
         self._advance()
 
     def note(self, found: Mapping[str, Pair]) -> None:
-        """Take a launch pair's numbers: one for every wanted cell. Raises ``ValueError`` where one
-        is missing.
+        """Add the numbers of a launch pair, one for every wanted cell. Raises ``ValueError`` if the
+        cells are others.
         """
         if set(found) != set(self.wanted()):
             raise ValueError(
@@ -86,8 +85,8 @@ class Course:
         self._advance()
 
     def verdicts(self) -> dict[str, Decided]:
-        """The verdict of every cell that was launched and not dropped; what is open is
-        inconclusive.
+        """Return the verdict of every cell that was launched and not dropped. A cell that is still
+        open is inconclusive.
         """
         others = self._shared()
         launched = [
@@ -97,8 +96,8 @@ class Course:
         return found | self._unstable(found)
 
     def evidence(self, cell: str) -> list[float]:
-        """D of the launch pairs that a cell's verdict stands on: those of stage 2 where it got
-        there.
+        """Return D of the launch pairs that a cell's verdict is based on: those of stage 2, if it
+        got there.
         """
         return _d(self.confirmed.get(cell) or self.screened[cell])
 
@@ -115,7 +114,7 @@ class Course:
         ]
 
     def _shared(self) -> verdict.Shared:
-        """What the launch pairs of stage 1 say of the spread of any cell."""
+        """Return the spread that the cells have in common, from the launch pairs of stage 1."""
         return verdict.shared([_d(pairs) for pairs in self.screened.values() if len(pairs) > 1])
 
     def _advance(self) -> None:
@@ -137,16 +136,15 @@ class Course:
             what, reason = self._confirmation.decided[cell]
         elif cell in self._routed or cell in self._screening:
             what = Verdict.INCONCLUSIVE
-            reason = (
-                f"{len(d)} launch pairs do not tell; a slowdown of {seen:.1%} would have been found"
-            )
+            reason = f"{len(d)} launch pairs do not decide; a slowdown of {seen:.1%} would have been found"
         else:
             what, reason = Verdict.SAME, f"any change is below {self.margins.caught:.0%}"
         return Decided(what, reason, estimate, seen)
 
     def _unstable(self, found: Mapping[str, Decided]) -> dict[str, Decided]:
-        """The routed cells in which head has a slow mode that base never showed, though the means
-        told nothing.
+        """Return the routed cells in which head has a slow mode that base never showed.
+
+        Only cells that the means leave *inconclusive* or *same* are looked at.
         """
         modes = {}
         for cell, pairs in self.confirmed.items():

@@ -1,5 +1,5 @@
-"""Is the run itself to be trusted? Judges control cells, in which base is measured against a twin
-of itself. Pure.
+"""Is the run valid? Judges control cells, in which base is measured against a second copy of
+itself. Pure.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ TREND = 0.5
 
 
 def controls_wanted(cells: int) -> int:
-    """How many control cells a run of that many cells has."""
+    """Return the number of control cells for a run of that many cells."""
     return min(cells, MANY if cells >= FROM else FEWEST)
 
 
 def problems(controls: Mapping[str, Decided], d: Mapping[str, ArrayLike]) -> list[str]:
-    """What makes the run invalid, or nothing. ``d`` holds each control's launch pairs of stage
-    1.
+    """Return the reasons that make the run invalid. ``d``: the launch pairs of stage 1 of each
+    control.
     """
     found = [
         f"control {cell}: base was {decided.estimate.effect:+.1%} against itself ({decided.verdict})"
@@ -54,14 +54,15 @@ def problems(controls: Mapping[str, Decided], d: Mapping[str, ArrayLike]) -> lis
         spread = float(stats.median_abs_deviation(z, scale="normal"))
         if spread > SPREAD and stats.chi2.sf(float(np.var(z) * len(z)), len(z) - 1) < SPREAD_P:
             found.append(
-                f"spread: controls scatter {spread:.1f} times as far as their launches let expect"
+                f"spread: controls scatter {spread:.1f} times as far as their launches predict"
             )
     return found
 
 
 def warnings(abba: ArrayLike, baab: ArrayLike, d: Sequence[ArrayLike]) -> list[str]:
-    """What to be told of a valid run. ``abba`` and ``baab``: cell means of quads in either order;
-    ``d``: per cell.
+    """Return the warnings of a valid run.
+
+    ``abba`` and ``baab``: the cell means of quads in each order. ``d``: the values of each cell.
     """
     found = []
     effect = (np.asarray(abba, float) - np.asarray(baab, float)) / 2
@@ -71,7 +72,7 @@ def warnings(abba: ArrayLike, baab: ArrayLike, d: Sequence[ArrayLike]) -> list[s
         and stats.ttest_1samp(effect, 0).pvalue < ORDER_P
     ):
         found.append(
-            f"order effect: what is measured first in a quad differs by {effect.mean():+.1%}"
+            f"order effect: the side measured first in a quad differs by {effect.mean():+.1%}"
         )
     places = (
         np.concatenate([np.arange(len(np.asarray(values))) for values in d]) if d else np.zeros(0)
@@ -91,7 +92,7 @@ def warnings(abba: ArrayLike, baab: ArrayLike, d: Sequence[ArrayLike]) -> list[s
 
 
 def _z(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
-    """The mean over its standard error, as a standard normal value."""
+    """Return the mean over its standard error, as a standard normal value."""
     n = len(values)
     error = values.std(ddof=1) / np.sqrt(n)
     if error == 0:

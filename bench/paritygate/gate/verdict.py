@@ -1,18 +1,18 @@
-"""Is head slower than base? The two-stage decision over launch pairs. Pure; the same seed gives the
-same verdict.
+"""Is head slower than base? The two-stage decision over launch pairs. Pure; the same input gives
+the same verdict.
 
-``D`` is one number a launch pair, ln(head/base). Stage 1 (*screen*) sorts out what is surely the
-same, in three to six launches, and spends no alpha. Stage 2 (*confirm*) takes fresh launches of the
-few cells that are left; so the correction for many comparisons is over those few. What cannot be
-told is *inconclusive*, with its interval.
+``D`` is one number for each launch pair: ln(head/base). Stage 1 (*screen*) clears the cells that
+are surely the same, in three to six launches, and spends no alpha. Stage 2 (*confirm*) takes fresh
+launches of the few cells that are left, so the correction for many comparisons covers only those
+few. A cell that cannot be decided is *inconclusive*, with its interval.
 
 All tests are mirrored: swapping base and head swaps *regressed* and *improved* and changes nothing
-else. Launches are few, so stage 1 judges a cell's spread together with that of the others
-(moderated t, Smyth 2004); stage 2, which alone can call a cell slower, knows nothing but the cell's
-own launches.
+else. Launches are few, so stage 1 combines the spread of a cell with that of the others (moderated
+t, Smyth 2004). Only stage 2 can call a cell slower, and it uses only the cell's own launches.
 
-Sources: Holm 1979; Maurer & Bretz 2013 for its use with several looks; the sign-flip test is exact
-for symmetric D, which holds for equal code, because the order within every pair is drawn by coin.
+Sources: Holm 1979; Maurer & Bretz 2013 for its use with several looks. The sign-flip test is exact
+for symmetric D. Equal code gives symmetric D, because the order within every pair is drawn at
+random.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from paritygate.gate.quads import Array
 from paritygate.gate.request import Margins
 
 SCREEN_LOOKS = (3, 4, 5, 6)
-SCREEN_MISS = 0.05 / len(SCREEN_LOOKS)  # to miss a slowdown of `caught`: 5 % over all looks
+SCREEN_MISS = 0.05 / len(SCREEN_LOOKS)  # chance to miss a slowdown of `caught`: 5 % over all looks
 ROUTE_LOOK, ROUTE_P = 4, 0.02
 CONFIRM_LOOKS = (4, 8, 12, 16, 20)
 CONFIRM_MISS = 0.005
-# degrees of freedom that a cell gets from the others, at most: they are not all alike
+# degrees of freedom that a cell gets from the others, at most, because cells are not all alike
 MOST_SHARED = 8.0
 MODE_SHARE = 0.1  # of alpha, for the check of modes; the rest is for means
-MODE_SPREADS = 4.0  # a heap of its own lies this many spreads within a launch away
+MODE_SPREADS = 4.0  # a separate cluster is this many spreads within a launch away
 
 
 @cache  # a run asks for few quantiles, many times
@@ -48,7 +48,7 @@ def _t(share: float, freedom: float) -> float:
 
 
 class Screened(StrEnum):
-    """How a look of stage 1 ends for a cell."""
+    """The result of a look of stage 1 for a cell."""
 
     SAME = "same"
     ROUTED = "routed"
@@ -57,7 +57,7 @@ class Screened(StrEnum):
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of D with its two-sided 95 % interval, as shares: 0.02 is 2 % slower. ``sd`` of
+    """The mean of D with its two-sided 95 % interval, as shares: 0.02 is 2 % slower. ``sd``: of
     single launch pairs.
     """
 
@@ -82,15 +82,17 @@ class Decided:
 
 @dataclass(frozen=True)
 class Shared:
-    """What the cells of a run have in common: ``variance`` of D, worth ``freedom`` degrees of
-    freedom to each.
+    """The spread that the cells of a run have in common: ``variance`` of D, worth ``freedom``
+    degrees of freedom to each cell.
     """
 
     freedom: float = 0.0
     variance: float = 0.0
 
     def moderate(self, variance: Any, launches: int) -> tuple[Any, float]:
-        """(variance of a cell, or of many, with that of all weighed in; its degrees of freedom)."""
+        """Return (the variance of one cell or of many, combined with the common one; its degrees of
+        freedom).
+        """
         own = launches - 1
         freedom = self.freedom + own
         return (self.freedom * self.variance + own * variance) / freedom, freedom
@@ -100,12 +102,12 @@ ALONE = Shared()
 
 
 def shared(d: Sequence[ArrayLike]) -> Shared:
-    """What variances of launch pairs have in common over cells, of which ``d`` holds those with two
+    """Return the spread of launch pairs that cells have in common. ``d`` holds the cells with two
     launches or more.
 
-    Log variances scatter by trigamma(df/2) if all cells are alike; what they scatter beyond tells
-    how little one cell says of another. Method of moments: Smyth 2004, Statistical Applications in
-    Genetics 3(1), section 6.2.
+    If all cells are alike, log variances scatter by trigamma(df/2). The more they scatter beyond
+    that, the less one cell says about another. Method of moments: Smyth 2004, Statistical
+    Applications in Genetics 3(1), section 6.2.
     """
     lengths = [len(np.asarray(values)) for values in d]
     alike = [
@@ -138,9 +140,10 @@ def shared(d: Sequence[ArrayLike]) -> Shared:
 def screen(
     d: Array, margins: Margins, others: Shared = ALONE
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.str_]]:
-    """Stage 1, after each launch pair; ``d`` is cells x launches, all so far.
+    """Return the result of stage 1 for each cell after a launch pair. ``d``: cells x launches, all
+    so far.
 
-    Raises ``ValueError`` for values not finite.
+    Raises ``ValueError`` for values that are not finite.
     """
     n = d.shape[-1]
     if not np.isfinite(d).all():
@@ -164,11 +167,11 @@ def screen(
 
 @cache
 def looks(cells: int, margins: Margins) -> dict[int, float]:
-    """Launches -> level of that look of stage 2, before Holm; the levels sum to alpha's part for
-    means.
+    """Return launches -> level of that look of stage 2, before Holm. The levels sum to alpha's part
+    for means.
 
-    The first look is the earliest at which the sign-flip test can reject at all: 2^-n is its
-    smallest p.
+    The first look is the earliest at which the sign-flip test can reject at all: its smallest p is
+    2^-n.
     """
     alpha = margins.alpha * (1 - MODE_SHARE)
     first = int(np.ceil(np.log2(max(cells, 1) / (0.5 * alpha))))
@@ -178,11 +181,11 @@ def looks(cells: int, margins: Margins) -> dict[int, float]:
 
 
 def p_slower(d: ArrayLike, margin: float) -> float:
-    """The p-value of "the mean of D is at most ``margin``": the larger of Student's t and the exact
-    sign-flip test.
+    """Return the p-value of "the mean of D is at most ``margin``": the larger of Student's t and
+    the exact sign-flip test.
 
-    Where Student's t alone says over 5 % the other, which takes 2^n sums, is not asked: nothing can
-    be rejected.
+    If Student's t alone is over 5 %, nothing can be rejected. The sign-flip test, which takes 2^n
+    sums, is then left out.
     """
     x = np.asarray(d, float) - margin
     n = len(x)
@@ -196,8 +199,8 @@ def p_slower(d: ArrayLike, margin: float) -> float:
 
 
 def sign_flip(x: ArrayLike) -> float:
-    """The share of the 2^n ways to sign ``x`` whose sum is at least the observed one. Exact; n up
-    to 22.
+    """Return the share of the 2^n ways to sign ``x`` whose sum is at least the observed one. Exact;
+    n up to 22.
     """
     x = np.asarray(x, float)
     sums = np.zeros(1)
@@ -207,10 +210,10 @@ def sign_flip(x: ArrayLike) -> float:
 
 
 def holm(p: Mapping[str, float], level: float) -> set[str]:
-    """The names whose hypotheses Holm's procedure rejects.
+    """Return the names whose hypotheses Holm's procedure rejects.
 
-    ``p`` holds every hypothesis of the family but those that an earlier look rejected (Maurer &
-    Bretz 2013); one that is no longer tested has p = 1.
+    ``p`` holds every hypothesis of the family except those that an earlier look rejected (Maurer &
+    Bretz 2013). A hypothesis that is no longer tested has p = 1.
     """
     found: set[str] = set()
     left = len(p)
@@ -223,8 +226,8 @@ def holm(p: Mapping[str, float], level: float) -> set[str]:
 
 
 class Confirmation:
-    """Stage 2 over the routed cells: fresh launches, one family. Feed it after each launch; ask
-    what is open.
+    """Stage 2 over the routed cells: fresh launches, one family. Call ``look`` after each launch;
+    ``open`` holds the undecided cells.
     """
 
     def __init__(self, cells: Sequence[str], margins: Margins) -> None:
@@ -241,12 +244,14 @@ class Confirmation:
         return [cell for cell in self._cells if cell not in self.decided]
 
     def drop(self, cell: str, reason: str) -> None:
-        """A cell broke. It stays in the family: what was corrected for once is not taken back."""
+        """Mark a cell as broken. It stays in the family, because the correction already counts it."""
         if cell in self._cells:
             self.decided[cell] = Verdict.BROKEN, reason
 
     def look(self, d: Mapping[str, ArrayLike]) -> None:
-        """Decide what can be decided, all open cells having the same number of launches."""
+        """Decide the cells that can be decided. All open cells must have the same number of
+        launches.
+        """
         n = len(np.asarray(d[self.open[0]])) if self.open else 0
         self.exhausted = n >= self.most
         if n in self.looks:
@@ -274,8 +279,8 @@ class Confirmation:
 
 
 def bound(d: ArrayLike, miss: float) -> float:
-    """What the size of the effect, in either direction, stays below but for a chance of
-    ``miss``.
+    """Return an upper bound on the size of the effect, in either direction. The chance that it is
+    wrong is ``miss``.
     """
     d = np.asarray(d, float)
     n = len(d)
@@ -283,8 +288,8 @@ def bound(d: ArrayLike, miss: float) -> float:
 
 
 def estimate(d: ArrayLike, others: Shared = ALONE) -> Estimate:
-    """Mean and 95 % interval over launches (Student's t, moderated by what is known of the other
-    cells).
+    """Return mean and 95 % interval over launches (Student's t, moderated by the spread of the
+    other cells).
     """
     d = np.asarray(d, float)
     n = len(d)
@@ -298,7 +303,9 @@ def estimate(d: ArrayLike, others: Shared = ALONE) -> Estimate:
 
 
 def detectable(sd: float, margins: Margins, cells: int = 1) -> float:
-    """The slowdown that stage 2 finds with 95 % at its last look, given the sd of launch pairs."""
+    """Return the slowdown that stage 2 finds with 95 % at its last look, given the sd of launch
+    pairs.
+    """
     schedule = looks(cells, margins)
     n = max(schedule)
     level = schedule[n] / max(cells, 1)
@@ -306,12 +313,12 @@ def detectable(sd: float, margins: Margins, cells: int = 1) -> float:
 
 
 def slow_modes(d: ArrayLike, within: float, margins: Margins) -> tuple[int, int, float]:
-    """(launches in which only head was slow, only base was slow, how far off), or zeros where there
-    is one heap.
+    """Return (launches with only head slow, launches with only base slow, size of the slowdown), or
+    zeros if D has one cluster.
 
-    A launch is slow when its |D| lies beyond the largest gap among them, if that gap is over
-    ``caught`` and over four times ``within``, the spread within a launch. A process that fell into
-    a slow mode on both sides shows no D.
+    A launch is slow if its |D| lies beyond the largest gap among them. That gap must be over
+    ``caught`` and over four times ``within``, the spread within a launch. A process that is in a
+    slow mode on both sides shows no D.
     """
     d = np.asarray(d, float)
     size = np.sort(np.abs(d))
@@ -328,6 +335,8 @@ def slow_modes(d: ArrayLike, within: float, margins: Margins) -> tuple[int, int,
 
 
 def p_unstable(head_slow: int, base_slow: int, launches: int) -> float:
-    """Fisher's exact test of "head is not slow in more launches than base", one-sided."""
+    """Return the p-value of Fisher's exact test of "head is not slow in more launches than base",
+    one-sided.
+    """
     table = [[head_slow, launches - head_slow], [base_slow, launches - base_slow]]
     return float(stats.fisher_exact(table, alternative="greater").pvalue)

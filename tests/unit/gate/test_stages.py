@@ -59,7 +59,7 @@ def test_a_course_that_ends_early_is_inconclusive_and_says_what_it_would_have_se
     decided = course.verdicts()["a"]
 
     assert decided.verdict is Verdict.INCONCLUSIVE
-    assert "2 launch pairs do not tell" in decided.reason
+    assert "2 launch pairs do not decide" in decided.reason
 
 
 def test_a_course_that_ends_before_it_began_has_no_verdict():

@@ -60,7 +60,7 @@ def test_what_is_measured_first_in_a_quad_must_not_matter():
     noise = RNG(1).normal(0, 0.001, (2, 8))
     (warning,) = validity.warnings(0.02 + noise[0], -0.02 + noise[1], [])
 
-    assert warning.startswith("order effect: what is measured first in a quad differs by +2")
+    assert warning.startswith("order effect: the side measured first in a quad differs by +2")
 
 
 def test_a_drift_over_the_run_is_told():
