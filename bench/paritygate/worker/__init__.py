@@ -1,1 +1,1 @@
-"""The process of one cell. Imported in measuring processes only."""
+"""The process of one cell. Imported only in measuring processes."""

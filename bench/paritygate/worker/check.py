@@ -1,4 +1,4 @@
-"""Check: a cell's answers against what the reference worker has left in its group's folder."""
+"""Check: compare a cell's answers with what the reference worker left in its group's folder."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def compare(
     twins: list[rule.Sets] | None = None,
     parts: bool = True,
 ) -> rule.Parity:
-    """How answers to some of the checked input sets compare with the reference. ``parts``: or as
-    wholes alone.
+    """Compare answers to some of the checked input sets with the reference.
 
-    What the reference worker has found of eager's own holds for every answer with the same bits.
+    ``parts``: also compare each part of an output, not only the whole. If the bits are the same as
+    eager's, return the result that the reference worker stored for eager.
     """
     scratch = subject.scratch
     eager = scratch.load_answers("eager")
@@ -53,7 +53,7 @@ def compare(
 
 
 def judge(subject: BoundCase, answers: Sets, which: slice = EVERY) -> rule.Parity:
-    """The same for a backend's answers: a part that seems wrong is looked at twice, see
+    """Compare a backend's answers with the reference. If a part seems wrong, compare again, see
     ``second_look``.
     """
     outcome = compare(subject, answers, which)
@@ -66,10 +66,10 @@ def judge(subject: BoundCase, answers: Sets, which: slice = EVERY) -> rule.Parit
 def verdict(
     subject: BoundCase, outcome: rule.Parity, dtypes: list[str], answers: Sets
 ) -> tuple[Status, str]:
-    """The status of a cell with these answers, of these dtypes by torch's names, and the reason
-    where it is not ok.
+    """Return the status of a cell with these answers, and the reason if it is not ok. ``dtypes``:
+    the names of their torch dtypes.
 
-    Raises ``BackendError`` where there is no reference: nothing is judged by a weaker rule instead.
+    Raises ``BackendError`` if there is no reference. No weaker rule takes its place.
     """
     if not subject.scratch.has_answers("reference") and subject.case.reference == "float64":
         raise BackendError("the float64 reference is missing")
@@ -88,7 +88,7 @@ def verdict(
 
 
 def _only_padding(subject: BoundCase, outcome: rule.Parity, answers: Sets) -> str:
-    """A sentence where all that is wrong lies where an input masks padding, else ""."""
+    """Return a sentence if all wrong elements lie where an input masks padding, else ""."""
     scratch = subject.scratch
     eager, exact = scratch.load_answers("eager"), scratch.load_answers("reference")
     if not outcome.worst or eager is None:
@@ -112,10 +112,9 @@ def _only_padding(subject: BoundCase, outcome: rule.Parity, answers: Sets) -> st
 def verify(
     subject: BoundCase, timed: Answer, checked: Answer, number: int, allowed: float, when: str
 ) -> None:
-    """Raise ``BackendError`` where a timed answer to input set ``number`` is not the checked one,
-    and not as good.
+    """Raise ``BackendError`` if a timed answer to input set ``number`` is wrong.
 
-    As good: near that one, and within the rule itself.
+    It passes if it is identical to the checked answer, or both near it and within the rule.
     """
     if identical(timed, checked):
         return
@@ -131,7 +130,7 @@ def verify(
 
 
 def identical(one: Answer, other: Answer) -> bool:
-    """Whether two answers hold the same numbers in the same dtypes, NaN being itself."""
+    """Return whether two answers hold the same numbers in the same dtypes. NaN equals NaN."""
     return len(one) == len(other) and all(
         a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
         for a, b in zip(one, other, strict=True)
@@ -139,8 +138,8 @@ def identical(one: Answer, other: Answer) -> bool:
 
 
 def _distance(now: NDArray[Any], then: NDArray[Any]) -> float:
-    """How far one answer is from another, over the norm of that; infinities and NaN that both have
-    are no distance.
+    """Return the distance between two answers, relative to the norm of the second. Equal infinities
+    and NaN in both count as no distance.
     """
     same = (
         (now == then) | (np.isnan(now) & np.isnan(then)) if now.dtype.kind in "fc" else now == then

@@ -1,6 +1,4 @@
-"""What an exception in a worker means for its cell: one table from foreign errors to our few
-words.
-"""
+"""Map exceptions in a worker to the status of its cell, by one table."""
 
 from __future__ import annotations
 
@@ -20,8 +18,8 @@ NO_MEMORY = (
     r"|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
 )
 
-# First match wins: (names of exception classes anywhere in its ancestry, pattern of its message,
-# status).
+# (names of exception classes anywhere in its ancestry, pattern of its message, status). The first
+# match wins.
 TABLE: tuple[tuple[tuple[str, ...], str, Status], ...] = (
     ((UnavailableError.__name__, "Unavailable", "KernelUnavailable"), "", Status.SKIPPED),
     ((BackendError.__name__,), "", Status.FAILED),
@@ -30,12 +28,12 @@ TABLE: tuple[tuple[tuple[str, ...], str, Status], ...] = (
     (("RuntimeError",), r"triggered recompile|fail_on_recompile|Detected recompile", Status.FAILED),
 )
 STANDARD = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
-PART = 1000  # characters of one entry of a trace: a long message must not push the frames out
+PART = 1000  # characters of one entry of a trace: a long message must not displace the frames
 
 
 def status_of(error: BaseException) -> tuple[Status, str]:
-    """Return the status and the reason of an exception: all lines of its message, see
-    ``paritygate.core.reasons``.
+    """Return the status and the reason of an exception. The reason keeps all lines of its message,
+    see ``paritygate.core.reasons``.
     """
     ancestry = {cls.__name__ for cls in type(error).__mro__}
     message = _message(error)
@@ -46,37 +44,38 @@ def status_of(error: BaseException) -> tuple[Status, str]:
 
 
 def trace_of(error: BaseException) -> str:
-    """Return the traceback of an exception as text without terminal codes; the innermost frames are
+    """Return the traceback of an exception as text without terminal codes. The innermost frames are
     never cut.
 
-    It begins with the first frame of the user's own code: how the harness came there says nothing
-    to them. A ``WrongDeclarationError`` says all in its message.
+    It begins with the first frame of the user's own code: the frames of the harness before it do
+    not help the user. A ``WrongDeclarationError`` has no trace, because its message says
+    everything.
     """
     if isinstance(error, WrongDeclarationError):
         return ""
-    told = traceback.TracebackException.from_exception(error)
-    _drop_leading(told)
-    parts = [reasons.clean(part) for part in told.format()]
+    trace = traceback.TracebackException.from_exception(error)
+    _drop_leading(trace)
+    parts = [reasons.clean(part) for part in trace.format()]
     text = "\n".join(reasons.cut(part, PART, PART // 2, PART // 2) for part in parts)
     return reasons.cut(text, head=reasons.TAIL, tail=reasons.HEAD)
 
 
 def failure_of(error: BaseException) -> dict[str, str]:
-    """Return an exception as the plain data that a worker answers with: status, reason, trace."""
+    """Return an exception as plain data for a worker's answer: status, reason, trace."""
     status, reason = status_of(error)
     return {"status": str(status), "reason": reason, "trace": trace_of(error)}
 
 
-def _drop_leading(told: traceback.TracebackException) -> None:
-    """Remove the frames before the first one of the user's, of the causes as well; where there is
-    none, those of the harness.
+def _drop_leading(trace: traceback.TracebackException) -> None:
+    """Remove the frames before the user's first one, also in the causes. Without user frames,
+    remove those of the harness.
     """
-    frames = list(told.stack)
+    frames = list(trace.stack)
     of_user = [place for place, frame in enumerate(frames) if _of_user(frame)]
     outside = [place for place, frame in enumerate(frames) if not _of_harness(frame)]
     first = next(iter(of_user or outside), 0)
-    told.stack = traceback.StackSummary.from_list(frames[first:])
-    for before in (told.__cause__, told.__context__, *(told.exceptions or ())):
+    trace.stack = traceback.StackSummary.from_list(frames[first:])
+    for before in (trace.__cause__, trace.__context__, *(trace.exceptions or ())):
         if before is not None:
             _drop_leading(before)
 
@@ -86,7 +85,9 @@ def _of_harness(frame: traceback.FrameSummary) -> bool:
 
 
 def _of_user(frame: traceback.FrameSummary) -> bool:
-    """Whether a frame is of a file that is neither the harness's, nor Python's, nor installed."""
+    """Return whether a frame is in a file that belongs neither to the harness, nor to Python, nor
+    to an installed package.
+    """
     path = Path(frame.filename)
     return (
         path.is_absolute()
@@ -97,16 +98,18 @@ def _of_user(frame: traceback.FrameSummary) -> bool:
 
 
 def _message(error: BaseException) -> str:
-    """Return what an exception says, with its notes, and of a group with what each of its
-    exceptions says.
+    """Return the message of an exception with its notes. For a group, add the messages of its
+    exceptions.
     """
     try:
-        said = str(error).strip() or repr(error)
+        message = str(error).strip() or repr(error)
     except Exception:  # its own __str__ fails: that must not end the worker
-        said = "its message cannot be read"
+        message = "its message cannot be read"
     notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    return "\n".join([said, *notes, *(f"{type(one).__name__}: {_message(one)}" for one in inner)])
+    return "\n".join(
+        [message, *notes, *(f"{type(one).__name__}: {_message(one)}" for one in inner)]
+    )
 
 
 def _reason(error: BaseException, message: str, pattern: str) -> str:

@@ -1,5 +1,5 @@
-"""Labelled samples: how many are answered rightly, and whether their classes are eager's where
-eager is sure.
+"""Labelled samples: the share answered correctly, and whether their classes are eager's where eager
+is sure.
 
 Shapes: N samples, C classes; logits (N, C), labels (N,).
 """
@@ -20,12 +20,12 @@ from paritygate.runtime.nest import mapped
 
 Array = NDArray[Any]
 
-SURE = 4  # times the largest error of the check: a margin between two classes that rounding cannot turn over
+SURE = 4  # times the largest error of the check: rounding cannot reverse a larger margin between two classes
 
 
 def in_batches(answer: Callable[[Any], Array], inputs: Any, total: int, batch: int) -> Array:
-    """The answers (N, ...) to ``total`` samples, asked for in batches of one size, the last one
-    filled up.
+    """Return the answers (N, ...) to ``total`` samples, asked for in batches of one size. The last
+    batch is filled up.
     """
     parts = []
     for start in range(0, total, batch):
@@ -38,8 +38,8 @@ def in_batches(answer: Callable[[Any], Array], inputs: Any, total: int, batch: i
 
 
 def accuracy(right: Array, wanted: float | None) -> dict[str, Any]:
-    """The part of a record that tells how many samples were answered rightly, failed where fewer
-    than ``wanted``.
+    """Return the accuracy fields of a record. The status is failed if the accuracy is below
+    ``wanted``.
     """
     found: dict[str, Any] = {"accuracy": float(right.mean()), "accuracy_samples": len(right)}
     if wanted is not None and found["accuracy"] < wanted:
@@ -53,11 +53,11 @@ def accuracy(right: Array, wanted: float | None) -> dict[str, Any]:
 def against_eager(
     logits: Array, eager: Array, labels: Array, error: float, wanted: float | None
 ) -> dict[str, Any]:
-    """The part of a record that tells what a backend's answers are worth beside eager's.
+    """Return the accuracy fields of a record for a backend's answers, compared with eager's.
 
-    ``error``: the largest that was seen where answers were compared with the reference. A sample
-    counts as sure when eager's margin between its two best classes is at least ``SURE`` times that;
-    of each its class must be eager's.
+    ``error``: the largest error that the check saw against the reference. A sample is sure if
+    eager's margin between its two best classes is at least ``SURE`` times that error. Every sure
+    sample must get eager's class.
     """
     ours, theirs = logits.argmax(1), eager.argmax(1)
     best = np.sort(eager.astype(np.float64), axis=1)
@@ -78,8 +78,8 @@ def against_eager(
 
 
 def top1(answers: list[list[Array]], eager: list[list[Array]]) -> float | None:
-    """The share of rows whose largest class is eager's, for outputs that look like logits (rows x
-    classes).
+    """Return the share of rows whose largest class is eager's. Return None unless the outputs look
+    like logits (rows x classes).
     """
     if (
         eager[0][0].ndim != 2
@@ -92,6 +92,6 @@ def top1(answers: list[list[Array]], eager: list[list[Array]]) -> float | None:
 
 
 def _kl(p_logits: Array, q_logits: Array) -> float:
-    """The mean Kullback-Leibler divergence of the softmaxes, in nats."""
+    """Return the mean Kullback-Leibler divergence of the softmaxes, in nats."""
     p, q = (torch.log_softmax(torch.from_numpy(x).double(), 1) for x in (p_logits, q_logits))
     return float((p.exp() * (p - q)).sum(1).mean())

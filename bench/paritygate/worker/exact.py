@@ -1,4 +1,4 @@
-"""Exact: float64 answers of the weights and inputs as rounded to the target's dtype."""
+"""Exact: float64 answers for the weights and inputs as rounded to the target's dtype."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from paritygate.runtime.promoted import Promoted
 from paritygate.runtime.subject import BoundCase, Inputs, arrays
 from paritygate.worker.errors import status_of
 
-TWINS = 4  # whose gradients are compared with those of the reference; a tie that is missed by all is told as a fault
-# by which their inputs are moved, relative: what a few layers make of one rounding
+TWINS = 4  # their gradients are compared with the reference's; a tie that all of them miss is reported as a fault
+# relative move of the twins' inputs: the size that one rounding has after a few layers
 ROUNDINGS = 4 * 2.0**-24
 
 
 def float64(
     subject: BoundCase, module: torch.nn.Module, sets: list[Inputs], done: Callable[[], object]
 ) -> tuple[str, dict[str, Any]]:
-    """Keep float64 answers of the weights and inputs as rounded to the target's dtype.
+    """Save float64 answers for the weights and inputs as rounded to the target's dtype.
 
-    Returns why there are none, or ""; and facts of what was ``promoted``: casts to shorter floats
-    that became casts to float64, operators that take no doubles. A model that gives gradients is
-    promoted only where it fails without; any other at first, since one that runs in float64 may
-    still cast to float32 inside.
+    Return why there are none, or "", and facts of what was ``promoted``: casts to shorter floats
+    that became casts to float64, and operators that take no doubles. A model that gives gradients
+    is promoted only if it fails without. Any other model is promoted first, because one that runs
+    in float64 may still cast to float32 inside.
     """
     gives_gradients = subject.case.mode != "inference"
     reason, facts = "", dict[str, Any]()
-    # operators of higher order take no mode
+    # higher-order operators do not run under a mode
     for promote in (False, True) if gives_gradients else (True, False):
         promoted = Promoted() if promote else nullcontext()
         try:
@@ -45,7 +45,7 @@ def float64(
             if status is Status.OUT_OF_MEMORY:
                 return f"the float64 reference ran out of memory ({text})", {}
             reason = f'no float64 reference ({text}); a model that cannot run in float64 declares reference="eager"'
-            torch.compiler.reset()  # eager flex attention compiles; under a mode it keeps that it could not
+            torch.compiler.reset()  # eager flex attention compiles; it remembers a failure under a mode
             continue
         if isinstance(promoted, Promoted) and (promoted.casts or promoted.operators):
             facts = {"promoted": promoted.facts()}
@@ -70,18 +70,18 @@ def _answers(
 
 
 def double_of(subject: BoundCase, module: torch.nn.Module) -> torch.nn.Module:
-    """The model in float64; a fresh one where it cannot be copied (``weight_norm`` keeps a weight
-    that is computed).
+    """Return the model in float64. If it cannot be copied, return a new one (``weight_norm`` keeps
+    a computed weight).
     """
     try:
         made = copy.deepcopy(module)
-    except Exception:  # whatever a model has against being copied
+    except Exception:  # a model can refuse to be copied in any way
         made = subject.module()
     return made.double()
 
 
 def _short(found: list[list[torch.Tensor]]) -> str:
-    """Why answers are not in float64, or ""."""
+    """Return why answers are not in float64, or ""."""
     for outputs in found:
         for output, tensor in enumerate(outputs):
             if tensor.is_floating_point() and tensor.dtype != torch.float64:
@@ -99,11 +99,11 @@ def _jumps(
     exact: list[list[torch.Tensor]],
     done: Callable[[], object],
 ) -> list[float]:
-    """For every output how far rounding moves it, in float64: the farthest of some twins on inputs
-    moved by a rounding.
+    """Return for every output how far rounding moves it, in float64. It is the farthest of some
+    twins whose inputs are moved by a rounding.
 
-    A gradient jumps where a relu or the largest of a pool is within rounding of the other side:
-    there it has two values, and either is right. In half precision that happens everywhere, and is
+    A gradient jumps where rounding can change the side of a relu or the largest element of a pool.
+    There it has two values, and both are right. In half precision this happens everywhere, and is
     part of eager's own error.
     """
     reference = [arrays(outputs) for outputs in exact]
@@ -123,7 +123,7 @@ def _jumps(
 
 
 def _moved(inputs: Inputs, generator: torch.Generator) -> Inputs:
-    """Inputs whose floating values are off by some roundings of float32."""
+    """Return inputs whose floating values are off by some roundings of float32."""
 
     def off(leaf: torch.Tensor) -> torch.Tensor:
         return leaf * (

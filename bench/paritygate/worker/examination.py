@@ -1,4 +1,4 @@
-"""Evidence of an opened cell, once a run: which kernels, how accurate, whether it leaks."""
+"""Evidence of an opened cell, collected once a run: its kernels, its accuracy, its leaks."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def learnt(opened: OpenedModel, say: Say) -> dict[str, Any]:
     say(Stage.LEARNING)
     kept = subject.scratch.load("evaluate")
     location = subject.case.train_data
-    assert location is not None  # a training case that is evaluated learns
+    assert location is not None  # a training case with evaluate= has train_data=
     with error_note("train_data", location):
         made = resolve(location)(dict(subject.sizes))
     steps = (opened.prepared.to_inputs(subject.cast(step)) for step in made)

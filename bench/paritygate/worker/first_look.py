@@ -1,7 +1,7 @@
-"""First look: what eager's first calls tell of a model, before anything is compared.
+"""First look: learn from eager's first calls how a model behaves, before any comparison.
 
-How long a call takes, what it writes to, whether its answers depend on the calls before or on
-random numbers.
+It finds how long a call takes and what it writes to. It also finds whether answers depend on
+earlier calls or on random numbers.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ from paritygate.runtime.subject import Inputs
 
 @dataclass
 class Look:
-    """``answer`` and ``again``: of the first call and of another one, from the initial state where
-    the model remembers.
-    ``written``: inputs that a call writes to, by path. ``changed``: what it leaves in the model.
-    ``remembered``: the part of that on which answers depend. ``drew``: the generator of random
-    numbers that moved. ``seconds``: of a call, the first one left out.
+    """The results of the first calls.
+
+    - ``answer`` and ``again``: the answers of the first call and of another one. If the model keeps
+      state, both start from the initial state.
+    - ``written``: the inputs that a call writes to, by path.
+    - ``changed``: the state that a call changes in the model.
+    - ``remembered``: the part of ``changed`` on which answers depend.
+    - ``drew``: the generator of random numbers that moved.
+    - ``seconds``: of a call, without the first one.
     """
 
     answer: list[torch.Tensor]
@@ -37,7 +41,7 @@ class Look:
     drew: str
 
     def facts(self) -> dict[str, Any]:
-        """What of it a record holds."""
+        """Return the facts for a record."""
         found = {
             "writes_inputs": self.written,
             "state_changed": self.changed,
@@ -51,15 +55,14 @@ class Look:
 def look(
     mode: Mode, module: Any, inputs: Inputs, other: Callable[[], Inputs] | None = None
 ) -> Look:
-    """Call twice with the same inputs, and once more from the initial state if the second answer is
-    another.
+    """Call twice with the same inputs. If the second answer differs, call once more from the
+    initial state.
 
-    ``other``: makes other inputs, to call with in between where something has changed: a maximum of
-    all that came, say, is the same after the same inputs.
+    ``other`` makes other inputs for a call in between, if the state has changed. For example, a
+    maximum over all inputs does not change when the same inputs come again.
 
-    A mode whose answers depend on earlier calls is left with the state that its ``reset`` puts
-    back. A training puts back by itself what a ``state_dict`` holds: of that nothing is found
-    changed.
+    A mode whose answers depend on earlier calls keeps the state that its ``reset`` restores. A
+    training restores the contents of its ``state_dict`` by itself, so they are not found changed.
     """
     watched = isinstance(mode, Plain) and isinstance(module, torch.nn.Module)
     state = State(module) if watched else None
@@ -84,15 +87,15 @@ def look(
 
 
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
-    """Whether two answers hold the same bits, NaN counting as itself."""
+    """Return whether two answers hold the same bits. NaN equals NaN."""
     return len(one) == len(other) and all(
         nest.identical(a, b) for a, b in zip(one, other, strict=True)
     )
 
 
 def _called(mode: Mode, inputs: Inputs) -> tuple[list[torch.Tensor], list[str], float]:
-    """The answer to a copy of the inputs, which of them were written to, and the seconds that the
-    call took.
+    """Return the answer to a copy of the inputs, the inputs that were written to, and the seconds
+    of the call.
     """
     with mode.context():
         fed = mode.to_inputs(nest.fresh(inputs))

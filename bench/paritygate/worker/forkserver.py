@@ -1,10 +1,10 @@
 """The fork server: an exec'd process that imports torch once and forks a worker for every task.
 
-Started as ``python -m paritygate.worker.forkserver FD PARENT`` by ``paritygate.process.client``, in
-its own session and in laboratory conditions. Speaks JSON over a socket: ``init``, then ``fork``
-(with the worker's own socket and log as open files) and ``wait``, until the socket closes.
-Everything it imports, every worker shares; so before the first fork it proves that it is still fit
-to be forked (see ``unfit``).
+``paritygate.process.client`` starts it as ``python -m paritygate.worker.forkserver FD PARENT``, in
+its own session and in laboratory conditions. It speaks JSON over a socket: ``init``, then ``fork``
+(with the worker's own socket and log as open files) and ``wait``, until the socket closes. Every
+worker shares its imports. So before the first fork it checks that it can still be forked safely
+(see ``unfit``).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` dies; end at once if it is dead already.
+    """Make the kernel kill this process when ``parent`` dies. If it is dead already, end at once.
 
-    Without it a stopped worker would outlive a killed fork server for ever, in state T.
+    Without this a stopped worker would outlive a killed fork server for ever, in state T.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -41,8 +41,8 @@ def die_with(parent: int) -> None:
 
 
 def unfit() -> str | None:
-    """What makes this process unfit to be forked, or None: a second thread, a CUDA context, an open
-    cache file.
+    """Return what makes this process unfit to be forked, or None: a second thread, a CUDA context,
+    an open cache file.
     """
     tasks = Path("/proc/self/task")
     threads = (
@@ -58,7 +58,7 @@ def unfit() -> str | None:
     cache = os.path.realpath(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for descriptor in Path("/proc/self/fd").iterdir() if tasks.is_dir() else ():
         if descriptor.name in ("1", "2"):
-            continue  # our own log, which is in that folder where the project cannot be written
+            continue  # our own log: it is in that folder if the project cannot be written
         try:
             target = os.readlink(descriptor)
         except OSError:
@@ -69,10 +69,12 @@ def unfit() -> str | None:
 
 
 def preload(modules: list[str], backends: list[str], apart: list[str]) -> str | None:
-    """Import what the run's cells need. Returns what went wrong, with the culprit's name, or None.
+    """Import the modules of the run's cells. Return what went wrong, with the module's name, or
+    None.
 
     A module of a case that cannot be imported is left to the workers, which report it for their
-    cells. So is one in a folder of ``apart``, where it may mean another file to each suite.
+    cells. A module in a folder of ``apart`` is left to them too, because there it may be another
+    file for each suite.
     """
     steps: list[tuple[str, Callable[[str], Any], str]] = [
         *((name, importlib.import_module, name) for name in ("torch", "paritygate.worker.server")),
@@ -101,11 +103,10 @@ def _preload(name: str) -> Any:
 def serve(channel: Channel) -> None:
     """Answer the pytest process until it closes the socket."""
     init = channel.receive()
-    # its first entry is where -m looked
+    # the first entry of sys.path is the folder that -m searched
     sys.path[:] = init["path"] + (sys.path[1:] if init["own"] else [])
     os.chdir(init["cwd"])
-    # Of a MIG instance torch asks CUDA itself whether it is there, after which no fork can use CUDA
-    # any more.
+    # To check a MIG instance torch asks CUDA itself. After that no fork can use CUDA any more.
     shown = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     problem = sources.enter(init["lookup"]) or preload(
         init["modules"], init["backends"], init["apart"]
@@ -113,7 +114,7 @@ def serve(channel: Channel) -> None:
     if shown is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = shown
     gc.collect()
-    gc.freeze()  # what exists now is never looked at again: collections in workers copy no shared page
+    gc.freeze()  # collections in workers then ignore these objects and copy no shared page
     channel.send({"problem": problem})
     while True:
         message, fds = channel.receive_with_fds(2)
@@ -141,7 +142,7 @@ def _wait(pid: int) -> int | None:
 
 
 def become_worker(fds: list[int], task: dict[str, Any]) -> None:
-    """In the fresh fork (or process): live and die as one worker. Does not return."""
+    """Live and die as one worker, in the fresh fork or process. Does not return."""
     import socket
 
     socket_fd, log_fd = fds
@@ -149,18 +150,18 @@ def become_worker(fds: list[int], task: dict[str, Any]) -> None:
     try:
         die_with(task["parent"])
         with suppress(PermissionError):  # an exec'd one leads a session already
-            os.setpgid(0, 0)  # with its children (a compiler, say) it can be ended as one
+            os.setpgid(0, 0)  # it can then be ended together with its children, such as a compiler
         os.dup2(log_fd, 1)
         os.dup2(log_fd, 2)
         faulthandler.enable()
         if task["memory"] and task["device"] == "cpu" and sys.platform == "linux":
-            # Not RLIMIT_AS: reserving address space is free. Not with CUDA, which maps what is no
-            # memory of the host.
+            # Not RLIMIT_AS: reserving address space costs nothing. Not with CUDA, which maps
+            # addresses that are no memory of the host.
             resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
         channel = Channel(socket.socket(fileno=socket_fd))
         if problem := sources.enter(task["lookup"]):
             refuse(channel, problem)
-        if task["lookup"]:  # where the server has left out what means another file to another suite
+        if task["lookup"]:  # the server left out modules that are other files for other suites
             for name in task["case"]["preload"]:
                 if name not in sys.modules:
                     channel.send({"stage": Stage.IMPORTING, "detail": name})
@@ -182,19 +183,19 @@ def become_worker(fds: list[int], task: dict[str, Any]) -> None:
 
 
 def refuse(channel: Channel, reason: str) -> None:
-    """Answer every request with that failure, until the pytest process closes the channel."""
+    """Answer every request with this failure, until the pytest process closes the channel."""
     while True:
         channel.receive()
         channel.send({"failure": {"status": "failed", "reason": reason, "trace": ""}})
 
 
 def main() -> None:
-    """Entry point of the exec'd process."""
+    """Run the fork server; the entry point of the exec'd process."""
     import socket
 
     fd, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
-    # Ctrl-C is for pytest, which ends us in its own way
+    # Ctrl-C is for pytest, which then ends this process in its own way
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(ChannelClosedError):
         serve(Channel(socket.socket(fileno=fd)))

@@ -1,4 +1,4 @@
-"""Masks: which elements of an output are compared, where a case declares padding."""
+"""Masks: the elements of an output that are compared, if a case declares padding."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def masks(
     outputs: Sequence[torch.Tensor],
     answer: Callable[[Inputs], Any],
 ) -> Masks | None:
-    """For every input set and output which positions of its first axes are compared; None: all of
-    every output.
+    """Return for every input set and output the positions of its first axes that are compared.
+    None: compare all of every output.
 
-    With ``output_mask=`` what that gives, with ``mask=`` the input of that name, for the outputs
-    that have its dimensions. An output with no dimension more may have them by chance (classes, as
-    many as there are tokens): it has them if it gets shorter when the inputs do, for which
-    ``answer`` is asked.
+    ``output_mask=`` gives the masks itself. ``mask=`` names an input, which is the mask of the
+    outputs that have its dimensions. An output with exactly these dimensions may have them by
+    chance, for example as many classes as there are tokens. It counts only if it gets shorter when
+    the inputs do; ``answer`` is called to find out.
     """
     if location := subject.case.output_mask:
         return [_declared(location, inputs, outputs) for inputs in sets]
@@ -57,8 +57,8 @@ def masks(
 
 
 def padding(inputs: Inputs, shape: tuple[int, ...]) -> dict[str, Array]:
-    """The inputs that look like masks of an output of this shape, by path: zeros and ones in its
-    first dimensions.
+    """Return the inputs that look like masks of an output of this shape, by path. They hold zeros
+    and ones and have its first dimensions.
     """
     found = {}
     for path, leaf in nest.named_leaves(inputs):
@@ -88,8 +88,8 @@ def _named(subject: BoundCase, inputs: Inputs, name: str | int) -> torch.Tensor:
 def _shorter(
     inputs: Inputs, shape: tuple[int, ...], answer: Callable[[Inputs], Any]
 ) -> list[int] | None:
-    """How long the second dimension of every output is when that of the inputs is shorter by one;
-    None: it fails.
+    """Return the length of every output's second dimension when that of the inputs is shorter by
+    one. Return None if the call fails.
     """
 
     def cut(leaf: torch.Tensor) -> torch.Tensor:
@@ -127,7 +127,7 @@ def _declared(location: str, inputs: Inputs, outputs: Sequence[torch.Tensor]) ->
                     f'output_mask "{location}" gave a mask of {tuple(mask.shape)} for output {number}, which is '
                     f"{tuple(output.shape)}: a mask has the first dimensions of its output"
                 )
-            mask = None  # one mask for all that have its dimensions
+            mask = None  # one mask for all outputs; this one does not have its dimensions
         found.append(None if mask is None else torch.as_tensor(mask).bool().cpu().numpy())
     if all(mask is None for mask in found):
         nothing = own or made is None

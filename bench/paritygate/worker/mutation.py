@@ -1,9 +1,9 @@
-"""Mutation: which of a model's weights the check would notice if they were wrong.
+"""Mutation: find which of a model's weights the check would notice if they were wrong.
 
-Each parameter in turn is rounded to bfloat16, or moved by 1e-3 where that is another change, in
-float64; and the rule of parity is asked about the answers as if they were a backend's. With tame
-random weights whole layers may not reach the answer: keys and queries above all, since their
-attention is nearly uniform. Then *ok* says nothing about them.
+Each parameter in turn is rounded to bfloat16, or moved by 1e-3 if rounding changes nothing, in
+float64. Then the parity rule judges the answers as if they were a backend's. With small random
+weights whole layers may not reach the answer. Keys and queries are the main example, because their
+attention is nearly uniform. For such weights *ok* says nothing.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from paritygate.worker import check
 from paritygate.worker.exact import double_of
 
 MOVED = 1e-3  # relative, of the largest element, where rounding to bfloat16 changes nothing
-LEAST = 1e-10  # relative, of an answer in float64: what moves it less has no effect
+LEAST = 1e-10  # relative, of an answer in float64: a smaller move is no effect
 NOTICED, UNNOTICED, INERT = "noticed", "unnoticed", "without effect"
-# what a case declares
+# the options of a case that the score depends on
 DECIDING = (
     "model",
     "inputs",
@@ -42,10 +42,10 @@ NAMED = 10  # of the weights that go unnoticed
 
 
 def measurable(subject: BoundCase, module: Any) -> bool:
-    """Whether the score is of this group: of a case's first shape, in float32, of a model that only
-    answers.
+    """Return whether the score is measured for this group: a case's first shape, in float32, of an
+    inference model.
 
-    In shorter dtypes nobody could notice that a weight is rounded.
+    In shorter dtypes the check cannot notice that a weight is rounded.
     """
     return (
         isinstance(module, torch.nn.Module)
@@ -60,10 +60,10 @@ def measurable(subject: BoundCase, module: Any) -> bool:
 def score(
     subject: BoundCase, module: torch.nn.Module, sets: Sequence[Inputs], done: Callable[[], object]
 ) -> dict[str, Any]:
-    """How many parameters can change the answer, which share of them was noticed, and the names of
-    those that were not.
+    """Return how many parameters can change the answer, the share that was noticed, and the names
+    of the others.
 
-    Kept in the cache by content, since it costs a float64 call for each parameter.
+    The result is cached by content, because it costs a float64 call for each parameter.
     """
     kept = Path(subject.cache) / "mutation" / f"{_key(subject)}.json"
     if kept.exists():
@@ -105,10 +105,11 @@ def _outcome(
     sets: Sequence[Inputs],
     dtypes: list[np.dtype[Any]],
 ) -> str:
-    """What the rule makes of the answers with one parameter changed: those to the first input set,
-    or those to all.
+    """Return the outcome with one parameter changed. Input sets are added one by one, until the
+    rule notices.
 
-    Without effect is one that the answer does not depend on at all, as a key's bias in attention.
+    A parameter is without effect if the answer does not depend on it at all, such as a key's bias
+    in attention.
     """
     weight = twin.get_parameter(name)
     before = weight.detach().clone()
@@ -128,7 +129,9 @@ def _outcome(
 
 
 def _moved(subject: BoundCase, changed: list[list[torch.Tensor]]) -> float:
-    """How far the answers are from those of the model as it is, in the output that moved most."""
+    """Return the distance of the answers from those of the unchanged model, in the output that
+    moved most.
+    """
     exact = subject.scratch.load_answers("reference")
     assert exact is not None
     found = rule.distances([arrays(outputs) for outputs in changed], exact, subject.tolerance, None)
@@ -148,8 +151,8 @@ def _perturbed(weight: torch.Tensor) -> torch.Tensor:
 def _agrees(
     subject: BoundCase, changed: list[list[torch.Tensor]], dtypes: list[np.dtype[Any]]
 ) -> bool:
-    """Whether the rule takes float64's answers of a changed model for those of a backend, which has
-    eager's dtypes.
+    """Return whether the rule accepts the float64 answers of a changed model as a backend's, cast
+    to eager's dtypes.
     """
     ours = [
         [
@@ -176,7 +179,7 @@ def _key(subject: BoundCase) -> str:
 
 
 def _rule() -> str:
-    """A digest of the code that decides: the rule of parity, its table, and this file."""
+    """Return a digest of the code that decides: the parity rule, its table, and this file."""
     folder = Path(rule.__file__).parent
     files = sorted([*folder.glob("*.py"), *folder.glob("*.csv"), Path(__file__)])
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

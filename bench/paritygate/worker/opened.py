@@ -62,8 +62,10 @@ def open_model(
     sets: int | None = None,
     answered: int | None = None,
 ) -> tuple[OpenedModel, Sets, dict[str, Any]]:
-    """Prepare the backend in ``module`` for a number of input sets, and answer a number of them; None
-    means all. Return it with these answers and its cost. ``settings``: those of the process, which
+    """Prepare the backend in ``module`` for ``sets`` input sets and answer ``answered`` of them;
+    None means all.
+
+    Return the opened model, these answers, and its cost. ``settings``: those of the process, which
     no backend may change.
     """
     say(Stage.LOADING)
@@ -111,8 +113,8 @@ def open_model(
 
 
 def _wrap(prepared: PreparedModel, subject: BoundCase) -> None:
-    """Make the case's preprocessing part of a call, or copies of the inputs that the model writes
-    to.
+    """Make the case's preprocessing part of a call. Or, if the model writes to its inputs, copy
+    them in each call.
     """
     model, kernels, to_inputs = prepared.call, prepared.kernels, prepared.to_inputs
     if subject.case.preprocess:

@@ -1,5 +1,5 @@
-"""What a measuring process really got of the laboratory it was started in; asked in a worker, shown
-by the doctor.
+"""Read which laboratory conditions a measuring process really got. A worker reads them, the doctor
+shows them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ GIB = 1 << 30
 
 
 def found() -> dict[str, Any]:
-    """What glibc and the kernel make of it in this process.
+    """Return how glibc and the kernel behave in this process.
 
     ``kept_by_malloc``: a freed GiB stays with the process (an older glibc ignores thresholds above
-    32 MiB).
-    ``huge_pages``: bytes of a fresh 64 MiB tensor that lie on huge pages.
+    32 MiB). ``huge_pages``: bytes of a fresh 64 MiB tensor that lie on huge pages.
     """
     if sys.platform != "linux":
         return {"kept_by_malloc": None, "huge_pages": None}
@@ -37,7 +36,9 @@ def found() -> dict[str, Any]:
 
 
 def _mallinfo2(libc: ctypes.CDLL) -> dict[str, int]:
-    """Glibc's own account of its heap (mallinfo2(3), glibc 2.33); empty where there is none."""
+    """Return glibc's own account of its heap (mallinfo2(3), glibc 2.33), or nothing without that
+    function.
+    """
     names = [
         "arena",
         "ordblks",

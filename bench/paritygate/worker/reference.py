@@ -1,9 +1,9 @@
 """The reference worker: makes inputs, weights, eager and float64 answers, and missing artefacts of
 one group.
 
-One for each case, shape, device and dtype; forked first, gone before anything is timed. Whatever it
-leaves is in the group's scratch folder; a stage that fails is named, and later stages that can do
-without it still run.
+There is one for each case, shape, device and dtype. It is forked first, and ends before anything is
+timed. Its results are files in the group's scratch folder. If a stage fails, its name is reported,
+and later stages that do not need it still run.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ from paritygate.worker.errors import failure_of
 from paritygate.worker.first_look import Look, look
 from paritygate.worker.masks import masks
 
-# times what is allowed is an answer off with the mask ignored, or the check could not tell
+# with the mask ignored the error must be over this many times the allowed one, or the check is blind
 SENSITIVE = 3.0
-# of eager's calls: slow models are checked on fewer input sets, on four at least
+# of eager's calls: slow models are checked on fewer input sets, but at least on four
 CHECK_SECONDS = 8.0
 
 
@@ -64,15 +64,15 @@ def make(
     given: Scratch | None = None,
     mutate: bool = False,
 ) -> Reference:
-    """Everything the group's cell workers load. ``backends``: name -> module of those that have an
-    ``artefact``.
+    """Make everything that the group's cell workers load. ``backends``: name -> module of those
+    with an ``artefact``.
 
-    ``given``: the folder of another revision's reference, whose inputs and weights are taken over,
-    so that both revisions work on the same. Weights that do not fit are left, and ``weights`` says
-    why. ``mutate``: measure which weights the check would notice, once a case.
+    ``given``: the folder of another revision's reference. Its inputs and weights are used, so that
+    both revisions work on the same. Weights that do not fit are not used, and ``weights`` says why.
+    ``mutate``: measure which weights the check would notice, once a case.
 
-    Raises what the model raises when built or run in eager: then there is nothing that any backend
-    could be compared with.
+    Raises what the model raises when it is built or run in eager: there is then nothing to compare
+    any backend with.
     """
     say(Stage.BUILDING)
     module = subject.build()
@@ -157,7 +157,7 @@ def make(
         found["mutation"] = mutation.score(subject, module, sets, calls.done)
     if off[0]:
         found["eager_varies"] = off[0]
-    # last: watching operators can spoil dynamo's caches, which eager flex uses
+    # last: watching operators can disturb dynamo's caches, which eager flex attention uses
     found |= _facts(subject, module, mode, sets, eager[0])
     del module, mode, eager, again
     artefacts = {}
@@ -172,12 +172,12 @@ def _answer(mode: Mode, inputs: Inputs) -> list[torch.Tensor]:
 
 
 def _take_weights(given: Scratch, module: torch.nn.Module) -> str:
-    """Load another revision's weights; why they do not fit, or ""."""
+    """Load another revision's weights. Return why they do not fit, or ""."""
     own = copy.deepcopy(module.state_dict())
     try:
         given.load_weights(module)
     except ValueError as error:
-        module.load_state_dict(own)  # whole, not half of either
+        module.load_state_dict(own)  # undo a partial load
         return str(error)
     return ""
 
@@ -189,15 +189,17 @@ def _tensors_of(module: Any) -> dict[str, torch.Tensor]:
 
 
 def _rows(outputs: list[torch.Tensor]) -> int:
-    """How many vectors the smallest output of one call holds, those without an element left out."""
+    """Return the number of vectors in the smallest output of one call. Outputs without an element
+    are ignored.
+    """
     return max(
         1, min((t.numel() // t.shape[-1] if t.ndim else 1 for t in outputs if t.numel()), default=1)
     )
 
 
 def _enough(mode: Mode, seen: Look) -> int:
-    """How many input sets are checked: of a model's answers at least 32 rows in sum, of a slow
-    model's fewer.
+    """Return the number of input sets to check: enough for at least 32 rows in sum, fewer for a
+    slow model.
     """
     if isinstance(mode, Training):
         return TRAINED_SETS
@@ -225,7 +227,7 @@ def _layout(inputs: Inputs) -> list[Any]:
 
 
 def _of_tensor(leaf: torch.Tensor) -> list[Any]:
-    if leaf.is_nested:  # lengths of its parts differ from set to set
+    if leaf.is_nested:  # the lengths of its parts differ from set to set
         return [str(leaf.dtype), f"{leaf.dim()} dimensions, nested", leaf.size(0)]
     form = form_of(leaf)
     return [str(leaf.dtype), list(leaf.shape), list(leaf.stride()) if form == DENSE else form]
@@ -238,8 +240,8 @@ def _of_other(leaf: Any) -> str:
 def _facts(
     subject: BoundCase, module: Any, mode: Mode, sets: list[Inputs], answer: list[torch.Tensor]
 ) -> dict[str, Any]:
-    """What is known of a call before anything is timed; the case's own ``flops`` go before those
-    that are counted.
+    """Return the facts of a call before anything is timed. The case's own ``flops`` replace the
+    counted ones.
     """
     found: dict[str, Any] = {"checked_sets": len(sets)}
     if isinstance(module, torch.nn.Module):
@@ -264,11 +266,12 @@ def _facts(
 def _curves(
     subject: BoundCase, mode: Training, sets: list[Inputs], done: Callable[[], object]
 ) -> str:
-    """Keep the losses of a short training in eager; why they are too far from float64 to judge
-    others by, or "".
+    """Save the losses of a short training in eager. Return why they are too far from float64 to
+    judge others, or "".
 
-    Eager's are those of the twin, the same batches with their rows reversed, where that is farther
-    from float64: how far rounding alone can lead a training is not to be told from one of them.
+    A twin trains on the same batches with their rows reversed. If its losses are farther from
+    float64, they are saved as eager's: a single training does not show how far rounding alone can
+    lead it.
     """
     batch = subject.sizes.get("batch", 0)
     own, twin = (
@@ -289,8 +292,8 @@ def _curves(
 def _self_error(
     eager: list[list[torch.Tensor]], again: list[list[torch.Tensor]]
 ) -> tuple[float, str]:
-    """How far eager's two answers are apart, as a norm over the answer's own, and where that is
-    most.
+    """Return the distance between eager's two answers, relative to the norm of the first, and where
+    it is largest.
     """
     worst = (0.0, "")
     for number, (one, two) in enumerate(zip(eager, again, strict=False)):
@@ -309,8 +312,8 @@ def _self_error(
 
 
 def _disagrees_with_itself(off: tuple[float, str], slack: float, seen: Look) -> str:
-    """Why eager's two answers differ, or "". A model that does not agree with itself agrees with
-    nothing.
+    """Return why eager's two answers differ, or "". Such a model cannot agree with any other
+    answer.
     """
     if off[0] <= slack:
         return ""
@@ -326,7 +329,7 @@ def _disagrees_with_itself(off: tuple[float, str], slack: float, seen: Look) -> 
 
 
 def _nothing(eager: list[list[torch.Tensor]]) -> str:
-    """Why there is nothing to compare, or ""."""
+    """Return why there is nothing to compare, or ""."""
     if any(output.numel() for outputs in eager for output in outputs):
         return ""
     shapes = ", ".join(str(tuple(output.shape)) for output in eager[0])
@@ -336,10 +339,11 @@ def _nothing(eager: list[list[torch.Tensor]]) -> str:
 def _not_finite(
     subject: BoundCase, answers: check.Sets, name: str, eager: check.Sets | None = None
 ) -> str:
-    """Why answers are no reference, or "": NaN or infinities that the case does not declare.
+    """Return why answers cannot be a reference, or "": NaN or infinities that the case does not
+    declare.
 
-    ``eager``: beside whose answers they stand. Where those are as large as can be, a fill of
-    float64's own lowest number may overflow, and is a fill still.
+    ``eager``: eager's answers to the same inputs. Where eager has almost the largest number of its
+    dtype, an infinity is allowed: a fill with the lowest number of float64 may overflow.
     """
     if subject.case.nonfinite:
         return ""
@@ -360,7 +364,7 @@ def _not_finite(
 
 
 def _too_coarse(subject: BoundCase, eager: check.Sets, seen: Look) -> str:
-    """Why eager itself would fail the check of all outputs, or "": then nothing can be said about
+    """Return why eager itself would fail the check, or "". If it fails, nothing can be said about
     others.
     """
     outcome = check.compare(subject, eager)
@@ -374,8 +378,8 @@ def _too_coarse(subject: BoundCase, eager: check.Sets, seen: Look) -> str:
 
 
 def _mask_sensitivity(subject: BoundCase, mode: Mode, sets: list[Inputs]) -> dict[str, Any]:
-    """How far off the answer is with the mask ignored; "insensitive" where the check could not see
-    that.
+    """Return the error of the answer with the mask ignored. "insensitive" holds the reason if the
+    check could not see that error.
     """
     mask = subject.case.mask
     ignoring: list[Inputs] = []
@@ -414,7 +418,7 @@ def _evaluate(subject: BoundCase, mode: Mode) -> None:
     inputs, labels = made
     inputs = subject.cast(inputs)
     subject.scratch.save("evaluate", {"inputs": inputs, "labels": torch.as_tensor(labels)})
-    # which answers with a loss; what it has learnt answers samples
+    # a training answers with a loss; after it has learnt, it answers the samples
     if not isinstance(mode, Training):
         subject.scratch.save_answers(
             "evaluate", [arrays(outputs) for outputs in answers(mode, [inputs])]
@@ -428,7 +432,7 @@ def _artefact(subject: BoundCase, name: str, location: str) -> dict[str, Any]:
         failure = failure_of(error)
         if not isinstance(error, UnavailableError):
             first: BaseException = error
-            # exporters wrap what went wrong into what to do about it
+            # exporters wrap the first error into advice
             while first.__cause__ is not None:
                 first = first.__cause__
             cause = failure_of(first)

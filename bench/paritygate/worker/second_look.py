@@ -1,10 +1,10 @@
-"""Second look: how far rounding moves each element of eager's answers, asked when a part of an
+"""Second look: find how far rounding moves each element of eager's answers, when a part of an
 answer seems wrong.
 
-One run of eager tells the noise of an element by one number, which may be small by chance: among
-thousands of elements around zero one backend's error is then many times eager's. Twins of eager,
-with weights and inputs off by a rounding, tell it better. They are made where a part fails, and
-never where all is well.
+One run of eager gives the noise of an element as one number, which may be small by chance. Among
+thousands of elements around zero, one backend's error is then many times eager's. Twins of eager,
+with weights and inputs off by a rounding, give a better estimate. They are made only when a part
+fails.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TWINS = 4
 
 
 def twins(subject: BoundCase) -> list[rule.Sets]:
-    """The answers of eager's twins to the checked inputs."""
+    """Return the answers of eager's twins to the checked inputs."""
     return [_answers(subject, number) for number in range(TWINS)]
 
 
@@ -42,7 +42,7 @@ def _answers(subject: BoundCase, number: int) -> list[list[Any]]:
 
 
 def _moved(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The tensor, each element off by a rounding of its dtype or so."""
+    """Return the tensor with each element off by about one rounding of its dtype."""
     if form_of(tensor) != DENSE:
         return tensor
     noise = torch.randn(tensor.shape, generator=generator).to(tensor.device)

@@ -1,7 +1,7 @@
-"""A worker: the process of one cell (or of one group's reference). The only caller of backends.
+"""A worker: the process of one cell, or of one group's reference. The only caller of backends.
 
-Answers the requests of ``paritygate.process.protocol`` over its channel; ``HANDLERS`` is the table.
-The object that was checked is the object that is timed.
+It answers the requests of ``paritygate.process.protocol`` over its channel; the table is
+``HANDLERS``. It times the same object that it checked.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
 
     while True:
         request = channel.receive()
-        try:  # making it may fail as well: a GPU that is gone is a status of its cells
+        try:  # making the worker may fail as well: a GPU that is gone is a status of its cells
             worker = worker or Worker(BoundCase.from_task(task), task, say)
             with worker.device.guard():
                 asked = decode(request)
@@ -52,7 +52,7 @@ def main(channel: Channel, task: dict[str, Any]) -> None:
 
 
 class Worker:
-    """State of one worker process between requests. It has a handler for each request, hence so
+    """The state of one worker process between requests. Each request has a handler, so there are
     many public methods.
     """
 
@@ -73,11 +73,11 @@ class Worker:
         self.settings = facts.settings()
 
     def ready(self, _asked: protocol.AskReady) -> protocol.Nothing:
-        """Nothing: that it answers is the answer."""
+        """Return nothing: the answer itself shows that the worker is ready."""
         return protocol.Nothing()
 
     def conditions(self, _asked: protocol.AskConditions) -> protocol.Conditions:
-        """What this process really got, for the doctor."""
+        """Return the conditions that this process really got, for the doctor."""
         return protocol.Conditions(environment.asked(), self.settings, **process_check.found())
 
     def reference(self, asked: protocol.MakeReference) -> protocol.Reference:
@@ -88,8 +88,8 @@ class Worker:
     def open(self, asked: protocol.Open) -> protocol.Opened:
         """Prepare the backend and check its answers.
 
-        ``again``: the first answer must be what an earlier worker kept; the others are checked when
-        they are timed, a random one of every block.
+        ``again``: the first answer must be the one that an earlier worker kept. The others are
+        checked when they are timed, a random one of every block.
         """
         if asked.again:
             self.opened, (answer,), cost = self._open(asked.module, CHECKED_SETS, answered=1)
@@ -108,8 +108,9 @@ class Worker:
         return protocol.Opened(**cost, **compared)
 
     def examine(self, asked: protocol.Examine) -> protocol.Examined:
-        """Collect evidence of what was opened, once a run: which kernels, how accurate, whether it
-        leaks. Its facts come beside those of ``open``.
+        """Collect evidence of the opened cell, once a run: its kernels, its accuracy, its leaks.
+
+        These facts are added to those of ``open``.
         """
         gc.enable()  # garbage of a training is no leak
         found: dict[str, Any] = {}
@@ -137,7 +138,7 @@ class Worker:
         return protocol.Examined(found, **part)
 
     def keep(self, _asked: protocol.Keep) -> protocol.Nothing:
-        """Leave the answers that timed ones are compared with in the group's folder."""
+        """Save the answers that timed ones are compared with, in the group's folder."""
         self.subject.scratch.save_answers(self._kept, self.expected)
         self.subject.scratch.save(self._kept, {"allowed": self.allowed})
         return protocol.Nothing()
@@ -154,8 +155,8 @@ class Worker:
         )
 
     def _settle(self) -> None:
-        """Nothing is collected from here on: a collection in the measured loop would be
-        measured.
+        """Make the stopwatch and switch garbage collection off, so that no collection runs in the
+        measured loop.
         """
         opened, cold = self.opened, self.subject.case.cold_cache
         self.stopwatch = Stopwatch(self.device, opened.prepared.call, opened.feeds, cold)
@@ -167,8 +168,8 @@ class Worker:
     def block(self, asked: protocol.Block) -> protocol.Timed:
         """Time one block; see ``paritygate.worker.stopwatch``.
 
-        Sample ``keep``'s last output is compared with what the check saw for the same input: a fast
-        wrong answer has no speed.
+        The last output of sample ``keep`` is compared with the checked answer to the same input: a
+        fast wrong answer has no speed.
         """
         opened, prepared = self.opened, self.opened.prepared
         with prepared.context(), prepared.steady_context():
@@ -177,7 +178,7 @@ class Worker:
             times, raw, which, seen = self.stopwatch.block(
                 asked.calls, asked.samples, asked.keep, asked.planted, opened.read
             )
-            # what was answered followed from many calls: asked from the start
+            # the timed answer depends on many earlier calls: ask again from the initial state
             if prepared.reset is not None:
                 raw = opened.answer(opened.feeds[which])
         self._verify(raw, which)
@@ -185,7 +186,7 @@ class Worker:
         return protocol.Timed(times, **seen)
 
     def compare_with(self, asked: protocol.CompareWith) -> protocol.Compared:
-        """How far these answers are from those that another revision's worker kept in its group's
+        """Compare these answers with those that another revision's worker kept in its group's
         folder.
         """
         theirs = Scratch(Path(asked.folder)).load_answers(self._kept)
@@ -199,18 +200,19 @@ class Worker:
         return protocol.Compared(same, outcome.error, self.allowed, outcome.problem)
 
     def profile(self, _asked: protocol.AskProfile) -> protocol.Profile:
-        """Seconds by operator of a call: where a slowdown is."""
+        """Return the seconds of a call by operator, to find a slowdown."""
         prepared, feed = self.opened.prepared, self.opened.feeds[0]
         with prepared.context():
             times = facts.operator_times(lambda: prepared.call(feed), self.subject.device)
             return protocol.Profile(times)
 
     def finish(self, asked: protocol.Finish) -> protocol.Facts:
-        """The evidence after the last block, and what the device alone can tell of a call.
+        """Return the facts after the last block, and the measurements that only the device can
+        make.
 
-        ``device_seconds``: how long it works on one, by its own clock; much less than the call
-        takes where it waits for the host to launch its work. ``joules``: what one costs, over
-        ``energy_seconds`` of calls, 0 for not asked.
+        ``device_seconds``: how long it works on a call, by its own clock. It is much less than the
+        call takes if the device waits for the host to launch its work. ``joules``: the energy of a
+        call, measured over ``energy_seconds`` of calls; 0 means not requested.
         """
         found, prepared = self.opened.facts(), self.opened.prepared
         with prepared.context(), prepared.steady_context():
@@ -251,7 +253,7 @@ class Worker:
         }
 
     def _check_curve(self) -> rule.Parity | None:
-        """How the losses of a short training compare, None where nothing is trained."""
+        """Compare the losses of a short training. Return None if nothing is trained."""
         if self.opened.prepared.training is None:
             return None
         calls = Calls(self._say)
@@ -267,8 +269,8 @@ class Worker:
         )
 
     def _verify(self, timed: check.Answer, which: int, when: str = "while timed") -> None:
-        """Raise ``BackendError`` where an answer is neither the checked answer to the same input
-        nor as good.
+        """Raise ``BackendError`` if an answer is neither the checked answer to the same input nor
+        as good.
         """
         check.verify(self.subject, timed, self.expected[which], which, self.allowed, when)
 

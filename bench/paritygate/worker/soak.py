@@ -1,4 +1,4 @@
-"""Soak: does a cell hold more memory the longer it runs? A leak of one tensor a step is found in a
+"""Soak: does a cell hold more memory the longer it runs? A leak of one tensor a step shows in a
 thousand steps.
 """
 
@@ -16,16 +16,16 @@ PARTS = 10  # of the calls; memory is looked at between them
 ROUNDS = 3
 WARM = 0.1  # share of the calls that come first: pools and caches fill in them
 LEAKED_TENSORS = 0.5  # a call; a leak is one or more of them
-LEAKED_BYTES = 1024  # a call; below, it is what the allocator does with pages
+LEAKED_BYTES = 1024  # a call; less than this is the allocator's handling of pages
 
 
 def soak(call: Callable[[int], Any], calls: int, held: Callable[[], int | None]) -> dict[str, Any]:
-    """How much a cell keeps of every call: bytes, and tensors that Python still knows.
+    """Return how much a cell keeps of every call: bytes, and tensors that Python still knows.
 
-    ``call`` is called with 0, 1, 2 ...; ``held`` gives the bytes held now. Both are the median of
-    the slopes between all pairs of looks (Theil 1950, Sen 1968): one disturbed look moves neither.
-    Bytes that seem to be kept are looked at in further rounds, as many calls each: a leak goes on,
-    an allocator's pool is full some time.
+    ``call`` is called with 0, 1, 2 ...; ``held`` returns the bytes held now. Both results are the
+    median of the slopes between all pairs of looks (Theil 1950, Sen 1968), so one disturbed look
+    moves neither. If bytes seem to be kept, further rounds of as many calls follow: a leak goes on,
+    but the pool of an allocator is full at some time.
     """
     number = 0
 
@@ -45,7 +45,9 @@ def soak(call: Callable[[int], Any], calls: int, held: Callable[[], int | None])
 
 
 def _round(run: Callable[[int], None], each: int, held: Callable[[], int | None]) -> dict[str, Any]:
-    """What is kept of a call, from looks before, between and after the parts of a round."""
+    """Return the memory that a call keeps, from looks before, between and after the parts of a
+    round.
+    """
     looks = []
     for part in range(PARTS + 1):
         gc.collect()
@@ -60,7 +62,7 @@ def _round(run: Callable[[int], None], each: int, held: Callable[[], int | None]
 
 
 def leak(found: dict[str, Any]) -> str:
-    """What is kept of every call, or "" where it is nothing."""
+    """Return a reason if every call keeps memory, or ""."""
     if found["tensors_per_call"] >= LEAKED_TENSORS:
         what = f"{found['tensors_per_call']:.3g} tensors"
     elif (kept := found.get("bytes_per_call", 0.0)) >= LEAKED_BYTES:
@@ -76,5 +78,5 @@ def _slope(ran: Sequence[int], held: Sequence[int]) -> float:
 
 
 def _tensors() -> int:
-    # by type: asked for their class, some lazy objects import a module, or warn
+    # by type: reading `__class__` makes some lazy objects import a module or warn
     return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())

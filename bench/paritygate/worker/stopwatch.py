@@ -1,9 +1,8 @@
-"""Stopwatch: the timed loop of a worker, and what the device's own clock and counter tell of a
-call.
+"""Stopwatch: the timed loop of a worker, and measurements by the device's own clock and counter.
 
-All backends are timed by this one loop. Two clocks: that of the host, from before the first call of
-a sample until the device is done with the last; and for operators with a cold cache the device's
-own, between two marks in its queue.
+This one loop times all backends. There are two clocks. The host's clock runs from before the first
+call of a sample until the device has finished the last. For operators with a cold cache the
+device's own clock runs between two marks in its queue.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from typing import Any
 
 from paritygate.runtime.devices import Device
 
-SETTLE_SECONDS = 0.010  # thrown away after having been parked: caches are cold, pools asleep
-# between two looks at the clock while energy is counted: the device never waits for work
+SETTLE_SECONDS = 0.010  # calls in this time after a stop do not count: caches are cold, pools sleep
+# calls between two looks at the clock while energy is counted, so that the device has work queued
 QUEUED_CALLS = 8
 MOST_FLUSHES = 512  # a stream takes about a thousand launches, then the host waits
 
 
 class Stopwatch:
-    """Times ``call`` on a device, rotating over ``feeds``. ``cold_cache``: with the device's
-    flushed, if it has one.
+    """Times ``call`` on a device, rotating over ``feeds``. ``cold_cache``: flush the device's cache
+    before each call, if it can.
     """
 
     def __init__(
@@ -38,12 +37,13 @@ class Stopwatch:
     def block(
         self, calls: int, samples: int, keep: int, planted: float, read: Callable[[Any], Any]
     ) -> tuple[list[float], Any, int, dict[str, Any]]:
-        """Seconds per call of ``samples`` samples of ``calls`` calls; sample ``keep``'s last
-        answer, and to which feed; the device's gauge after the last sample.
+        """Time ``samples`` samples of ``calls`` calls. Return the seconds per call of each sample,
+        the last answer of sample ``keep``, the number of its feed, and the device's clock state
+        after the last sample.
 
-        ``read`` takes the answer over before the next call may write to its memory. ``planted``:
-        after every sample spin for that share of it; so it is seen whether a slowdown of that size
-        is found.
+        ``read`` copies the answer before the next call may write to its memory. ``planted``: after
+        every sample, spin for that share of it. This shows whether a slowdown of that size is
+        found.
         """
         clock, synchronize, call, feeds, count = (
             self.device.clock,
@@ -82,12 +82,12 @@ class Stopwatch:
         return [seconds / calls for seconds in times], *kept, seen
 
     def device_seconds(self) -> float:
-        """The device's seconds of a call whose work is all queued before the first of it begins; a
-        median of five.
+        """Return the device's seconds of a call whose work is all queued before it begins. It is
+        the median of five.
 
-        Flushing its cache keeps the device busy meanwhile, for three times as long as a call takes
-        by the host's clock. Where the timed calls find the cache warm, a call before the marks has
-        warmed it again.
+        Flushing the cache keeps the device busy meanwhile, for three times as long as a call takes
+        by the host's clock. If the timed calls find the cache warm, a call before the marks warms
+        it again.
         """
         device = self.device
         start = device.clock()
@@ -112,8 +112,8 @@ class Stopwatch:
         return statistics.median(found)
 
     def joules(self, seconds: float) -> float | None:
-        """Joules of a call, by the device's counter over so many seconds of calls; None where it
-        has none.
+        """Return the joules of a call, by the device's counter over so many seconds of calls.
+        Return None without a counter.
         """
         device, before = self.device, self.device.joules()
         if before is None:
@@ -128,12 +128,12 @@ class Stopwatch:
         return None if after is None else (after - before) / calls
 
     def _cold(self, calls: int, turn: int, planted: float) -> tuple[float, Any]:
-        """The device's own seconds of some calls that each find its cache flushed, and the last
-        answer.
+        """Return the device's own seconds of some calls that each find its cache flushed, and the
+        last answer.
 
-        Marks leave the flushing out, and while it lasts the next call is queued, as
-        ``triton.testing.do_bench`` does it. A planted share is time in which the device waits for
-        us.
+        The marks exclude the flushing. While it runs, the next call is queued, as in
+        ``triton.testing.do_bench``. The planted share is time in which the device waits for the
+        host.
         """
         device, marks, raw = self.device, [], None
         for number in range(turn, turn + calls):
@@ -150,7 +150,7 @@ class Stopwatch:
         return sum(device.elapsed(begun, ended) for begun, ended in marks), raw
 
     def _spin(self, seconds: float) -> None:
-        """Do nothing for so long, without sleeping: the scheduler must not be asked."""
+        """Spin for so many seconds, without sleeping: the scheduler must not be involved."""
         over = self.device.clock() + seconds
         while self.device.clock() < over:
             pass

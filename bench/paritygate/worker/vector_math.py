@@ -1,9 +1,9 @@
-"""Vector math of MKL, made ready before several threads can call it for the first time at once.
+"""Vector math of MKL: call it once before several threads can make the first call at the same time.
 
-torch computes ``tanh``, ``exp``, ``sin`` and their like with MKL's vector math on CPUs of the x86
-family, a chunk in each thread. MKL up to 2024.2 chooses the kernel of a function at its first call;
-if threads make that call together, one of them can get the kernel of low accuracy: errors of 1e-4
-in half of one answer, and never again in that process
+On CPUs of the x86 family torch computes ``tanh``, ``exp``, ``sin`` and similar functions with MKL's
+vector math, one chunk in each thread. MKL up to 2024.2 chooses the kernel of a function at its
+first call. If threads make that call together, one of them can get the kernel of low accuracy. Half
+of one answer then has errors of 1e-4, and this never happens again in that process
 (https://github.com/pytorch/pytorch/issues/188792; ``python -m bench.evidence.first_calls`` shows
 how often).
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import torch
 
-# Those that torch gives to MKL: IMPLEMENT_VML_MKL in include/ATen/cpu/vml.h of every torch.
+# The functions that torch gives to MKL: IMPLEMENT_VML_MKL in include/ATen/cpu/vml.h of every torch.
 FUNCTIONS = (
     "acos",
     "asin",
@@ -31,7 +31,7 @@ FUNCTIONS = (
     "tanh",
     "trunc",
 )
-FEW = 16  # elements: torch gives them to one thread
+FEW = 16  # elements: so few that torch uses one thread
 
 
 def preload() -> None:
