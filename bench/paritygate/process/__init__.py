@@ -1,1 +1,1 @@
-"""Measuring processes as the pytest process sees them: start, talk to, end."""
+"""Measuring processes, seen from the pytest process: start them, talk to them, end them."""

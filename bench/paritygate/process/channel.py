@@ -1,5 +1,6 @@
-"""Channel: messages between the pytest process and its measuring processes, JSON behind a length,
-over a socket.
+"""Channel: JSON messages between the pytest process and its measuring processes, over a socket.
+
+Each message is preceded by its length.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ LENGTH = struct.Struct("!I")
 
 
 class ChannelClosedError(Exception):
-    """The other side is gone."""
+    """The other side has closed the channel or died."""
 
 
 class Channel:
@@ -26,7 +27,7 @@ class Channel:
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
-        """Two connected channels."""
+        """Return two connected channels."""
         ours, theirs = socket.socketpair()
         return cls(ours), cls(theirs)
 
@@ -43,15 +44,15 @@ class Channel:
             raise ChannelClosedError from error
 
     def receive(self, deadline: float | None = None) -> dict[str, Any]:
-        """The next message. ``deadline``: on ``time.monotonic``. Raises ``ChannelClosedError`` or
-        ``TimeoutError``.
+        """Return the next message. ``deadline``: a value of ``time.monotonic``. Raises
+        ``ChannelClosedError`` or ``TimeoutError``.
         """
         return self.receive_with_fds(0, deadline)[0]
 
     def receive_with_fds(
         self, most: int, deadline: float | None = None
     ) -> tuple[dict[str, Any], list[int]]:
-        """The next message and the files that came with it, ``most`` of them."""
+        """Return the next message and the files that came with it, at most ``most``."""
         head: bytes = b""
         fds: list[int] = []
         try:
@@ -82,9 +83,9 @@ class Channel:
         self.socket.settimeout(None if deadline is None else left)
 
     def fileno(self) -> int:
-        """The socket's file descriptor."""
+        """Return the socket's file descriptor."""
         return self.socket.fileno()
 
     def close(self) -> None:
-        """Close this end; the other side's next receive raises ``ChannelClosedError``."""
+        """Close this end. The next receive of the other side raises ``ChannelClosedError``."""
         self.socket.close()

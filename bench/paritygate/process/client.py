@@ -1,7 +1,8 @@
-"""ForkServer and Worker: starts measuring processes, talks to them, and says how they ended.
+"""ForkServer and Worker: start measuring processes, talk to them, and report how they ended.
 
-Linux in full. Elsewhere fork is not safe once torch is imported: there every worker is a fork
-server of its own that never forks (``exec``), memory is not limited, and stopping is not verified.
+Linux has full support. Elsewhere fork is not safe after torch is imported, so every worker is a
+fork server of its own that never forks (``exec``). There, memory is not limited, and stopping is
+not verified.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from paritygate.process.channel import Channel, ChannelClosedError
 from paritygate.process.protocol import A, Become, Block, Fork, Request, Stage, Wait, encode
 
 ROOT = Path(__file__).resolve().parents[2]
-TAIL = 2000  # characters of a worker's last words that are kept
-# of those looked at: progress bars and colours are many characters that nobody sees
+TAIL = 2000  # characters of a worker's last output that are kept
+# characters that are read for it: progress bars and colours hold many invisible ones
 RAW = 50 * TAIL
 MORE_MEMORY = (
     "; smaller shapes need less, a larger --bench-memory or fewer programs beside it leave more"
@@ -37,12 +38,14 @@ END_DEADLINE = 60.0  # for a worker that was killed; one stuck in a driver does 
 
 
 class ForkServerError(Exception):
-    """The fork server did not come up; the message says why and shows its last words."""
+    """The fork server did not start. The message says why and shows its last output."""
 
 
 @dataclass
 class WorkerError(Exception):
-    """A worker did not answer, or answered that it failed: what its cell gets."""
+    """A worker did not answer, or answered that it failed. Holds the status and the reason for its
+    cell.
+    """
 
     status: Status
     reason: str
@@ -55,7 +58,7 @@ class WorkerError(Exception):
 
     @property
     def end(self) -> End:
-        """How its cell ends by it."""
+        """The end of its cell."""
         return End(self.status, self.reason, self.trace)
 
 
@@ -66,8 +69,8 @@ class Worker:
         self.server, self.pid, self.channel, self.log = server, pid, channel, log
         self.stage: Stage | None = None
         self._detail = ""  # of the stage
-        self._calls = 0  # of the model since the last request, as far as it has told
-        self.seconds_per_call: float | None = None  # of one that is slow; who opened it knows
+        self._calls = 0  # of the model since the last request, as far as it has reported
+        self.seconds_per_call: float | None = None  # of the first call; set when the cell is opened
         self.parked = False
         self.ended = False
         self._oom_kills = machine.oom_kills()
@@ -79,12 +82,13 @@ class Worker:
         on_stage: Callable[[str], object] = str,
         declared: bool | None = None,
     ) -> A:
-        """The worker's answer; ``on_stage`` hears what the worker says it is doing meanwhile.
+        """Return the worker's answer. Meanwhile, call ``on_stage`` with each stage that the worker
+        reports.
 
-        Raises ``WorkerError`` when it fails, dies, or takes longer than it may: ``seconds``, until
-        it has measured how long a call takes and says how many seconds it needs from then on. The
-        deadline does not move where it is ``declared``, the Case's own ``deadline=``. None: a
-        ``deadline=`` would not change it.
+        Raises ``WorkerError`` if the worker fails, dies, or takes too long. It may take
+        ``seconds``; when it has measured how long a call takes, it may ask for more. ``declared``:
+        the deadline is the Case's own ``deadline=`` and does not move. None: a ``deadline=`` would
+        not change it.
         """
         self._send(request)
         answer: A = request.ANSWER(**self._answer(seconds, on_stage, declared))
@@ -134,9 +138,7 @@ class Worker:
         return found
 
     def park(self) -> None:
-        """Stop the process with all of its threads, so that none of them spins beside a
-        measurement.
-        """
+        """Stop the process with all its threads, so that none of them runs beside a measurement."""
         if self.parked or self.ended:
             return
         # a death is noticed, and explained, when it is asked for an answer
@@ -147,26 +149,26 @@ class Worker:
         self.parked = True
 
     def resume(self) -> None:
-        """Let a parked process go on."""
+        """Continue a parked process."""
         if self.parked and not self.ended:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGCONT)
         self.parked = False
 
     def close(self) -> None:
-        """End the process and its children at once; it has nothing to save."""
+        """End the process and its children at once. It has nothing to save."""
         if not self.ended:
             self.ended = True
             with suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
             with suppress(OSError):
-                os.kill(self.pid, signal.SIGKILL)  # before its setpgid
+                os.kill(self.pid, signal.SIGKILL)  # it may not have called setpgid yet
             self.server.wait(self.pid)
             self.channel.close()
 
     def _tail(self) -> str:
-        """The last words it printed; of a fatal error the innermost calls, which faulthandler puts
-        first.
+        """Return the last output. After a fatal error, include the innermost calls, which
+        faulthandler prints first.
         """
         try:
             text = self.log.read_text(errors="replace")
@@ -178,8 +180,8 @@ class Worker:
         return f"{last_words(words)}\n{fatal}{reasons.clean(stack[:RAW])[:TAIL]}".strip()
 
     def _stopped(self) -> bool:
-        """Whether the kernel reports state T; a process that is gone counts, its death is noticed
-        later.
+        """Return whether the kernel reports state T. A process that is gone counts; its death is
+        noticed later.
         """
         try:
             state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -217,7 +219,7 @@ class Worker:
 
 
 def last_words(text: str) -> str:
-    """The end of what a process has printed, without terminal codes."""
+    """Return the end of a process's output, without terminal codes."""
     return reasons.clean(text[-RAW:])[-TAIL:].strip()
 
 
@@ -228,11 +230,13 @@ def _calls(number: int) -> str:
 class ForkServer:
     """One launch: a freshly exec'd process and the workers it forks.
 
-    ``modules`` and ``backends`` are what it imports before its first fork. ``memory``: bytes a
-    worker may allocate (RLIMIT_DATA), or None for no limit. ``python``: its interpreter; another
-    one than ours brings its own packages, of our path it gets what is no package of ours.
-    ``suites``: of the session, among which every task has its own; ``homes`` are those of all tasks
-    to come. ``places``: entry of the path -> the folder that it stands for.
+    - ``modules`` and ``backends``: imported before the first fork.
+    - ``memory``: bytes a worker may allocate (RLIMIT_DATA), or None for no limit.
+    - ``python``: its interpreter. Another interpreter than ours has its own packages; it gets the
+      entries of our path that are not our packages.
+    - ``suites``: those of the session; every task belongs to one of them. ``homes``: the folders of
+      all tasks to come.
+    - ``places``: entry of the path -> the folder that it stands for.
     """
 
     def __init__(
@@ -262,11 +266,13 @@ class ForkServer:
         self.process: subprocess.Popen[bytes] | None = None
         self.workers: list[Worker] = []
         self._count = 0
-        # one question at a time: several threads may wait for workers of one server
+        # one request at a time: several threads may wait for workers of one server
         self._asking = threading.RLock()
 
     def start(self) -> None:
-        """Exec it; returns at once, the imports go on. Raises nothing: ``fork`` waits for it."""
+        """Start the process and return at once; its imports go on. Raises nothing: ``fork`` waits
+        for it.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._log = self._folder / "forkserver.log"
         self._channel, theirs = Channel.pair()
@@ -321,7 +327,7 @@ class ForkServer:
 
     def _await_ready(self) -> None:
         if not self.alive():
-            self.close()  # what a dead one has left: its workers, its socket
+            self.close()  # remove the workers and the socket of a dead one
             self.start()
         if self._ready:
             return
@@ -341,11 +347,11 @@ class ForkServer:
         self._ready = True
 
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Return whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
     def fork(self, task: dict[str, Any]) -> Worker:
-        """A fresh worker for a task. Raises ``ForkServerError`` when no fork server comes up."""
+        """Return a fresh worker for a task. Raises ``ForkServerError`` if no fork server starts."""
         with self._asking:
             try:
                 worker = self._exec(task) if self._exec_workers else self._ask_for(Fork, task)
@@ -365,7 +371,7 @@ class ForkServer:
             return worker
 
     def _exec(self, task: dict[str, Any]) -> Worker:
-        """A worker that is a fork server of its own, which turns into it."""
+        """Start a fork server of its own for the task. It becomes the worker."""
         alone = ForkServer(
             self.environ,
             self._folder,
@@ -401,8 +407,8 @@ class ForkServer:
         return Worker(self, pid, ours, log)
 
     def wait(self, pid: int) -> int | None:
-        """The wait status of a worker that has ended or is about to; None when the fork server is
-        gone.
+        """Return the wait status of a worker that has ended or is about to end. Return None if the
+        fork server is gone.
         """
         if self.process is not None and pid == self.process.pid:  # exec'd: it is our own child
             code = self.process.wait()
@@ -415,14 +421,14 @@ class ForkServer:
                 ]
                 return status
         except TimeoutError:
-            # stuck in the driver, say: its server's next words would answer this question
+            # for example stuck in the driver: the server's next message would answer this request
             self.close()
             return None
         except ChannelClosedError:
             return None
 
     def close(self) -> None:
-        """End the fork server and every worker of it."""
+        """End the fork server and all its workers."""
         for worker in self.workers:
             if not worker.ended:
                 worker.ended = True

@@ -1,10 +1,10 @@
 """Laboratory conditions: the environment that measuring processes are started with.
 
-glibc gives large temporaries back to the kernel after every operator, so each call pays page
-faults, and how many depends on the luck of the process; BLAS and OpenMP size their pools by the
-cores of the host, not of the container. The table below takes that luck away. It is held by
-evidence, not by belief:
-``reports/evidence/laboratory.csv``, made by ``python -m bench.evidence.laboratory``.
+glibc gives large temporaries back to the kernel after every operator. Each call then pays page
+faults, and their number differs by chance from process to process. BLAS and OpenMP size their pools
+by the cores of the host, not of the container. The table below removes these effects. It is
+supported by evidence: ``reports/evidence/laboratory.csv``, made by ``python -m
+bench.evidence.laboratory``.
 
 Tried and left out:
 
@@ -12,7 +12,7 @@ Tried and left out:
   core.
 - ``MALLOC_TOP_PAD_`` above 64 MiB (a thread's arena) sends every allocation of onnxruntime's
   threads to mmap.
-- ``torch.set_num_threads(n)``, even with the number that holds already, makes SDPA at sequence 128
+- ``torch.set_num_threads(n)``, even with the number that is set already, makes SDPA at sequence 128
   15 % slower: ``python -m bench.evidence.threads``.
 - ``MALLOC_ARENA_MAX=1`` makes the OpenMP team of CPU flash attention queue for one arena: 35-45 %
   slower.
@@ -27,7 +27,7 @@ from pathlib import Path
 
 GIB = 1 << 30
 
-# Always set, also with --bench-lab off: what these switch off is no part of anybody's model.
+# Always set, also with --bench-lab off: these switch off things that belong to no model.
 QUIET = {
     "ORT_DISABLE_TELEMETRY": "1",  # else importing onnxruntime starts a thread and opens a database
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -47,7 +47,7 @@ MALLOC = {
     "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for huge pages
 }
 
-# What a laboratory process must not inherit: everything that tunes allocators, threads or kernels.
+# A laboratory process must not inherit these: they tune allocators, threads or kernels.
 TUNING = (
     "MALLOC_",
     "GLIBC_TUNABLES",
@@ -72,7 +72,7 @@ TUNING = (
     "NVIDIA_TF32_OVERRIDE",
 )
 
-# Of those what only says where a tool lies.
+# Exceptions: these only give the path of a tool.
 PLACES = (
     "TRITON_PTXAS_PATH",
     "TRITON_PTXAS_BLACKWELL_PATH",
@@ -90,11 +90,11 @@ def environment(
     laboratory: bool,
     hash_seed: int | None = None,
 ) -> dict[str, str]:
-    """The environment of a measuring process.
+    """Return the environment of a measuring process.
 
-    ``base`` is the user's; with ``laboratory`` whatever tunes allocators, threads or kernels is
-    dropped from it first. ``cache`` holds inductor's, triton's and the models' own files, private
-    to the project so that cold and warm are known. ``hash_seed`` is drawn once per launch.
+    ``base``: the user's. With ``laboratory``, variables that tune allocators, threads or kernels
+    are removed from it first. ``cache`` holds the files of inductor, triton and the models. It is
+    private to the project, so that cold and warm are known. ``hash_seed``: drawn once per launch.
     """
     kept = {
         name: value
@@ -119,6 +119,6 @@ def environment(
 
 
 def asked(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The part of an environment that the laboratory set, for the record and the doctor."""
+    """Return the part of an environment that the laboratory set, for the record and the doctor."""
     names = [*QUIET, *MALLOC, "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED"]
     return {name: environ[name] for name in names if name in environ}

@@ -1,5 +1,5 @@
-"""Waits for several workers at once: what they do takes time of theirs, the threads here only
-listen.
+"""Wait for several workers at the same time. The workers do the work; the threads here only wait
+for them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 def together(
     calls: Iterable[Callable[[], object]], end: Callable[[], object], at_once: int = 2
 ) -> None:
-    """Make the calls, that many at a time. Where one raises, or Ctrl-C comes, ``end`` ends what the
-    others wait for.
+    """Make the calls, ``at_once`` at a time. If one raises, or on Ctrl-C, call ``end``, which ends
+    the work that the others wait for.
     """
     pool = ThreadPoolExecutor(at_once)
     try:

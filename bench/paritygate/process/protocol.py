@@ -1,4 +1,4 @@
-"""What the pytest process and its measuring processes say to each other."""
+"""The requests and answers between the pytest process and its measuring processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from paritygate.core.record import Check
 
 
 class Stage(StrEnum):
-    """What a measuring process is doing. The value is its sentence, with a gap for a detail."""
+    """The current work of a measuring process. The value is its sentence, with a place for a
+    detail.
+    """
 
     IMPORTING = "importing {}"
     BUILDING = "importing and building the model"
@@ -34,15 +36,15 @@ class Stage(StrEnum):
     TIMING = "timing"
 
     def sentence(self, detail: object = "") -> str:
-        """What people read."""
+        """Return the sentence with its detail, for messages."""
         return self.value.format(detail)
 
 
 BEFORE_EAGER = frozenset(
     {Stage.IMPORTING, Stage.BUILDING, Stage.MAKING_INPUTS, Stage.KEEPING, Stage.RUNNING_EAGER}
 )
-"""The stages of a reference worker until eager has answered: where it ends in one of them, there is
-nothing that any cell could be compared with.
+"""The stages of a reference worker until eager has answered. If it ends in one of them, there is
+nothing to compare any cell with.
 """
 
 
@@ -50,22 +52,22 @@ A = TypeVar("A")
 
 
 class Request(Generic[A]):
-    """What a worker is asked. ``ANSWER`` is the class of what it answers with."""
+    """A request to a worker. ``ANSWER``: the class of its answer."""
 
     ANSWER: ClassVar[type[Any]]
 
 
 @dataclass(frozen=True)
 class Nothing:
-    """An answer that says only that it was done."""
+    """An answer that only says that the request was done."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a process really got of the laboratory.
+    """The conditions that a process really got.
 
-    ``kept_by_malloc``: a freed GiB stays with the process; ``huge_pages``: bytes of a fresh 64 MiB
-    tensor that lie on huge pages; None where the system does not tell.
+    ``kept_by_malloc``: a freed GiB stays with the process. ``huge_pages``: bytes of a fresh 64 MiB
+    tensor that lie on huge pages. None: the system does not report it.
     """
 
     asked: dict[str, str]
@@ -76,11 +78,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a reference worker has made, beside the files in the group's folder.
+    """The results of a reference worker, besides the files in the group's folder.
 
-    ``unchecked``: why there is nothing to compare with, or "". ``artefacts``: backend -> what its
-    export cost, or how it failed. ``sources``: the user's modules -> their files. ``weights``: why
-    another revision's weights were not taken over, or "".
+    ``unchecked``: why there is nothing to compare with, or "". ``artefacts``: backend -> the cost
+    of its export, or its failure. ``sources``: the user's modules -> their files. ``weights``: why
+    another revision's weights were not used, or "".
     """
 
     facts: dict[str, Any]
@@ -104,7 +106,7 @@ class Opened(Check):
 
 @dataclass(frozen=True)
 class Examined:
-    """Evidence of an opened cell. Fields as in ``Check``; the status is one that ends it, or
+    """Evidence of an opened cell. Fields as in ``Check``. ``status``: one that ends the cell, or
     "".
     """
 
@@ -113,12 +115,12 @@ class Examined:
     reason: str = ""
     accuracy: float | None = None
     accuracy_samples: int | None = None
-    top1_agreement: float | None = None  # over labelled samples; None: what `Opened` says holds
+    top1_agreement: float | None = None  # over labelled samples; None: use the value of `Opened`
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One block: seconds per call of each sample, and the device's clock state behind it."""
+    """One block: seconds per call of each sample, and the device's clock state after it."""
 
     times: list[float]
     mhz: int | None = None
@@ -127,7 +129,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Compared:
-    """A worker's answers beside another revision's."""
+    """A worker's answers compared with another revision's."""
 
     identical: bool
     error: float
@@ -137,38 +139,38 @@ class Compared:
 
 @dataclass(frozen=True)
 class Profile:
-    """Seconds of a call by operator."""
+    """The seconds of a call by operator."""
 
     operators: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a worker knows after its last block."""
+    """The facts that a worker knows after its last block."""
 
     facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class AskReady(Request[Nothing]):
-    """Answer at all."""
+    """Answer when ready."""
 
     ANSWER = Nothing
 
 
 @dataclass(frozen=True)
 class AskConditions(Request[Conditions]):
-    """Tell what this process really got of the laboratory."""
+    """Report the conditions that this process really got."""
 
     ANSWER = Conditions
 
 
 @dataclass(frozen=True)
 class MakeReference(Request[Reference]):
-    """Make what the group's cells need.
+    """Make everything that the group's cells need.
 
-    ``backends``: backend -> module, those that make artefacts. ``given``: the folder of another
-    revision's reference, whose inputs and weights are taken. ``mutate``: measure which weights the
+    ``backends``: backend -> module, for those that make artefacts. ``given``: the folder of another
+    revision's reference, whose inputs and weights are used. ``mutate``: measure which weights the
     check would notice.
     """
 
@@ -182,8 +184,8 @@ class MakeReference(Request[Reference]):
 class Open(Request[Opened]):
     """Prepare the backend in ``module`` and check its answers.
 
-    ``again``: an earlier worker has opened it and left its answers (``Keep``); those must come
-    again, and that is check enough.
+    ``again``: an earlier worker has opened it and saved its answers (``Keep``). The check is then
+    only that the answers are the same.
     """
 
     ANSWER = Opened
@@ -193,8 +195,9 @@ class Open(Request[Opened]):
 
 @dataclass(frozen=True)
 class Examine(Request[Examined]):
-    """Collect evidence of what was opened: kernels, accuracy, leaks; and whether a row answers
-    alone as it does in its batch.
+    """Collect evidence of the opened cell: kernels, accuracy, leaks.
+
+    ``batch_invariance``: also whether a row alone gets the same answer as in its batch.
     """
 
     ANSWER = Examined
@@ -203,14 +206,15 @@ class Examine(Request[Examined]):
 
 @dataclass(frozen=True)
 class Keep(Request[Nothing]):
-    """Leave the checked answers in the group's folder, for workers that open ``again``."""
+    """Save the checked answers in the group's folder, for workers that open ``again``."""
 
     ANSWER = Nothing
 
 
 @dataclass(frozen=True)
 class Block(Request[Timed]):
-    """Time one block of ``samples`` of ``calls`` each, and check sample ``keep``'s last answer.
+    """Time one block of ``samples`` of ``calls`` each, and check the last answer of sample
+    ``keep``.
 
     ``planted``: the share by which calls are made slower on purpose.
     """
@@ -239,7 +243,9 @@ class AskProfile(Request[Profile]):
 
 @dataclass(frozen=True)
 class Finish(Request[Facts]):
-    """Collect evidence after the last block; ``energy_seconds`` of calls for joules, 0 for none."""
+    """Collect evidence after the last block. ``energy_seconds``: seconds of calls to measure
+    joules; 0 for none.
+    """
 
     ANSWER = Facts
     energy_seconds: float = 0.0
@@ -261,14 +267,14 @@ class Started:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker's process ended, as ``os.wait`` tells it; None for no child of this server."""
+    """The status of a worker's process, as from ``os.wait``. None: it was no child of this server."""
 
     status: int | None
 
 
 @dataclass(frozen=True)
 class Fork(Request[Started]):
-    """Asked of a fork server: fork a worker for a task. Its socket and its log come as files."""
+    """Request to a fork server: fork a worker for a task. Its socket and its log come as files."""
 
     ANSWER = Started
     task: dict[str, Any]
@@ -276,7 +282,7 @@ class Fork(Request[Started]):
 
 @dataclass(frozen=True)
 class Become(Request[Started]):
-    """Asked of a fork server: turn into that worker, where forking is not safe."""
+    """Request to a fork server: become that worker. Used where forking is not safe."""
 
     ANSWER = Started
     task: dict[str, Any]
@@ -284,7 +290,7 @@ class Become(Request[Started]):
 
 @dataclass(frozen=True)
 class Wait(Request[Ended]):
-    """Asked of a fork server: wait for the end of a worker."""
+    """Request to a fork server: wait for the end of a worker."""
 
     ANSWER = Ended
     pid: int
@@ -309,14 +315,14 @@ REQUESTS: dict[str, type[Request[Any]]] = {
         Wait,
     )
 }
-"""The table that both sides read: name on the wire -> class."""
+"""The table that both sides read: name in the message -> class."""
 
 
 def encode(request: Request[Any]) -> dict[str, Any]:
-    """A request as JSON takes it."""
+    """Return a request as plain data for JSON."""
     return {"request": type(request).__name__, "values": vars(request)}
 
 
 def decode(message: dict[str, Any]) -> Request[Any]:
-    """The request of such a message."""
+    """Return the request of such a message."""
     return REQUESTS[message["request"]](**message["values"])

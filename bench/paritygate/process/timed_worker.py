@@ -1,6 +1,4 @@
-"""A parked worker as timing sees it: one block at a time, awake only for it, and again where the
-device was cut.
-"""
+"""TimedWorker: a parked worker that is timed block by block. It runs only during a block."""
 
 from __future__ import annotations
 
@@ -14,24 +12,28 @@ from paritygate.process.client import Worker, WorkerError
 from paritygate.process.protocol import Block, Finish, Timed
 from paritygate.timing import schedule
 
-# beyond ten times what is expected: a machine that others use can stall a team of threads
+# seconds beyond ten times the expected time: other programs on the machine can stall a team of threads
 BLOCK_DEADLINE = 30.0
-SLOW_CALL = 1.0  # seconds of a first call; a faster one says nothing about deadlines, it loads and allocates
-BESIDE = 3  # calls of a block beside those that count: it settles, and an answer of a training comes from the start
+SLOW_CALL = 1.0  # seconds; a faster first call mostly loads and allocates, and sets no deadline
+BESIDE = (
+    3  # calls of a block that do not count: to settle, and to answer again from the initial state
+)
 FINISHING = 20  # calls after the last block, at most: the device's own seconds, and joules
 REPLACED = 3  # times that a block is measured again
 
 
 class TimedWorker:
-    """A parked worker as timing sees it. ``planted``: by what share its calls are made slower, on
+    """A parked worker for timing. ``planted``: the share by which its calls are made slower on
     purpose.
 
-    A block at whose end the device's clock was held down is measured again, and ``replaced`` counts
-    the reasons. One that is held down each time counts, its reasons in ``held``; as long as that
-    lasts blocks are not measured again: it is how the device is then, not a disturbance. ``mhz`` is
-    the clock at the end of each block that counts, where the device tells it. A warm-up leaves
-    nothing in either. Deadlines follow the last block, the first one's follows the worker's first
-    call.
+    If the device's clock is held down at the end of a block, the block is measured again, and
+    ``replaced`` counts the reasons. If it is held down each time, the last block counts, and
+    ``held`` counts its reasons. While that lasts, blocks are not measured again: it is then the
+    state of the device, not a disturbance.
+
+    ``mhz``: the clock at the end of each block that counts, if the device reports it. A warm-up
+    leaves nothing in ``mhz`` and ``held``. The deadline of a block follows from the block before,
+    that of the first block from the worker's first call.
     """
 
     def __init__(self, worker: Worker, planted: float = 0.0) -> None:
@@ -45,7 +47,7 @@ class TimedWorker:
         self.rng = random.Random()  # which timed answer is checked must not be foreseeable
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
-        """One block in the worker, which is awake only for it."""
+        """Run one block in the worker, which is awake only for it."""
         found = self._block(calls, samples)
         for _ in range(0 if self._capped else REPLACED):
             if not found.throttled:
@@ -59,7 +61,7 @@ class TimedWorker:
         return found.times
 
     def finish(self, energy_seconds: float) -> dict[str, Any]:
-        """The facts that the worker collects after its last block. Raises ``WorkerError``."""
+        """Return the facts that the worker collects after its last block. Raises ``WorkerError``."""
         seconds = self._patience(FINISHING) + 2 * energy_seconds
         return self.worker.ask(Finish(energy_seconds), seconds).facts
 
@@ -75,5 +77,5 @@ class TimedWorker:
         return found
 
     def _patience(self, calls: int) -> float:
-        """How many seconds so many calls may take."""
+        """Return the seconds that so many calls may take."""
         return BLOCK_DEADLINE + 10 * self.seconds_per_call * calls

@@ -342,8 +342,9 @@ def _not_finite(
     """Return why answers cannot be a reference, or "": NaN or infinities that the case does not
     declare.
 
-    ``eager``: eager's answers to the same inputs. Where eager has almost the largest number of its
-    dtype, an infinity is allowed: a fill with the lowest number of float64 may overflow.
+    ``eager``: eager's answers to the same inputs. An infinity is allowed where eager's number is
+    over ``rule.FILL`` of the largest of its dtype. That is a fill, and a fill with the lowest
+    number of float64 may overflow.
     """
     if subject.case.nonfinite:
         return ""
