@@ -1,4 +1,4 @@
-"""Record: what is known of one cell after one run, as one flat row; and the words for how it ended.
+"""Record: the results of one cell in one run, as one flat row. Also the words for how a cell ended.
 
 Schema history:
     1  2026-11  first
@@ -20,13 +20,13 @@ class Status(StrEnum):
     """How a cell ended. Only an ``ok`` cell has a speed."""
 
     OK = "ok"
-    PARITY_FAILED = "parity_failed"  # another answer than the reference allows
+    PARITY_FAILED = "parity_failed"  # the answer differs from the reference by more than allowed
     FAILED = "failed"  # raised, recompiled, broke its graph, fell back: the reason says which
     CRASHED = "crashed"  # ended by a signal or by exit()
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     SKIPPED = "skipped"  # cannot run here, for the reason given
-    UNCHECKED = "unchecked"  # nothing to check it against: never a pass
+    UNCHECKED = "unchecked"  # there is nothing to compare it with: never a pass
 
 
 class Verdict(StrEnum):
@@ -49,7 +49,7 @@ RED = (Verdict.REGRESSED, Verdict.UNSTABLE)
 
 @dataclass(frozen=True)
 class End:
-    """How a cell ended. Reason and trace lose their terminal codes here, whoever wrote them."""
+    """How a cell ended. Terminal codes are removed from reason and trace."""
 
     status: Status
     reason: str = ""
@@ -62,7 +62,7 @@ class End:
 
 @dataclass(frozen=True)
 class CellStatus:
-    """Which cell it is, and how it ended."""
+    """The identity of a cell, and how it ended."""
 
     cell: str
     case: str
@@ -78,11 +78,11 @@ class CellStatus:
 
 @dataclass(frozen=True)
 class Speed:
-    """What was timed.
+    """The timing of a cell.
 
-    Times come from *samples* (one sample is ``calls_per_sample`` calls, its value seconds per call)
-    and *blocks* (about 50 ms of samples, its value their mean). ``blocks`` holds one list per
-    launch.
+    Times come from *samples* and *blocks*. One sample is ``calls_per_sample`` calls; its value is
+    seconds per call. One block is about 50 ms of samples; its value is their mean. ``blocks`` holds
+    one list per launch.
     """
 
     throughput: float | None = None  # units per second at the median of the block means
@@ -104,7 +104,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found when the cell was opened and its answers were compared with the reference."""
+    """The results of opening the cell and comparing its answers with the reference."""
 
     # e: norm of (answer - reference) over norm of reference, worst output
     error: float | None = None
@@ -115,7 +115,7 @@ class Check:
     # "float64", "promoted" (casts inside the model became casts to float64), or "eager"
     reference: str = ""
     top1_agreement: float | None = None
-    accuracy: float | None = None  # share of labelled samples answered rightly
+    accuracy: float | None = None  # share of labelled samples answered correctly
     accuracy_samples: int | None = None
 
     peak_bytes: int | None = None  # of the worker, above what it held before the model was built
@@ -137,16 +137,16 @@ class Comparison:
     effect_high: float | None = None
     effect_sd: float | None = None  # of single launch pairs, of ln(head/base)
     detectable: float | None = None  # the smallest slowdown that would have been found with 95 %
-    findings: list[str] = field(default_factory=list)  # what changed from base to head for certain
+    findings: list[str] = field(default_factory=list)  # certain changes from base to head
 
 
 @dataclass(frozen=True)
 class Record(Comparison, Check, Speed, CellStatus):
-    """One cell in one run, flat: the fields of its parts beside each other, those of ``CellStatus``
+    """One cell in one run, flat: the fields of its parts side by side, those of ``CellStatus``
     first. The stored columns are in this order.
 
-    Seconds, bytes and plain ratios throughout; None where not known. A cell of which nothing is
-    known yet has no record.
+    Seconds, bytes and plain ratios throughout; None if not known. A cell without any result has no
+    record.
     """
 
     warnings: list[str] = field(default_factory=list)
@@ -171,20 +171,20 @@ class Record(Comparison, Check, Speed, CellStatus):
 
     @property
     def fixed(self) -> str:
-        """Why the case declares a failure that is there no more, or ""."""
+        """Why the case declares a failure that has been fixed, or ""."""
         return str(self.facts.get("gap_closed", ""))
 
     def joined(self, *parts: Speed | Check | Comparison, **fields: Any) -> Record:
-        """The record with the fields of these parts, and with ``fields``, in place of its own."""
+        """Return the record with the fields of these parts and with ``fields`` in place of its own."""
         return replace(self, **{n: v for part in parts for n, v in vars(part).items()}, **fields)
 
     def as_dict(self) -> dict[str, Any]:
-        """The record as plain data (JSON)."""
+        """Return the record as plain data (JSON)."""
         return asdict(self) | {"status": str(self.status)}
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> Record:
-        """The record of such a dict; unknown keys raise ``TypeError``, missing ones take the
+        """Return the record of such a dict. Unknown keys raise ``TypeError``; missing keys take the
         default.
         """
         return cls(**row | {"status": Status(row["status"])})
@@ -192,9 +192,7 @@ class Record(Comparison, Check, Speed, CellStatus):
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a whole run before its first cell: which code, which machine, which
-    conditions.
-    """
+    """The facts of a whole run before its first cell: its code, its machine, its conditions."""
 
     id: str  # a UUID
     started: str  # ISO 8601, UTC

@@ -1,8 +1,7 @@
-"""The plugin that pytest loads in every session: it waits for the first sign that paritygate is
-wanted.
+"""The plugin that pytest loads in every session. It stays idle until paritygate is used.
 
-A sign is one of the options or ini values, or a test marked with ``cells``. Until then nothing is
-printed, sorted or imported that a session without cells would have to pay for;
+The first sign of use is one of the options or ini values, or a test marked with ``cells``. Until
+then nothing is printed, sorted or imported that would cost a session without cells.
 ``paritygate.plugin.session`` does the work.
 """
 
@@ -17,7 +16,7 @@ import pytest
 from paritygate.plugin import hookspecs, options
 
 SESSION = "paritygate-session"  # under this name the working plugin is registered
-DECLARED = "paritygate.core.case"  # what a suite has imported when it declares cases
+DECLARED = "paritygate.core.case"  # the module that a suite imports to declare cases
 MODULES = pytest.StashKey[list[Path]]()  # the test files that were collected before the first sign
 
 
@@ -27,12 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Make the two hooks known."""
+    """Register the two hooks."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, and begin where an option asks for it."""
+    """Register the marker. Begin if an option asks for it."""
     config.addinivalue_line(
         "markers", "cells(cases): run this test for every cell of these paritygate.Case"
     )
@@ -42,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def begin(config: pytest.Config) -> None:
-    """Register what does the work; in the middle of a session, too."""
+    """Register the plugins that do the work, also in the middle of a session."""
     if config.pluginmanager.has_plugin(SESSION):
         return
     from paritygate.plugin import session
@@ -59,16 +58,18 @@ def begin(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
-    """Note the test files: pytest puts their folders on the path, and suites are told apart by
-    them.
+    """Note the test files. pytest puts their folders on the path, and the files tell the suites
+    apart.
     """
     parent.config.stash[MODULES].append(module_path)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: object) -> None:
-    """Begin at the first test that is marked with ``cells``, itself or by its class or module; or
-    that takes ``cell`` where cases are declared, which is a mark forgotten or misspelt.
+    """Begin at the first test that is marked with ``cells``, directly or by its class or module.
+
+    Also begin at a test that takes ``cell`` where cases are declared: its mark is forgotten or
+    misspelt.
     """
     if collector.config.pluginmanager.has_plugin(SESSION):
         return
@@ -79,7 +80,7 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: obje
 
 
 def _asks_for_cell(obj: object) -> bool:
-    """Whether a test function takes ``cell``, in a session that has imported ``Case``."""
+    """Return whether a test function takes ``cell``, in a session that has imported ``Case``."""
     code = getattr(obj, "__code__", None)
     if code is None or DECLARED not in sys.modules:
         return False
@@ -87,7 +88,7 @@ def _asks_for_cell(obj: object) -> bool:
 
 
 def misnamed(item: pytest.Item) -> str:
-    """Return the name of another mark than ``cells`` that is given cases; "" where there is none."""
+    """Return the name of a mark other than ``cells`` that gets cases, or ""."""
     case = getattr(sys.modules.get(DECLARED), "Case", ())
     for mark in item.iter_markers():
         given = [*mark.args, *mark.kwargs.values()]
@@ -101,13 +102,13 @@ def misnamed(item: pytest.Item) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Under xdist: every worker's records belong to one run, which this process names."""
+    """Under xdist: name one run in this process, to which every worker's records belong."""
     from paritygate.plugin import distributed
 
     distributed.name_run(node)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Under xdist: begin here as well, once a worker has a cell."""
+    """Under xdist: begin in this process too, when a worker has a cell."""
     if hasattr(report, "paritygate") and hasattr(report, "node"):
         begin(report.node.config)

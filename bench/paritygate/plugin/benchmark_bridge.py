@@ -1,4 +1,4 @@
-"""Hands times that a worker has measured to pytest-benchmark, so that its table, JSON and compare
+"""Pass times that a worker has measured to pytest-benchmark, so that its table, JSON and compare
 work on cells.
 """
 
@@ -16,8 +16,8 @@ CLOCK = pytest.StashKey["ReplayClock"]()
 
 
 class ReplayClock:
-    """A clock for pytest-benchmark that shows times a worker has measured: it is advanced, it never
-    runs.
+    """A clock for pytest-benchmark that shows times from a worker. It moves only when it is
+    advanced.
     """
 
     __name__ = "worker_clock"
@@ -26,7 +26,7 @@ class ReplayClock:
         self.now = 0.0
 
     def __call__(self) -> float:
-        """The time shown."""
+        """Return the time shown."""
         return self.now
 
     def replay(self, times: Iterator[float]) -> None:
@@ -35,13 +35,13 @@ class ReplayClock:
 
 
 class FallbackBenchmark:
-    """Stands in for pytest-benchmark's fixture under ``-p no:benchmark``: cells are measured, no
+    """Replaces pytest-benchmark's fixture under ``-p no:benchmark``. Cells are measured, but no
     table is made.
     """
 
     @pytest.fixture
     def benchmark(self) -> None:
-        """Nothing to hand times to."""
+        """Return None: there is nothing to pass times to."""
 
 
 def attach_clock(config: pytest.Config, item: pytest.Item) -> None:
@@ -56,8 +56,8 @@ def attach_clock(config: pytest.Config, item: pytest.Item) -> None:
     own = item.get_closest_marker("benchmark")
     given = {"group": str(cell.group) if cell else None} | (dict(own.kwargs) if own else {})
     item.add_marker(pytest.mark.benchmark(**given | {"timer": clock}), append=False)
-    # A cell that fails before it is measured has said why; that its fixture was not used says
-    # nothing more.
+    # A cell that fails before it is measured gives its own reason. The warning about the unused
+    # fixture adds nothing.
     item.add_marker(pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all"))
 
 

@@ -1,6 +1,4 @@
-"""The ``cell`` of a test: its verdict on answers and its times, as failures and skips of that
-test.
-"""
+"""The ``cell`` of a test: turns its verdict and its times into failures and skips of that test."""
 
 from __future__ import annotations
 
@@ -24,14 +22,14 @@ from paritygate.plugin.items import (
     kind,
 )
 
-TOLD = pytest.StashKey[dict[tuple[str, str, str], str]]()  # a mistake -> the cell that told it
+TOLD = pytest.StashKey[dict[tuple[str, str, str], str]]()  # mistake -> the cell that reported it
 XDIST_REASON = (
     "pytest-xdist runs cells beside each other, which spoils every time; run without -n to measure"
 )
 
 
 class CellHandle:
-    """What a test gets as ``cell``: the cell's id and record, and the two things to ask of it."""
+    """The value of ``cell`` in a test: the cell's id and record, its check and its timing."""
 
     def __init__(self, cell: Cell, item: pytest.Item) -> None:
         self._cell, self._item = cell, item
@@ -44,7 +42,7 @@ class CellHandle:
 
     @property
     def record(self) -> Record:
-        """What is known of the cell so far."""
+        """The current record of the cell. Its check runs first, if it has not run yet."""
         return self._run.checked(self._cell)
 
     def assert_parity(self) -> None:
@@ -65,9 +63,7 @@ class CellHandle:
         self._fail(record, self._explain(record))
 
     def measure(self, benchmark: Any = None) -> None:
-        """Time the cell, together with its group, and hand the times to pytest-benchmark's
-        fixture.
-        """
+        """Time the cell, together with its group, and pass the times to pytest-benchmark's fixture."""
         record = self.record
         off = benchmark is not None and not getattr(benchmark, "enabled", True)
         if record.status is Status.OK and not off:
@@ -79,13 +75,13 @@ class CellHandle:
             replay(self._item, benchmark, record)
 
     def assert_not_slower(self) -> None:
-        """Fail where head is slower than the revision of ``--bench-against``; skip where that
-        cannot be told.
+        """Fail if head is slower than the revision of ``--bench-against``. Skip if this cannot be
+        decided.
         """
         record = self._item.config.stash[VERDICTS].of(self._cell)
         self._note(record)
         if record.status not in (Status.OK, Status.SKIPPED, Status.UNCHECKED):
-            if self._told_by_parity_item():
+            if self._reported_by_parity_item():
                 self._skip(record, f"{self.id}: {record.status}: see its test_parity")
             self._fail(record, self._explain(record))
         text = f"{self.id}: {comparison(record)}"
@@ -113,16 +109,14 @@ class CellHandle:
         return _explain(record, self._item.config.stash.setdefault(TOLD, {}))
 
     def _skip(self, record: Record, message: str) -> None:
-        """End the test as skipped: pytest's word for a cell that has nothing to fail by, with
-        why.
+        """End the test as skipped, with the reason. pytest has no other word for a cell that cannot
+        fail here.
         """
         self._note(record)
         pytest.skip(message)
 
     def skip_if_due(self) -> None:
-        """Skip here, in the fixture, so that ``benchmark`` is never set up for a cell that is not
-        timed.
-        """
+        """Skip in the fixture, so that ``benchmark`` is never set up for a cell that is not timed."""
         item = self._item
         throughput = is_throughput(item)
         if (throughput or is_regression(item)) and hasattr(item.config, "workerinput"):
@@ -130,29 +124,29 @@ class CellHandle:
         if is_regression(item):
             return
         record = self.record
-        # of this cell alone, and what to do may stand in any line
+        # the reason is this cell's alone, and any of its lines may say what to do
         if record.status is Status.UNCHECKED:
             self._skip(record, f"{self.id}: {record.status}: {record.reason}")
-        # of many cells alike: pytest folds what reads the same into one line
+        # many cells share the reason: pytest joins equal skips into one line
         if record.status is Status.SKIPPED:
             self._skip(record, reasons.first_line(record.reason))
-        if throughput and record.status is not Status.OK and self._told_by_parity_item():
+        if throughput and record.status is not Status.OK and self._reported_by_parity_item():
             self._skip(record, f"{self.id}: {record.status}: see its test_parity")
 
-    def _told_by_parity_item(self) -> bool:
-        """Whether the cell's test_parity has run and told that it is not ok; ``--benchmark-only``
-        skips it, say.
+    def _reported_by_parity_item(self) -> bool:
+        """Return whether the cell's test_parity has run and reported that it is not ok.
+        ``--benchmark-only``, for example, skips it.
         """
-        told = [
+        outcomes = [
             other.stash.get(OUTCOME, None)
             for other in self._item.session.items
             if cell_of_item(other) == self._cell and kind(other) == "parity"
         ]
-        return any(outcome is not None and outcome.status is not Status.OK for outcome in told)
+        return any(outcome is not None and outcome.status is not Status.OK for outcome in outcomes)
 
 
 def comparison(record: Record) -> str:
-    """The verdict with its numbers and findings, for a failure or skip message."""
+    """Return the verdict with its numbers and findings, for a failure or skip message."""
     text = f"{record.verdict}: {record.verdict_reason}"
     if (
         record.effect is not None
@@ -168,12 +162,14 @@ def comparison(record: Record) -> str:
     return "\n".join([text, *record.findings])
 
 
-def _explain(record: Record, told: dict[tuple[str, str, str], str]) -> str:
-    """Return what is wrong with a cell; in one line where another cell of its case has told the
-    same mistake in this session (``told``: mistake -> that cell).
+def _explain(record: Record, reported: dict[tuple[str, str, str], str]) -> str:
+    """Return what is wrong with a cell. If another cell of its case has reported the same mistake
+    in this session, return one line.
+
+    ``reported``: mistake -> the cell that reported it.
     """
     mistake = (record.case, str(record.status), reasons.mistake(record.reason, record.trace))
-    first = told.setdefault(mistake, record.cell)
+    first = reported.setdefault(mistake, record.cell)
     if first != record.cell:
         return f"{record.cell}: {record.status} for the same reason as {first}, see above"
     text = f"{record.cell}: {record.status}: {record.reason}"

@@ -1,6 +1,4 @@
-"""pytest-xdist: one run for all of its workers, and its outcome in the process that controls
-them.
-"""
+"""pytest-xdist: one run for all its workers, and its outcome in the process that controls them."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ IDENTITY = pytest.StashKey[dict[str, str]]()  # the id of the one run, and when 
 
 
 def name_run(node: Any) -> None:
-    """Tell a worker the run's id and start; count from now on what the workers report."""
+    """Give a worker the run's id and start. From then on, count the reports of the workers."""
     config = node.config
     if IDENTITY not in config.stash:
         config.stash[IDENTITY] = {
@@ -28,7 +26,7 @@ def name_run(node: Any) -> None:
 
 
 def identity(config: pytest.Config) -> dict[str, str]:
-    """The id and start that the run of this process must have; none where it is alone."""
+    """Return the id and start that the run of this process must have. Return nothing without xdist."""
     found: dict[str, str] = getattr(config, "workerinput", {}).get(
         "paritygate_run"
     ) or config.stash.get(IDENTITY, {})

@@ -1,4 +1,4 @@
-"""The pytest half of the gate: its items, and the checkout of the other revision. Measures
+"""The pytest half of the gate: its items, and the checkout of the other revision. It measures
 nothing.
 """
 
@@ -16,8 +16,8 @@ from paritygate.plugin.items import MATRIX, REGRESSION, VERDICTS, is_throughput
 
 Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
 
-# Options that leave out items of this checkout by name, by path or by what failed here: base's
-# cannot repeat that.
+# Options that exclude items of this checkout by name, by path or by failures here. The checkout of
+# base cannot repeat them.
 NARROWING = ("lf", "stepwise", "deselect", "ignore", "ignore_glob")
 
 
@@ -25,10 +25,11 @@ NARROWING = ("lf", "stepwise", "deselect", "ignore", "ignore_glob")
 def pytest_pycollect_makeitem(
     collector: pytest.Module | pytest.Class, name: str, obj: object
 ) -> Generator[None, Made, Made]:
-    """With ``--bench-against`` the harness's own test_regression stands in for each test that times
-    cells.
+    """With ``--bench-against``, replace each test that times cells by the harness's own
+    test_regression.
 
-    Made here, beside the other items of the file, so that node ids, ``-k`` and ``--lf`` find them.
+    It is made here, beside the other items of the file, so that node ids, ``-k`` and ``--lf`` find
+    it.
     """
     made = yield
     if not options.gates(collector.config) or not isinstance(made, list):
@@ -46,7 +47,9 @@ def pytest_pycollect_makeitem(
 
 
 def _regression_test(name: str, marks: Sequence[pytest.Mark]) -> Callable[[CellHandle], None]:
-    """The harness's own test function of that name, with the marks of the one it stands in for."""
+    """Return the harness's own test function of that name, with the marks of the test that it
+    replaces.
+    """
 
     def test_regression(cell: CellHandle) -> None:
         cell.assert_not_slower()
@@ -57,7 +60,7 @@ def _regression_test(name: str, marks: Sequence[pytest.Mark]) -> Callable[[CellH
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Check the other revision out, before anything is measured."""
+    """Check out the other revision, before anything is measured."""
     config = session.config
     if not config.stash[MATRIX].plan.gated or config.option.collectonly:
         return
@@ -71,7 +74,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from paritygate.gate.session import Gate, Verdicts
 
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt  # SIGTERM ends a run like Ctrl-C: no process and no checkout stays behind
+        raise KeyboardInterrupt  # SIGTERM ends a run like Ctrl-C: no process and no checkout remains
 
     before = signal.signal(signal.SIGTERM, stop)
 
@@ -87,8 +90,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _same_selection(config: pytest.Config) -> list[str] | None:
-    """Arguments with which base's checkout collects what was selected here; None where it could
-    not.
+    """Return arguments with which base's checkout collects the same selection as here, or None if
+    there are none.
     """
     if any(config.getoption(name, None) for name in NARROWING):
         return None

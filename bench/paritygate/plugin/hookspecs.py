@@ -15,16 +15,16 @@ RUN: pytest.StashKey[Run] = pytest.StashKey()
 has it too."""
 
 WHY: pytest.StashKey[str] = pytest.StashKey()
-"""``config.stash[WHY]``: why the session ends with a status of ours; told in its last line."""
+"""``config.stash[WHY]``: why the session ends with a status of ours; printed in its last line."""
 
 
 def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str | Backend] | None:
     """Further backends: name -> module that has ``available``, ``preload`` and ``prepare``, or a
     ``Backend``.
 
-    ``paritygate.backends`` says what these three do. A name is of small letters, digits and ``_``. The module is
-    imported before collection and must not import torch or a runtime at its top. One that makes artefacts or runs a
-    backward says so as a ``Backend``. Example::
+    ``paritygate.backends`` says what these three do. A name has small letters, digits and ``_``. The module is
+    imported before collection and must not import torch or a runtime at its top. A backend that makes artefacts or
+    runs a backward must be given as a ``Backend``. Example::
 
         from paritygate.backends import Backend
 
@@ -37,7 +37,8 @@ def pytest_paritygate_backends(config: pytest.Config) -> dict[str, str | Backend
 
 
 def pytest_paritygate_record(config: pytest.Config, run: Run, record: Record) -> None:
-    """Called for each cell as soon as all of it is known; ``paritygate_reports.plugin`` stores it.
+    """Called once for each cell, as soon as its record is complete. ``paritygate_reports.plugin``
+    stores it.
 
-    Once; with a gate a second time for a cell that had failed its check, now with a verdict.
+    With a gate, a cell that failed its check gets a second call, now with a verdict.
     """

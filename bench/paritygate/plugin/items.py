@@ -1,4 +1,4 @@
-"""What the harness keeps with a session and its items, and what an item is to it."""
+"""The stash keys of a session and its items, and questions about an item."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ REGRESSION = "paritygate_regression"  # the attribute that marks our own test fu
 
 
 def cell_of_item(item: pytest.Item) -> Cell | None:
-    """The cell that an item is about, if it is about one."""
+    """Return the cell of an item, or None."""
     found = getattr(item, "callspec", None)
     value = found.params.get("cell") if found is not None else None
     return value if isinstance(value, Cell) else None
 
 
 def is_throughput(item: pytest.Item) -> bool:
-    """Whether an item times its cell; others only check it, or compare it."""
+    """Return whether an item times its cell. Other items only check it, or compare it."""
     return "benchmark" in getattr(item, "fixturenames", ())
 
 
 def is_regression(item: pytest.Item) -> bool:
-    """Whether an item is one of the harness's own ``test_regression``."""
+    """Return whether an item is one of the harness's own ``test_regression``."""
     return hasattr(getattr(item, "obj", None), REGRESSION)
 
 
 def kind(item: pytest.Item) -> str:
-    """``parity``, ``throughput`` or ``regression``: in this order they run."""
+    """Return ``parity``, ``throughput`` or ``regression``. Items run in this order."""
     return (
         "regression" if is_regression(item) else "throughput" if is_throughput(item) else "parity"
     )

@@ -1,5 +1,5 @@
-"""The harness's options and their ini twins: declared once. Light: every pytest of the environment
-imports this.
+"""The harness's options and their ini twins, declared once. Keep it light: every pytest of the
+environment imports it.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def add(parser: pytest.Parser) -> None:
 
 
 def given(config: pytest.Config) -> bool:
-    """Whether any option or ini value of ours, or of the reports, was given."""
+    """Return whether any option or ini value of ours, or of the reports, was given."""
     options = (value for name, value in vars(config.option).items() if name.startswith("bench_"))
     return any(value not in (None, False, []) for value in options) or any(
         _ini(config, name) != default for name, default in DEFAULTS.items()
@@ -120,12 +120,12 @@ def _ini(config: pytest.Config, name: str) -> object:
         TypeError,
         ValueError,
     ) as error:
-        # no value of its type: given all the same, and refused later
+        # a value of the wrong type: it counts as given, and is refused later
         return error
 
 
 def gates(config: pytest.Config) -> bool:
-    """Whether this session compares with something."""
+    """Return whether this session compares with another revision or interpreter."""
     return (
         config.getoption("--bench-against") is not None
         or config.getoption("--bench-against-python") is not None
@@ -133,18 +133,18 @@ def gates(config: pytest.Config) -> bool:
 
 
 def value(config: pytest.Config, name: str) -> str:
-    """An option's value as given on the command line, or else in the ini file."""
+    """Return an option's value from the command line, or else from the ini file."""
     given = config.getoption(f"--{name.replace('_', '-')}")
     return str(config.getini(name) if given is None else given).strip()
 
 
 def strict(config: pytest.Config) -> bool:
-    """Whether ``--bench-strict`` holds."""
+    """Return whether ``--bench-strict`` is on."""
     return bool(config.getoption("--bench-strict") or config.getini("bench_strict"))
 
 
 def timing(config: pytest.Config) -> bool:
-    """Whether measuring is on, as far as pytest-benchmark's options say."""
+    """Return whether measuring is on, according to pytest-benchmark's options."""
     return not (
         config.getoption("benchmark_disable", False) or config.getoption("benchmark_skip", False)
     )

@@ -1,4 +1,4 @@
-"""What the exit status of a session is made of, gathered from its reports."""
+"""Collect the outcome of every cell test, from which the exit status is made."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ TALLY = pytest.StashKey["Tally"]()
 
 
 class Tally:
-    """A plugin of its own: gathers from reports what the exit status is made of, also from xdist's
-    workers.
-    """
+    """A plugin of its own. It collects outcomes from reports, also from xdist's workers."""
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
@@ -22,14 +20,14 @@ class Tally:
 
     @classmethod
     def of(cls, config: pytest.Config) -> Tally:
-        """The one of this session, registered when first asked for."""
+        """Return the one of this session. Register it at the first call."""
         if TALLY not in config.stash:
             config.stash[TALLY] = cls()
             config.pluginmanager.register(config.stash[TALLY], "paritygate-tally")
         return config.stash[TALLY]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note our outcome, or that something failed that is not ours."""
+        """Note our outcome, or the failure of a test that is not ours."""
         found = getattr(report, "paritygate", None)
         if found is not None:
             self.outcomes.append(Outcome(**found | {"status": Status(found["status"])}))

@@ -1,8 +1,8 @@
-"""The pytest half of a session that has cells: collection, the ``cell`` fixture, exit status.
-Measures nothing.
+"""The pytest half of a session that has cells: collection, the ``cell`` fixture, exit status. It
+measures nothing.
 
-The pytest process imports no torch: a session is safe from every crash of a native library, and
-collecting the whole matrix costs what an empty collection costs.
+The pytest process imports no torch. So no crash of a native library can end a session, and
+collecting the whole matrix costs as much as an empty collection.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ from paritygate.session.progress import Progress, Times, counted, duration
 from paritygate.session.run import MatrixRun, Plan
 from paritygate.session.run_facts import new_run
 
-CHOICES = ("bench-targets", "bench-budget")  # what decides which cells a case has
-HEADED = pytest.StashKey[bool]()  # the header has said under what conditions this run measures
+CHOICES = ("bench-targets", "bench-budget")  # the options that decide which cells a case has
+HEADED = pytest.StashKey[bool]()  # the header has shown the conditions of this run
 
 
 # -- configuration
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a system on which nothing works, and gather outcomes."""
+    """Refuse a system on which nothing works, and collect outcomes."""
     if os.name != "posix":
         raise pytest.UsageError(
             "paritygate needs Linux (all of it) or macOS (no gate); on Windows use WSL"
@@ -68,16 +68,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Begin with the session; here and not at configure, because conftests of suites may add
-    backends.
-    """
+    """Begin with the session. Not at configure, because conftests of suites may add backends."""
     start(session)
 
 
 def start(session: pytest.Session) -> None:
-    """Read the options and make the run. A bad value ends the session before anything is
-    measured.
-    """
+    """Read the options and make the run. A bad value ends the session before anything is measured."""
     config = session.config
     asked = settings.read(config)
 
@@ -105,14 +101,12 @@ def start(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True, trylast=True)
 def pytest_configure_node(node: Any) -> None:
-    """Under xdist: the process that collects nothing itself tells of the run as well."""
+    """Under xdist: make the run also in the controlling process, which collects nothing itself."""
     _ensure_run(node.config)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say under what conditions this run measures, on which devices, and where results go if not
-    into the project.
-    """
+    """Return the conditions and devices of this run, and where results go if not into the project."""
     config.stash[HEADED] = True
     return _header(config)
 
@@ -139,7 +133,9 @@ def _header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(tryfirst=True)  # the first that makes a module ends the calls
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
-    """Note whose folders pytest puts on the path: every test file's, and those of conftests."""
+    """Note the folders that pytest puts on the path: that of every test file, and those of
+    conftests.
+    """
     _note_suite(parent.config, module_path)
 
 
@@ -183,7 +179,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.Collector.CollectError(f"{name}: {error}") from None
     if cells:
         metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells], indirect=True)
-    else:  # pytest would skip it as well, for "got empty parameter set": true, and of no help
+    else:  # pytest would skip it as well, but with "got empty parameter set", which does not help
         asked = ", ".join(
             f"--{what}={options.value(metafunc.config, what.replace('-', '_'))}" for what in CHOICES
         )
@@ -195,7 +191,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order group by group, parity before throughput within each; attach the replaying clocks."""
+    """Order group by group, parity before throughput within each. Attach the replaying clocks."""
     first: dict[object, int] = {}
 
     def place(numbered: tuple[int, pytest.Item]) -> tuple[int, int, int]:
@@ -219,7 +215,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)  # before the terminal asks for the estimate
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begin the run with what was selected."""
+    """Begin the run with the selected items."""
     config = session.config
     ours = [(item, cell) for item in session.items if (cell := cell_of_item(item)) is not None]
     # xdist: this worker runs some of these, and none is timed
@@ -229,19 +225,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     timed = () if alone else kinds["throughput"]
     config.stash[MATRIX].begin(Plan.of(kinds["parity"] + kinds["throughput"], timed, gated))
     if ours and not config.option.collectonly:
-        if not alone:  # xdist's workers cannot refuse a session: there each cell fails by itself
+        if not alone:  # xdist's workers cannot refuse a session; each cell fails there by itself
             _require_modules(config)
         _ensure_run(config)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    # a case without a cell here has a skipped test that stands for none
+    # a case without a cell here has a skipped test without a cell
     all_ours = bool(ours) and all(item.get_closest_marker("cells") for item in session.items)
     if all_ours and reporter is not None and reporter.verbosity == 0:
-        reporter.showfspath = False  # our own line per group says more than paths and dots
+        reporter.showfspath = False  # our line for each group replaces paths and dots
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Say how long the selected cells will take, before anything runs; and the conditions, unless
-    the header did.
+    """Return how long the selected cells will take, before anything runs. Add the conditions,
+    unless the header has them.
     """
     progress = config.stash[MATRIX].progress
     groups = progress.waiting
@@ -264,7 +260,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.fixture
 def cell(request: pytest.FixtureRequest) -> CellHandle:
-    """A cell of the marked cases: ``cell.assert_parity()``, ``cell.measure(benchmark)``."""
+    """Return a cell of the marked cases: ``cell.assert_parity()``, ``cell.measure(benchmark)``."""
     if not hasattr(request, "param"):
         marks = (
             ", ".join(f"@pytest.mark.{mark.name}" for mark in request.node.iter_markers())
@@ -291,7 +287,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach the outcome to the report: it then also travels from xdist's workers."""
+    """Attach the outcome to the report, so that it also comes back from xdist's workers."""
     report = yield
     outcome = item.stash.get(OUTCOME, None)
     if outcome is not None and (
@@ -308,7 +304,7 @@ def pytest_runtest_makereport(
 def pytest_report_teststatus(
     report: pytest.TestReport, config: pytest.Config
 ) -> tuple[str, str, str] | None:
-    """No dots for cells: their group has a line. Words stay for ``-v``."""
+    """Print no dots for cells: their group has a line. The words stay for ``-v``."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if (
         reporter is None
@@ -330,9 +326,9 @@ def pytest_report_teststatus(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """End every process, hand on what was measured, settle the exit status.
+    """End every process, emit the remaining records, set the exit status.
 
-    Here and no earlier: with a status of our own pytest would not print its summary.
+    Not earlier: with a status of our own pytest would not print its summary.
     """
     config = session.config
     if MATRIX not in config.stash:
@@ -368,11 +364,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class LastLine:
-    """Ends the session with one line that says why it has a status of ours."""
+    """Ends the session with one line that says why its status is one of ours."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the terminal's, which prints the summary
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Print it behind everything else."""
+        """Print the line after everything else."""
         yield
         config = session.config
         reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -393,7 +389,9 @@ def _progress(config: pytest.Config, times: Times) -> Progress:
     capture = config.pluginmanager.get_plugin("capturemanager")
 
     def uncaptured() -> AbstractContextManager[None]:
-        """Inside a test's hooks pytest captures standard output, the terminal's own included."""
+        """Return a context without pytest's capture. Inside a test's hooks pytest captures standard
+        output, also that of the terminal.
+        """
         return nullcontext() if capture is None else capture.global_and_fixture_disabled()
 
     def line(text: str) -> None:
@@ -412,7 +410,7 @@ def _progress(config: pytest.Config, times: Times) -> Progress:
 
 
 def _gate_summary(config: pytest.Config) -> dict[str, Any]:
-    """What the gate's run as a whole has found; nothing before it has run."""
+    """Return the facts of the gate's run as a whole, or nothing before it has run."""
     verdicts = config.stash.get(VERDICTS, None)
     return {} if verdicts is None else verdicts.summary
 
@@ -432,7 +430,7 @@ def _ensure_run(config: pytest.Config) -> None:
 
 
 def _configured_path(config: pytest.Config) -> list[str | Path]:
-    """The entries of the path that are the user's own wish, whichever suites are run."""
+    """Return the entries of the path that the user has set, for all suites."""
     found: list[str | Path] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     with suppress(ValueError):  # -p no:python_path
         found += config.getini("pythonpath")

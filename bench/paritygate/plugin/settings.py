@@ -1,4 +1,4 @@
-"""What the options of a session say: read once, refused with what would be right."""
+"""Read the options of a session once. A wrong value is refused, and the message says what is right."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from paritygate.session.options import Options
 
 
 def read(config: pytest.Config) -> Options:
-    """The options' values. Raises ``pytest.UsageError`` naming the option, the value, and what
+    """Return the options' values. Raises ``pytest.UsageError`` with the option, the value, and what
     would be right.
     """
     budget = BUDGETS.get(value(config, "bench_budget"))
@@ -63,7 +63,9 @@ def read(config: pytest.Config) -> Options:
 
 
 def against(config: pytest.Config) -> GateRequest:
-    """What ``--bench-against`` and its like ask for. Raises ``pytest.UsageError``."""
+    """Return the request of ``--bench-against`` or ``--bench-against-python``. Raises
+    ``pytest.UsageError``.
+    """
     revision, python = (
         config.getoption("--bench-against"),
         config.getoption("--bench-against-python"),
@@ -169,18 +171,18 @@ def _backends(config: pytest.Config) -> dict[str, backends.Backend]:
 
 
 def _import(backend: backends.Backend) -> None:
-    """Import a user's backend now: a bad one must end the session before anything is measured."""
-    said = (
+    """Import a user's backend now, so that a bad one ends the session before anything is measured."""
+    where = (
         f"pytest_paritygate_backends: the module {backend.module!r} of the backend {backend.name!r}"
     )
     try:
         module = importlib.import_module(backend.module)
     except Exception as error:  # whatever its code does
         raise pytest.UsageError(
-            f"{said} cannot be imported: {type(error).__name__}: {error}"
+            f"{where} cannot be imported: {type(error).__name__}: {error}"
         ) from error
     asked = ["available", "preload", "prepare", *(["artefact"] if backend.artefact else [])]
     if lacking := [name for name in asked if not callable(getattr(module, name, None))]:
         raise pytest.UsageError(
-            f"{said} has no {', '.join(lacking)}; see bench/paritygate/backends/__init__.py"
+            f"{where} has no {', '.join(lacking)}; see bench/paritygate/backends/__init__.py"
         )
