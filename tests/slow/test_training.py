@@ -99,7 +99,7 @@ def test_what_is_learnt_is_judged_by_labelled_samples(shared, wanted, status):
     assert record.accuracy_samples == 360
     if status is Status.PARITY_FAILED:
         assert record.reason.endswith(
-            "of the labelled samples are answered rightly, 100.0% is asked for"
+            "of the labelled samples are answered correctly, 100.0% is required"
         )
 
 

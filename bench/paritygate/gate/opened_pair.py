@@ -10,7 +10,7 @@ from paritygate.process.protocol import AskProfile, CompareWith
 from paritygate.session.opened import OpenedCell
 
 KEEP_DEADLINE = 60.0  # seconds to read or write some answers
-PROFILED = 50  # times the seconds of a call that a profile of five may take
+PROFILED = 50  # a profile of five calls may take this many times the seconds of a call
 
 
 def changes(base: OpenedCell, head: OpenedCell) -> list[str]:
@@ -37,7 +37,7 @@ def slower_operators(base: OpenedCell, head: OpenedCell) -> list[str]:
     side has no profile.
     """
     found = []
-    with suppress(WorkerError):  # the verdict stands without
+    with suppress(WorkerError):  # the verdict does not need the profile
         for worker in filter(None, (base.worker, head.worker)):
             seconds = KEEP_DEADLINE + PROFILED * (worker.seconds_per_call or 0.0)
             found.append(worker.ask(AskProfile(), seconds).operators)

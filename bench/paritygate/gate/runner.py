@@ -115,7 +115,7 @@ class GateRun:
             if strangers := source_links.strangers(made.sources, self.sides.slots.names, side.slot):
                 raise InvalidRunError(
                     f"head and base ran the same installed code: {', '.join(strangers[:3])}; uninstall it, or name "
-                    "what is under test in the ini option bench_source"
+                    "the code under test in the ini option bench_source"
                 )
             for cell in cells:
                 self._drop_if_broken(side, cell)
@@ -159,9 +159,7 @@ class GateRun:
         each = self.result.seconds.get("launches", 0.0) / max(1, self._number)
         if time.monotonic() - self._started + each <= self._limit:
             return False
-        self._tell(
-            f"gate: the time is up ({self._limit:.0f} s); what is undecided stays inconclusive"
-        )
+        self._tell(f"gate: the time is up ({self._limit:.0f} s); undecided cells stay inconclusive")
         return True
 
     def _launch(self) -> None:

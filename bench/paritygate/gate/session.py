@@ -155,7 +155,7 @@ class Gate:
             last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
             return (
                 None,
-                f"base's cells could not be collected, so that none is known to be new or missing: {last}",
+                f"base's cells could not be collected, so new and missing cells are not known: {last}",
             )
         found = [
             line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "::" in line
@@ -181,7 +181,7 @@ class Gate:
         path = Path(source)
         if not (self._root / path).exists():
             raise RevisionError(
-                f"bench_source: {source!r} is not in {self._root}; it names the code under test, a path a line"
+                f"bench_source: {source!r} is not in {self._root}; it names the code under test, one path in each line"
             )
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise RevisionError(
@@ -201,7 +201,7 @@ class Gate:
             for module in inside:
                 if (place + "/").startswith(module + "/") or (module + "/").startswith(place + "/"):
                     raise RevisionError(
-                        f"bench_source: {source!r} touches the submodule {module!r}, which a worktree has empty; run "
+                        f"bench_source: {source!r} touches the submodule {module!r}, which is empty in a worktree; run "
                         "the gate in the submodule's own repository"
                     )
             if not (self.worktree.root / source).exists():

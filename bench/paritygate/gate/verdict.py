@@ -42,7 +42,7 @@ MODE_SHARE = 0.1  # of alpha, for the check of modes; the rest is for means
 MODE_SPREADS = 4.0  # a separate cluster is this many spreads within a launch away
 
 
-@cache  # a run asks for few quantiles, many times
+@cache  # a run needs a few quantiles many times
 def _t(share: float, freedom: float) -> float:
     return float(stats.t.ppf(share, freedom))
 

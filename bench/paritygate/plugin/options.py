@@ -34,8 +34,8 @@ OPTIONS = (
         "--bench-limit",
         "bench_limit",
         "auto",
-        "seconds after which the gate begins no further launch, and what is "
-        "undecided stays inconclusive; auto: 20 minutes in the budget quick, 60 in normal, 240 in long",
+        "seconds after which the gate begins no further launch, and undecided "
+        "cells stay inconclusive; auto: 20 minutes in the budget quick, 60 in normal, 240 in long",
     ),
     (
         "--bench-mutation",

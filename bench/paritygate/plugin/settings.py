@@ -80,7 +80,7 @@ def against(config: pytest.Config) -> GateRequest:
         )
     if os.name != "posix" or sys.platform == "darwin":
         raise pytest.UsageError(
-            "the gate needs Linux: elsewhere a parked process cannot be seen to be stopped"
+            "the gate needs Linux: elsewhere nothing verifies that a parked process is stopped"
         )
     removed = {}
     for line in config.getini("bench_removed"):
@@ -177,7 +177,7 @@ def _import(backend: backends.Backend) -> None:
     )
     try:
         module = importlib.import_module(backend.module)
-    except Exception as error:  # whatever its code does
+    except Exception as error:  # its code can raise anything
         raise pytest.UsageError(
             f"{where} cannot be imported: {type(error).__name__}: {error}"
         ) from error

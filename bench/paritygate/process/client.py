@@ -31,10 +31,10 @@ TAIL = 2000  # characters of a worker's last output that are kept
 # characters that are read for it: progress bars and colours hold many invisible ones
 RAW = 50 * TAIL
 MORE_MEMORY = (
-    "; smaller shapes need less, a larger --bench-memory or fewer programs beside it leave more"
+    "; use smaller shapes or a larger --bench-memory, or end other programs on the machine"
 )
 START_DEADLINE = 300.0  # seconds for the imports of a fork server on a busy machine
-END_DEADLINE = 60.0  # for a worker that was killed; one stuck in a driver does not end
+END_DEADLINE = 60.0  # seconds for a killed worker to end; one stuck in a driver does not end
 
 
 class ForkServerError(Exception):
@@ -98,7 +98,7 @@ class Worker:
         self.resume()
         self.stage = Stage.TIMING if isinstance(request, Block) else None
         self._detail, self._calls = "", 0
-        # a dead worker is noticed, and explained, when its answer is asked for
+        # a dead worker is noticed and explained when its answer is read
         with suppress(ChannelClosedError):
             self.channel.send(encode(request))
 
@@ -141,7 +141,7 @@ class Worker:
         """Stop the process with all its threads, so that none of them runs beside a measurement."""
         if self.parked or self.ended:
             return
-        # a death is noticed, and explained, when it is asked for an answer
+        # a dead worker is noticed and explained when its answer is read
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGSTOP)
         while not self._stopped():
@@ -359,7 +359,7 @@ class ForkServer:
                 ChannelClosedError,
                 TimeoutError,
             ):
-                # it died since the last worker: begin again, once
+                # the fork server died since the last worker: start a new one, once
                 self.close()
                 try:
                     worker = self._ask_for(Fork, task)

@@ -44,7 +44,7 @@ class TimedWorker:
         self.mhz: list[int] = []
         first = worker.seconds_per_call or 0.0
         self.seconds_per_call = first if first >= SLOW_CALL else 0.0
-        self.rng = random.Random()  # which timed answer is checked must not be foreseeable
+        self.rng = random.Random()  # nobody must be able to predict which timed answer is checked
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
         """Run one block in the worker, which is awake only for it."""

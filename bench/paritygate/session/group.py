@@ -67,7 +67,7 @@ class GroupRun:
         Workers of cells to be timed stay parked.
         """
         open_now = [cell for cell in self.cells.values() if cell.ok]
-        if not self.timed:  # nothing of it is timed, the seconds to prepare included
+        if not self.timed:  # no times are needed, not even the seconds to prepare
             together(
                 [partial(cell.open, launch, keep=False) for cell in open_now],
                 end=self.reference.laboratory.close,
@@ -119,7 +119,7 @@ class GroupRun:
         )
         for name, timing in timings.items():
             cell, worker = parked[name], timed_workers[name]
-            assert cell.record is not None  # it was opened
+            assert cell.record is not None  # the cell was opened
             try:
                 if timing.dropped is not None:
                     raise timing.dropped.args[0]

@@ -43,8 +43,8 @@ class Matrix:
             known = self._cases.setdefault(case.name, case)
             if known is not case and known.as_dict() != case.as_dict():
                 raise DeclarationError(
-                    f"two cases are named {case.name!r}{self._where(case, suite)}; ids join history, give one of them "
-                    "another name"
+                    f"two cases are named {case.name!r}{self._where(case, suite)}; history is joined by "
+                    "id, give one of them another name"
                 )
             if suite is not None and self.homes.setdefault(case.name, str(suite)) != str(suite):
                 self._refuse_other_files(case, str(suite))
@@ -86,7 +86,7 @@ class Matrix:
             if files[0] != files[1]:
                 raise DeclarationError(
                     f"two cases are named {case.name!r}: {location!r} is in {files[0]} to the suite in {first}, and in "
-                    f"{files[1]} to the suite in {suite}; ids join history, give one of the cases another name"
+                    f"{files[1]} to the suite in {suite}; history is joined by id, give one of the cases another name"
                 )
 
     def _with_variants(self, case: Case, target: Target) -> list[Target]:

@@ -45,7 +45,7 @@ def accuracy(right: Array, wanted: float | None) -> dict[str, Any]:
     if wanted is not None and found["accuracy"] < wanted:
         found["status"] = str(Status.PARITY_FAILED)
         found["reason"] = (
-            f"{found['accuracy']:.1%} of the labelled samples are answered rightly, {wanted:.1%} is asked for"
+            f"{found['accuracy']:.1%} of the labelled samples are answered correctly, {wanted:.1%} is required"
         )
     return found
 

@@ -126,7 +126,7 @@ def make(
     compared = masks(subject, sets, eager[0], partial(_answer, mode))
     if compared is not None:
         subject.scratch.save("masks", compared)
-    # On a GPU atomic sums come in any order; anywhere else the same call gives the same bits.
+    # On a GPU the order of atomic sums varies; on a CPU the same call gives the same bits.
     slack = subject.tolerance.floor if subject.device != "cpu" else 0.0
     off = _self_error(eager, again)
     unchecked = _disagrees_with_itself(off, slack, seen) or _not_finite(subject, kept, "eager")
@@ -317,14 +317,14 @@ def _disagrees_with_itself(off: tuple[float, str], slack: float, seen: Look) -> 
     """
     if off[0] <= slack:
         return ""
-    why = "nothing that could be seen has changed in between"
+    why = "no visible state has changed in between"
     if seen.drew:
         why = (
             f"forward draws random numbers ({seen.drew} generator has moved): is dropout left on, or a random operator "
             "used? Pass random numbers as inputs, or switch them off in eval()"
         )
     elif seen.changed:
-        why = f"the model keeps state ({listed(seen.changed)}), and putting it back does not help"
+        why = f"the model keeps state ({listed(seen.changed)}), and restoring it does not help"
     return f"eager does not agree with itself: {off[1]} differs by {off[0]:.3g} of its size between two calls; {why}"
 
 

@@ -69,7 +69,7 @@ def test_too_few_right_answers_fail_with_both_shares():
 
     assert found["status"] == Status.PARITY_FAILED
     assert (
-        found["reason"] == "75.0% of the labelled samples are answered rightly, 80.0% is asked for"
+        found["reason"] == "75.0% of the labelled samples are answered correctly, 80.0% is required"
     )
     assert "status" not in evaluation.accuracy(np.array([True, False, True, True]), 0.75)
 
