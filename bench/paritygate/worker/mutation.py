@@ -70,18 +70,18 @@ def score(
         found: dict[str, Any] = json.loads(kept.read_text())
         return found
     unnoticed, inert = list[str](), list[str]()
-    twin = double_of(subject, module)
+    double = double_of(subject, module)
     eager = subject.scratch.load_answers("eager")
     assert eager is not None
     dtypes = [array.dtype for array in eager[0]]
-    mode = mode_of(subject, twin, exact=True)
+    mode = mode_of(subject, double, exact=True)
     names = [
         name
-        for name, value in twin.named_parameters()
+        for name, value in double.named_parameters()
         if value.is_floating_point() and value.numel()
     ]
     for name in names:
-        outcome = _outcome(subject, twin, name, mode, sets, dtypes)
+        outcome = _outcome(subject, double, name, mode, sets, dtypes)
         if outcome != NOTICED:
             (inert if outcome == INERT else unnoticed).append(name)
         done()
@@ -99,7 +99,7 @@ def score(
 
 def _outcome(
     subject: BoundCase,
-    twin: torch.nn.Module,
+    double: torch.nn.Module,
     name: str,
     mode: Mode,
     sets: Sequence[Inputs],
@@ -111,7 +111,7 @@ def _outcome(
     A parameter is without effect if the answer does not depend on it at all, such as a key's bias
     in attention.
     """
-    weight = twin.get_parameter(name)
+    weight = double.get_parameter(name)
     before = weight.detach().clone()
     with torch.no_grad():
         weight.copy_(_perturbed(before))
