@@ -232,6 +232,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
         "PYTEST_ADDOPTS",
         "GITHUB_ACTIONS",
         "GITHUB_STEP_SUMMARY",
+        "CI",  # pytest then cuts no line of its summary
     ):
         monkeypatch.delenv(name, raising=False)
     made = Project(pytester)
