@@ -66,6 +66,9 @@ def test_an_older_schema_is_migrated_step_by_step_or_not_at_all(url: str, monkey
 
 
 def test_the_columns_of_schema_2_are_added_to_a_store_of_schema_1(url: str):
+    """The names are all that schema 1 lacks: add those of every later schema, or their migration
+    finds them there ("duplicate column").
+    """
     Store(url).write(RUN, replace(RECORD, throughput=5.0))
     with Database(url).writing() as connection:
         for name in (
@@ -114,15 +117,18 @@ def test_a_store_of_schema_1_is_read_and_written_on(tmp_path: Path):
 
 
 def test_the_tables_of_this_schema_are_these():
-    """A changed Record changes the tables: raise SCHEMA, write a migration, then write this file
-    anew.
+    """A changed Record changes the tables: raise SCHEMA, write a migration, then let
+    ``GOLDEN=write pytest tests/e2e/test_database.py`` write the file of the new number.
     """
     statements = [str(sa.schema.CreateTable(table)).strip() for table in TABLES.sorted_tables]
     text = re.sub(r"[ \t]+\n", "\n", "\n".join([f"schema {SCHEMA}", *statements])) + "\n"
     golden = GOLDEN / f"schema-{SCHEMA}.sql"
     if os.environ.get("GOLDEN") == "write":
         golden.write_text(text, "utf-8")
-    assert text == golden.read_text("utf-8")
+    assert golden.exists(), f"GOLDEN=write pytest tests/e2e/test_database.py writes {golden.name}"
+    assert text == golden.read_text("utf-8"), (
+        "stores of this schema exist: raise SCHEMA, add to MIGRATIONS, then GOLDEN=write"
+    )
 
 
 @pytest.mark.parametrize("content", [b"PNG, say", b"x" * 5000, b"SQLite format 3\0", b"\0" * 4096])

@@ -127,6 +127,7 @@ def test_the_harness_imports_neither_models_nor_reports_nor_pandas(path):
     "folder", sorted({path.parent.name for path in HARNESS.glob("*/__init__.py")})
 )
 def test_imports_point_down(folder):
+    """Down to ``core``, which bench/DESIGN.md lists first. ``DIRECTIONS`` says what is allowed."""
     wrong = {
         (str(path.relative_to(HARNESS)), name)
         for path in (HARNESS / folder).rglob("*.py")

@@ -10,7 +10,8 @@ called:
     It must start no thread, and close every file that it opens.
 ``prepare(subject) -> PreparedModel``
     Runs in the worker: prepares the model of a ``paritygate.runtime.subject.BoundCase`` for calls. Raises
-    ``UnavailableError`` if that is impossible here (the cell is skipped with the reason).
+    ``UnavailableError`` if that is impossible here (the cell is skipped with the reason). Its ``facts`` raise
+    ``BackendError`` if the backend quietly did something else.
 
 and may have a fourth::
 
@@ -39,7 +40,8 @@ class Backend:
     - ``compiles``: opening it may compile, so it gets the longer deadline.
     - ``slow_to_open``: shapes that are only checked are left out of quick runs.
     - ``single_threaded_load``: with a warm cache it opens in one thread, so two may open at once.
-    - ``resizable``: another batch size needs no compile or export.
+    - ``resizable``: another batch size needs no compile or export. ``PreparedModel.resizable`` says it in
+      the worker; its default is True.
     """
 
     name: str

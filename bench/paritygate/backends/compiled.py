@@ -33,7 +33,7 @@ MODES = {
 
 def available(target: Target) -> str | None:
     """Return why the target cannot run here, or None: a CPU needs a C++ compiler, and CUDA graphs
-    exist on CUDA only.
+    exist on CUDA only. Every device but the CPU is taken for CUDA.
     """
     if target.device == "cpu":
         if target.backend == "compile_reduce_overhead":

@@ -1,5 +1,5 @@
 """The exit status of a session: pytest's own, or ours where the harness alone failed the tests.
-Pure.
+Pure; runs in the pytest process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""METRICS: every number of a record that is shown or compared, one row each."""
+"""METRICS: the numbers of a record that say how good a cell is, one row each.
+
+The DataFrame takes unit and meaning from here. Tables, charts and comparisons choose their fields
+themselves; see CONTRIBUTING.md, "Add a metric".
+"""
 
 from __future__ import annotations
 

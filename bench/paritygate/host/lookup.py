@@ -105,10 +105,11 @@ class Lookup:
         """Return the file (or folder) that a module's name means to a suite; None where there is
         none on the path.
         """
-        spec, name, path = None, "", self._path_of(suite)
+        spec, name = None, ""
+        path, theirs = self._path_of(suite)
         for part in module.split("."):
             name = f"{name}.{part}".lstrip(".")
-            spec = _spec(name, path)
+            spec = _own_first(name, path, theirs)
             if spec is None:
                 return None
             path = list(spec.submodule_search_locations or ())
@@ -118,10 +119,11 @@ class Lookup:
         """Return why a module cannot be imported, with the nearest name that exists. Return "" if it
         can be imported, or if only an import can show it. Nothing is imported.
         """
-        name, path, parent = "", self._path_of(suite), None
+        name, parent = "", None
+        path, theirs = self._path_of(suite)
         for part in module.split("."):
             name = f"{name}.{part}".lstrip(".")
-            spec = _spec(name, path) or (_of_other_finders(name) if parent is None else None)
+            spec = _own_first(name, path, theirs) or (_of_other_finders(name) if parent is None else None)
             if spec is None:
                 if name in sys.modules or (parent is not None and _makes_modules(parent)):
                     return ""
@@ -134,12 +136,10 @@ class Lookup:
             path, parent = list(spec.submodule_search_locations or ()), spec
         return ""
 
-    def _path_of(self, suite: str) -> list[str]:
-        """Return the path in the order in which a suite's cases search it."""
+    def _path_of(self, suite: str) -> tuple[list[str], list[str]]:
+        """Return the path in the order of a suite's cases, and its entries of other suites."""
         order = self.order(suite)
-        if order is None:
-            return self.path
-        return [*(entry for entry in order.path if entry not in order.theirs), *order.theirs]
+        return (self.path, []) if order is None else (order.path, order.theirs)
 
     def _others(self, suite: str) -> list[str]:
         """Return the entries that hold test files, but none of this suite."""
@@ -169,6 +169,23 @@ def _makes_modules(parent: ModuleSpec) -> bool:
         return True
     code = origin.read_text("utf-8", errors="replace")
     return "__path__" in code or "sys.modules" in code
+
+
+def _own_first(name: str, path: Iterable[str], theirs: Sequence[str]) -> ModuleSpec | None:
+    """Return the spec of a module as a worker finds it (``runtime/sources.py: OthersLast``): the
+    folders of other suites come last, and may only add parts to a namespace package.
+    """
+    entries = list(path)
+    others = [
+        entry
+        for entry in entries
+        if any(entry == other or entry.startswith(other + os.sep) for other in theirs)
+    ]
+    own = [entry for entry in entries if entry not in others]
+    alone, whole = _spec(name, own), _spec(name, [*own, *others])
+    if alone is None or alone.loader is not None:
+        return alone or whole
+    return whole if whole is not None and whole.loader is None else alone
 
 
 def _spec(name: str, path: Iterable[str]) -> ModuleSpec | None:

@@ -1,7 +1,8 @@
 """Find the objects that the strings of a case name, and explain errors of calling them.
 
-Runs in the worker. The error of a wrong declaration says how the harness calls the object, and what
-to write. An error of the user's own code is raised unchanged, with a note that names the string.
+Runs in the reference worker and in workers. The error of a wrong declaration says how the harness
+calls the object, and what to write. An error of the user's own code is raised unchanged, with a
+note that names the string.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Modes: the work of one call: the answer alone, the answer and gradients, or a training step.
 
-Used in the worker. A backend replaces the model's forward (``wrap``: e.g. compile it) and the mode
-calls it. So eager and ``torch.compile`` do the same work, except for the forward and the backward
-that follows from it.
+Used in the reference worker and in workers. A backend replaces the model's forward (``wrap``: e.g.
+compile it) and the mode calls it. So eager and ``torch.compile`` do the same work, except for the
+forward and the backward that follows from it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Applies the import path of a case's suite, from ``paritygate.host.lookup``, to the imports of a
-worker.
+worker, and of a fork server for several suites.
 """
 
 from __future__ import annotations

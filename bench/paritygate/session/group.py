@@ -22,7 +22,8 @@ class GroupRun:
     """The cells of one group in one run. ``records`` holds the records that exist so far.
 
     ``timed``: the cells to time. If eager was not selected, it is timed beside them without a
-    report, so that "vs eager" is never blank.
+    report, so that "vs eager" is never blank. ``was_timed``: whether ``time`` has begun; it is
+    called once.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class TargetError(ValueError):
 
 def absent(device: str) -> str | None:
     """Return why a device cannot be measured here, or None. It asks the driver and never imports
-    torch.
+    torch. Below the CPU all is about CUDA: a new device needs a branch of its own first.
     """
     if device == "cpu":
         return None

@@ -1,5 +1,8 @@
 """RENDERERS: name -> ``render(run, records, places)``, pure, returns text. A new one is a file and
 a row.
+
+Tests read the table. Others import a renderer itself: ``files.writers`` for the files of
+``--bench-report``, ``session`` and the command ``show`` for the terminal.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from tests.support.paths import GOLDEN
 def test_every_suffix_writes_into_a_new_folder_and_leaves_nothing_else(tmp_path: Path, suffix: str):
     path = tmp_path / "new" / f"r{suffix}"
     writers.write(path, *read_run(GOLDEN / "run.json"))
-    assert path.stat().st_size > 500
+    assert path.stat().st_size > 500, "a report of this run should say more"
     assert list(path.parent.iterdir()) == [path]
 
 

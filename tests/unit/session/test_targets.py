@@ -76,7 +76,9 @@ def test_terms_choose(terms, names):
 def test_a_term_that_names_nothing_is_refused_and_what_there_is_is_listed(term):
     with pytest.raises(TargetError) as refused:
         chosen(term)
-    assert "names no target; devices: cpu, cuda; backends: eager, compile, " in str(refused.value)
+    assert "names no target; devices: cpu, cuda; backends: eager, compile, " in str(
+        refused.value
+    ), "a new device is added to this list"
     assert "tf32" in str(refused.value)
 
 

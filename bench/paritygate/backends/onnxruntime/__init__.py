@@ -42,7 +42,7 @@ STATIC = ("onnxruntime_graph", "tensorrt")
 
 
 def available(target: Target) -> str | None:
-    """Return why the target cannot run here, or None."""
+    """Return why the target cannot run here, or None. Every device but the CPU is taken for CUDA."""
     from importlib.util import find_spec
 
     if find_spec("onnxruntime") is None:
