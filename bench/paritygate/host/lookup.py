@@ -123,7 +123,9 @@ class Lookup:
         path, theirs = self._path_of(suite)
         for part in module.split("."):
             name = f"{name}.{part}".lstrip(".")
-            spec = _own_first(name, path, theirs) or (_of_other_finders(name) if parent is None else None)
+            spec = _own_first(name, path, theirs) or (
+                _of_other_finders(name) if parent is None else None
+            )
             if spec is None:
                 if name in sys.modules or (parent is not None and _makes_modules(parent)):
                     return ""
@@ -175,11 +177,11 @@ def _own_first(name: str, path: Iterable[str], theirs: Sequence[str]) -> ModuleS
     """Return the spec of a module as a worker finds it (``runtime/sources.py: OthersLast``): the
     folders of other suites come last, and may only add parts to a namespace package.
     """
-    entries = list(path)
+    entries, below = list(path), "." in name
     others = [
         entry
         for entry in entries
-        if any(entry == other or entry.startswith(other + os.sep) for other in theirs)
+        if entry in theirs or (below and any(entry.startswith(one + os.sep) for one in theirs))
     ]
     own = [entry for entry in entries if entry not in others]
     alone, whole = _spec(name, own), _spec(name, [*own, *others])
