@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-# Two processes of tests at once, each takes a file's tests in their order.
-PARALLEL := -n 2 --dist loadfile
+# Three processes of tests at once, for two cores: one of them mostly waits. Each takes a file's tests in their order.
+PARALLEL := -n 3 --dist loadfile
 
 # another release of torch, and cells of every kind for it
 TORCH ?= 2.14.1
