@@ -16,7 +16,6 @@ from paritygate_reports.places import STORE_FILE, STORE_VARIABLE
 if TYPE_CHECKING:
     from paritygate.core.record import Record, Run
 
-OPTIONS = ("bench-store", "bench-report")  # options with values that must be checked
 SUFFIXES = (".csv", ".parquet", ".json", ".md", ".html")  # of the report files that can be written
 
 

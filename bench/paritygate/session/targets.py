@@ -34,10 +34,12 @@ class TargetError(ValueError):
 
 def absent(device: str) -> str | None:
     """Return why a device cannot be measured here, or None. It asks the driver and never imports
-    torch. Below the CPU all is about CUDA: a new device needs a branch of its own first.
+    torch. A new kind of device needs a branch of its own.
     """
     if device == "cpu":
         return None
+    if device != "cuda":
+        return f"no device (session/targets.py does not know how to look for {device})"
     present = nvml.gpus()
     if present is None and DRIVER.is_dir():
         return "no device (an NVIDIA driver without libnvidia-ml; NVIDIA_DRIVER_CAPABILITIES=compute,utility brings it)"

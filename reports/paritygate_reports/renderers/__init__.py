@@ -1,19 +1,6 @@
-"""RENDERERS: name -> ``render(run, records, places)``, pure, returns text. A new one is a file and
-a row.
+"""Renderers: one file each, pure. ``render(run, records, places)`` returns the text of a report;
+``places`` are lines that say where the records and the files of the run are.
 
-Tests read the table. Others import a renderer itself: ``files.writers`` for the files of
-``--bench-report``, ``session`` and the command ``show`` for the terminal.
+``files/writers.py`` uses them for the files of ``--bench-report``; ``session.py`` and the command
+``show`` use the one of the terminal.
 """
-
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-
-from paritygate.core.record import Record, Run
-from paritygate_reports.renderers import markdown, terminal
-
-RENDERERS: dict[str, Callable[[Run, Sequence[Record], Sequence[str]], str]] = {
-    "terminal": terminal.render,
-    "markdown": markdown.render,
-}
-"""``places`` are lines that say where the records and the files of the run are."""

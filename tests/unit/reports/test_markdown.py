@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from paritygate_reports.files.jsontext import read_run
-from paritygate_reports.renderers import RENDERERS
 from paritygate_reports.renderers.markdown import escape, render
 from tests.support.paths import GOLDEN
 
@@ -19,7 +18,7 @@ RUN, RECORDS = read_run(GOLDEN / "run.json")
 def test_the_comment_is_the_golden_one():
     """``GOLDEN=write pytest tests/unit/reports/test_markdown.py`` writes it anew; look at the difference."""
     golden = GOLDEN / "markdown.md"
-    found = RENDERERS["markdown"](RUN, RECORDS, ["records: .paritygate/store.sqlite"])
+    found = render(RUN, RECORDS, ["records: .paritygate/store.sqlite"])
     if os.environ.get("GOLDEN") == "write":
         golden.write_text(found, "utf-8")
     assert found == golden.read_text("utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from paritygate.__main__ import main
-from paritygate.core.record import Record, Run, Status
+from paritygate.core.record import SCHEMA, Record, Run, Status
 from paritygate_reports.files import runfiles
 from paritygate_reports.files.jsontext import FileError
 from paritygate_reports.files.shards import Shard, merged, missing
@@ -100,7 +100,7 @@ def test_the_same_shards_are_the_same_run_in_whatever_order():
         ({"budget": "long"}, "budget quick and long"),
         ({"seed": 1}, "seed 0 and 1"),
         ({"laboratory": False}, "laboratory True and False"),
-        ({"schema": 1}, "schema 2 and 1"),
+        ({"schema": SCHEMA - 1}, f"schema {SCHEMA} and {SCHEMA - 1}"),
         ({"environment": MACHINE | {"cpu": "Xeon"}}, "cpu EPYC and Xeon"),
         ({"environment": {"cpu": "EPYC", "threads": 2}}, "version_torch 2.13.0 and None"),
     ],

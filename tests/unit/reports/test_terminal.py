@@ -9,7 +9,6 @@ import pytest
 
 from paritygate.core.record import Status
 from paritygate_reports.files.jsontext import read_run
-from paritygate_reports.renderers import RENDERERS
 from paritygate_reports.renderers.terminal import WIDTH, lines, render
 from paritygate_reports.view import text
 from tests.support.paths import GOLDEN
@@ -21,7 +20,7 @@ PLACES = ["records: .paritygate/store.sqlite, run 1a2b3c4d", "report: out/run.md
 def test_the_table_is_the_golden_one():
     """``GOLDEN=write pytest tests/unit/reports/test_terminal.py`` writes it anew; look at the difference."""
     golden = GOLDEN / "terminal.txt"
-    found = RENDERERS["terminal"](RUN, RECORDS, PLACES)
+    found = render(RUN, RECORDS, PLACES)
     if os.environ.get("GOLDEN") == "write":
         golden.write_text(found, "utf-8")
     assert found == golden.read_text("utf-8")

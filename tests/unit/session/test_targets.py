@@ -91,6 +91,12 @@ def test_the_order_is_that_of_the_tables_whatever_was_asked_first():
     ]
 
 
+def test_nobody_looks_for_an_unknown_kind_of_device_as_for_a_gpu():
+    assert targets.absent("npu") == (
+        "no device (session/targets.py does not know how to look for npu)"
+    )
+
+
 def test_an_absent_device_says_why():
     assert targets.absent("cpu") is None
     assert (
