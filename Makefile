@@ -22,7 +22,7 @@ test: setup    ## the project's own tests of units and of real workers
 	@echo "Units and workers are tested. The rest (whole projects, gates, databases, browser, trainings): make test-rest"
 
 test-rest: setup ## whole projects, gates, crashes, databases, browser; simulations, trainings, a sample of the zoo
-	$(RUN) pytest tests/e2e tests/slow $(PARALLEL)
+	$(RUN) pytest tests/e2e tests/slow $(PARALLEL) --bench-store .paritygate/tests.sqlite
 
 test-all: test test-rest ## every test
 
