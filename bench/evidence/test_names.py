@@ -30,6 +30,27 @@ MERGED = {
         "test_however_a_cell_ends_its_reason_has_no_codes_and_all_lines",
         "all three ways make one End, which cleans the reason",
     ),
+    **dict.fromkeys(
+        (
+            "test_unchanged_code_is_the_same_and_nothing_is_left_behind",
+            "test_no_more_than_two_workers_of_a_cell_are_alive",
+            "test_a_cell_that_was_deselected_is_not_lost",
+        ),
+        (
+            "test_the_same_work_is_the_same_and_nothing_is_left_behind",
+            "one real gate run serves all three",
+        ),
+    ),
+    **dict.fromkeys(
+        (
+            "test_other_numbers_are_named_even_where_they_pass",
+            "test_weights_that_do_not_fit_are_not_compared_and_speed_still_is",
+        ),
+        (
+            "test_other_numbers_and_weights_that_do_not_fit_are_named_and_speed_is_compared",
+            "one real gate run with a cell for each",
+        ),
+    ),
 }
 """Name of a test that is gone -> the test that asserts the same now, and the reason."""
 

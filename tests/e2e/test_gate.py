@@ -17,6 +17,17 @@ import pytest
 from tests.support.project import CASES, eventually
 from tests.support.repository import INI, MODEL, ONE, ONLY_ONE, Repository
 
+WIDE = """
+
+class Wide(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(16, {width}), torch.nn.ReLU(), torch.nn.Linear({width}, 4))
+
+    def forward(self, x):
+        time.sleep(0.001)
+        return self.layers(x)
+"""
 OTHER_NUMBERS = """
 
 class Scaled(Net):
@@ -52,23 +63,38 @@ COUNTED = """
 """
 
 
-def test_unchanged_code_is_the_same_and_nothing_is_left_behind(repository):
-    result = repository.gate("-v", against="HEAD")
+def test_the_same_work_is_the_same_and_nothing_is_left_behind(repository):
+    """Of two cells one is deselected, which is not lost. Never are more than two workers of a cell
+    alive, controls included, whose base runs beside its twin.
+    """
+    repository.project.suite(CASES)
+    repository.model(COUNTED)
+    repository.commit("counted")
+    repository.model(COUNTED + "    OTHER = 'than base'\n")
+    away = [
+        f"--deselect=test_my_model.py::{test}[two"
+        for test in ("test_parity", "test_throughput", "test_regression")
+    ]
+    result = repository.gate("-v", *away, against="counted")
 
     result.stdout.fnmatch_lines(
         [
             f"*::test_parity[[]{ONE}] PASSED*",
             f"*::test_regression[[]{ONE}] PASSED*",
-            "head against HEAD*: 1 same",
+            "head against counted*: 1 same",
         ]
     )
     assert "test_throughput" not in result.stdout.str()
     assert result.ret == 0
+    assert set(repository.project.records()) == {ONE}
     record = repository.project.records()[ONE]
     assert (record.verdict, record.findings) == ("same", [])
     assert record.effect_low <= record.effect <= record.effect_high
     assert record.throughput > 0
     assert record.error is not None
+    counts = [int(line) for line in (repository.project.path / "counts.txt").read_text().split()]
+    assert len(counts) > 2 * 3 * 2  # three launches of a pair and of a control
+    assert max(counts) == 2
     assert not repository.left()
 
 
@@ -117,24 +143,25 @@ def test_a_slower_head_is_11_and_says_by_how_much(repository):
     by_id.stdout.fnmatch_lines(["1 test collected*"])
 
 
-def test_other_numbers_are_named_even_where_they_pass(repository):
-    repository.model(OTHER_NUMBERS)
-    repository.gate()
+def test_other_numbers_and_weights_that_do_not_fit_are_named_and_speed_is_compared(repository):
+    repository.model(WIDE.format(width=32))
+    repository.project.suite("""
+        CASES = (
+            Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+            Case("wide", model="my_model:Wide", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
+        )
+    """)
+    repository.commit("narrow")
+    repository.model(WIDE.format(width=48) + textwrap.dedent(OTHER_NUMBERS))
+    repository.gate(against="narrow")
 
-    (line,) = [
-        line for line in repository.project.records()[ONE].findings if line.startswith("answers")
-    ]
+    records = repository.project.records()
+    (line,) = [line for line in records[ONE].findings if line.startswith("answers")]
     assert "differ from base's by 0.01 on the same inputs and weights" in line
-
-
-def test_weights_that_do_not_fit_are_not_compared_and_speed_still_is(repository):
-    repository.project.write("my_model.py", MODEL.replace("32", "48"))
-    repository.gate()
-
-    record = repository.project.records()[ONE]
-    assert record.verdict in ("same", "regressed", "improved", "inconclusive")
-    assert any("base cannot load head's weights" in line for line in record.findings)
-    assert any(line.startswith("parameters: 676 -> 1012") for line in record.findings)
+    wide = records["wide-b8-cpu-eager-fp32"]
+    assert wide.verdict in ("same", "regressed", "improved", "inconclusive")
+    assert any("base cannot load head's weights" in line for line in wide.findings)
+    assert any(line.startswith("parameters: 676 -> 1012") for line in wide.findings)
 
 
 def test_a_head_that_does_not_import_is_12(repository):
@@ -159,19 +186,6 @@ def test_a_base_that_does_not_import_is_told_and_is_14_where_nothing_else_was_co
 
     result.stdout.fnmatch_lines(["*broken: base: *half written*"])
     assert result.ret == 14  # nothing could be compared
-
-
-def test_no_more_than_two_workers_of_a_cell_are_alive(repository):
-    """Controls, whose base runs beside its twin, included."""
-    repository.model(COUNTED)
-    repository.commit("counted")
-    repository.model(COUNTED + "    OTHER = 'than base'\n")
-    result = repository.gate(against="counted")
-
-    assert result.ret == 0
-    counts = [int(line) for line in (repository.project.path / "counts.txt").read_text().split()]
-    assert len(counts) > 2 * 3 * 2  # three launches of a pair and of a control
-    assert max(counts) == 2
 
 
 def test_what_is_not_known_is_15_where_strictness_was_asked_for(repository):
@@ -329,20 +343,6 @@ def test_a_model_is_under_test_where_something_that_it_imports_is(repository):
     repository.gate("--bench-limit", "1", against="HEAD")
 
     assert repository.project.records()[ONE].verdict == "inconclusive"  # would be unchecked
-
-
-def test_a_cell_that_was_deselected_is_not_lost(repository):
-    repository.project.suite(CASES)
-    repository.commit("two")
-    repository.model("OTHER = 'than base'\n")
-    away = [
-        f"--deselect=test_my_model.py::{test}[two"
-        for test in ("test_parity", "test_throughput", "test_regression")
-    ]
-    result = repository.gate(*away, against="two")
-
-    assert result.ret == 0
-    assert set(repository.project.records()) == {ONE}
 
 
 @pytest.mark.parametrize(
