@@ -65,13 +65,18 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: object) -> None:
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> None:
     """Begin at the first test that is marked with ``cells``, directly or by its class or module.
 
     Also begin at a test that takes ``cell`` where cases are declared: its mark is forgotten or
     misspelt.
     """
     if collector.config.pluginmanager.has_plugin(SESSION):
+        return
+    # other objects of a file may be proxies, which raise, or mock.call, which has every attribute
+    if not (collector.istestfunction(obj, name) or collector.istestclass(obj, name)):
         return
     own = getattr(obj, "pytestmark", ())
     marks = [*(own if isinstance(own, list | tuple) else [own]), *collector.iter_markers()]
