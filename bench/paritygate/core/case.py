@@ -211,7 +211,7 @@ class Case:
         for what in LOCATIONS:
             location = getattr(self, what)
             if location is not None or what in ("model", "inputs"):
-                _check_location(f"case {self.name}: {what}", location)
+                _check_location(f"case {self.name}", what, location)
         self._check_mode()
         self._check_variants()
         if self.reference not in ("float64", "eager"):
@@ -346,7 +346,7 @@ class Case:
     def _check_variants(self) -> None:
         for name, location in self.variants.items():
             _check_field(f"case {self.name}: variant", name)
-            _check_location(f"case {self.name}: variants[{name!r}]", location)
+            _check_location(f"case {self.name}", f"variants[{name!r}]", location)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the case as plain data (JSON), for the worker. Timed and untimed shapes are alike
@@ -359,8 +359,10 @@ class Case:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Case:
-        """Return the case that ``as_dict`` made plain data of."""
-        return cls(**plain)
+        """Return the case that ``as_dict`` made plain data of, without its known failures. No worker
+        needs them, and the interpreter of one may lack the package that reads versions.
+        """
+        return cls(**{**plain, "known_failures": {}})
 
     def sizes(self, shape: str) -> dict[str, int]:
         """Return the named sizes of a shape, timed or not."""
@@ -450,13 +452,15 @@ def _named(sizes: Mapping[str, int] | Shape, name: str) -> Shape:
     return replace(sizes, name=name) if isinstance(sizes, Shape) else Shape(sizes, name)
 
 
-def _check_location(what: str, given: object) -> None:
+def _check_location(where: str, option: str, given: object) -> None:
     if isinstance(given, str) and LOCATION.fullmatch(given):
         return
     itself = f"{getattr(given, '__module__', '')}:{getattr(given, '__qualname__', '')}"
     # an object instead of its name would make the suite import it
-    so = f'; write {what.rpartition(": ")[2]}="{itself}"' if LOCATION.fullmatch(itself) else ""
-    raise DeclarationError(f'{what}={given!r} must look like "package.module:attribute"{so}')
+    so = f'; write {option}="{itself}"' if LOCATION.fullmatch(itself) else ""
+    raise DeclarationError(
+        f'{where}: {option}={given!r} must look like "package.module:attribute"{so}'
+    )
 
 
 def _check_field(what: str, value: str) -> None:

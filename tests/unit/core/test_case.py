@@ -3,6 +3,7 @@ it.
 """
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -132,6 +133,12 @@ def test_a_case_is_plain_data_for_the_worker():
     there = Case.from_dict(plain)
     assert json.loads(json.dumps(there.as_dict())) == plain
     assert there.sizes("x") == {"batch": 2}
+
+
+def test_a_worker_needs_no_package_that_reads_versions(monkeypatch):
+    plain = replace(CASE, known_failures={"torch>=2.13": "issue 12"}).as_dict()
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    assert Case.from_dict(plain).known_failures == {}
 
 
 TRAINING = {"mode": "training", "optimizer": "m:sgd"}
