@@ -1,1 +1,3 @@
-"""Frozen values and enums that every other package uses. Standard library only."""
+"""Frozen values and enums that every other package uses. Standard library only; ``packaging`` is
+imported where a known failure names versions.
+"""

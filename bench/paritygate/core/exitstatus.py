@@ -32,11 +32,7 @@ COMPARED = (
     Verdict.INCONCLUSIVE,
 )
 # broken here: on base only
-UNDECIDED = (
-    Verdict.INCONCLUSIVE,
-    Verdict.NOT_COMPARABLE,
-    Verdict.BROKEN,
-)
+UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE, Verdict.BROKEN)
 BROKEN = (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
 NOT_COMPARED = (Status.SKIPPED, Status.UNCHECKED)
 NO_CELL = "no cell was selected; see --bench-targets, --bench-budget and -k"

@@ -13,10 +13,7 @@ from collections.abc import Sequence
 
 LIMIT = 4000  # characters of a reason or a trace
 # of a longer text, this many at either end; the sum leaves room for a prefix that is added later
-HEAD, TAIL = (
-    2600,
-    1000,
-)
+HEAD, TAIL = 2600, 1000
 LINE = 400  # characters of a first line
 MERGED = 5  # lines that a first line without content may take along
 

@@ -70,7 +70,7 @@ def examine(
     ambiguous: str | None = None,
 ) -> list[Finding]:
     """Return findings about the machine (``machine.facts()``), its GPUs, and a process in
-    laboratory conditions (``got``).
+    laboratory conditions (``process``).
     """
     cores = facts["cores"] or 1
     findings = [

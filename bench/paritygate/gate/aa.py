@@ -58,9 +58,8 @@ class Row:
     launches: int
     detectable: float
     invalid: bool
-    cost: (
-        float  # seconds that the gate spent on this cell, with its share of imports and references
-    )
+    # seconds that the gate spent on this cell, with its share of imports and references
+    cost: float
     seconds: float  # of the whole run, with collection and parity
     code: str
 

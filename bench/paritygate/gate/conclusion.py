@@ -1,6 +1,4 @@
-"""Draw the conclusions of a gate's launches: verdicts, findings, and whether the run is valid.
-Pure.
-"""
+"""Draw the conclusions of a gate's launches: verdicts, findings, and whether the run is valid."""
 
 from __future__ import annotations
 

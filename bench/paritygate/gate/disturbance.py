@@ -14,9 +14,8 @@ from collections.abc import Hashable
 from paritygate.timing.diagnostics import STEAL, Conditions
 
 LEVEL = 0.10  # above the fastest launch by more than this, in ln(seconds)
-CLOCK = (
-    0.01  # the device's clocks after base's and head's blocks differ by more than this, in ln(Hz)
-)
+# the device's clocks after base's and head's blocks differ by more than this, in ln(Hz)
+CLOCK = 0.01
 REPEATED = 0.5  # repetitions for each launch pair, at most: a run must also end on a machine that is never calm
 
 

@@ -29,10 +29,7 @@ EXACT = (
 OPERATORS = 5
 CLOCK_SHARE = 0.005  # a step of an NVIDIA clock is 15 MHz of some 2,000
 # the peak memory of one cell differs by up to this between workers; reports/evidence/overhead.json
-PEAK_SHARE, PEAK_BYTES = (
-    0.02,
-    1 << 20,
-)
+PEAK_SHARE, PEAK_BYTES = 0.02, 1 << 20
 
 
 def changed_facts(base: Record, head: Record) -> list[str]:

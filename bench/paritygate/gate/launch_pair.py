@@ -36,9 +36,8 @@ class Measured:
     head: list[float] = field(default_factory=list)
     calls: int = 1  # in a sample
     held: tuple[str, ...] = ()  # reasons that lowered the device's clock in blocks that count
-    clock: float = (
-        0.0  # ln(head/base) of the device's clock after the blocks of the quads; 0 if not known
-    )
+    # ln(head/base) of the device's clock after the blocks of the quads; 0 if not known
+    clock: float = 0.0
 
     @property
     def d(self) -> float:

@@ -20,10 +20,7 @@ TRIM = 0.2
 # launch may be half of it
 EXPECTED_SPREAD = 0.012
 # A is base, B is head; the order is drawn at random, because a fixed one aliases with periodic noise
-ORDERS = (
-    "ABBA",
-    "BAAB",
-)
+ORDERS = ("ABBA", "BAAB")
 
 
 def quad(base: ArrayLike, head: ArrayLike) -> Any:

@@ -192,7 +192,9 @@ class GateRun:
             conditions = watch.conditions().with_throttling(measured.held)
             self._warnings |= dict.fromkeys(diagnostics.gpu_warnings(conditions))
             before = found[course].get(cell.id)
-            if before is None and self._disturbed(course, cell, measured, conditions):
+            if before is None and self.disturbances.again(
+                (course, cell.id), measured.level, conditions, measured.clock
+            ):
                 queue.append((course, cell))
             calmer = before is not None and before.level < measured.level
             found[course][cell.id] = before if before is not None and calmer else measured
@@ -209,17 +211,6 @@ class GateRun:
                     }
                 )
         self.result.launches.append(list(found[self.course].items()))
-
-    def _disturbed(
-        self,
-        course: Course,
-        cell: Cell,
-        measured: launch_pair.Measured,
-        conditions: diagnostics.Conditions,
-    ) -> bool:
-        return self.disturbances.again(
-            (course, cell.id), measured.level, conditions, measured.clock
-        )
 
     def _start(self, cells: Iterable[Cell], sides: Sequence[Side]) -> None:
         """Start the fork servers of the next launch. They begin their imports at once."""
@@ -274,9 +265,8 @@ class GateRun:
         again = kept in self._kept
         opened.open(self._number, keep=True, again=again)
         worker = opened.worker
-        if (
-            again or worker is None or side is self.sides.twin
-        ):  # the twin must not write the file that base may be reading
+        # the twin must not write the file that base may be reading
+        if again or worker is None or side is self.sides.twin:
             return
         try:
             worker.ask(Keep(), KEEP_DEADLINE)

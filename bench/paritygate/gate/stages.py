@@ -67,8 +67,8 @@ class Course:
         self._advance()
 
     def note(self, found: Mapping[str, Pair]) -> None:
-        """Add the numbers of a launch pair, one for every wanted cell. Raises ``ValueError`` if the
-        cells are others.
+        """Add the numbers of a launch pair. Raises ``ValueError`` if its cells are not exactly the
+        wanted ones.
         """
         if set(found) != set(self.wanted()):
             raise ValueError(

@@ -200,11 +200,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         group = item if cell is None else cell.group
         if is_regression(item):
             # after everything else: the gate runs once for all of them
-            return (
-                len(items),
-                0,
-                number,
-            )
+            return len(items), 0, number
         return first.setdefault(group, number), int(is_throughput(item)), number
 
     items[:] = [item for _, item in sorted(enumerate(items), key=place)]

@@ -258,11 +258,8 @@ class ForkServer:
         self._modules, self._backends = modules, backends
         self._path, self._python = path or sys.path, python
         self._exec_workers = exec_workers
-        self._suites, self._homes, self._places = (
-            suites or Suites(),
-            list(dict.fromkeys(homes)),
-            places,
-        )
+        self._suites, self._places = suites or Suites(), places
+        self._homes = list(dict.fromkeys(homes))
         self.process: subprocess.Popen[bytes] | None = None
         self.workers: list[Worker] = []
         self._count = 0
@@ -355,10 +352,7 @@ class ForkServer:
         with self._asking:
             try:
                 worker = self._exec(task) if self._exec_workers else self._ask_for(Fork, task)
-            except (
-                ChannelClosedError,
-                TimeoutError,
-            ):
+            except (ChannelClosedError, TimeoutError):
                 # the fork server died since the last worker: start a new one, once
                 self.close()
                 try:

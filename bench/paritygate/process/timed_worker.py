@@ -15,9 +15,8 @@ from paritygate.timing import schedule
 # seconds beyond ten times the expected time: other programs on the machine can stall a team of threads
 BLOCK_DEADLINE = 30.0
 SLOW_CALL = 1.0  # seconds; a faster first call mostly loads and allocates, and sets no deadline
-BESIDE = (
-    3  # calls of a block that do not count: to settle, and to answer again from the initial state
-)
+# calls of a block that do not count: to settle, and to answer again from the initial state
+BESIDE = 3
 FINISHING = 20  # calls after the last block, at most: the device's own seconds, and joules
 REPLACED = 3  # times that a block is measured again
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from functools import partial
 
-from paritygate.core.case import Cell, Target
+from paritygate.core.case import Cell, Target, cell_of
 from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import End, Record, Status
 from paritygate.process.client import ForkServerError, WorkerError
@@ -144,5 +144,5 @@ class GroupRun:
 
 
 def _wants(cell: Cell) -> bool:
-    wanted = any(cell.target.matches(pattern) for pattern in cell.case.targets)
+    wanted = cell_of(cell.case, cell.shape, cell.target) is not None
     return wanted and cell.case.reason(cell.case.skips, cell.target) is None

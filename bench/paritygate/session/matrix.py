@@ -57,14 +57,10 @@ class Matrix:
             beside = self.options.budget.name == "quick" and any(shape.timed for shape in shapes)
             for shape in shapes:
                 for target in wanted:
-                    slow = self.backends[target.backend].slow_to_open
-                    left_out = beside and slow and not shape.timed
-                    cell = (
-                        None
-                        if left_out or (timed and not shape.timed)
-                        else cell_of(case, shape, target)
-                    )
-                    if cell is not None:
+                    left_out = timed or (beside and self.backends[target.backend].slow_to_open)
+                    if left_out and not shape.timed:
+                        continue
+                    if (cell := cell_of(case, shape, target)) is not None:
                         found.append(cell)
         return found
 
@@ -97,10 +93,8 @@ class Matrix:
         if target.backend != "eager":
             return [target]
         for variant in case.variants:
-            if (
-                self.backends.setdefault(variant, Backend(variant, VARIANTS, compiles=True)).module
-                != VARIANTS
-            ):
+            own = Backend(variant, VARIANTS, compiles=True)
+            if self.backends.setdefault(variant, own).module != VARIANTS:
                 raise DeclarationError(
                     f"case {case.name}: its variant {variant!r} bears the name of a backend; rename it"
                 )

@@ -60,13 +60,8 @@ class Progress:
         times: Times,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._line, self._live, self._width, self.times, self._clock = (
-            line,
-            live,
-            width,
-            times,
-            clock,
-        )
+        self._line, self._live, self._width = line, live, width
+        self.times, self._clock = times, clock
         self.waiting: list[str] = []
         self._total, self._done = 0, 0
         self._started = clock()
