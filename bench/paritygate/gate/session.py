@@ -78,12 +78,10 @@ class Gate:
         names = ["base", "head"] if self.same else ["base", "head", "twin"]
         sides = {}
         for name in names:
-            python = (
-                self.against.python if name != "head" and self.against.python else laboratory.python
-            )
+            other = self.against.python if name != "head" else None
+            python = other or laboratory.python
             own = replace(laboratory, scratch=laboratory.scratch / name, servers={}, python=python)
-            sides[name] = Side(name, trees[name], own)
-        limit = self.against.limit or LIMITS[laboratory.budget.name]
+            sides[name] = Side(trees[name], own)
         gate = GateRun(
             Sides(
                 sides["base"],
@@ -94,7 +92,7 @@ class Gate:
             ),
             cells=cells,
             margins=PROFILES[self.against.profile],
-            limit=limit,
+            limit=self.against.limit or LIMITS[laboratory.budget.name],
             planted=self.against.planted,
             say=laboratory.say,
             tell=laboratory.tell,

@@ -24,7 +24,6 @@ class InvalidRunError(Exception):
 class Side:
     """The code under test in one revision: its folder, its laboratory, and its cells by id."""
 
-    name: str
     tree: Path
     laboratory: Laboratory
     slot: Path = Path()

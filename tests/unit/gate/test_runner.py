@@ -52,8 +52,8 @@ def gate(monkeypatch):
     cells = [cell_of(case, shape, target) for shape in case.all_shapes()]
     run = GateRun(
         Sides(
-            Side("base", Path(), Laboratory()),
-            Side("head", Path(), Laboratory()),
+            Side(Path(), Laboratory()),
+            Side(Path(), Laboratory()),
             None,
             Places(),
             random.Random(0),
@@ -118,9 +118,9 @@ class Opened:
 def test_the_twin_checks_itself_until_base_has_kept_answers_and_keeps_none(gate):
     """They share a folder, and may open at once."""
     (cell, *_), log = gate.cells.values(), []
-    gate.sides.twin = Side("twin", Path(), Laboratory())
-    for side in (gate.base, gate.sides.twin):
-        side.cells[cell.id] = Opened(log, side.name)
+    gate.sides.twin = Side(Path(), Laboratory())
+    for name, side in (("base", gate.base), ("twin", gate.sides.twin)):
+        side.cells[cell.id] = Opened(log, name)
     for side in (gate.sides.twin, gate.base, gate.sides.twin, gate.base):
         gate._open(side, cell)
 
