@@ -7,7 +7,6 @@ import subprocess
 
 from tests.support.paths import ROOT
 
-
 TOP = {
     *("bench", "models", "reports", "tests"),
     *("conftest.py", "constraints.txt", "pyproject.toml"),

@@ -107,8 +107,8 @@ class GateRun:
             references.append(GroupReference(self.sides.twin.laboratory, cells[0], base.folder))
         for side, reference in zip(self.sides.all, references, strict=True):
             side.cells |= {cell.id: OpenedCell(reference, cell) for cell in cells}
-        make_reference(head, [self.head.cells[cell.id] for cell in cells], self._number)
-        if head.made.sources:
+        ours = [self.head.cells[cell.id] for cell in cells]
+        if make_reference(head, ours, self._number):
             theirs = [self.base.cells[cell.id] for cell in cells]
             make_reference(base, theirs, self._number, given=head.folder)
         for side, made in ((self.head, head.made), (self.base, base.made)):

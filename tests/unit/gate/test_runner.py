@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from paritygate.core.case import Case, Target, cell_of
+from paritygate.gate import runner
 from paritygate.gate.launch_pair import Measured
 from paritygate.gate.request import PROFILES
 from paritygate.gate.runner import GateRun
@@ -34,6 +35,8 @@ class Laboratory:
 
 
 class Places:
+    names: tuple[str, ...] = ()
+
     def fill(self, order, trees):
         return [Path(str(slot)) for slot in order]
 
@@ -151,3 +154,15 @@ def test_what_a_gpu_suffered_is_a_warning_of_the_run_told_once(gate, monkeypatch
 
     (warning,) = [line for line in gate.result.warnings if "GPU" in line]
     assert warning.startswith("GPU throttled: SwPowerCap lowered its clock")
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_base_gets_a_reference_wherever_head_has_one(gate, monkeypatch, exists):
+    """Also where head's worker fell while it exported one backend: it names no sources then."""
+    asked = []
+    monkeypatch.setattr(runner, "make_reference", lambda *given, **_: asked.append(given) or exists)
+    for laboratory in (gate.head.laboratory, gate.base.laboratory):
+        laboratory.scratch = Path()
+    gate._reference(list(gate.cells.values())[:1])
+
+    assert len(asked) == (2 if exists else 1)
