@@ -1,6 +1,6 @@
-"""Make ``reports/evidence/test_names.csv``: where each test of an older revision is now.
+"""Make ``reports/evidence/moved_tests.csv``: where each test of an older revision is now.
 
-    python -m bench.evidence.test_names 5c4c6e6
+    python -m bench.evidence.moved_tests 5c4c6e6
 
 Collect the tests of that revision and of this checkout, and match them by the name of the function.
 A test that no longer exists must have a row in ``MERGED`` with its reason. Tests without one are
@@ -17,7 +17,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-OUT = Path("reports/evidence/test_names.csv")
+OUT = Path("reports/evidence/moved_tests.csv")
 FEWER = {
     "test_parity": "the sample of the zoo follows the commit",
     "test_models_know_nothing_of_the_harness": "one a file of models/: whole.py went into weights.py",
@@ -76,7 +76,7 @@ def main() -> None:
         places.setdefault(place.partition("::")[2], []).append(place)
     lost = []
     with OUT.open("w", newline="") as file:
-        file.write(f"# python -m bench.evidence.test_names {revision}\n")
+        file.write(f"# python -m bench.evidence.moved_tests {revision}\n")
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["before", "cases_before", "now", "cases_now", "reason"])
         for place, cases in sorted(old.items()):
