@@ -258,12 +258,15 @@ class FlexAttention(nn.Module):
 
 
 def _flex(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    def padded_score(
-        score: Tensor, row: Tensor, _head: Tensor, _query: Tensor, key: Tensor
-    ) -> Tensor:
-        return torch.where(mask[row, 0, 0, key], score, -math.inf)  # type: ignore[index]  # only with a mask
+    score_mod: Callable[..., Tensor] | None = _causal_score if causal else None
+    if mask is not None:
 
-    score_mod = padded_score if mask is not None else _causal_score if causal else None
+        def padded_score(
+            score: Tensor, row: Tensor, _head: Tensor, _query: Tensor, key: Tensor
+        ) -> Tensor:
+            return torch.where(mask[row, 0, 0, key], score, -math.inf)
+
+        score_mod = padded_score
     answer: Tensor = flex_attention(
         query, key, value, score_mod=score_mod, enable_gqa=_grouped(query, key)
     )

@@ -46,8 +46,8 @@ def dynamic_int8(plain: nn.Module) -> Quantised:
     call, by their range.
 
     ONNX Runtime quantises all four layers. Weights are unsigned: with signed ones its convolution
-    of integers took four times as long. Raises ``NotImplementedError`` for a network that is not
-    float32 on a CPU.
+    of integers took four times as long. ONNX Runtime quantises a float32 network on a CPU only. So
+    any other one raises ``NotImplementedError``: this variant cannot run here.
     """
     weight = next(plain.parameters())
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
@@ -182,10 +182,8 @@ def check_pruned(network: nn.Module, zeros: float) -> None:
         raise NotPruned(
             "masks are still applied in every call, and the original weights are kept; call prune.remove"
         )
-    share, total = (
-        1 - nonzero_share(network),
-        sum(layer.weight.numel() for layer in _layers(network)),
-    )
+    share = 1 - nonzero_share(network)
+    total = sum(layer.weight.numel() for layer in _layers(network))
     if round(share * total) < round(zeros * total):
         raise NotPruned(
             f"{share:.4%} of {total} weights are zero, {zeros:.4%} must be: some came back, by training or loading"

@@ -26,10 +26,7 @@ from models.weights import Weights
 
 SIZES = {"batch": 32}
 # highest rates; with the student's rate the teacher stays at 50 %, i.e. chance
-TEACHER_RATE, STUDENT_RATE = (
-    2e-4,
-    5e-4,
-)
+TEACHER_RATE, STUDENT_RATE = 2e-4, 5e-4
 WARMUP = 0.1  # share of all steps
 TEMPERATURE = 2.0  # a higher one makes the two classes too similar
 SOURCES = tuple(

@@ -358,6 +358,9 @@ def ddp_2(plain: OneProcess) -> Ranks:
 
 
 def _ranks(plain: OneProcess, count: int) -> Ranks:
+    """Return ranks. Raises ``NotImplementedError``, this variant cannot run here, if this build of
+    torch or the system has no way for ranks to meet.
+    """
     if not torch.distributed.is_available() or not hasattr(socket, "AF_UNIX"):
         raise NotImplementedError(
             "ranks need a torch built with torch.distributed, and Unix sockets"

@@ -28,10 +28,8 @@ from models.cnn import DigitsCNN
 # DataLoader sets its workers to one thread, so none of them waits for other threads. macOS'
 # libraries do not survive a fork, so the default is used there.
 CONTEXT = "fork" if sys.platform == "linux" else None
-STEPS, SECONDS = (
-    64,
-    1.0,
-)  # length of the training in which waiting is measured; the first limit ends it
+# length of the training in which waiting is measured; the first limit ends it
+STEPS, SECONDS = 64, 1.0
 
 
 class Zoomed(Dataset[tuple[int, Tensor, Tensor]]):
@@ -204,7 +202,8 @@ def pinned(plain: Loader) -> Loader:
     """Return a loader with two worker processes; a thread of this process copies batches into
     page-locked memory.
 
-    Raises ``NotImplementedError`` without an accelerator: torch would pin nothing and only warn.
+    Without an accelerator torch would pin nothing and only warn. So it raises
+    ``NotImplementedError``: this variant cannot run here.
     """
     if not torch.accelerator.is_available():
         raise NotImplementedError(

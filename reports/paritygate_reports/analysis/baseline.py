@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 FEWEST_RUNS = 8  # with fewer, limits are over seven standard deviations wide
 WINDOW = 30  # runs; older ones are left out
 LEVEL = 0.001  # one-sided: a matrix of 100 cells gives one false alarm in ten runs
-LEAST_SPREAD = (
-    0.003  # in ln(seconds): runs of different days differ at least so much on any machine
-)
+LEAST_SPREAD = 0.003  # in ln(seconds): days differ at least so much on any machine
 # A cell that differs by more than so many times the kernels' difference is not explained by them.
 BY_MACHINE = 3.0
 # those of the gate: a slowdown that is flagged here is one for the gate, too

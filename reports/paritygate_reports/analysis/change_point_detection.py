@@ -28,29 +28,19 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 SEGMENT = 3  # a level has at least so many values; two may be chance
-SPIKE = (
-    3.0  # robust standard deviations: values farther from the running median are set to it (Hampel)
-)
+# robust standard deviations: values farther from the running median are set to it (Hampel)
+SPIKE = 3.0
 # values in the running median; at the end the last five, where three make a new level
-NEIGHBOURS, LAST = (
-    7,
-    5,
-)
+NEIGHBOURS, LAST = 7, 5
 MEDIAN_TAKES = 1.15  # the running median follows white noise, so that 1/1.15 of it is left
 PENALTY = 2.0  # of a proposal, in variances x ln(n): low, since the simulated noise decides
 SIDES = (3, 5, 10, 20, 40, 80, 160)  # values left and right of a split that are compared
 # a level of at most so many values is new, if at least the second number of values came before it
-NEWEST, HISTORY = (
-    6,
-    20,
-)
+NEWEST, HISTORY = 6, 20
 # false alarms of a whole series, for new and for old levels; measured in bench/evidence/changepoints.py
 ALPHA = 0.002
 # in spreads; every simulated threshold is higher, so a lower contrast needs no simulation
-HOPELESS_NEW, HOPELESS_OLD = (
-    2.5,
-    3.5,
-)
+HOPELESS_NEW, HOPELESS_OLD = 2.5, 3.5
 SERIES = 1999  # number of simulated series
 LENGTHS = (20, 30, 40, 50, 65, 80, 100, 125, 160, 200)  # noise is simulated for these, rounded up
 MEMORY_STEP, MOST_MEMORY = 0.05, 0.9  # and for memories in these steps, rounded up

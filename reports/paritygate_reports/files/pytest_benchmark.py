@@ -127,8 +127,9 @@ def _record(benchmark: Mapping[str, Any]) -> Record:
         row["samples"] = [times[int(n * step)] for n in range(min(len(times), KEPT_SAMPLES))]
         if times:
             row |= {"latency_p90": quantile(times, 0.9), "latency_p99": quantile(times, 0.99)}
-    kept = {"cell", "status"}
-    row |= {name: extra[name] for name in RECORD_SCALARS if ours and name in extra.keys() - kept}
+    if ours:
+        given = extra.keys() - {"cell", "status"}
+        row |= {name: extra[name] for name in RECORD_SCALARS if name in given}
     record = Record(**row)
     if wrong := misfits(record):
         raise ValueError(f"{record.cell} has {', '.join(wrong)}")

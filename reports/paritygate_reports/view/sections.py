@@ -130,7 +130,7 @@ def passed(records: Iterable[Record]) -> bool:
 
 
 def _failures(records: Iterable[Record]) -> list[Item]:
-    """A point a mistake: what cells of one case share is told once, with their names."""
+    """Return a point for each mistake, with the names of all cells of its case that share it."""
     alike: dict[tuple[str, str, str], list[Record]] = {}
     for record in filter(is_failure, records):
         mistake = reasons.mistake(record.reason, record.facts.get("trace", ""))
