@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paritygate.core.record import Run
+from paritygate.core.record import Record, Run
 from paritygate_reports.files.writers import replace_whole
 from paritygate_reports.renderers.html import TEMPLATES, render, tone
 from paritygate_reports.store.database import StoreError
 from paritygate_reports.store.store import Store
 from paritygate_reports.view.page import page_of
+from paritygate_reports.view.table import ending
 
 SCRIPT = "plotly.min.js"
 
@@ -68,8 +69,7 @@ def write_index(folder: Path, store: Store, parts: Sequence[Part]) -> None:
     """Write the index, and the script that all pages share. Raises ``OSError``."""
     from plotly.offline import get_plotlyjs
 
-    ended = store.outcomes()
-    rows = [(part, _words(store, part.runs[-1], ended.get(part.runs[-1].id, {}))) for part in parts]
+    rows = [(part, _words(store.records(part.runs[-1].id))) for part in parts]
     html = TEMPLATES.get_template("index.html.j2").render(rows=rows, tone=tone, store=store.name)
     replace_whole(folder / SCRIPT, lambda path: path.write_text(get_plotlyjs(), "utf-8"))
     replace_whole(
@@ -83,7 +83,8 @@ def _machine(run: Run) -> str:
     return f"{facts.get('cpu') or 'unknown processor'}, {facts.get('cores') or '?'} cores"
 
 
-def _words(store: Store, run: Run, ended: dict[str, int]) -> list[tuple[str, int]]:
+def _words(records: Sequence[Record]) -> list[tuple[str, int]]:
     """Return how the cells of a run ended, and how they compared where they were."""
-    verdicts = Counter(record.verdict for record in store.records(run.id) if record.verdict)
-    return [*ended.items(), *verdicts.items()]
+    ended = Counter(map(ending, records))
+    verdicts = Counter(record.verdict for record in records if record.verdict)
+    return [*ended.most_common(), *verdicts.items()]

@@ -13,6 +13,7 @@ from paritygate_reports.view import text
 
 HEAD = ("target", "per s", "p50", "p99", "vs eager", "error", "of max", "memory", "prepare")
 BAD = (Status.PARITY_FAILED, Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
+KNOWN_FAILURE = "known failure"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ def is_known_failure(record: Record) -> bool:
 def is_failure(record: Record) -> bool:
     """Return whether the record is a failure: a bad status that is not a known failure."""
     return record.status in BAD and not is_known_failure(record)
+
+
+def ending(record: Record) -> str:
+    """Return how the cell ended: its status, or ``known failure``."""
+    return KNOWN_FAILURE if is_known_failure(record) else str(record.status)
 
 
 def groups(records: Iterable[Record]) -> list[Group]:
@@ -101,7 +107,7 @@ def _group(members: Sequence[Record]) -> Group:
 def _row(record: Record, unit: str) -> Row:
     target = f"{record.device}-{record.backend}-{record.dtype}"
     if record.status is not Status.OK:
-        note = f"known failure: {record.known_failure}" if is_known_failure(record) else ""
+        note = f"{KNOWN_FAILURE}: {record.known_failure}" if is_known_failure(record) else ""
         return Row(
             record,
             (target,),

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from paritygate.core.record import Status
 from paritygate_reports.renderers.html import render, tone
 from paritygate_reports.store.database import StoreError
 from paritygate_reports.store.store import Store
@@ -110,6 +111,15 @@ def test_the_parts_of_the_page_are_there(html):
     assert f"--bench-against {history.commit(history.CHANGED - 1)[:12]}" in found.text
     assert len(embedded(html, "choices")["series"]) == 2
     assert next(iter(embedded(html, "choices")["series"])) == f"{history.COMPILED.cell} (1 change)"
+
+
+def test_a_known_failure_is_counted_apart_from_failures():
+    run, _ = history.runs()[-1]
+    failed = replace(history.EAGER, status=Status.PARITY_FAILED)
+    records = [failed, replace(failed, cell="known", facts={"known_gap": "reported"})]
+    cards = re.findall(r'<li class="(\w+)"><b>1</b>.*</span> (.*)</li>', render(Page(run, records)))
+
+    assert cards == [("bad", "parity failed"), ("unknown", "known failure")]
 
 
 def test_every_cell_is_a_row_with_its_plain_values(html):

@@ -36,6 +36,7 @@ UNKNOWN_WORDS = {
     Verdict.NEW,
     Status.UNCHECKED,
     Status.SKIPPED,
+    table.KNOWN_FAILURE,
 }
 
 
@@ -116,7 +117,7 @@ def _cards(page: Page) -> list[tuple[str, int, str]]:
     """Return (word, number of cells, tone), the worst first: how the cells ended, and how they
     compare.
     """
-    statuses = Counter(str(record.status) for record in page.records)
+    statuses = Counter(map(table.ending, page.records))
     verdicts = Counter(record.verdict for record in page.records if record.verdict)
     if not verdicts and page.advice is not None and page.advice.runs:
         verdicts = Counter(row["verdict"] for row in page.advice.rows)
