@@ -10,7 +10,6 @@ nothing moves.
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from evidence.million import history
+from evidence.screenshots import chromium
 from paritygate_reports.renderers.html import render
 from paritygate_reports.store.store import Store
 from paritygate_reports.view.page import page_of
@@ -50,9 +50,7 @@ def main() -> None:
         path = Path(folder) / "report.html"
         path.write_text(render(page), "utf-8")
         points = sum(len(series) for series in page.trends)
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         window = browser.new_page()
         start = time.perf_counter()
         window.goto(path.as_uri())

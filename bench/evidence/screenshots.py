@@ -77,15 +77,20 @@ def drawn(text: str, title: str) -> str:
         return FONTS.sub("", console.export_svg(title=title))
 
 
+def chromium() -> str:
+    """Return the path of the browser. Raises ``SystemExit`` if there is none."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        raise SystemExit("no Chromium on this machine: apt-get install chromium")
+    return path
+
+
 def photograph(page: Path, picture: Path) -> None:
     """Write what a browser's window shows of a page, to the end of its first figure at most."""
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        raise SystemExit("no Chromium on this machine: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         window = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         window.goto(page.as_uri())
         figure = window.locator(".figure").first
