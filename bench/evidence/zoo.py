@@ -29,7 +29,6 @@ CELLS = Path("reports/evidence/zoo_cells.csv")
 # work covers all families.
 STRIDE = 20
 AT_ONCE = 10  # cases in one pytest; a killed run loses only these
-EAGER = "eager"
 
 
 def main() -> None:

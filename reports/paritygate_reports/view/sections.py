@@ -133,7 +133,7 @@ def _failures(records: Iterable[Record]) -> list[Item]:
     """Return a point for each mistake, with the names of all cells of its case that share it."""
     alike: dict[tuple[str, str, str], list[Record]] = {}
     for record in filter(is_failure, records):
-        mistake = reasons.mistake(record.reason, record.facts.get("trace", ""))
+        mistake = reasons.mistake(record.reason, record.trace)
         alike.setdefault((record.case, record.status, mistake), []).append(record)
     items = []
     for (_, status, _), failed in alike.items():
