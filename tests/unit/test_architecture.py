@@ -243,6 +243,12 @@ def test_the_pages_name_every_option_and_every_exit_status(pytestconfig):
     ] == []
 
 
+def test_the_page_of_models_has_a_row_for_each_file():
+    page = (ROOT / "models" / "README.md").read_text()
+    files = {path.name for path in (ROOT / "models").glob("*.py")} - {"__init__.py"}
+    assert set(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == files
+
+
 def test_the_readme_is_read_in_one_go():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
