@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 
 # Three processes of tests at once, for two cores: one of them mostly waits. Each takes a file's tests in their order.
-PARALLEL := -n 3 --dist loadfile
+PARALLEL := -n 3 --dist loadfile -o console_output_style=progress
 
 # another release of torch, the environment that has it, and cells of every kind to try it with
 TORCH ?= 2.14.1

@@ -129,6 +129,8 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def _short(record: Record) -> str:
+    if record.known_failure:
+        return f"{record.backend} known failure"
     if record.status is not Status.OK:
         return f"{record.backend} {str(record.status).upper()}"
     if not record.measured:

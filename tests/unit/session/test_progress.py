@@ -94,11 +94,13 @@ def test_a_group_is_one_line_of_speeds_ratios_and_failures():
             record("compile", throughput=560.0, speedup=1.3),
             record("onnxruntime", throughput=999.0, speedup=3.119, speedup_low=3.0),
             record("other", status=Status.PARITY_FAILED),
+            record("known", status=Status.PARITY_FAILED, facts={"known_gap": "issue 12"}),
             record("checked"),
         ]
     )
     assert line == (
-        "cnn b32  eager 431 image/s  compile ~1.30x  onnxruntime 3.12x  other PARITY_FAILED  checked ok"
+        "cnn b32  eager 431 image/s  compile ~1.30x  onnxruntime 3.12x  other PARITY_FAILED  "
+        "known known failure  checked ok"
     )
 
 
