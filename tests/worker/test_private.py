@@ -16,7 +16,7 @@ from torch import nn
 from paritygate.backends import BackendError, UnavailableError, aoti, compiled
 from paritygate.core.exitstatus import Exit, Outcome, settle
 from paritygate.core.record import Status
-from paritygate.runtime import facts, private
+from paritygate.runtime import compilation, private
 from paritygate.runtime.promoted import Promoted
 from paritygate.timing import diagnostics
 
@@ -95,7 +95,9 @@ def test_every_private_name_that_is_read_is_in_the_table():
         if isinstance(node, ast.Constant) and NAME.fullmatch(str(node.value))
     }
     assert read == set(NAMES), "each needs a row, and each row a reader"
-    assert {each.name for each in fields(facts.Attempt)} | {"cudagraph_skip_reason"} == set(METRICS)
+    assert {each.name for each in fields(compilation.Attempt)} | {"cudagraph_skip_reason"} == set(
+        METRICS
+    )
 
 
 def test_private_names_are_read_by_one_function():
@@ -123,7 +125,7 @@ def test_every_counter_is_one_that_this_torch_counts():
     counted = set()
     for path in (path for folder in folders for path in folder.rglob("*.py")):
         counted |= set(re.findall(r'counters\["(\w+)"\]\[\s*"(\w+)"', path.read_text()))
-    assert set(facts.COUNTERS.values()) <= counted
+    assert set(compilation.COUNTERS.values()) <= counted
 
 
 def test_what_torch_lacks_is_none_and_not_made():
@@ -236,9 +238,9 @@ def test_a_cell_answers_without_the_field_and_says_what_it_could_not_prove(monke
     assert sorted(cell(Net()).get("not_known", ())) == sorted(METRICS[field])
 
 
-@pytest.mark.parametrize("fact", facts.COUNTERS)
+@pytest.mark.parametrize("fact", compilation.COUNTERS)
 def test_a_cell_answers_without_the_counter(monkeypatch, fact):
-    _, name = facts.COUNTERS[fact]
+    _, name = compilation.COUNTERS[fact]
 
     class Deaf(Counter):
         def __setitem__(self, key, value):
@@ -267,7 +269,7 @@ def test_where_torch_gave_up_and_the_kind_of_error_is_gone_breaks_are_not_known(
         cell(GivenUp())
     torch._dynamo.reset()
     hide(monkeypatch, name)
-    counters = facts.CompileCounters(GivenUp())
+    counters = compilation.CompileCounters(GivenUp())
     COMPILE(GivenUp(), backend="eager")(torch.ones(2))
     assert counters.breaks() is None
 

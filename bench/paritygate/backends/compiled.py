@@ -20,7 +20,7 @@ from paritygate.core.reasons import listed
 
 if TYPE_CHECKING:
     from paritygate.core.case import Target
-    from paritygate.runtime.facts import CompileCounters, GraphBreak
+    from paritygate.runtime.compilation import CompileCounters, GraphBreak
     from paritygate.runtime.modes import Mode
     from paritygate.runtime.subject import BoundCase
 
@@ -73,14 +73,12 @@ def preload() -> None:
         "torch.distributed.tensor.experimental",  # not in a torch without distributed training
     ):
         private.read(module)
-    for probe in (
-        "torch._inductor.codecache.torch_key",
-        "torch._inductor.cpu_vec_isa.pick_vec_isa",
-    ):
+    probes = ["torch._inductor.codecache.torch_key", "torch._inductor.cpu_vec_isa.pick_vec_isa"]
+    if private.read("torch._inductor.runtime.triton_compat.HAS_TRITON"):
+        probes.append("torch._inductor.runtime.triton_compat.triton_key")
+    for probe in probes:
         if (ask := private.read(probe)) is not None:
             ask()
-    if private.read("torch._inductor.runtime.triton_compat.HAS_TRITON"):
-        private.read("torch._inductor.runtime.triton_compat.triton_key")()
     # e.g. without a C++ compiler: a worker that needs one meets and reports it
     with suppress(Exception):
         # this prepares and compiles nothing
@@ -93,7 +91,8 @@ def prepare(subject: BoundCase) -> PreparedModel:
     """Return the compiled model with static shapes. Its counters start at zero."""
     import torch
 
-    from paritygate.runtime.facts import CompileCounters, sdpa_kernels
+    from paritygate.runtime.compilation import CompileCounters
+    from paritygate.runtime.facts import sdpa_kernels
     from paritygate.runtime.modes import mode_of
 
     module = subject.module()
@@ -186,7 +185,7 @@ def steady() -> Iterator[None]:
     """Raise ``BackendError`` with the guard if the measured loop would compile anything."""
     import torch
 
-    from paritygate.runtime.facts import Recompile
+    from paritygate.runtime.compilation import Recompile
 
     try:
         with torch.compiler.set_stance("fail_on_recompile"):
@@ -282,9 +281,12 @@ class Evidence:
         try:
             yield
         except Exception as error:
-            kind = private.read("torch._dynamo.exc.FailOnRecompileLimitHit")
+            # looked up only now: a training's timed steps pass through here
+            reached = private.read("torch._dynamo.exc.FailOnRecompileLimitHit")
+            if reached is None or not isinstance(error, reached):
+                raise
             again = self._counters.recompiles()
-            if kind is None or not isinstance(error, kind) or not again:
+            if not again:
                 raise  # as torch words it
             raise BackendError(
                 f"recompile limit: after {len(again)} recompiles torch.compile would go on in eager: {again[-1]}; "

@@ -13,7 +13,7 @@ from torch import nn
 
 from paritygate.backends import BackendError, UnavailableError, compiled
 from paritygate.core.case import Case
-from paritygate.runtime import facts
+from paritygate.runtime import compilation
 from tests.support import specimens, specimens_compile
 from tests.support.fakes import subject
 from tests.support.specimens_compile import marked
@@ -80,7 +80,8 @@ def test_cuda_graphs_are_told_of_each_step_and_may_not_be_skipped(monkeypatch, n
     monkeypatch.setattr(torch, "compile", lambda module, **options: module)
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: steps.append(1))
     monkeypatch.setattr(
-        "paritygate.runtime.facts.CompileCounters", lambda model: Counters(cudagraph_skips=marks)
+        "paritygate.runtime.compilation.CompileCounters",
+        lambda model: Counters(cudagraph_skips=marks),
     )
     model = torch.nn.Linear(4, 2)
     given = subject(name, device)
@@ -111,7 +112,7 @@ def test_reasons_why_cuda_graphs_were_skipped_are_told(monkeypatch):
         SimpleNamespace(cudagraph_skip_reason=reason, co_name=None, recompile_reason=None)
         for reason in ("mutated inputs", None, "mutated inputs")
     ]
-    counters = facts.CompileCounters()
+    counters = compilation.CompileCounters()
     assert counters.facts()["cudagraph_skip_reasons"] == []
     monkeypatch.setattr(counters, "_metrics", lambda: told)
     assert counters.facts()["cudagraph_skip_reasons"] == ["mutated inputs"]
@@ -376,7 +377,9 @@ def test_a_number_taken_out_of_a_tensor_recompiles_though_its_break_is_declared(
 
 
 def test_many_breaks_are_told_with_their_number_and_the_first_ones():
-    breaks = [facts.GraphBreak(f"net.py:{line}", "kind", "kind\n  reason") for line in range(4)]
+    breaks = [
+        compilation.GraphBreak(f"net.py:{line}", "kind", "kind\n  reason") for line in range(4)
+    ]
     told = str(compiled._undeclared(breaks, 1))
     listed = "net.py:0: kind; net.py:1: kind; net.py:2: kind; and 1 more"
     assert told.startswith(f"graph break: 4 found, 1 declared ({listed})")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from paritygate.runtime import facts
+from paritygate.runtime import compilation, facts
 from tests.support import specimens_compile
 
 
@@ -151,7 +151,7 @@ def dynamo():
         torch._dynamo.reset()
         torch.manual_seed(0)
         model = model() if inspect.isclass(model) or inspect.isfunction(model) else model
-        counters = facts.CompileCounters(model)
+        counters = compilation.CompileCounters(model)
         compiled = torch.compile(model.eval(), backend="eager", dynamic=False, **compile_options)
         with torch.inference_mode():
             for number in range(calls):
@@ -223,7 +223,7 @@ def test_a_break_that_every_layer_has_is_one_and_the_function_it_ends_is_told(dy
 
 def test_labels_of_torch_beside_the_break_they_stand_for_count_once():
     """Python 3.12 inlines comprehensions; DDP cuts its graphs."""
-    counters = facts.CompileCounters()
+    counters = compilation.CompileCounters()
     stack = [SimpleNamespace(filename="net.py", lineno=7)]
 
     def found(*reasons):
@@ -286,7 +286,7 @@ def test_what_the_first_call_compiles_again_can_be_told_from_the_rest(dynamo):
 
 
 def test_guards_are_read_as_other_releases_of_torch_word_them():
-    size = facts.Recompile.from_reason(
+    size = compilation.Recompile.from_reason(
         "forward (net.py:3)", "0/0: tensor 'x' size mismatch at index 0. expected 8, actual 4"
     )
     assert (
@@ -294,13 +294,13 @@ def test_guards_are_read_as_other_releases_of_torch_word_them():
         == "forward (net.py:3): guard `tensor 'x' size mismatch at index 0. expected 8, actual 4` failed"
     )
     commented = "0/1: self.n == 2   # self.n += 1  # src/net.py:5 in forward (HINT: x)"
-    short = facts.Recompile.from_reason("forward (net.py:3)", commented)
+    short = compilation.Recompile.from_reason("forward (net.py:3)", commented)
     assert (short.guard, short.place) == ("self.n == 2", "self.n += 1  # src/net.py:5 in forward")
-    unknown = facts.Recompile.from_stance(
+    unknown = compilation.Recompile.from_stance(
         "Detected recompile when torch.compile stance is 'fail_on_recompile'."
     )
     assert str(unknown) == "a frame was not compiled before, or torch names no guard"
-    new = facts.Recompile.from_stance(
+    new = compilation.Recompile.from_stance(
         "x. filename: '/a/net.py', function name: 'f', line number: 7"
     )
     assert str(new) == "f (/a/net.py:7) was not compiled before, or torch names no guard"
@@ -342,7 +342,7 @@ def test_a_model_of_which_only_helpers_were_compiled_is_told(dynamo):
 
 def test_files_are_named_from_the_working_directory_or_where_packages_are_installed():
     def named(file):
-        return facts.Recompile.from_stance(
+        return compilation.Recompile.from_stance(
             f"filename: '{file}', function name: 'f', line number: 7"
         ).frame
 
