@@ -38,6 +38,9 @@ def prepare(subject: BoundCase) -> PreparedModel:
     if isinstance(model, torch.nn.Module):
         # variants are for inference, and may write into weights, e.g. to prune them
         model.requires_grad_(False)
+    # The contract of Case.variants (bench/README.md): a variant says that it cannot run here by an
+    # ImportError of a package that is not installed, or by NotImplementedError, e.g. on a machine
+    # without a GPU. Its cell is skipped with that reason. Any other error fails the cell.
     try:
         with error_note("variant", location):
             variant = make(model)

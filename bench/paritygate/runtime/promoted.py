@@ -22,11 +22,7 @@ from paritygate.runtime import private
 SHORT = {torch.float32, torch.float16, torch.bfloat16}
 REINTERPRETED = {torch.ops.aten.view.dtype}  # the bits as another dtype: no cast
 # one of these is in torch's error if an operator takes no doubles
-REFUSED = (
-    "Double",
-    "float64",
-    "same dtype",
-)
+REFUSED = ("Double", "float64", "same dtype")
 
 
 class Promoted(TorchDispatchMode):
@@ -67,12 +63,9 @@ class Promoted(TorchDispatchMode):
             return piecewise(*args, **kwargs)
         try:
             return func(*args, **kwargs)
-        except (
-            RuntimeError,
-            NotImplementedError,
-            TypeError,
-        ) as error:
-            # torch raises any of the three for a dtype that it does not support
+        # torch refuses a dtype by a RuntimeError, by its subclass NotImplementedError ("... not
+        # implemented for 'Double'"), or by a TypeError
+        except (RuntimeError, TypeError) as error:
             if not _has_doubles(args, kwargs) or not any(word in str(error) for word in REFUSED):
                 raise
             decomposed = _decomposition(func)
