@@ -42,3 +42,11 @@ def test_operations_that_are_not_there_fail_by_name(rig):
 
     assert record.status is not Status.OK
     assert "missing" in record.reason
+
+
+def test_operations_that_are_no_number_fail_by_name(rig):
+    rig.module("nothing", "def flops(sizes):\n    pass\n")
+    record = rig.one(specimen(flops="nothing:flops"))
+
+    assert record.status is not Status.OK
+    assert 'flops "nothing:flops" returned a NoneType; it must return a number' in record.reason

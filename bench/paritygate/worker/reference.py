@@ -258,8 +258,13 @@ def _facts(
         if (counted := found.get("flops")) is not None:
             found["flops_counted"] = counted
         with error_note("flops", location):
-            counted_by_case = resolve(location)(subject.sizes)
-        found["flops"] = int(counted_by_case)
+            made = resolve(location)(subject.sizes)
+        try:
+            found["flops"] = int(made)
+        except (TypeError, ValueError):
+            raise WrongDeclarationError(
+                f'flops "{location}" returned a {type(made).__name__}; it must return a number'
+            ) from None
     return found
 
 
