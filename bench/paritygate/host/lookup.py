@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pkgutil
 import sys
+import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,10 +20,20 @@ from difflib import get_close_matches
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any
 
 INSTALLED = {"site-packages", "dist-packages"}
+STANDARD = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
+HARNESS = str(Path(__file__).parents[1]) + os.sep
+
+
+def of_user(file: str) -> bool:
+    """Return whether a file is the user's: neither Python's, nor installed, nor this harness's."""
+    return (
+        os.path.isabs(file)
+        and not file.startswith((*STANDARD, HARNESS))
+        and not any(f"{os.sep}{folder}{os.sep}" in file for folder in INSTALLED)
+    )
 
 
 @dataclass(frozen=True)
@@ -77,11 +88,8 @@ class Lookup:
             return None
         home, ordered = Path(suite).resolve(), list[str]()
         links = [entry for entry in self.path if entry in self.places]
-        # source links stay first
-        for part in (
-            links,
-            [entry for entry in self.path if entry not in self.places],
-        ):
+        rest = [entry for entry in self.path if entry not in self.places]
+        for part in (links, rest):  # source links stay first
             own = [entry for entry in part if home.is_relative_to(self._at[entry])]
             for entry in part:
                 # an own entry that also contains the other's folder does not move before it
@@ -129,9 +137,9 @@ class Lookup:
             if spec is None:
                 if name in sys.modules or (parent is not None and _makes_modules(parent)):
                     return ""
-                near = get_close_matches(part, {found.name for found in iter_modules(path)}, 1)
-                nearest = name.rpartition(".")[0] + "." + near[0] if near else ""
-                mean = f"; did you mean {nearest.lstrip('.')!r}?" if near else ""
+                beside = {found.name for found in pkgutil.iter_modules(path)}
+                near = get_close_matches(part, beside, 1)
+                mean = "".join(f"; did you mean {name.removesuffix(part) + one!r}?" for one in near)
                 if parent is not None and parent.submodule_search_locations is None:
                     mean = f": {parent.name!r} is a module and no package"
                 return f"there is no module {name!r}{mean}"
@@ -164,9 +172,9 @@ def _of_other_finders(name: str) -> ModuleSpec | None:
 
 def _makes_modules(parent: ModuleSpec) -> bool:
     """Return whether a package may have modules outside its folders, judging from its code."""
-    origin = Path(parent.origin or "")
     if parent.origin is None:
         return False  # a namespace package consists of folders only
+    origin = Path(parent.origin)
     if origin.suffix != ".py":
         return True
     code = origin.read_text("utf-8", errors="replace")

@@ -7,17 +7,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import sysconfig
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-from paritygate.host.lookup import INSTALLED
-
-STANDARD = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
-HARNESS = {"paritygate", "__main__"}
+from paritygate.host.lookup import of_user
 
 
 class OthersLast:
@@ -177,16 +173,10 @@ def _imported_before(finder: OthersLast) -> str:
 
 
 def _of_user(name: str) -> bool:
-    """Return whether an imported module is the user's: neither Python's, nor installed, nor this
-    harness's.
-    """
+    """Return whether an imported module is the user's."""
     # some have a getattr that imports more
     file = getattr(sys.modules[name], "__dict__", {}).get("__file__")
-    if not isinstance(file, str) or not os.path.isabs(file) or name.partition(".")[0] in HARNESS:
-        return False
-    return not file.startswith(STANDARD) and not any(
-        f"{os.sep}{folder}{os.sep}" in file for folder in INSTALLED
-    )
+    return isinstance(file, str) and of_user(file)
 
 
 def _file(name: str, entry: str) -> str | None:

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import sys
-import sysconfig
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -24,9 +23,9 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from paritygate.core.case import Case
-from paritygate.host.lookup import INSTALLED
+from paritygate.host.lookup import of_user
 from paritygate.parity.tolerance import Tolerance, tolerances
-from paritygate.runtime.declared import HARNESS, WrongDeclarationError, error_note, resolve
+from paritygate.runtime.declared import WrongDeclarationError, error_note, resolve
 from paritygate.runtime.nest import comparable, fresh, mapped, named_leaves, tensor_leaves, value_of
 from paritygate.runtime.scratch import Scratch
 
@@ -40,12 +39,6 @@ DTYPES = {
     "amp_bf16": torch.float32,
 }
 Inputs = tuple[Any, ...] | dict[str, Any]
-
-FOREIGN = (
-    sysconfig.get_path("stdlib"),
-    sysconfig.get_path("platstdlib"),
-    HARNESS,
-)
 
 CHECKED_SETS = 4  # input sets that are checked; timing rotates over them
 TRAINED_SETS = 2  # the same for a training, whose answers are as large as the model
@@ -81,11 +74,8 @@ def _foreign(module: ModuleType) -> bool:
     """
     file = getattr(module, "__file__", None)
     places = [file] if file else list(getattr(module, "__path__", ()))
-    return all(  # a built-in module has no place
-        not INSTALLED.isdisjoint(Path(place).parts)
-        or any(Path(place).is_relative_to(home) for home in FOREIGN)
-        for place in places
-    )
+    # a built-in module has no place
+    return not any(of_user(os.path.abspath(place)) for place in places)
 
 
 def _differing(

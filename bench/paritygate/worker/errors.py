@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import sysconfig
 import traceback
-from pathlib import Path
 
 from paritygate.backends.contract import BackendError, UnavailableError
 from paritygate.core import reasons
 from paritygate.core.record import Status
-from paritygate.host.lookup import INSTALLED
-from paritygate.runtime.declared import HARNESS, WrongDeclarationError
+from paritygate.host.lookup import HARNESS, of_user
+from paritygate.runtime.declared import WrongDeclarationError
 
 NO_MEMORY = (
     r"can't allocate memory|out of memory|std::bad_alloc|Failed to allocate memory|not enough memory"
@@ -27,7 +25,6 @@ TABLE: tuple[tuple[tuple[str, ...], str, Status], ...] = (
     (("Exception",), NO_MEMORY, Status.OUT_OF_MEMORY),
     (("RuntimeError",), r"triggered recompile|fail_on_recompile|Detected recompile", Status.FAILED),
 )
-STANDARD = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
 PART = 1000  # characters of one entry of a trace: a long message must not displace the frames
 
 
@@ -71,30 +68,15 @@ def _drop_leading(trace: traceback.TracebackException) -> None:
     remove those of the harness.
     """
     frames = list(trace.stack)
-    of_user = [place for place, frame in enumerate(frames) if _of_user(frame)]
-    outside = [place for place, frame in enumerate(frames) if not _of_harness(frame)]
-    first = next(iter(of_user or outside), 0)
+    users = [place for place, frame in enumerate(frames) if of_user(frame.filename)]
+    outside = [
+        place for place, frame in enumerate(frames) if not frame.filename.startswith(HARNESS)
+    ]
+    first = next(iter(users or outside), 0)
     trace.stack = traceback.StackSummary.from_list(frames[first:])
     for before in (trace.__cause__, trace.__context__, *(trace.exceptions or ())):
         if before is not None:
             _drop_leading(before)
-
-
-def _of_harness(frame: traceback.FrameSummary) -> bool:
-    return Path(frame.filename).is_relative_to(HARNESS)
-
-
-def _of_user(frame: traceback.FrameSummary) -> bool:
-    """Return whether a frame is in a file that belongs neither to the harness, nor to Python, nor
-    to an installed package.
-    """
-    path = Path(frame.filename)
-    return (
-        path.is_absolute()
-        and not _of_harness(frame)
-        and INSTALLED.isdisjoint(path.parts)
-        and not any(path.is_relative_to(place) for place in STANDARD)
-    )
 
 
 def _message(error: BaseException) -> str:
