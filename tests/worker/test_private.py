@@ -222,6 +222,14 @@ def test_a_cell_answers_without_the_name_and_says_what_it_could_not_prove(monkey
         assert (question.replace(" ", "_") in found) == (question not in NAMES[name]), question
 
 
+def test_a_triton_without_its_key_is_preloaded_as_well(monkeypatch):
+    def read(name):
+        return name.endswith("HAS_TRITON") or (None if name.endswith("_key") else REAL(name))
+
+    monkeypatch.setattr(private, "read", read)
+    compiled.preload()
+
+
 @pytest.mark.parametrize("field", METRICS)
 def test_a_cell_answers_without_the_field_and_says_what_it_could_not_prove(monkeypatch, field):
     def without():

@@ -279,9 +279,8 @@ class Training(Plain):
         self.reset()
         for labelled in steps:
             self(labelled)
-        with (
-            ExitStack() as stack
-        ):  # calls the module, not the forward, which would be compiled again
+        # calls the module, not the forward, which would be compiled again
+        with ExitStack() as stack:
             stack.callback(self._module.train)
             stack.enter_context(torch.no_grad())
             self._module.eval()

@@ -328,9 +328,8 @@ def _same_mapping(nest: Mapping[Any, Any], made: dict[Any, Any]) -> Any:
     kind: Any = type(nest)
     with suppress(Exception):  # a foreign class that takes no dict may raise anything
         return kind(made)
-    with suppress(
-        Exception
-    ):  # the first argument of a ``defaultdict`` is the factory of its values
+    # the first argument of a ``defaultdict`` is the factory of its values
+    with suppress(Exception):
         other: Any = copy.copy(nest)
         other.update(made)
         return other
