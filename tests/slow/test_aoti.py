@@ -14,24 +14,9 @@ from paritygate.backends import BackendError, aoti
 from paritygate.core.case import Case
 from paritygate.core.record import Status
 from paritygate.runtime.subject import BoundCase
-from tests.support.rig import THREADS, specimen, task_of
+from tests.support.rig import SOURCE, THREADS, specimen, task_of
 
-MODEL = """
-import torch
-
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.out = torch.nn.Linear(16, 4)
-
-    def forward(self, x):
-        return self.out(x).relu()
-
-
-def rows(sizes, generator):
-    return (torch.randn(sizes["batch"], 16, generator=generator),)
-
+ENDLESS = """
 
 class Endless(Net):
     def forward(self, x):
@@ -41,7 +26,7 @@ class Endless(Net):
 
 @pytest.fixture(scope="module", autouse=True)
 def own(shared):
-    shared.module("packaged", MODEL)
+    shared.module("packaged", SOURCE + ENDLESS)
 
 
 def own_case(model="Net", name="packaged"):
@@ -125,9 +110,9 @@ def test_other_weights_and_other_source_are_other_packages(rig, kept):
     assert rig.one(own_case(), "aoti", seed=1).status is Status.OK
     assert len(packages(rig) - known) == 1, "other weights"
 
-    rig.module("packaged", MODEL.replace("relu", "tanh"))
+    rig.module("packaged", SOURCE.replace("relu", "tanh"))
     changed = rig.one(own_case(), "aoti")
-    rig.module("packaged", MODEL)
+    rig.module("packaged", SOURCE + ENDLESS)
     assert changed.status is Status.OK, "the old package would give the old answers"
     assert len(packages(rig) - known) == 2, "other source"
 

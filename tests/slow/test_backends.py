@@ -11,24 +11,7 @@ import pytest
 
 from paritygate.core.record import Status
 from tests.support.paths import ROOT
-from tests.support.rig import specimen
-
-MODEL = """
-import torch
-
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.out = torch.nn.Linear(16, 4)
-
-    def forward(self, x):
-        return self.out(x).relu()
-
-
-def rows(sizes, generator):
-    return (torch.randn(sizes["batch"], 16, generator=generator),)
-"""
+from tests.support.rig import SOURCE, specimen
 
 
 def entries(rig):
@@ -176,7 +159,7 @@ def test_dimensions_in_which_shapes_differ_are_dynamic_and_the_file_is_made_once
 @pytest.fixture
 def exported(rig):
     """A case whose source the test can rewrite, and the cache entry that its first run made."""
-    rig.module("rewritten", MODEL)
+    rig.module("rewritten", SOURCE)
     before = entries(rig)
     case = specimen(name="rewritten")
     case = type(case)(
@@ -195,7 +178,7 @@ def test_the_export_is_kept_by_the_content_of_source_and_weights(rig, exported):
     assert entries(rig) == known
     rig.one(case, "onnxruntime", seed=seed + 1000)
     assert len(entries(rig) - known) == 1, "other weights"
-    rig.module("rewritten", MODEL.replace("relu", "tanh"))
+    rig.module("rewritten", SOURCE.replace("relu", "tanh"))
     changed = rig.run(case, "eager", "onnxruntime", seed=seed)["onnxruntime"]
     assert changed.status is Status.OK, "the old file would give the old answers"
     assert len(entries(rig) - known) == 2, "other source"

@@ -35,6 +35,23 @@ BUDGET = Budget(
     "test", seconds=0.1, precision=0.2, launches=1, open_deadline=120.0, cold_deadline=300.0
 )
 TABLE = BACKENDS | faulty.BACKENDS
+# of a module that a test writes and rewrites: a model that is not in ``specimens``
+SOURCE = """
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = torch.nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.out(x).relu()
+
+
+def rows(sizes, generator):
+    return (torch.randn(sizes["batch"], 16, generator=generator),)
+"""
 
 
 def new_server(folder: Path, cache: Path, **changes: Any) -> ForkServer:
