@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +24,14 @@ def refuse(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(refuse)
 
 
-@pytest.fixture(autouse=True)
-def _no_process() -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Watch a unit test with all of its fixtures, those of the session as well; pytest calls this
+    for tests of every folder.
+    """
     global watching
-    watching = True
-    yield
-    watching = False
+    watching = item.path.is_relative_to(Path(__file__).parent)
+    try:
+        return (yield)
+    finally:
+        watching = False

@@ -163,3 +163,23 @@ def test_unmodified_backends_pass(rig, backend):
     record = rig.one(BERT, backend, **WHERE["bert", "fp32"])
     assert (record.status, record.reason) == (Status.OK, "")
     assert record.facts["mask_sensitivity"] > 3 * record.error_allowed
+
+
+def test_a_backend_that_is_wrong_on_labelled_samples_only_is_found(shared):
+    """``stale`` answers the checked inputs rightly, and from then on with what it answered last."""
+    case = Case(
+        "digits_of_no_training",
+        model="models.cnn:DigitsCNN",
+        inputs="models.cnn:digit_images",
+        shapes={"b32": {"batch": 32}},
+        evaluate="models.digits:held_out",
+    )
+
+    found = shared.run(case, "eager", "twin", "onnxruntime", "stale")
+
+    for sound in ("eager", "twin", "onnxruntime"):
+        assert found[sound].status is Status.OK, found[sound].reason
+        assert found[sound].facts["sure_samples"] > 300
+    assert found["stale"].status is Status.PARITY_FAILED
+    assert "labelled samples of which eager is sure get another class" in found["stale"].reason
+    assert found["stale"].top1_agreement < 0.9

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from paritygate.core.case import Case
 from paritygate.core.record import Status
 from paritygate.worker import evaluation
 
@@ -102,23 +101,3 @@ def test_agreement_of_classes_is_told_of_logits_only():
     assert evaluation.top1(rows, [[np.array([[0.0, 1.0], [0.0, 1.0]])]]) == 0.5
     assert evaluation.top1([[np.ones((2, 1))]], [[np.ones((2, 1))]]) is None
     assert evaluation.top1([[np.ones(3)]], [[np.ones(3)]]) is None
-
-
-def test_a_backend_that_is_wrong_on_labelled_samples_only_is_found(shared):
-    """``stale`` answers the checked inputs rightly, and from then on with what it answered last."""
-    case = Case(
-        "digits_of_no_training",
-        model="models.cnn:DigitsCNN",
-        inputs="models.cnn:digit_images",
-        shapes={"b32": {"batch": 32}},
-        evaluate="models.digits:held_out",
-    )
-
-    found = shared.run(case, "eager", "twin", "onnxruntime", "stale")
-
-    for sound in ("eager", "twin", "onnxruntime"):
-        assert found[sound].status is Status.OK, found[sound].reason
-        assert found[sound].facts["sure_samples"] > 300
-    assert found["stale"].status is Status.PARITY_FAILED
-    assert "labelled samples of which eager is sure get another class" in found["stale"].reason
-    assert found["stale"].top1_agreement < 0.9
