@@ -2,9 +2,6 @@
 left behind.
 """
 
-import signal
-import subprocess
-import sys
 import threading
 
 import psutil
@@ -18,8 +15,7 @@ from paritygate.parity import rule
 from paritygate.parity.tolerance import tolerances
 from paritygate.runtime.nest import comparable
 from paritygate.runtime.subject import arrays
-from tests.support.paths import ROOT
-from tests.support.processes import gone
+from tests.support.processes import gone, orphans
 
 SIZES = {"batch": 64, "steps": 5}
 REAL_SHARE = distributed.share
@@ -27,7 +23,7 @@ OWNER = """
 import torch
 from models import distributed
 ranks = distributed.ddp_2(distributed.OneProcess())
-print("started", flush=True)
+print("ready", flush=True)
 while True:
     ranks(torch.zeros(300, 64, 1, 16, 16), torch.zeros(300, 64, dtype=torch.int64))
 """
@@ -221,15 +217,8 @@ def test_ranks_that_cannot_start_say_why(plain, monkeypatch):
 
 
 def test_no_process_is_left_when_the_owner_is_killed_in_a_call():
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert owner.stdout.readline() == "started\n"
-    processes = psutil.Process(owner.pid).children(recursive=True)
+    processes = orphans(OWNER)
     assert len(processes) == 3
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
-    owner.stdout.close()
     assert all(gone(process.pid, seconds=30) for process in processes)
 
 

@@ -1,11 +1,17 @@
 """What tests ask about processes."""
 
+from __future__ import annotations
+
+import subprocess
+import sys
 import time
 
 import psutil
 
+from tests.support.paths import ROOT
 
-def gone(pid, seconds=10.0):
+
+def gone(pid: int, seconds: float = 10.0) -> bool:
     """Whether a process ends within that time; one that nobody has reaped counts as ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -16,3 +22,15 @@ def gone(pid, seconds=10.0):
             return True
         time.sleep(0.02)
     return False
+
+
+def orphans(program: str) -> list[psutil.Process]:
+    """Run Python until it prints "ready", and kill it. Return the processes that it had started."""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        line = owner.stdout.readline()
+        started = psutil.Process(owner.pid).children(recursive=True)
+        owner.kill()
+    assert line == "ready\n"
+    return started

@@ -3,9 +3,6 @@ processes that end.
 """
 
 import functools
-import signal
-import subprocess
-import sys
 import time
 
 import psutil
@@ -17,8 +14,7 @@ from paritygate.parity import rule
 from paritygate.parity.tolerance import tolerances
 from paritygate.runtime.nest import comparable
 from paritygate.runtime.subject import arrays
-from tests.support.paths import ROOT
-from tests.support.processes import gone
+from tests.support.processes import gone, orphans
 
 VARIANTS = {
     "here": lambda plain: plain,
@@ -30,7 +26,7 @@ import time
 from models import loading
 loader = loading.workers_2(loading.Loader())
 loader(batch=32, seed=0)
-print("loaded", flush=True)
+print("ready", flush=True)
 time.sleep(600)
 """
 
@@ -234,15 +230,8 @@ def test_workers_stay_from_one_epoch_to_the_next_and_none_is_left_after_close(lo
 
 
 def test_none_is_left_when_the_owner_is_killed():
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert owner.stdout.readline() == "loaded\n"
-    workers = psutil.Process(owner.pid).children(recursive=True)
+    workers = orphans(OWNER)
     assert len(workers) == 2
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
-    owner.stdout.close()
     assert all(gone(worker.pid, seconds=60) for worker in workers)
 
 
