@@ -14,6 +14,7 @@ from paritygate.backends import BackendError, aoti
 from paritygate.core.case import Case
 from paritygate.core.record import Status
 from paritygate.runtime.subject import BoundCase
+from tests.support.damage import DAMAGES, flipped
 from tests.support.rig import SOURCE, THREADS, specimen, task_of
 
 ENDLESS = """
@@ -126,20 +127,7 @@ def test_a_damaged_package_is_made_again(rig, kept):
     assert rig.one(own_case(), "aoti").prepare_cold_seconds is None
 
 
-def flipped(content):
-    middle = len(content) // 2  # in the machine code, which loads as well as any
-    return content[:middle] + bytes([255 - content[middle]]) + content[middle + 1 :]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        flipped,
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:-40] + bytes(40),
-        lambda _: b"",
-    ],
-)
+@pytest.mark.parametrize("damage", [*DAMAGES, lambda content: content[:-40] + bytes(40)])
 def test_damage_is_noticed_wherever_it_is(kept, tmp_path, damage):
     copy = tmp_path / kept.name
     copy.write_bytes(damage(kept.read_bytes()))

@@ -8,6 +8,7 @@ import torch
 from models import digits
 from models.cnn import DigitsCNN
 from models.weights import Weights
+from tests.support.damage import DAMAGES
 
 
 @pytest.fixture
@@ -88,20 +89,7 @@ def test_other_hyperparameters_are_another_file(cache, trainings):
     assert len(list(cache.iterdir())) == 2
 
 
-def empty(content: bytes) -> bytes:
-    return b""
-
-
-def truncated(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-def flipped(content: bytes) -> bytes:
-    middle = len(content) // 2  # among the numbers, where torch.load would not notice
-    return content[:middle] + bytes([255 - content[middle]]) + content[middle + 1 :]
-
-
-@pytest.mark.parametrize("damage", [empty, truncated, flipped])
+@pytest.mark.parametrize("damage", DAMAGES)  # one bit of a number: torch.load would not notice
 def test_a_damaged_file_is_made_anew(cache, trainings, damage):
     first = digits.weights()
     (path,) = cache.iterdir()

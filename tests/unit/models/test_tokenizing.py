@@ -11,6 +11,7 @@ import torch
 from models import corpus, tokenizing
 from paritygate.parity import rule
 from paritygate.parity.tolerance import tolerances
+from tests.support.damage import DAMAGES
 
 VARIANTS = ("hf_fast", "hf_bert", "hf_python", "tokenizers_lib")
 
@@ -53,8 +54,7 @@ def tokens(plain, answer) -> list[str]:
     return [names[number] for number in ids[mask][1:-1].tolist()]
 
 
-# ------------------------------------------------------------------------------------------- the
-# plain one is right
+# -- the plain one is right
 
 
 @pytest.fixture(scope="module", name="small")
@@ -138,8 +138,7 @@ def test_a_length_without_room_is_refused_by_all(plain, variants, length):
             tokenizer(["this movie"], length)
 
 
-# ------------------------------------------------------------------------------------------- the
-# libraries agree
+# -- the libraries agree
 
 
 @pytest.mark.parametrize("length", [2, 3, 12, 64, 512])
@@ -200,8 +199,7 @@ def test_one_number_off_by_one_is_noticed(plain, name):
     assert "1 of 4096 integers differ" in found.problem
 
 
-# ------------------------------------------------------------------------------------------- where
-# they do not
+# -- where they do not
 
 DISAGREEMENTS = {  # text: what the plain one, those in Rust and transformers' Python make of it
     "a capital sigma ends a word": ("αΣ", ["α", "##ς"], ["α", "##σ"], ["α", "##ς"]),
@@ -284,8 +282,7 @@ def test_hostile_inputs_hold_nothing_disputed_between_implementations():
     assert len(tokenizing.characters()) > 5000
 
 
-# -------------------------------------------------------------------------------------------
-# inputs, facts
+# -- inputs, facts
 
 
 @pytest.mark.parametrize("make", [tokenizing.sentences, tokenizing.hostile])
@@ -333,8 +330,7 @@ def test_ways_are_what_they_are_called(plain, variants):
     assert {found.facts()["vocabulary"] for found in variants.values()} == {len(plain.vocabulary)}
 
 
-# -------------------------------------------------------------------------------------------
-# vocabulary, cache
+# -- vocabulary, cache
 
 
 def test_the_vocabulary_is_the_same_whenever_it_is_learnt(plain):
@@ -387,20 +383,7 @@ def test_another_corpus_is_another_file(cache, trainings, monkeypatch, tmp_path)
     assert len(trainings) == 2
 
 
-def empty(content: bytes) -> bytes:
-    return b""
-
-
-def truncated(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-def flipped(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-
-
-@pytest.mark.parametrize("damage", [empty, truncated, flipped])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_made_anew(cache, trainings, damage):
     first = tokenizing.vocabulary()
     (path,) = cache.glob("*/vocab.txt")
@@ -413,7 +396,7 @@ def test_a_damaged_file_is_made_anew(cache, trainings, damage):
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, trainings, monkeypatch, plain):
-    (tmp_path / "file").write_text("in the variant")
+    (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("PARITYGATE_CACHE", str(tmp_path / "file"))
     assert tokenizing.vocabulary() == tuple(plain.vocabulary)
 
