@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from paritygate.host.monitor import Watch
 from paritygate.host.nvml import Reading
+from tests.support.fakes import FakeGpuReader, watched
 
 SLEEP = "import time; time.sleep(600)"
 PARENT = f"""
@@ -18,19 +18,6 @@ child = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], start_new_session=Tr
 print(child.pid, flush=True)
 time.sleep(600)
 """
-
-
-class Script:
-    """A GPU that gives one reading after the other, the last again and again."""
-
-    def __init__(self, *readings):
-        self.readings = list(readings)
-
-    def read(self):
-        found = self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
-        if isinstance(found, Exception):
-            raise found
-        return found
 
 
 @pytest.fixture
@@ -46,25 +33,23 @@ def grandchild():
     parent.communicate()
 
 
-def seen(*gpus, looks=0, pids=()):
-    watching = Watch(list(pids), gpus)
-    for _ in range(looks):
-        watching.look()
-    return watching.conditions()
-
-
 def test_processes_of_ours_are_no_strangers(grandchild):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
 
-    assert seen(Script(Reading(processes=(os.getpid(), grandchild, ended.pid)))).gpu_foreign == 0
+    assert (
+        watched(FakeGpuReader(Reading(processes=(os.getpid(), grandchild, ended.pid)))).gpu_foreign
+        == 0
+    )
 
 
 def test_strangers_are_counted_once(grandchild):
     ancestors = {1, os.getppid()}  # one and the same in some containers
     stranger = Reading(processes=(*ancestors, grandchild))
 
-    assert seen(Script(stranger), Script(stranger), looks=3).gpu_foreign == len(ancestors)
-    assert seen(Script(stranger), pids=[os.getppid()]).gpu_foreign == len(ancestors) - 1, (
-        "told by their pid, too"
+    assert watched(FakeGpuReader(stranger), FakeGpuReader(stranger), looks=3).gpu_foreign == len(
+        ancestors
     )
+    assert (
+        watched(FakeGpuReader(stranger), pids=[os.getppid()]).gpu_foreign == len(ancestors) - 1
+    ), "told by their pid, too"

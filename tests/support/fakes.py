@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
+from paritygate.host.monitor import Watch
+from paritygate.host.nvml import Reading
 from paritygate.timing import schedule
+from paritygate.timing.diagnostics import Conditions
 
 MIB = 1 << 20
 
@@ -25,7 +28,7 @@ class FakeClock:
         return self.now
 
 
-class FakeContestant:
+class FakeTimedWorker:
     """Takes ``seconds(block number)`` a call, lets the clock run, notes in ``log`` when it had its
     turn.
 
@@ -71,6 +74,29 @@ def cycle(*values: float) -> Callable[[int], float]:
     """The values one after the other, again and again."""
     endless = itertools.cycle(values)
     return lambda _: next(endless)
+
+
+class FakeGpuReader:
+    """Gives one reading of a GPU after the other, the last again and again; raises one that is an
+    exception.
+    """
+
+    def __init__(self, *readings: Reading | Exception) -> None:
+        self.readings = list(readings)
+
+    def read(self) -> Reading:
+        found = self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def watched(*gpus: FakeGpuReader, looks: int = 0, pids: Sequence[int] = ()) -> Conditions:
+    """What is seen of GPUs from their first reading to their last, with ``looks`` in between."""
+    watching = Watch(list(pids), gpus)
+    for _ in range(looks):
+        watching.look()
+    return watching.conditions()
 
 
 class FakeDevice:

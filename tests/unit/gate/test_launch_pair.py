@@ -11,7 +11,7 @@ import pytest
 
 from paritygate.gate import launch_pair, quads
 from paritygate.timing.schedule import WorkerDroppedError
-from tests.support.fakes import FakeClock, FakeContestant, cycle
+from tests.support.fakes import FakeClock, FakeTimedWorker, cycle
 
 
 def measured(base, head, clock=None, seed=0):
@@ -21,8 +21,8 @@ def measured(base, head, clock=None, seed=0):
 def sides(base, head):
     clock, log = FakeClock(), []
     return (
-        FakeContestant(base, clock, name="A", log=log),
-        FakeContestant(head, clock, name="B", log=log),
+        FakeTimedWorker(base, clock, name="A", log=log),
+        FakeTimedWorker(head, clock, name="B", log=log),
         log,
     )
 
@@ -59,13 +59,13 @@ def test_a_restless_pair_gets_more_quads_up_to_a_limit():
 def test_a_side_that_drops_out_ends_the_pair(gone):
     clock = FakeClock()
     with pytest.raises(WorkerDroppedError, match="h is gone"):
-        measured(FakeContestant(1e-3, clock), FakeContestant(1e-3, clock, name="h", gone=gone))
+        measured(FakeTimedWorker(1e-3, clock), FakeTimedWorker(1e-3, clock, name="h", gone=gone))
 
 
 def test_cycles_are_a_second_witness_that_a_lower_clock_does_not_move():
     clock = FakeClock()
-    base = FakeContestant(1e-3, clock, name="A", clocks=lambda number: 1980)
-    head = FakeContestant(1.03e-3, clock, name="B", clocks=lambda number: 1922)
+    base = FakeTimedWorker(1e-3, clock, name="A", clocks=lambda number: 1980)
+    head = FakeTimedWorker(1.03e-3, clock, name="B", clocks=lambda number: 1922)
 
     found = measured(base, head)
     assert found.d == pytest.approx(math.log(1.03))
@@ -75,7 +75,7 @@ def test_cycles_are_a_second_witness_that_a_lower_clock_does_not_move():
 def test_without_a_clock_to_be_read_cycles_say_what_time_says():
     clock = FakeClock()
     found = measured(
-        FakeContestant(1e-3, clock, name="A"), FakeContestant(1.03e-3, clock, name="B")
+        FakeTimedWorker(1e-3, clock, name="A"), FakeTimedWorker(1.03e-3, clock, name="B")
     )
 
     assert found.cycles == found.d
@@ -84,8 +84,10 @@ def test_without_a_clock_to_be_read_cycles_say_what_time_says():
 def test_the_clock_of_the_warm_up_is_no_witness():
     """Who is warmed first meets a colder device, whose clock is higher."""
     clock = FakeClock()
-    base = FakeContestant(1e-3, clock, name="A", clocks=lambda number: 1980 if number < 4 else 1900)
-    head = FakeContestant(1e-3, clock, name="B", clocks=lambda number: 1900)
+    base = FakeTimedWorker(
+        1e-3, clock, name="A", clocks=lambda number: 1980 if number < 4 else 1900
+    )
+    head = FakeTimedWorker(1e-3, clock, name="B", clocks=lambda number: 1900)
 
     found = measured(base, head)
     assert len(base.plans) > 4
@@ -95,10 +97,10 @@ def test_the_clock_of_the_warm_up_is_no_witness():
 
 def test_what_held_the_clock_down_on_either_side_is_told():
     clock = FakeClock()
-    base = FakeContestant(
+    base = FakeTimedWorker(
         1e-3, clock, name="A", cut=lambda number: ["HwSlowdown"] if number == 0 else ["SwPowerCap"]
     )
-    head = FakeContestant(
+    head = FakeTimedWorker(
         1e-3, clock, name="B", cut=lambda number: ["SwPowerCap", "HwThermal"] if number > 6 else []
     )
 

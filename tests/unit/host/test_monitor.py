@@ -8,26 +8,7 @@ from paritygate.host import monitor, nvml
 from paritygate.host.monitor import Watch
 from paritygate.host.nvml import Reading
 from paritygate.timing.diagnostics import Conditions
-
-
-class Script:
-    """A GPU that gives one reading after the other, the last again and again."""
-
-    def __init__(self, *readings):
-        self.readings = list(readings)
-
-    def read(self):
-        found = self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-
-def seen(*gpus, looks=0, pids=()):
-    watching = Watch(list(pids), gpus)
-    for _ in range(looks):
-        watching.look()
-    return watching.conditions()
+from tests.support.fakes import FakeGpuReader, watched
 
 
 def test_without_a_gpu_there_is_nothing_to_say_of_one():
@@ -40,14 +21,16 @@ def test_without_a_gpu_there_is_nothing_to_say_of_one():
 def test_a_reason_of_any_look_is_kept():
     first, last = Reading(throttled=("SwPowerCap",)), Reading(throttled=("HwThermal", "SwPowerCap"))
 
-    assert seen(Script(first, Reading())).gpu_throttled == ("SwPowerCap",), "seen when it began"
-    assert seen(Script(Reading(), last)).gpu_throttled == ("HwThermal", "SwPowerCap"), (
+    assert watched(FakeGpuReader(first, Reading())).gpu_throttled == ("SwPowerCap",), (
+        "seen when it began"
+    )
+    assert watched(FakeGpuReader(Reading(), last)).gpu_throttled == ("HwThermal", "SwPowerCap"), (
         "seen at the end"
     )
-    assert seen(Script(Reading(), first, Reading()), looks=1).gpu_throttled == ("SwPowerCap",), (
-        "seen in between"
-    )
-    assert seen(Script(Reading()), Script(first, last)).gpu_throttled == (
+    assert watched(FakeGpuReader(Reading(), first, Reading()), looks=1).gpu_throttled == (
+        "SwPowerCap",
+    ), "seen in between"
+    assert watched(FakeGpuReader(Reading()), FakeGpuReader(first, last)).gpu_throttled == (
         "SwPowerCap",
         "HwThermal",
     ), "of any GPU"
@@ -60,17 +43,17 @@ def test_a_process_that_proc_hides_is_a_stranger(monkeypatch):
 
     monkeypatch.setattr(monitor.os, "kill", refused)
 
-    assert seen(Script(Reading(processes=(4242,)))).gpu_foreign == 1
+    assert watched(FakeGpuReader(Reading(processes=(4242,)))).gpu_foreign == 1
 
 
 def test_a_gpu_that_gets_lost_ends_nothing():
-    gone = seen(
-        Script(Reading(throttled=("HwSlowdown",)), nvml.GpuLostError("GPU-1 is lost")),
-        Script(Reading()),
+    gone = watched(
+        FakeGpuReader(Reading(throttled=("HwSlowdown",)), nvml.GpuLostError("GPU-1 is lost")),
+        FakeGpuReader(Reading()),
     )
 
     assert gone.gpu_lost == "GPU-1 is lost"
     assert gone.gpu_throttled == ("HwSlowdown",)
-    assert seen(
-        Script(nvml.GpuLostError("")), Script(Reading(throttled=("HwSlowdown",)))
+    assert watched(
+        FakeGpuReader(nvml.GpuLostError("")), FakeGpuReader(Reading(throttled=("HwSlowdown",)))
     ).gpu_throttled == ("HwSlowdown",)

@@ -19,7 +19,7 @@ from paritygate.timing.schedule import (
     quantile,
     ratio,
 )
-from tests.support.fakes import FakeClock, FakeContestant, cycle
+from tests.support.fakes import FakeClock, FakeTimedWorker, cycle
 
 
 def race(timed_workers, seconds=0.5, precision=0.03, **options):
@@ -35,7 +35,7 @@ def race(timed_workers, seconds=0.5, precision=0.03, **options):
 
 
 def alone(each, **options):
-    timed_worker = FakeContestant(each)
+    timed_worker = FakeTimedWorker(each)
     return race({"one": timed_worker}, **options)["one"], timed_worker
 
 
@@ -61,7 +61,7 @@ def test_a_block_is_50_ms_of_samples_that_are_long_enough(seconds):
 
 def test_warming_up_ends_when_three_blocks_in_a_row_agree():
     slow_start = [1.0, 0.5, 0.4, 0.3, 0.2, 0.2, 0.2]
-    timed_worker = FakeContestant(lambda block: slow_start[min(block, 6)] * 1e-3)
+    timed_worker = FakeTimedWorker(lambda block: slow_start[min(block, 6)] * 1e-3)
     found = race({"one": timed_worker}, precision=1.0)["one"]
     assert found.warm
     assert found.blocks[0] == pytest.approx(2e-4)
@@ -79,7 +79,7 @@ def test_warming_up_gives_up_after_its_time_and_says_so():
 
 
 def test_warming_up_lasts_until_the_device_has_worked_long_enough():
-    steady = FakeContestant(0.001)
+    steady = FakeTimedWorker(0.001)
     clock = steady.clock
     schedule.warm_up(steady, clock, limit=0.1, busy=0.5)
 
@@ -87,7 +87,7 @@ def test_warming_up_lasts_until_the_device_has_worked_long_enough():
 
 
 def test_a_device_that_gets_no_work_done_is_given_up_too():
-    erratic = FakeContestant(cycle(0.001, 0.01))
+    erratic = FakeTimedWorker(cycle(0.001, 0.01))
     found = schedule.warm_up(erratic, erratic.clock, limit=0.1, busy=0.5)
 
     assert not found.warm
@@ -95,7 +95,7 @@ def test_a_device_that_gets_no_work_done_is_given_up_too():
 
 
 def test_warming_up_lasts_until_the_devices_clock_is_steady_too():
-    rising = FakeContestant(1e-3, clocks=lambda number: min(1980, 1000 + 50 * number))
+    rising = FakeTimedWorker(1e-3, clocks=lambda number: min(1980, 1000 + 50 * number))
     found = schedule.warm_up(rising, rising.clock, limit=10.0)
 
     assert found.warm
@@ -126,7 +126,7 @@ def test_no_budget_is_too_small_for_three_rounds():
 def test_every_round_holds_one_block_of_each_in_random_order():
     clock, log = FakeClock(), []
     timed_workers = {
-        name: FakeContestant(cycle(1e-3, 1.1e-3, 1.3e-3), clock, name=name, log=log)
+        name: FakeTimedWorker(cycle(1e-3, 1.1e-3, 1.3e-3), clock, name=name, log=log)
         for name in ("a", "b", "c")
     }
     found = race(timed_workers, seconds=3.0, precision=1e-6)
@@ -142,7 +142,7 @@ def test_every_round_holds_one_block_of_each_in_random_order():
 def test_a_contestant_that_is_done_stays_in_until_all_are():
     clock = FakeClock()
     found = race(
-        {"calm": FakeContestant(1e-3, clock), "wild": FakeContestant(cycle(1e-3, 2e-3), clock)},
+        {"calm": FakeTimedWorker(1e-3, clock), "wild": FakeTimedWorker(cycle(1e-3, 2e-3), clock)},
         seconds=1.0,
     )
     assert (found["calm"].stop, found["wild"].stop) == ("precision", "budget")
@@ -153,8 +153,8 @@ def test_a_contestant_that_is_done_stays_in_until_all_are():
 def test_a_contestant_that_drops_out_leaves_alone(gone):
     clock = FakeClock()
     timed_workers = {
-        "stays": FakeContestant(1e-3, clock),
-        "leaves": FakeContestant(1e-3, clock, name="b", gone=gone),
+        "stays": FakeTimedWorker(1e-3, clock),
+        "leaves": FakeTimedWorker(1e-3, clock, name="b", gone=gone),
     }
     found = race(timed_workers)
     assert str(found["leaves"].dropped) == "b is gone"
@@ -236,7 +236,7 @@ def test_fewer_than_three_launches_have_no_interval():
 
 
 def test_the_value_of_a_block_is_the_mean_of_its_samples():
-    class Uneven(FakeContestant):
+    class Uneven(FakeTimedWorker):
         def block(self, calls, samples):
             super().block(calls, samples)
             return [1e-3] * (samples - 1) + [5e-3]
