@@ -22,7 +22,6 @@ from tests.support import noise
 
 RUNS, CELLS = 300, 100
 NORMAL = PROFILES["normal"]
-PAIRS = 6 + 20
 
 
 def gate(d, within, make, margins: Margins = NORMAL) -> Course:

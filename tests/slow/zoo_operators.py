@@ -60,8 +60,7 @@ class Operator:
     inputs: Inputs
 
 
-# -------------------------------------------------------------------------------------------------
-# inputs
+# -- inputs
 
 
 def real(*shape: int | str, batch: bool = True) -> Maker:
@@ -161,8 +160,7 @@ def _together(
     return {name: make(sizes, generator) for name, make in zip(NAMES, makers, strict=False)}
 
 
-# -------------------------------------------------------------------------------------------------
-# modules
+# -- modules
 
 
 def _module(operation: Callable[[Any], Callable[..., Any]]) -> nn.Module:

@@ -29,18 +29,6 @@ if TYPE_CHECKING:
 Sizes = Mapping[str, int]
 Inputs = Callable[[Sizes, "torch.Generator"], dict[str, "Tensor"]]
 
-FAMILIES = (
-    "encoder",
-    "decoder",
-    "moe",
-    "state_space",
-    "encoder_decoder",
-    "vision",
-    "audio",
-    "multimodal",
-    "time_series",
-    "other",
-)
 VOCABULARY, FIRST_WORD = 128, 5  # ids below the first word are special
 LONGEST = 160  # positions of every model that has a table of them; "seq" goes up to 128
 STD = 0.3  # of weights: at the usual 0.02 an attention over random tokens is nearly uniform and hides faults
@@ -67,8 +55,7 @@ class Architecture:
     inputs: Inputs
 
 
-# ------------------------------------------------------------------------------------------------
-# weights
+# -- weights
 
 
 def spread(model: nn.Module) -> nn.Module:
@@ -109,8 +96,7 @@ def _build(model: str, config: Mapping[str, Any]) -> nn.Module:
     return spread(made(made.config_class(**copy.deepcopy(dict(config)))))
 
 
-# -------------------------------------------------------------------------------------------------
-# inputs
+# -- inputs
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:
@@ -351,8 +337,7 @@ def _regions(sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
     return made
 
 
-# --------------------------------------------------------------------------------------- sizes of
-# configs
+# -- sizes of configs
 
 SPECIAL = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SMALL = {

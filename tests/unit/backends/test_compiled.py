@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from paritygate.backends import BackendError, UnavailableError, compiled
-from paritygate.core.case import Case
 from paritygate.runtime import compilation
 from tests.support import specimens, specimens_compile
 from tests.support.fakes import subject
@@ -559,17 +558,3 @@ def test_what_is_unsuitable_is_skipped_and_python_models_are_not(prepare):
         part,
     ):
         assert compiled.unsuitable(model) is None
-
-
-# -- in workers
-
-
-def case(model, inputs="rows", batch=8, **options):
-    shapes = {"one": {"batch": batch} | ({"length": 5} if inputs == "sequences" else {})}
-    return Case(
-        f"compile_{model.lower()}",
-        model=f"tests.support.specimens_compile:{model}",
-        inputs=f"tests.support.specimens:{inputs}",
-        shapes=shapes,
-        **options,
-    )

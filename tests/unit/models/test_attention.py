@@ -41,8 +41,7 @@ def by_loops(query, key, value, causal=False):
     return torch.stack(rows)
 
 
-# ---------------------------------------------------------------------------------------------
-# operators
+# -- operators
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -186,8 +185,7 @@ def test_operations_are_those_of_two_products_and_five_more_behind_them():
     assert attn.flops_causal_backward(HEADS) == attn.flops(HEADS) * 1.75
 
 
-# -----------------------------------------------------------------------------------------------
-# kernels
+# -- kernels
 
 
 @pytest.mark.parametrize("kernel", ["efficient", "cudnn"])
@@ -269,8 +267,7 @@ def test_compiles_as_one_graph(model):
         torch.testing.assert_close(compiled(*inputs), module(*inputs))
 
 
-# ------------------------------------------------------------------------------------------------
-# layers
+# -- layers
 
 
 def test_self_attention_is_the_formula_on_projections():
@@ -384,8 +381,7 @@ def test_gradients_are_those_of_finite_differences(model, inputs, sizes):
     assert torch.autograd.gradcheck(run, given)
 
 
-# --------------------------------------------------------------------------------------- the suite
-# for CUDA
+# -- the suite for CUDA
 
 QUICK = [
     f"attn_cuda_{name}-b8_h16_s1024_d128-cuda-{backend}-fp32"

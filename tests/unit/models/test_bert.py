@@ -147,8 +147,7 @@ def test_rounded_biases_of_queries_show_in_the_deepest_model(deep):
             bias.copy_(before)
 
 
-# -------------------------------------------------------------------------------------------
-# checkpoints
+# -- checkpoints
 
 WORDS = [
     "[PAD]",

@@ -14,24 +14,6 @@ from paritygate.runtime import sources
 from paritygate.session.matrix import Matrix
 from paritygate.session.options import Options
 
-CASE = 'Case("{name}", model="{module}:Net", inputs="{module}:inputs", shapes={{"b8": {{"batch": 8}}}}{more})'
-SUITE = """
-    import pytest
-    from paritygate import Case
-
-    CASES = ({case},)
-
-
-    @pytest.mark.cells(CASES)
-    def test_{name}(cell):
-        cell.assert_parity()
-"""
-
-
-def suite(name, module="net", more=""):
-    return SUITE.format(name=name, case=CASE.format(name=name, module=module, more=more))
-
-
 # -- two cases of one name
 
 

@@ -134,8 +134,7 @@ def test_a_run_with_a_roof_tells_what_every_cell_reached():
     assert shown(CELL) == []
 
 
-# ------------------------------------------------------------------------------------------ facts
-# of a call
+# -- facts of a call
 
 
 def test_the_least_traffic_is_of_every_tensor_once():
@@ -150,8 +149,7 @@ def test_the_least_traffic_is_of_every_tensor_once():
     assert facts.min_bytes_moved(Shifted(), [x, x, 3], [y]) == 4 * (64 + 32) + 8 + 8 * 32
 
 
-# ------------------------------------------------------------------------------------------------
-# its cells
+# -- its cells
 
 
 def test_a_product_and_a_copy_are_what_they_say():
