@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-
-from paritygate.core.reasons import mistake
-from paritygate.core.record import Status
-from paritygate_reports.view.sections import sections
-from tests.support import history
 
 MODEL = """
     import torch
@@ -118,32 +112,3 @@ def test_a_trace_begins_with_the_users_own_frame_and_comes_once(project):
     assert frames == [("my_model", "wrong"), ("my_model", "<lambda>")]
     result.stdout.fnmatch_lines(["  failed  wrong-b8-cpu-eager-fp32 and 1 more cell"])
     result.stdout.fnmatch_lines(["  failed  sizes-b8-cpu-eager-fp32 and 1 more cell"])
-
-
-def test_numbers_of_an_exception_do_not_count_those_of_a_finding_do():
-    def raised(size):
-        line = f"RuntimeError: {size} rows"
-        return mistake(line, f"Traceback (most recent call last):\n  ...\n{line}")
-
-    assert raised(8) == raised(4)
-    assert mistake("2 graph breaks") != mistake("3 graph breaks")
-    found = "Traceback (most recent call last):\n  ...\npackage.BackendError: {} graph breaks"
-    assert mistake("2 graph breaks", found.format(2)) != mistake("3 graph breaks", found.format(3))
-
-
-def test_the_report_joins_cells_of_one_case_and_never_those_of_two():
-    run, *_ = history.runs()[-1]
-    one = replace(history.EAGER, status=Status.FAILED, reason="KeyError: 'x'", facts={})
-    records = [
-        one,
-        replace(one, cell="second"),
-        replace(one, cell="other", case="other"),
-        replace(one, cell="crashed", status=Status.CRASHED),
-    ]
-    (failures,) = [part for part in sections(run, records) if part.title == "failures"]
-
-    assert [(item.lead, item.body) for item in failures.items] == [
-        (f"failed  {one.cell} and 1 more cell", "KeyError: 'x'\nalso second"),
-        ("failed  other", "KeyError: 'x'"),
-        ("crashed  crashed", "KeyError: 'x'"),
-    ]

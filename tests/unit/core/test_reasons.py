@@ -6,7 +6,18 @@ from __future__ import annotations
 
 import pytest
 
-from paritygate.core.reasons import HEAD, LIMIT, LINE, TAIL, clean, cut, first_line, split, whole
+from paritygate.core.reasons import (
+    HEAD,
+    LIMIT,
+    LINE,
+    TAIL,
+    clean,
+    cut,
+    first_line,
+    mistake,
+    split,
+    whole,
+)
 from paritygate.core.record import End, Status
 from paritygate.process.client import WorkerError
 
@@ -112,3 +123,14 @@ def test_however_a_cell_ends_its_reason_has_no_codes_and_all_lines():
 
     assert end == End(Status.FAILED, "ValueError: it is so\nand so", clean(LOUD))
     assert "\x1b" not in end.trace
+
+
+def test_numbers_of_an_exception_do_not_count_those_of_a_finding_do():
+    def raised(size):
+        line = f"RuntimeError: {size} rows"
+        return mistake(line, f"Traceback (most recent call last):\n  ...\n{line}")
+
+    assert raised(8) == raised(4)
+    assert mistake("2 graph breaks") != mistake("3 graph breaks")
+    found = "Traceback (most recent call last):\n  ...\npackage.BackendError: {} graph breaks"
+    assert mistake("2 graph breaks", found.format(2)) != mistake("3 graph breaks", found.format(3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from paritygate.core.record import Record, Run
+from paritygate.core.record import Record, Run, Status
 from paritygate_reports.view.sections import sections
 from tests.support.history import COMPILED, EAGER
 
@@ -67,3 +67,20 @@ def test_ranks_on_gpus_have_one_each():
 
 def test_ranks_without_one_process_beside_them_have_no_efficiency():
     assert not lines("scaling efficiency", ranks("cpu", 2, None))
+
+
+def test_the_report_joins_cells_of_one_case_and_never_those_of_two():
+    one = replace(EAGER, status=Status.FAILED, reason="KeyError: 'x'", facts={})
+    records = [
+        one,
+        replace(one, cell="second"),
+        replace(one, cell="other", case="other"),
+        replace(one, cell="crashed", status=Status.CRASHED),
+    ]
+    (failures,) = [part for part in sections(RUN, records) if part.title == "failures"]
+
+    assert [(item.lead, item.body) for item in failures.items] == [
+        (f"failed  {one.cell} and 1 more cell", "KeyError: 'x'\nalso second"),
+        ("failed  other", "KeyError: 'x'"),
+        ("crashed  crashed", "KeyError: 'x'"),
+    ]
