@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from importlib import import_module
-from importlib.util import find_spec
 
 import pytest
 
@@ -26,8 +25,6 @@ def test_examples_stand_on_lines_of_their_own(name, columns, monkeypatch, capsys
 @pytest.mark.parametrize("name", command.COMMANDS)
 def test_examples_are_accepted(name):
     """By the parser; what they do, other tests run."""
-    if name == "gpu-check" and find_spec("evidence") is None:
-        pytest.skip("its parts are known in a checkout only")
     for example in import_module(command.COMMANDS[name].module).EXAMPLES:
         program, *given = shlex.split(example, comments=True)
         assert program == "paritygate"
