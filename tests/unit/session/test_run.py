@@ -98,6 +98,16 @@ def test_one_group_is_open_at_a_time_and_each_record_is_handed_on_once(run):
     ]
 
 
+def test_the_machine_is_calibrated_once_a_run(run):
+    cells = [cell("a"), cell("b")]
+    run.begin(Plan.of(cells, cells, []))
+
+    for one in cells:
+        run.measured(one)
+
+    assert run.steps.count("calibrate") == 1
+
+
 def test_what_will_not_be_timed_is_handed_on_when_it_is_known(run):
     one, other = cell("a"), cell("a", TWIN)
     run.ends[other.id] = Status.CRASHED
