@@ -144,16 +144,8 @@ def test_reading_makes_no_tables(postgresql: Server, database: str):
 
 
 def test_who_makes_the_tables_waits_for_another_who_does(database: str, postgresql: Server):
-    import psycopg
-
     opened = threading.Thread(target=Store, args=[database], daemon=True)
-    with psycopg.connect(
-        host="127.0.0.1",
-        port=postgresql.port,
-        user="tester",
-        password=PASSWORD,
-        dbname=name_of(database),
-    ) as other:
+    with postgresql.connect(name_of(database)) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [dialect.LOCK])
         opened.start()
         opened.join(0.5)
@@ -166,18 +158,10 @@ def test_who_makes_the_tables_waits_for_another_who_does(database: str, postgres
 def test_a_lock_that_is_never_released_is_not_waited_for_for_ever(
     database: str, postgresql: Server, monkeypatch
 ):
-    import psycopg
-
     monkeypatch.setattr(dialect, "WAIT_SECONDS", 1)
     store = Store(database)
     store.write(RUN, RECORD)
-    with psycopg.connect(
-        host="127.0.0.1",
-        port=postgresql.port,
-        user="tester",
-        password=PASSWORD,
-        dbname=name_of(database),
-    ) as other:
+    with postgresql.connect(name_of(database)) as other:
         other.execute("UPDATE runs SET budget = 'long'")
         with pytest.raises(StoreError, match="Another process held it"):
             store.write(RUN, RECORD)

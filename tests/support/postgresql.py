@@ -90,16 +90,20 @@ class Server:
         """The URL of a database, with the password in it."""
         return f"postgresql+psycopg://{USER}:{ENCODED}@127.0.0.1:{self.port}/{database}"
 
-    def execute(self, statement: str, database: str = "postgres") -> list[Any]:
-        """The rows that a statement gives, past all of our own code."""
-        with psycopg.connect(
+    def connect(self, database: str, autocommit: bool = False) -> psycopg.Connection[Any]:
+        """A connection past all of our own code."""
+        return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
             user=USER,
             password=PASSWORD,
             dbname=database,
-            autocommit=True,
-        ) as connection:
+            autocommit=autocommit,
+        )
+
+    def execute(self, statement: str, database: str = "postgres") -> list[Any]:
+        """The rows that a statement gives."""
+        with self.connect(database, autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 

@@ -38,6 +38,16 @@ class Here(BoundCase):
         return BoundCase(**given | {"device": "cpu"})
 
 
+def here(case, shape, folder, device="cpu", dtype="fp32"):
+    """A subject whose inputs are made, in a folder of its own."""
+    given = Here(
+        case, shape, device, dtype, backend="", folder=folder, cache=folder, seed=0, threads=1
+    )
+    given.scratch.save("meta", {"weights": ""})
+    given.scratch.save("inputs", [given.make_inputs(number) for number in range(2)])
+    return given
+
+
 @pytest.fixture(scope="module", name="exported")
 def _exported(tmp_path_factory):
     """Exports tiny BERT for a device and a dtype: its subject, and what is told of the file."""
@@ -52,19 +62,7 @@ def _exported(tmp_path_factory):
             mask="attention_mask",
             shapes={"short": {"batch": 2, "seq": 16}, "long": {"batch": 3, "seq": 24}},
         )
-        given = Here(
-            case,
-            "short",
-            device,
-            dtype,
-            backend="",
-            folder=folder,
-            cache=folder,
-            seed=0,
-            threads=1,
-        )
-        given.scratch.save("meta", {"weights": ""})
-        given.scratch.save("inputs", [given.make_inputs(number) for number in range(2)])
+        given = here(case, "short", folder, device, dtype)
         with warnings.catch_warnings(action="ignore"):
             return given, json.loads(json.dumps(backend.artefact(given)))
 
@@ -111,21 +109,7 @@ def small(tmp_path, **declared):
         shapes={"b2": {"batch": 2}, "b3": {"batch": 3}},
         **declared,
     )
-    folder = str(tmp_path)
-    given = Here(
-        case,
-        "b2",
-        "cpu",
-        "fp32",
-        backend="",
-        folder=folder,
-        cache=folder,
-        seed=0,
-        threads=1,
-    )
-    given.scratch.save("meta", {"weights": ""})
-    given.scratch.save("inputs", [given.make_inputs(number) for number in range(2)])
-    return given
+    return here(case, "b2", str(tmp_path))
 
 
 def test_what_cannot_be_exported_with_dynamic_dimensions_is_exported_without(tmp_path, refusing):
