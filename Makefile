@@ -44,7 +44,7 @@ smoke-torch: $(OTHER)/torch-$(TORCH)   ## a few cells with another torch: make s
 
 # The file says that .venv-other has this torch; another TORCH makes the environment again.
 $(OTHER)/torch-$(TORCH): .ci/other_torch.py | $(VENV)/ready
-	@echo "Setting up $(OTHER) with torch $(TORCH); once, some minutes and 4 GB."
+	@echo "Setting up $(OTHER) with torch $(TORCH); once, a minute and 1.2 GB."
 	$(VENV)/bin/python .ci/other_torch.py $(TORCH)
 	@touch $@
 
