@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib.font_manager  # noqa: F401 - on a new machine, its import starts fc-list
 import pytest
 
 from paritygate.__main__ import main
