@@ -4,9 +4,9 @@ family and by cell.
     python -m bench.evidence.zoo
     python -m bench.evidence.zoo --targets onnxruntime --seeds 5
 
-Checks the cases that the store does not hold yet, some at a time, so it can be stopped and started
-again. Times nothing. Cells that are not ok are listed with their reasons;
-``tests/slow/zoo_limits.csv`` names the limits of backends.
+Checks the cases that ``zoo_cells.csv`` does not hold yet, some at a time, and adds them to it. So it
+can be stopped and started again, also on another machine. Times nothing. Cells that are neither ok
+nor a limit of their backend, see ``tests/slow/zoo_limits.csv``, are printed with their reasons.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import argparse
 import csv
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from evidence.checking import check
 from paritygate.core import reasons
@@ -25,6 +27,7 @@ from paritygate_reports.store.store import Store
 OUT = Path("reports/evidence/zoo.csv")
 STORE = ".paritygate/zoo.sqlite"
 CELLS = Path("reports/evidence/zoo_cells.csv")
+COMMAND = "# python -m bench.evidence.zoo\n"
 # Neighbours in the tables belong to one family: every twentieth comes first, so that a part of the
 # work covers all families.
 STRIDE = 20
@@ -45,30 +48,72 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     families = _families()
-    store = Store(STORE)
     names = [name for name in families if arguments.select in name]
-    for seed in range(arguments.seeds if not arguments.summary else 0):
-        known = {
-            record.case
-            for run in store.runs()
-            if run.seed == seed
-            for record in store.records(run.id)
-            if _asked(record, arguments.targets)
-        }
-        every = sorted(enumerate(names), key=lambda numbered: (numbered[0] % STRIDE, numbered[0]))
-        missing = [name for _, name in every if name not in known]
-        for start in range(0, len(missing), AT_ONCE):
-            _check(missing[start : start + AT_ONCE], seed, arguments.targets, store)
-            print(
-                f"seed {seed}: {min(start + AT_ONCE, len(missing))} of {len(missing)}",
-                file=sys.stderr,
-                flush=True,
-            )
-    _write(
-        arguments.out,
-        families,
-        [(run.seed, record) for run in store.runs() for record in store.records(run.id)],
-    )
+    rows = {(row.cell, row.seed): row for row in _known()}
+    known = {(row.case, row.seed) for row in rows.values() if row.asked(arguments.targets)}
+    ordered = [name for start in range(STRIDE) for name in names[start::STRIDE]]
+    seeds = range(0 if arguments.summary else arguments.seeds)
+    work = [  # all seeds of some cases: what one of them compiles, the others find in the cache
+        (seed, missing)
+        for start in range(0, len(ordered), AT_ONCE)
+        for seed in seeds
+        if (missing := [n for n in ordered[start : start + AT_ONCE] if (n, seed) not in known])
+    ]
+    for number, (seed, missing) in enumerate(work, 1):
+        for row in _check(missing, seed, arguments.targets):
+            rows[row.cell, row.seed] = row
+        _write(CELLS, Row._fields, [rows[key] for key in sorted(rows)])
+        print(
+            f"{number} of {len(work)}: {missing[0]} ..., seed {seed}", file=sys.stderr, flush=True
+        )
+    _summarise(arguments.out, families, [row for row in rows.values() if row.case in families])
+
+
+class Row(NamedTuple):
+    """One cell of the zoo as ``zoo_cells.csv`` has it."""
+
+    cell: str
+    seed: int
+    status: str
+    share: str  # of what is allowed, "" if nothing was compared
+    reason: str  # its first line
+    limit: str  # why the backend cannot run the cell, "" if it can
+
+    @classmethod
+    def of(cls, record: Record, seed: int) -> Row:
+        """Return the row of a record."""
+        from tests.slow.test_zoo import limit
+
+        share = "" if record.error_share is None else f"{record.error_share:.3g}"
+        first = reasons.first_line(record.reason).replace(f"{Path.cwd()}/", "")[:200]
+        ok = record.status is Status.OK
+        why = "" if ok else limit(record.cell, str(record.status), record.reason) or ""
+        return cls(record.cell, seed, str(record.status), share, first, why)
+
+    @property
+    def case(self) -> str:
+        """The name of the architecture or operator."""
+        return self.cell.partition("-")[0]
+
+    @property
+    def target(self) -> str:
+        """Backend and dtype."""
+        return "-".join(self.cell.split("-")[3:])
+
+    def asked(self, targets: str) -> bool:
+        """Return whether the row shows that its case was checked for these targets."""
+        parts = self.cell.split("-", 2)[2]
+        terms = [term for term in targets.split(",") if term != "bf16"]  # few cases have it
+        return any(term == parts or term in parts.split("-") for term in terms)
+
+
+def _known() -> list[Row]:
+    if not CELLS.exists():
+        return []
+    with CELLS.open(newline="") as file:
+        table = csv.reader(line for line in file if not line.startswith("#"))
+        next(table)  # the header
+        return [Row(cell, int(seed), *rest) for cell, seed, *rest in table]
 
 
 def _families() -> dict[str, str]:
@@ -80,61 +125,51 @@ def _families() -> dict[str, str]:
     }
 
 
-def _asked(record: Record, targets: str) -> bool:
-    """Return whether a record shows that a case was checked for these targets."""
-    fields = (record.device, record.backend, record.dtype)
-    return any(
-        term in fields or term == "-".join(fields) for term in targets.split(",") if term != "bf16"
-    )
-
-
-def _check(names: list[str], seed: int, targets: str, store: Store) -> None:
+def _check(names: list[str], seed: int, targets: str) -> list[Row]:
+    """Check some cases and return their rows."""
+    store = Store(STORE)
+    before = {run.id for run in store.runs()}
     options = {
         "--bench-budget": "quick",
         "--bench-targets": targets,
         "--bench-seed": str(seed),
     }
-    chosen = {"PARITYGATE_ZOO": ",".join(names)}
-    check("tests/slow/test_zoo.py", store.url, options, chosen)
+    check("tests/slow/test_zoo.py", store.url, options, {"PARITYGATE_ZOO": ",".join(names)})
+    new = [run.id for run in store.runs() if run.id not in before]
+    return [Row.of(record, seed) for run in new for record in store.records(run)]
 
 
-def _write(path: Path, families: dict[str, str], records: list[tuple[int, Record]]) -> None:
+def _summarise(path: Path, families: dict[str, str], rows: list[Row]) -> None:
     """Write a row for each family and target: the number of cells by status, and how close passing
     ones came to the limit. Print the others.
     """
-    from tests.slow.test_zoo import limit
-
-    latest = {(record.cell, seed): record for seed, record in records if record.case in families}
-    with CELLS.open("w", newline="") as file:
-        file.write("# python -m bench.evidence.zoo\n")
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["cell", "seed", "status", "share", "reason"])
-        for (cell, seed), record in sorted(latest.items()):
-            share = "" if record.error_share is None else f"{record.error_share:.3g}"
-            table.writerow(
-                [cell, seed, record.status, share, reasons.first_line(record.reason)[:200]]
-            )
     counts: dict[tuple[str, str], Counter[str]] = {}
     shares: dict[tuple[str, str], float] = {}
-    for record in latest.values():
-        key = (families[record.case], f"{record.backend}-{record.dtype}")
-        status = str(record.status)
-        if record.status is not Status.OK and limit(record.cell, status, record.reason):
-            status = "limit"
-        counts.setdefault(key, Counter())[status] += 1
-        if record.status is Status.OK:
-            shares[key] = max(shares.get(key, 0.0), record.error_share or 0.0)
-        elif status != "limit":
-            print(f"{record.status}  {record.cell}: {record.reason[:300]}")
+    for row in rows:
+        key = (families[row.case], row.target)
+        counts.setdefault(key, Counter())["limit" if row.limit else row.status] += 1
+        if row.status == Status.OK:
+            shares[key] = max(shares.get(key, 0.0), float(row.share or 0.0))
+        elif not row.limit:
+            print(f"{row.status}  {row.cell}, seed {row.seed}: {row.reason}")
     statuses = [Status.OK, "limit", *(status for status in Status if status is not Status.OK)]
+    table = []
+    for key in sorted(counts):
+        numbers = [counts[key][str(status)] for status in statuses]
+        table.append([*key, sum(numbers), *numbers, f"{shares.get(key, 0.0):.2f}"])
+    _write(path, ("family", "target", "cells", *map(str, statuses), "largest_share"), table)
+
+
+def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table whole, also if the script is stopped meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        file.write("# python -m bench.evidence.zoo\n")
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        file.write(COMMAND)
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["family", "target", "cells", *statuses, "largest_share"])
-        for key in sorted(counts):
-            row = [counts[key][str(status)] for status in statuses]
-            writer.writerow([*key, sum(counts[key].values()), *row, f"{shares.get(key, 0.0):.2f}"])
+        writer.writerow(header)
+        writer.writerows(rows)
+    part.replace(path)
 
 
 if __name__ == "__main__":
