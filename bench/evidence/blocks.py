@@ -10,7 +10,6 @@ quarter of the time.
 
 from __future__ import annotations
 
-import argparse
 import random
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from evidence import command_line
 from paritygate.doctor import reference_cells, spread
 from paritygate.gate import launch_pair, quads
 from paritygate.process.timed_worker import TimedWorker
@@ -35,9 +35,7 @@ ESTIMATORS: dict[str, Callable[[list[float]], float]] = {
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--rounds", type=int, default=12)
     rounds = parser.parse_args().rounds
     cases = {case.name: case for case in reference_cells.ALL}

@@ -21,6 +21,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from evidence import command_line
 from evidence.checking import check
 from paritygate.core.record import Record, Status
 from paritygate_reports.store.store import Store
@@ -33,9 +34,7 @@ COLUMNS = ("cell", "seeds", "failures", "largest_error", "largest_ratio", "large
 
 def main() -> None:
     """Run the missing seeds, then summarise."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument(
         "--first", type=int, default=1, help="the first seed; two processes may share the work"

@@ -11,7 +11,6 @@ window 50, p below 0.001, no smallest magnitude.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import subprocess
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
+from evidence import command_line
 from paritygate_reports.analysis import change_point_detection
 
 Array = NDArray[np.float64]
@@ -178,9 +178,7 @@ def _at_most(hits: int, count: int) -> float:
 
 def main() -> None:
     """Measure every noise with every detector, print the table and write it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.evidence.changepoints", description=__doc__
-    )
+    parser = command_line.parser()
     parser.add_argument(
         "--series", type=int, default=1000, metavar="N", help="clean ones, and as many with a step"
     )

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 import tempfile
 from typing import Any
 
 import torch
 
+from evidence import command_line
 from paritygate.core.case import Case
 from paritygate.runtime.devices import DEVICES
 from paritygate.runtime.modes import mode_of
@@ -29,9 +29,12 @@ WARM_MS, MEASURED_MS = 500, 500
 
 def main() -> None:
     """Print a JSON object: cell -> seconds."""
+    parser = command_line.parser()
+    parser.add_argument("cell", nargs="+", help="the id of a cell on CUDA in eager")
+    chosen = parser.parse_args().cell
     cases = {case.name: case for suite in SUITES for case in importlib.import_module(suite).CASES}
     times = {}
-    for cell in sys.argv[1:]:
+    for cell in chosen:
         case, shape, device, _, dtype = cell.split("-")
         times[cell] = seconds(cases[case], shape, device, dtype)
     print(json.dumps(times))

@@ -10,7 +10,6 @@ interval.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import statistics
@@ -20,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from evidence import command_line
 from paritygate.host import machine
 from paritygate.timing import schedule
 
@@ -30,9 +30,7 @@ WITHOUT = ("-p", "no:paritygate.plugin", "-p", "no:paritygate_reports.plugin")
 
 def main() -> None:
     """Measure, write the file and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()

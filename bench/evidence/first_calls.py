@@ -12,10 +12,11 @@ are 0.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
+
+from evidence import command_line
 
 # OpenMP's threads must exist before the call, so that they make the call at the same moment.
 SCRIPT = """
@@ -54,9 +55,7 @@ def storm(preloaded: bool, processes: int) -> tuple[int, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--processes", type=int, default=500)
     arguments = parser.parse_args()
     for preloaded in (False, True):

@@ -30,6 +30,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from evidence import command_line
 from paritygate.backends.onnxruntime.providers import CUDA
 from paritygate.core.record import RED, Record, Status, Verdict
 from paritygate.host import machine, nvml
@@ -86,9 +87,7 @@ class Part:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     arguments(parser)
     return run(parser.parse_args(given))
 

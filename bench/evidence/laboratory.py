@@ -13,12 +13,12 @@ changes of the host affect them less.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from evidence import command_line
 from paritygate.doctor import reference_cells, spread
 from paritygate.host import machine
 
@@ -42,9 +42,7 @@ def read(path: Path) -> list[spread.Launch]:
 
 def main() -> None:
     """Measure, append to the file and print a summary."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--launches", type=int, default=10)
     parser.add_argument(
         "--seconds", type=float, default=0.3, help="blocks of one cell on one side, a launch"

@@ -17,6 +17,7 @@ import copy
 import torch
 from torch.nn import functional
 
+from evidence import command_line
 from models import digits, training, training_data
 from models.cnn import DigitsCNN
 
@@ -25,6 +26,7 @@ BATCH = 32
 
 def main() -> None:
     """Train twice from the same weights on the same batches."""
+    command_line.parser().parse_args()
     for name in ("eager", "compile"):
         torch.manual_seed(0)
         model = DigitsCNN()

@@ -11,7 +11,6 @@ included, with its peak memory.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import subprocess
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from evidence import command_line
 from paritygate.core.record import Record, Run, Status
 from paritygate.host import machine
 from paritygate_reports.store.store import Store
@@ -195,9 +195,7 @@ def step(code: str, store: str, records: int) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the store, time the steps, print the table and write the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--cells", type=int, default=500)
     parser.add_argument(

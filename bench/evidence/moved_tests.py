@@ -9,13 +9,14 @@ listed, and the exit status is 1.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+from evidence import command_line
 
 OUT = Path("reports/evidence/moved_tests.csv")
 FEWER = {
@@ -57,9 +58,7 @@ MERGED = {
 
 def main() -> None:
     """Write the table; list what is gone without a reason."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("revision", help="the older one")
     revision = parser.parse_args().revision
     with tempfile.TemporaryDirectory() as folder:

@@ -10,11 +10,11 @@ of those that do not affect the answer.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import tempfile
 from pathlib import Path
 
+from evidence import command_line
 from evidence.checking import check
 from paritygate_reports.store.store import Store
 
@@ -24,9 +24,7 @@ LEAST = 0.95  # the score that this repository's cases must reach
 
 def main() -> None:
     """Run the matrix, then summarise."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("-k", dest="select", default="not train_ and not learn_ and not grad_")
     parser.add_argument("--budget", default="normal")
     parser.add_argument("--out", type=Path, default=OUT)

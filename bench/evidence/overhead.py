@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evidence import command_line
 from paritygate.backends import BACKENDS
 from paritygate.core.case import Case, Cell, Target
 from paritygate.doctor import reference_cells
@@ -297,6 +298,7 @@ def main() -> None:
     if sys.argv[1:2] == ["loop"]:
         loop(int(sys.argv[2]))
         return
+    command_line.parser().parse_args()
     facts = machine.facts()
     result = {
         "command": "python -m bench.evidence.overhead",

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from evidence import command_line
 from evidence.million import history
 from evidence.screenshots import chromium
 from paritygate_reports.renderers.html import render
@@ -43,6 +44,7 @@ FRAMES = """async (dragged) => {
 
 def main() -> None:
     """Make the page, open it, drag the trend, and print the results."""
+    command_line.parser().parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         store = Store(Path(folder) / "store.sqlite")
         store.write_runs(history(RUNS, CELLS))

@@ -9,7 +9,6 @@ of a run is a row.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evidence import command_line
 from paritygate.gate import aa
 from paritygate.gate.session import code_digest
 
@@ -99,9 +99,7 @@ EFFECT = ("effect", "effect_low", "effect_high", "effect_sd")
 
 def main() -> None:
     """Run every patch that the file does not hold, and print the verdicts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--file", type=Path, default=Path("reports/evidence/patches.csv"))
     path = parser.parse_args().file
     rows = list(csv.reader(path.open(newline=""))) if path.exists() else []

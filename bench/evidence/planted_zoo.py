@@ -11,7 +11,6 @@ size of effect.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from evidence import command_line
 from paritygate.core.case import Case
 from paritygate.parity import rule
 from paritygate.runtime.modes import answers, mode_of
@@ -81,9 +81,7 @@ Nothing = None  # the architecture has no place for this fault
 
 def main() -> None:
     """Plant every fault in every architecture."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("names", nargs="*", default=list(ARCHITECTURES))
     arguments = parser.parse_args()

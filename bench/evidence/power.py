@@ -13,7 +13,6 @@ shows false alarms.
 
 from __future__ import annotations
 
-import argparse
 import csv
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evidence import command_line
 from paritygate.parity.rule import compare
 from paritygate.parity.tolerance import tolerances
 
@@ -34,9 +34,7 @@ Array = NDArray[Any]
 
 def main() -> None:
     """Plant every error in every place of every output, many times."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()

@@ -9,7 +9,6 @@ the latest run of the store of this folder, say that of ``make bench``, into rep
 
 from __future__ import annotations
 
-import argparse
 import os
 import pty
 import re
@@ -19,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from evidence import command_line
+
 COLUMNS, LINES = 100, 44  # of the terminal, and how many of its lines are shown
 WIDTH, HEIGHT = 1200, 1000  # of the browser's window, in CSS pixels
 # rich asks a content network for its fonts; a picture that is looked at fetches nothing
@@ -27,7 +28,7 @@ FONTS = re.compile(r" *@font-face \{.*?\n *\}\n", re.S)
 
 def main() -> None:
     """Write ``terminal.svg`` and ``report.png``."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = command_line.parser()
     parser.add_argument("--store", help="the store (default: that of this folder)")
     parser.add_argument("--run", default="latest", help="a run, as `paritygate show` takes it")
     parser.add_argument("--out", type=Path, default=Path("reports/evidence"), help="a folder")

@@ -8,7 +8,6 @@ with and without the call. Prints the medians and the ratio, paired within launc
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import random
@@ -17,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from evidence import command_line
 from paritygate.host import machine
 from paritygate.process import environment
 
@@ -38,9 +38,7 @@ print(statistics.median(times[500:]))
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--launches", type=int, default=10)
     arguments = parser.parse_args()
     cache = Path(".paritygate/cache").absolute()

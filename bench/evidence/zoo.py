@@ -11,7 +11,6 @@ nor a limit of their backend, see ``tests/slow/zoo_limits.csv``, are printed wit
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from collections import Counter
@@ -19,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from evidence import command_line
 from evidence.checking import check
 from paritygate.core import reasons
 from paritygate.core.record import Record, Status
@@ -36,9 +36,7 @@ AT_ONCE = 10  # cases in one pytest; a killed run loses only these
 
 def main() -> None:
     """Check the missing cases, then summarise."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser()
     parser.add_argument("--targets", default="fp32,bf16")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("-k", dest="select", default="", help="a part of the names, e.g. bert")
