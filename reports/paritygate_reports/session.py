@@ -95,7 +95,6 @@ def finish(session: pytest.Session) -> None:
     config = session.config
     report, run = report_of(config), config.stash[RUN]
     records = _records(config, run)
-    report.places[:] = [_store_line(config, run, records)]
     report.advice = _advice(config, run)
     if session.exitstatus == pytest.ExitCode.OK and _baseline_name(config) and _strict(config):
         slower = report.advice and any(
@@ -110,6 +109,9 @@ def finish(session: pytest.Session) -> None:
             config.stash[WHY] = (
                 f"nothing was compared with --bench-baseline {name} (--bench-strict)"
             )
+    run.environment["exit_status"] = int(session.exitstatus)  # a red run is never titled "ok"
+    _write_run(config, run, records)
+    report.places.insert(0, _store_line(config, run, records))
     for path in report.reports:
         try:
             writers.write(path, run, records, report.places[:1])
@@ -275,6 +277,17 @@ def _records(config: pytest.Config, run: Run) -> Sequence[Record]:
         report.unstored = set(report.seen)
         return list(report.seen.values())
     return list((stored | {cell: report.seen[cell] for cell in report.unstored}).values())
+
+
+def _write_run(config: pytest.Config, run: Run, records: Sequence[Record]) -> None:
+    """Write what is known only at the end of the run: its time and its exit status."""
+    report = report_of(config)
+    if report.trouble or not records:
+        return
+    try:
+        _open(config).write_runs([(run, [])])
+    except Exception as error:
+        report.trouble = str(error)
 
 
 def _store_line(config: pytest.Config, run: Run, records: Sequence[Record]) -> str:

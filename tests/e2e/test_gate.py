@@ -102,10 +102,14 @@ def test_a_limit_that_is_over_before_the_first_launch_leaves_its_cells_inconclus
     result = repository.gate("--bench-limit", "1", against="HEAD")
 
     result.stdout.fnmatch_lines(
-        ["head against HEAD*: 1 inconclusive", "*the time was up before its first launch*"]
+        [
+            "head against HEAD*: 1 inconclusive",
+            "*the time was up before its first launch*",
+            "paritygate: exit status 14: the gate decided nothing: 1 cell inconclusive; *",
+        ]
     )
     assert repository.project.records()[ONE].verdict == "inconclusive"
-    assert result.ret == 0
+    assert result.ret == 14
     assert not repository.left()
 
 

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 
+from paritygate.host import lock
 from paritygate.host.lock import timing_lock
 from tests.support.paths import ROOT
 
 HOLDER = """
 import sys, time
 from pathlib import Path
+from paritygate.host import lock
 from paritygate.host.lock import timing_lock
 with timing_lock(print, Path(sys.argv[1])):
     print("held", flush=True)
@@ -33,8 +35,11 @@ def test_the_second_waits_says_for_whom_and_goes_on_when_the_first_dies(tmp_path
     heard, entered = [], threading.Event()
     told = threading.Event()
 
+    waited = []
+
     def wait():
-        with timing_lock(lambda text: (heard.append(text), told.set()), path):
+        with timing_lock(lambda text: (heard.append(text), told.set()), path) as seconds:
+            waited.append(seconds)
             entered.set()
 
     waiting = threading.Thread(target=wait)
@@ -49,13 +54,35 @@ def test_the_second_waits_says_for_whom_and_goes_on_when_the_first_dies(tmp_path
         first.stdout.close()
     assert entered.wait(30), "a killed holder holds nothing"
     waiting.join()
-    assert len(heard) == 1, "told once"
+    assert len(heard) == 1, "told again only after a minute"
+    assert waited[0] > 0.3
+
+
+def test_a_line_a_minute_says_how_long_it_has_waited(tmp_path, monkeypatch):
+    path = tmp_path / "lock"
+    monkeypatch.setattr(lock, "AGAIN", 0.2)
+    first, heard = holder(path), []
+
+    def end_it(text):
+        heard.append(text)
+        if len(heard) == 3:
+            first.kill()
+
+    with timing_lock(end_it, path), first:
+        pass
+    first.stdout.close()
+    assert [text.partition("waiting for it")[2] for text in heard] == [
+        "",
+        ", for 0 s so far",
+        ", for 0 s so far",
+    ]
 
 
 def test_a_free_lock_is_taken_in_silence_given_back_and_bears_the_holders_pid(tmp_path):
     path = tmp_path / "lock"
     for _ in range(2):
-        with timing_lock(lambda text: 1 / 0, path):
+        with timing_lock(lambda text: 1 / 0, path) as waited:
+            assert waited == 0
             assert path.read_text() == str(os.getpid())
 
 

@@ -98,6 +98,22 @@ def test_five_percent_is_found_where_launch_pairs_spread_by_two_percent():
     assert planted(0.02, 0.05)[Verdict.REGRESSED] >= 0.98
 
 
+@pytest.mark.parametrize(("sd", "cells"), [(0.005, 100), (0.02, 100), (0.05, 20)])
+def test_a_gross_slowdown_is_decided_by_three_launch_pairs(sd, cells):
+    effect = np.zeros(cells)
+    effect[7] = np.log1p(0.5)
+    found = runs(noise.process(sd), seed=14, effect=effect, cells=cells)
+    early = [run["7"].verdict is Verdict.REGRESSED and run["7"].gross for run in found]
+
+    assert np.mean(early) >= 0.95
+    assert all(
+        run["7"].estimate.launches == 3 for run, gross in zip(found, early, strict=True) if gross
+    )
+    assert not any(
+        decided.verdict in RED for run in found for name, decided in run.items() if name != "7"
+    )
+
+
 @pytest.mark.parametrize(("profile", "size"), [("strict", 0.02), ("noisy", 0.05)])
 def test_the_other_profiles_catch_what_they_promise(profile, size):
     assert planted(0.005, size, PROFILES[profile])[Verdict.REGRESSED] >= 0.95

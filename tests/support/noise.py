@@ -58,6 +58,13 @@ def two_modes(rng, shape):
     )
 
 
+def coarse_modes(rng, shape):
+    """A cell may be 50 % slower in a process, e.g. with two threads on one core."""
+    return rng.normal(0, BLOCK, _slots(shape)), _calm(rng, shape) + np.log(1.5) * (
+        rng.random((2, *shape)) < 0.2
+    )
+
+
 def heavy_tails(rng, shape):
     tails = rng.standard_t(3, _slots(shape)) * BLOCK / 2
     tails[rng.random(_slots(shape)) < 0.01] += 8 * BLOCK
@@ -115,6 +122,7 @@ AA = {
         drift,
         ar,
         two_modes,
+        coarse_modes,
         heavy_tails,
         clock_steps,
         periodic,

@@ -24,13 +24,7 @@ class Exit(IntEnum):
     UNDECIDED = 15
 
 
-COMPARED = (
-    Verdict.REGRESSED,
-    Verdict.IMPROVED,
-    Verdict.SAME,
-    Verdict.UNSTABLE,
-    Verdict.INCONCLUSIVE,
-)
+DECIDED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.SAME, Verdict.UNSTABLE)
 # broken here: on base only
 UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE, Verdict.BROKEN)
 BROKEN = (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
@@ -135,7 +129,9 @@ def _nothing(outcomes: Sequence[Outcome], timing: bool, missing: int) -> str:
     if timing and throughput and not any(outcome.measured for outcome in throughput):
         return "no cell was timed"
     regression = [outcome for outcome in outcomes if outcome.kind == "regression"]
-    if regression and not any(outcome.verdict in COMPARED for outcome in regression):
+    if regression and not any(outcome.verdict in DECIDED for outcome in regression):
+        if open_ := [one for one in regression if one.verdict == Verdict.INCONCLUSIVE]:
+            return f"the gate decided nothing: {_cells(open_)} inconclusive; the reasons are above"
         return "the gate compared no cell with the other revision"
     return ""
 

@@ -62,7 +62,8 @@ def judge(decided: Decided, d: ArrayLike, accepted: Accepted | None, margins: Ma
     """
     if accepted is None or decided.verdict is not Verdict.REGRESSED:
         return decided
-    if verdict.p_slower(d, float(np.log1p(accepted.share))) <= margins.alpha:
+    # a gross change was asked for beyond what is accepted
+    if decided.gross or verdict.p_slower(d, float(np.log1p(accepted.share))) <= margins.alpha:
         return replace(
             decided, reason=f"{decided.reason}, and by more than the accepted {accepted.share:.0%}"
         )

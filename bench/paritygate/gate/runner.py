@@ -38,7 +38,7 @@ class GateRun:
     """Runs the sides through the stages of the gate.
 
     ``limit``: seconds after which no further launch begins. ``planted``: cell -> share by which
-    head is made slower on purpose.
+    head is made slower on purpose. ``accepted``: cell -> its accepted slowdown.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class GateRun:
         margins: Margins,
         limit: float,
         planted: Mapping[str, float],
+        accepted: Mapping[str, float] | None = None,
         say: Callable[[str], object] = str,
         tell: Callable[[str], object] = str,
     ) -> None:
@@ -56,7 +57,7 @@ class GateRun:
         self.base, self.head = sides.base, sides.head
         self.cells = {cell.id: cell for cell in cells}
         self._planted, self._limit, self._say, self._tell = planted, limit, say, tell
-        self.course = Course(list(self.cells), margins)
+        self.course = Course(list(self.cells), margins, accepted)
         chosen = (
             self._rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells)))
             if sides.twin
@@ -70,6 +71,7 @@ class GateRun:
         self._number = 0
         self._kept: set[tuple[str, str]] = set()  # (revision, cell) whose answers are in its folder
         self._started = time.monotonic()
+        self._waited = 0.0  # seconds in which another run measured; they do not count
 
     def run(self) -> Result:
         """Run everything: references, launches, verdicts."""
@@ -156,8 +158,8 @@ class GateRun:
         ]
 
     def _late(self) -> bool:
-        each = self.result.seconds.get("launches", 0.0) / max(1, self._number)
-        if time.monotonic() - self._started + each <= self._limit:
+        each = (self.result.seconds.get("launches", 0.0) - self._waited) / max(1, self._number)
+        if time.monotonic() - self._started - self._waited + each <= self._limit:
             return False
         self._tell(f"gate: the time is up ({self._limit:.0f} s); undecided cells stay inconclusive")
         return True
@@ -246,7 +248,8 @@ class GateRun:
                 self._note_peaks(cell)
                 if cell.id not in self.result.findings:
                     self.result.findings[cell.id] = changes(base, head)
-            with timing_lock(self._tell):
+            with timing_lock(self._tell) as waited:
+                self._waited += waited
                 planted = self._planted.get(cell.id, 0.0) if other is self.head else 0.0
                 sides = base.timed_worker(), head.timed_worker(planted)
                 return launch_pair.measure(*sides, self._rng, time.monotonic, base.warm_seconds)

@@ -8,6 +8,7 @@ not import.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import random
 import subprocess
@@ -94,6 +95,11 @@ class Gate:
             margins=PROFILES[self.against.profile],
             limit=self.against.limit or LIMITS[laboratory.budget.name],
             planted=self.against.planted,
+            accepted={
+                cell.id: found.share
+                for cell in cells
+                if (found := acceptance.of(cell, self._accepted)) is not None
+            },
             say=laboratory.say,
             tell=laboratory.tell,
         )
@@ -285,7 +291,7 @@ def gated(
         return record.joined(Comparison(str(verdict), reason, findings=found))
     decided = result.decided.get(cell.id)
     if decided is None:
-        late = "the time was up before its first launch"
+        late = "the time was up before its first launch pair; give a longer --bench-limit"
         reason = result.invalid[0] if result.invalid else late
         return record.joined(Comparison(str(Verdict.INCONCLUSIVE), reason, findings=found))
     decided = acceptance.judge(decided, result.d[cell.id], accepted, margins)
@@ -301,7 +307,7 @@ def gated(
         effect_low=estimate.low,
         effect_high=estimate.high,
         effect_sd=estimate.sd,
-        detectable=decided.detectable,
+        detectable=decided.detectable if math.isfinite(decided.detectable) else None,
         findings=found,
     )
     return record.joined(compared, launches=estimate.launches)

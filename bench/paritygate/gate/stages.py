@@ -7,6 +7,7 @@ launches, and the launches of one cell are spread over the run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from paritygate.core.record import Verdict
 from paritygate.gate import verdict
+from paritygate.gate.gross import gross
 from paritygate.gate.request import Margins
 from paritygate.gate.verdict import Confirmation, Decided, Screened
 
@@ -30,14 +32,21 @@ class Pair:
 
 class Course:
     """The two stages for some cells. Ask ``wanted`` for the next cells, pass their numbers to
-    ``note``. ``verdicts`` works at any time.
+    ``note``. ``verdicts`` works at any time. ``accepted``: cell -> its accepted slowdown, as a share.
     """
 
-    def __init__(self, cells: Sequence[str], margins: Margins) -> None:
+    def __init__(
+        self,
+        cells: Sequence[str],
+        margins: Margins,
+        accepted: Mapping[str, float] | None = None,
+    ) -> None:
         self.margins = margins
+        self._accepted = accepted or {}
         self.screened: dict[str, list[Pair]] = {cell: [] for cell in cells}
         self.confirmed: dict[str, list[Pair]] = {}
         self.broken: dict[str, str] = {}
+        self._gross: dict[str, Verdict] = {}
         self._screening = list(cells)
         self._routed: list[str] = []
         self._confirmation: Confirmation | None = None
@@ -104,7 +113,13 @@ class Course:
     def _screen(self) -> None:
         if not self._screening:
             return
-        d = np.array([_d(self.screened[cell]) for cell in self._screening])
+        every = [_d(pairs) for pairs in self.screened.values() if pairs]
+        waiting = {cell: _d(self.screened[cell]) for cell in self._screening}
+        self._gross |= gross(waiting, every, self.margins, self._accepted)
+        self._screening = [cell for cell in self._screening if cell not in self._gross]
+        if not self._screening:
+            return
+        d = np.array([waiting[cell] for cell in self._screening])
         outcome = verdict.screen(d, self.margins, self._shared())
         self._routed += [
             cell for cell, o in zip(self._screening, outcome, strict=True) if o == Screened.ROUTED
@@ -132,14 +147,29 @@ class Course:
         if len(d) > 1:
             sd = float(np.sqrt(others.moderate(estimate.sd**2, len(d))[0]))
             seen = verdict.detectable(sd, self.margins, family)
+        if (large := self._gross.get(cell)) is not None:
+            word = "slower" if large is Verdict.REGRESSED else "faster"
+            nearest = min(d, key=abs)
+            reason = f"{word} in each of {len(d)} launch pairs, by {abs(math.expm1(nearest)):.0%} or more"
+            return Decided(large, reason, estimate, seen, gross=True)
         if self._confirmation is not None and cell in self._confirmation.decided:
             what, reason = self._confirmation.decided[cell]
         elif cell in self._routed or cell in self._screening:
             what = Verdict.INCONCLUSIVE
-            reason = f"{len(d)} launch pairs do not decide; a slowdown of {seen:.1%} would have been found"
+            reason, seen = self._undecided(len(d), seen)
         else:
             what, reason = Verdict.SAME, f"any change is below {self.margins.caught:.0%}"
         return Decided(what, reason, estimate, seen)
+
+    def _undecided(self, launches: int, seen: float) -> tuple[str, float]:
+        """Return (why a cell is inconclusive, the smallest slowdown that would have been found)."""
+        if self._confirmation is not None and self._confirmation.exhausted:
+            return (
+                f"{launches} launch pairs do not decide; a slowdown of {seen:.1%} would have been found",
+                seen,
+            )
+        pairs = f"{launches} launch pair{'' if launches == 1 else 's'}"
+        return f"the time was up after {pairs}; a longer --bench-limit may decide it", math.inf
 
     def _unstable(self, found: Mapping[str, Decided]) -> dict[str, Decided]:
         """Return the routed cells in which head has a slow mode that base never showed.

@@ -1,5 +1,5 @@
 """Is head slower than base? The two-stage decision over launch pairs. Pure; the same input gives
-the same verdict.
+the same verdict. ``gross.py`` decides large changes earlier.
 
 ``D`` is one number for each launch pair: ln(head/base). Stage 1 (*screen*) clears the cells that
 are surely the same, in three to six launches, and spends no alpha. Stage 2 (*confirm*) takes fresh
@@ -38,7 +38,8 @@ CONFIRM_LOOKS = (4, 8, 12, 16, 20)
 CONFIRM_MISS = 0.005
 # degrees of freedom that a cell gets from the others, at most, because cells are not all alike
 MOST_SHARED = 8.0
-MODE_SHARE = 0.1  # of alpha, for the check of modes; the rest is for means
+MODE_SHARE = 0.1  # of alpha, for the check of modes
+GROSS_SHARE = 0.05  # of alpha, for changes that are decided early; the rest is for means
 MODE_SPREADS = 4.0  # a separate cluster is this many spreads within a launch away
 
 
@@ -71,13 +72,14 @@ class Estimate:
 @dataclass(frozen=True)
 class Decided:
     """The verdict on one cell. ``detectable``: the smallest slowdown that would have been found
-    with 95 %.
+    with 95 %, infinite if not even its spread is known. ``gross``: decided early.
     """
 
     verdict: Verdict
     reason: str
     estimate: Estimate
     detectable: float
+    gross: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def looks(cells: int, margins: Margins) -> dict[int, float]:
     The first look is the earliest at which the sign-flip test can reject at all: its smallest p is
     2^-n.
     """
-    alpha = margins.alpha * (1 - MODE_SHARE)
+    alpha = margins.alpha * (1 - MODE_SHARE - GROSS_SHARE)
     first = int(np.ceil(np.log2(max(cells, 1) / (0.5 * alpha))))
     later = [n for n in (max(12, first + 1) if first < 14 else 0, 16, 20) if n > first]
     shares = {1: (0.5,), 2: (0.25, 0.25), 3: (0.25, 0.125, 0.125)}[len(later)]

@@ -17,6 +17,7 @@ from paritygate.core.record import Record, Status
 
 GUESS_SECONDS = 5.0  # for each launch of a group without a stored time
 WIPE = "\r\x1b[2K"
+SILENCE = 60.0  # seconds; after them a run without a terminal says what it is doing
 
 
 class Times:
@@ -64,7 +65,7 @@ class Progress:
         self.times, self._clock = times, clock
         self.waiting: list[str] = []
         self._total, self._done = 0, 0
-        self._started = clock()
+        self._started = self._last_line = clock()
         self._shown = False
 
     def plan(self, groups: Sequence[str]) -> None:
@@ -79,16 +80,20 @@ class Progress:
         self._current = group
 
     def say(self, what: str) -> None:
-        """Show the current work, on a terminal only."""
-        if self._live is not None:
-            text = f"[{self._done + 1}/{self._total}, {self._left()}] {what}"
+        """Show the current work: on a terminal always, else as a line of its own once a minute."""
+        if self._live is None and self._clock() - self._last_line < SILENCE:
+            return
+        text = f"[{self._done + 1}/{self._total}, {self._left()}] {what}"
+        if self._live is None:
+            self._write(text)
+        else:
             self._live(f"{WIPE}{text[: self._width - 1]}")
             self._shown = True
 
     def tell(self, what: str) -> None:
         """Write a line of its own, also without a terminal."""
         self.wipe()
-        self._line(what)
+        self._write(what)
 
     def wipe(self) -> None:
         """Remove the live line."""
@@ -102,9 +107,13 @@ class Progress:
         self.wipe()
         if records:  # no records: the group was interrupted before its first result
             self.times.note(group, self._clock() - self._started)
-            self._line(
+            self._write(
                 f"[{self._done:>{len(str(self._total))}}/{self._total}, {self._left()}] {summary(records)}"
             )
+
+    def _write(self, text: str) -> None:
+        self._last_line = self._clock()
+        self._line(text)
 
     def _left(self) -> str:
         seconds, _ = self.times.estimate(

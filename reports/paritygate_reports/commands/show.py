@@ -33,4 +33,4 @@ def run(parsed: argparse.Namespace) -> int:
     for line in terminal.lines(run, records, [f"records: {store.name}, run {run.id}"]):
         code = COLOURS.get(line.tone) if coloured else None
         print(f"\x1b[{code}m{line.text}\x1b[0m" if code else line.text)
-    return 0 if passed(records) else 1
+    return 0 if passed(run, records) else 1

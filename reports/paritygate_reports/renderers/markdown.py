@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from paritygate.core.reasons import first_line
 from paritygate.core.record import Record, Run
-from paritygate_reports.view.sections import Item, Section, headline, passed, sections, summary
+from paritygate_reports.view.sections import Item, Section, conclusion, headline, sections, summary
 from paritygate_reports.view.table import HEAD, Group, groups, parity_only
 from paritygate_reports.view.text import printable
 
@@ -37,7 +37,7 @@ def escape(text: str) -> str:
 
 
 def _lines(run: Run, records: Sequence[Record], places: Sequence[str]) -> Iterator[str]:
-    yield f"## paritygate: {'ok' if passed(records) else 'not ok'}"
+    yield f"## paritygate: {conclusion(run, records)}"
     yield ""
     yield f"**{escape(summary(run, records))}**"
     shown = sections(run, records)

@@ -45,7 +45,7 @@ def lines(
     for section in (*sections(run, records), *further):
         if section.bad or not brief:
             yield from _section(section)
-    yield from _wrapped(summary(run, records), "good" if passed(records) else "bad")
+    yield from _wrapped(summary(run, records), "good" if passed(run, records) else "bad")
     for place in places:
         yield Line(printable(place).replace("\n", " "))
 

@@ -100,7 +100,8 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
     """
     names = sorted(
         {*before, *after}
-        - {"gate", "total_seconds", "started_at", "load_at_start", "calibration", "shards"}
+        - {"gate", "total_seconds", "exit_status", "started_at", "load_at_start", "calibration"}
+        - {"shards"}
     )
     return [
         (name, str(before.get(name, "")), str(after.get(name, "")))

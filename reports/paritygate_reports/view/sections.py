@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from paritygate.core import reasons
-from paritygate.core.record import RED, Record, Run, Status
+from paritygate.core.exitstatus import DECIDED
+from paritygate.core.record import RED, Record, Run, Status, Verdict
 from paritygate.parity.accuracy import wilson
 from paritygate.timing import roofline
 from paritygate_reports.view import gate_lines, text
@@ -122,11 +123,29 @@ def summary(run: Run, records: Sequence[Record]) -> str:
     )
 
 
-def passed(records: Iterable[Record]) -> bool:
-    """Return whether no record is a failure, none has regressed, and at least one is ok."""
-    records = list(records)
-    good = not any(is_failure(record) or record.verdict in RED for record in records)
-    return good and any(record.status is Status.OK for record in records)
+def conclusion(run: Run, records: Sequence[Record]) -> str:
+    """Return the run in a word: "ok", "not ok", or "undecided" if the gate decided nothing.
+
+    A run whose status was not 0 is never ok, whatever its records are. With some cells undecided,
+    "ok" says how many.
+    """
+    if any(is_failure(record) or record.verdict in RED for record in records):
+        return "not ok"
+    gate = run.environment.get("gate", {})
+    if gate.get("invalid") or gate.get("missing"):
+        return "not ok"
+    judged = [record for record in records if record.verdict]
+    still = [record for record in judged if record.verdict == Verdict.INCONCLUSIVE]
+    if still and not any(record.verdict in DECIDED for record in judged):
+        return "undecided"
+    if run.environment.get("exit_status") or not any(r.status is Status.OK for r in records):
+        return "not ok"
+    return f"ok, {len(still)} of {text.counted(len(judged), 'cell')} undecided" if still else "ok"
+
+
+def passed(run: Run, records: Sequence[Record]) -> bool:
+    """Return whether the run is ok."""
+    return conclusion(run, records).startswith("ok")
 
 
 def _failures(records: Iterable[Record]) -> list[Item]:

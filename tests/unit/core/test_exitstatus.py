@@ -73,6 +73,8 @@ OPEN, APART = compared(Verdict.INCONCLUSIVE), compared(Verdict.NOT_COMPARABLE)
         ([SAME, APART], {}, Exit.OK),
         ([SAME, APART], {"strict": True}, Exit.UNDECIDED),
         ([APART], {}, Exit.NOTHING),
+        ([OPEN], {}, Exit.NOTHING),
+        ([OPEN, APART], {"strict": True}, Exit.NOTHING),
         ([SAME, compared(Verdict.BROKEN)], {"strict": True}, Exit.UNDECIDED),  # on base only
         ([SAME, compared(Verdict.BROKEN, judged=True, status=Status.CRASHED)], {}, Exit.BROKEN),
         ([SAME, SLOWER, WRONG], {}, Exit.PARITY),
@@ -139,6 +141,11 @@ def test_our_statuses_are_none_of_pytests():
         ([SKIPPED, UNCHECKED], {}, "nothing was compared: 1 cell, each skipped or unchecked"),
         ([OK, UNTIMED], {}, "no cell was timed"),
         ([APART], {}, "the gate compared no cell with the other revision"),
+        (
+            [OPEN, APART],
+            {},
+            "the gate decided nothing: 1 cell inconclusive; the reasons are above",
+        ),
         (
             [SAME],
             {"missing": 2},

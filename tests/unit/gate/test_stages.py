@@ -52,14 +52,45 @@ def test_same_cells_leave_and_others_get_fresh_launches_together():
     assert found["slow"].estimate.effect == pytest.approx(0.105, abs=0.002)
 
 
-def test_a_course_that_ends_early_is_inconclusive_and_says_what_it_would_have_seen():
+def test_a_course_that_ends_early_is_inconclusive_and_promises_nothing():
     course = Course(["a"], NORMAL)
     note(course, a=0.02)
     note(course, a=-0.02)
     decided = course.verdicts()["a"]
 
     assert decided.verdict is Verdict.INCONCLUSIVE
-    assert "2 launch pairs do not decide" in decided.reason
+    assert decided.reason.startswith("the time was up after 2 launch pairs; ")
+    assert decided.detectable == float("inf")  # that of the last look, which it did not reach
+
+
+def test_a_cell_that_twenty_pairs_leave_open_says_what_would_have_been_found():
+    course = Course(["a"], NORMAL)
+    while course.wanted():
+        launches = sum(map(len, (course.screened["a"], course.confirmed.get("a", ()))))
+        note(course, a=0.02 + 0.02 * (launches % 3 - 1))
+    decided = course.verdicts()["a"]
+
+    assert decided.verdict is Verdict.INCONCLUSIVE
+    assert decided.reason.startswith("20 launch pairs do not decide; a slowdown of 3.")
+    assert f"{decided.detectable:.1%}" in decided.reason
+
+
+def test_a_gross_change_is_decided_at_once_and_the_others_go_on():
+    course = Course(["same", "slow", "fast"], NORMAL)
+    for n in range(2):
+        note(course, same=wiggle(n), slow=0.5 + wiggle(n), fast=-0.5 + wiggle(n))
+    assert course.wanted() == ["same", "slow", "fast"]  # three cells need three pairs
+    note(course, same=0.0, slow=0.5, fast=-0.5)
+    found = course.verdicts()
+
+    assert course.wanted() == []
+    assert {name: decided.verdict for name, decided in found.items()} == {
+        "same": Verdict.SAME,
+        "slow": Verdict.REGRESSED,
+        "fast": Verdict.IMPROVED,
+    }
+    assert found["slow"].reason == "slower in each of 3 launch pairs, by 65% or more"
+    assert found["fast"].reason == "faster in each of 3 launch pairs, by 39% or more"
 
 
 def test_a_course_that_ends_before_it_began_has_no_verdict():

@@ -72,7 +72,9 @@ def test_the_first_look_is_the_earliest_at_which_the_sign_flip_test_can_reject(c
 
     assert min(schedule) == first
     assert 2.0**-first <= schedule[first] / cells < 2.0 ** -(first - 1)
-    assert sum(schedule.values()) == pytest.approx(NORMAL.alpha * (1 - verdict.MODE_SHARE))
+    assert sum(schedule.values()) == pytest.approx(
+        NORMAL.alpha * (1 - verdict.MODE_SHARE - verdict.GROSS_SHARE)
+    )
     assert max(schedule) == 20
 
 

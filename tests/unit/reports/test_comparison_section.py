@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from paritygate.core.record import Record, Run, Status
 from paritygate_reports.renderers import markdown, terminal
 from paritygate_reports.view import gate_lines
-from paritygate_reports.view.sections import passed
+from paritygate_reports.view.sections import conclusion, passed
 
 GATE = {
     "against": "origin/main",
@@ -40,6 +42,9 @@ SLOWER = replace(
     verdict_reason="slower",
     effect=0.08,
     findings=["graph_breaks: 0 -> 1"],
+)
+OPEN = replace(
+    SAME, cell="d-b8-cpu-eager-fp32", verdict="inconclusive", verdict_reason="the time was up"
 )
 APART = replace(
     OK, cell="c-b8-cpu-eager-fp32", verdict="not_comparable", verdict_reason="its code is elsewhere"
@@ -79,11 +84,34 @@ def test_a_family_of_three_cells_gets_its_mean_as_advice():
 
 
 def test_a_regression_is_not_ok_in_the_comment_either():
-    assert passed([SAME])
-    assert not passed([SAME, SLOWER])
+    assert passed(RUN, [SAME])
+    assert not passed(RUN, [SAME, SLOWER])
     text = markdown.render(RUN, [SAME, SLOWER])
     assert text.startswith("## paritygate: not ok")
     assert text.index("regressed") < text.index("Table")
+
+
+@pytest.mark.parametrize(
+    ("cells", "facts", "word"),
+    [
+        ([SAME], {}, "ok"),
+        ([SAME], {"exit_status": 0}, "ok"),
+        ([SAME], {"exit_status": 15}, "not ok"),
+        ([SAME, OPEN], {}, "ok, 1 of 2 cells undecided"),
+        ([OPEN], {}, "undecided"),
+        ([OPEN, APART], {"exit_status": 14}, "undecided"),
+        ([SAME], {"gate": GATE | {"invalid": ["side bias: ..."]}}, "not ok"),
+        ([SAME], {"gate": GATE | {"missing": ["x-b1-cpu-eager-fp32"]}}, "not ok"),
+        ([OPEN], {"gate": GATE | {"invalid": ["side bias: ..."]}}, "not ok"),
+        ([OPEN, SLOWER], {}, "not ok"),
+    ],
+)
+def test_the_headline_is_ok_only_if_something_was_decided(cells, facts, word):
+    run = replace(RUN, environment=RUN.environment | facts)
+
+    assert conclusion(run, cells) == word
+    assert passed(run, cells) == word.startswith("ok")
+    assert markdown.render(run, cells).startswith(f"## paritygate: {word}\n")
 
 
 def test_an_invalid_run_and_missing_cells_are_said():

@@ -87,6 +87,16 @@ def test_without_a_terminal_there_is_no_live_line(times):
     assert len(lines) == 1
 
 
+def test_without_a_terminal_a_line_a_minute_says_what_is_done(times):
+    progress, lines, _, clock = telling(times, live=False)
+    progress.plan(["gate"])
+    progress.start("gate")
+    for second in range(0, 150, 10):
+        clock.now = float(second)
+        progress.say(f"launch {second}")
+    assert [line.partition("] ")[2] for line in lines] == ["launch 60", "launch 120"]
+
+
 def test_a_group_is_one_line_of_speeds_ratios_and_failures():
     line = summary(
         [

@@ -16,7 +16,7 @@ from paritygate_reports.analysis import against_history
 from paritygate_reports.analysis.change_points import changes_in, titles
 from paritygate_reports.view import charts, table, text
 from paritygate_reports.view.page import Page, differences
-from paritygate_reports.view.sections import headline, passed, sections, summary
+from paritygate_reports.view.sections import conclusion, headline, passed, sections, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,8 @@ def render(page: Page, plotly: str = "") -> str:
     base = page.advice.runs[-1] if page.advice and page.advice.runs else None
     return TEMPLATES.get_template("page.html.j2").render(
         title=headline(page.run),
-        good=passed(page.records),
+        conclusion=conclusion(page.run, page.records),
+        good=passed(page.run, page.records),
         summary=summary(page.run, page.records),
         cards=_cards(page),
         sections=sections(page.run, page.records),
