@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.support.paths import ROOT
 from tests.support.repository import ONE, SLOW, Repository
@@ -128,6 +129,56 @@ def test_a_change_that_breaks_parity_is_10(pull_request):
     assert status == 10, log
     assert "::error title=parity_failed%3A one-b8-cpu-off-fp32::" in log
     assert "parity_failed" in pull_request.report()
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "said"),
+    [
+        ({"ARGUMENTS": '--collect-only -q -k "one and b8"'}, 14, "test_regression[one-b8-"),
+        ({"ARGUMENTS": "--collect-only -q -k '$(touch here)'"}, 4, "$(touch here)"),
+        ({"COLLECTED": ". ./test_my_model.py", "ARGUMENTS": "--collect-only -q"}, 14, ONE),
+        ({"COLLECTED": "", "ARGUMENTS": "--collect-only -q"}, 14, ONE),
+        ({"ARGUMENTS": '-k "one'}, 4, "are not well quoted"),
+        ({"BASE": ""}, 14, "there is no base"),
+        ({"BASE": "0" * 40}, 14, "there is no base"),
+        ({"BASE": "no-such-branch"}, 14, "cannot be fetched"),
+        (
+            {"BASE": "0" * 40, "DEFAULT_BRANCH": "main", "ARGUMENTS": "--collect-only -q"},
+            14,
+            ONE,
+        ),
+    ],
+    ids=[
+        "quotes",
+        "nothing-is-run",
+        "two-paths",
+        "no-path",
+        "open-quote",
+        "no-base",
+        "new-branch-without-default",
+        "unknown-base",
+        "new-branch",
+    ],
+)
+def test_inputs_are_words_and_a_base_is_found(pull_request, given, status, said):
+    pull_request.push()
+    ended, log = pull_request.gate(**given)
+
+    assert ended == status, log
+    assert said in log
+    assert not (pull_request.clone / "here").exists()
+
+
+def test_the_documented_workflow_is_short_and_names_inputs_that_exist():
+    page = (ROOT / ".github" / "actions" / "paritygate" / "README.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    (job,) = YAML(typ="safe").load(text)["jobs"].values()
+    action = YAML(typ="safe").load((GATE.parent / "action.yml").read_text())
+
+    assert len(text.splitlines()) < 25
+    used = [step for step in job["steps"] if "paritygate/.github" in step.get("uses", "")]
+    assert len(used) == 1
+    assert set(used[0]["with"]) <= set(action["inputs"])
 
 
 def test_nothing_compared_is_not_green(pull_request):

@@ -244,6 +244,21 @@ def test_a_cell_that_head_has_lost_is_14_unless_it_was_given_up(repository):
     assert repository.gate(against="two").ret == 0
 
 
+def test_a_renamed_case_is_new_and_its_old_name_is_told_where_nothing_else_is_compared(repository):
+    repository.project.suite(ONLY_ONE.replace('"one"', '"uno"'))
+    result = repository.gate("--bench-report", "r.md")
+
+    assert result.ret == 14
+    result.stdout.fnmatch_lines(
+        [
+            "head against base (*), profile noisy: 1 new",
+            f"*missing: {ONE} is in base and not in head; if it was removed or renamed *",
+            "paritygate: exit status 14: base has 1 cell that head lacks; *",
+        ]
+    )
+    assert (repository.project.path / "r.md").read_text().startswith("## paritygate: not ok")
+
+
 def test_the_same_installed_code_on_both_sides_is_13(repository, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("site")
     (elsewhere / "my_model.py").write_text(textwrap.dedent(MODEL))
@@ -347,6 +362,30 @@ def test_a_model_is_under_test_where_something_that_it_imports_is(repository):
     repository.gate("--bench-limit", "1", against="HEAD")
 
     assert repository.project.records()[ONE].verdict == "inconclusive"  # would be unchecked
+
+
+def test_code_in_a_src_layout_reads_the_files_of_its_own_revision(repository):
+    """Only a data file outside the source changes; head reads it beside the package and is slower."""
+    layout = {
+        "pytest.ini": "[pytest]\npythonpath = src\nbench_source = src\nbench_profile = noisy\n",
+        "src/pkg/__init__.py": "",
+        "src/pkg/net.py": textwrap.dedent(MODEL).replace("sleep(0.001)", "sleep(SECONDS)")
+        + "from pathlib import Path\n"
+        + "SECONDS = float((Path(__file__).parents[2] / 'configs/net.txt').read_text())\n",
+        "configs/net.txt": "0.001",
+    }
+    for file, text in layout.items():
+        repository.project.write(file, text)
+    repository.project.suite(ONLY_ONE.replace("my_model:", "pkg.net:"))
+    repository.commit("fast")
+    repository.project.write("configs/net.txt", "0.020")
+    result = repository.gate(against="fast")
+
+    assert result.ret == 11
+    record = repository.project.records()[ONE]
+    assert record.verdict == "regressed"
+    assert record.launches in (2, 3)  # gross: decided early
+    result.stdout.fnmatch_lines(["*regressed*", "*slower in each of * launch pairs, by *% or more"])
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ class Project:
     def write(self, name: str, text: str) -> Path:
         """Write a file of the project; the indentation of the text does not count."""
         path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text).lstrip("\n"))
         return path
 

@@ -37,7 +37,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="make two cells slower by each of these shares in every run, e.g. 3,5,10%%",
     )
     parser.add_argument(
-        "-k", dest="select", metavar="EXPRESSION", help="which cells (default: 15 of five models)"
+        "-k",
+        dest="select",
+        metavar="EXPRESSION",
+        help="which cells (default: 15 of five models here; in another project, all)",
     )
 
 

@@ -88,10 +88,17 @@ def run(
             f"{path} was made with other code of the gate ({', '.join(sorted(stale))}); it is stale, give another file"
         )
         return 2
-    cells = _cells(select)
-    if len(cells) < PLANTED_CELLS * len(sizes) or not cells:
+    cells, problem = _cells(select)
+    if not cells and select == CELLS:  # another project's
+        select = ""
+        cells, problem = _cells(select)
+    if not cells:
+        say(f"no cell to measure: {problem}")
+        return 2
+    if len(cells) < PLANTED_CELLS * len(sizes):
         say(
-            f"-k {select!r} selects {len(cells)} cells, too few to make {PLANTED_CELLS * len(sizes)} of them slower"
+            f"{len(cells)} cells are too few to make {PLANTED_CELLS * len(sizes)} of them slower; "
+            "select more with -k, or plant fewer sizes"
         )
         return 2
     for number in sorted(set(range(runs)) - {row.run for row in rows}):
@@ -108,29 +115,19 @@ def run(
     return int(any(row.verdict in RED and not row.planted for row in rows))
 
 
-def _cells(select: str) -> list[str]:
+def _cells(select: str) -> tuple[list[str], str]:
+    """Return (the cells that pytest collects here, the end of what it said)."""
+    command = [sys.executable, "-m", "pytest", "-k", select, "--collect-only", "-q"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "bench",
-            "-k",
-            select,
-            "--collect-only",
-            "-q",
-            "--bench-against",
-            "HEAD",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, "--bench-against", "HEAD"], capture_output=True, text=True, check=False
     )
-    return [
-        line.partition("[")[2].rstrip("]")
-        for line in done.stdout.splitlines()
-        if "::test_regression[" in line
-    ]
+    lines = done.stdout.splitlines()
+    found = [line.partition("[")[2].rstrip("]") for line in lines if "::test_regression[" in line]
+    said = (done.stdout.strip() + "\n" + done.stderr.strip()).strip()
+    return (
+        found,
+        f"pytest{f' -k {select!r}' if select else ''} in {Path.cwd()} said:\n{said[-500:]}",
+    )
 
 
 def _gate(number: int, select: str, planted: dict[str, float]) -> list[Row]:
@@ -186,7 +183,6 @@ def against_head(arguments: Sequence[str], folder: Path | None = None) -> dict[s
             sys.executable,
             "-m",
             "pytest",
-            "bench",
             "-q",
             "--bench-against",
             "HEAD",

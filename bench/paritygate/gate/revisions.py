@@ -80,9 +80,23 @@ def submodules(root: Path, commit: str) -> list[str]:
     return [line.partition("\t")[2] for line in lines if line.startswith("160000 ")]
 
 
-def changed(root: Path, paths: list[str]) -> bool:
-    """Return whether these paths differ from HEAD in the working tree, with untracked files."""
-    return bool(_run(root, "status", "--porcelain", "--", *paths).stdout.strip())
+def changed(root: Path) -> list[str]:
+    """Return the files below ``root`` that differ from HEAD in the working tree, with untracked
+    ones, relative to it.
+    """
+    tracked = _run(root, "diff", "--name-only", "-z", "--relative", "HEAD").stdout
+    return _paths(tracked) + _paths(_run(root, "ls-files", "-z", "-o", "--exclude-standard").stdout)
+
+
+def files(root: Path) -> list[str]:
+    """Return the files that git has below ``root``, relative to it, with untracked ones that it
+    does not ignore.
+    """
+    return _paths(_run(root, "ls-files", "-z", "-c", "-o", "--exclude-standard").stdout)
+
+
+def _paths(output: str) -> list[str]:
+    return [path for path in output.split("\0") if path]
 
 
 def sweep(repository: Path, parent: Path) -> None:

@@ -11,11 +11,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from paritygate.core.case import Cell, Group
 from paritygate.core.devices import DEVICE_KINDS
 from paritygate.core.record import Status, Verdict
-from paritygate.gate import launch_pair, source_links, validity
+from paritygate.gate import launch_pair, validity
 from paritygate.gate.conclusion import conclude
 from paritygate.gate.disturbance import Disturbances
 from paritygate.gate.opened_pair import KEEP_DEADLINE, changes, slower_operators
@@ -114,21 +115,22 @@ class GateRun:
             theirs = [self.base.cells[cell.id] for cell in cells]
             make_reference(base, theirs, self._number, given=head.folder)
         for side, made in ((self.head, head.made), (self.base, base.made)):
-            if strangers := source_links.strangers(made.sources, self.sides.slots.names, side.slot):
+            if strangers := self.sides.slots.strangers(made.sources, side.slot):
                 raise InvalidRunError(
                     f"head and base ran the same installed code: {', '.join(strangers[:3])}; uninstall it, or name "
                     "the code under test in the ini option bench_source"
                 )
             for cell in cells:
                 self._drop_if_broken(side, cell)
-        if head.made.sources and not self._under_test(head.made.sources):
-            sources = ", ".join(self.sides.slots.sources)
-            reason = f"its code is not in bench_source ({sources}): both sides run the same"
+        slots, used = self.sides.slots, head.made.sources
+        if used and not slots.under_test(used, self.head.slot):
+            folders = ", ".join(sorted({str(Path(file).parent) for file in used.values()})[:3])
+            reason = (
+                f"its code is not in bench_source ({', '.join(slots.sources)}), but in {folders}: "
+                "both sides run the same"
+            )
             for cell in cells:
                 self._drop(cell, Broken("", Status.UNCHECKED, reason))
-
-    def _under_test(self, sources: Mapping[str, str]) -> bool:
-        return any(module.partition(".")[0] in self.sides.slots.names for module in sources)
 
     def _drop_if_broken(self, side: Side, cell: Cell) -> None:
         record = side.cells[cell.id].record

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from paritygate.core.case import Cell
@@ -25,6 +25,7 @@ from paritygate.gate.acceptance import Accepted
 from paritygate.gate.request import PROFILES, GateRequest, Margins
 from paritygate.gate.revisions import RevisionError, Worktree
 from paritygate.gate.runner import GateRun
+from paritygate.gate.side_tree import CODE
 from paritygate.gate.sides import InvalidRunError, Result, Side, Sides
 from paritygate.gate.source_links import Slots
 from paritygate.process.client import ForkServerError
@@ -55,7 +56,7 @@ class Gate:
         try:
             self._check_sources()
             trailers = revisions.trailers(root, self.worktree.commit, "Bench-Accept")
-            changed = revisions.changed(root, against.sources)
+            changed = _of_a_side(revisions.changed(root), against.sources)
         except BaseException:
             self.close()
             raise
@@ -212,6 +213,14 @@ class Gate:
                 raise RevisionError(
                     f"--bench-against: {source!r} (ini bench_source) does not exist in {self.against.revision}"
                 )
+
+
+def _of_a_side(files: Iterable[str], sources: Sequence[str]) -> bool:
+    """Return whether one of these files may differ between the sides: code only in a source."""
+    return any(
+        file.suffix not in CODE or any(file.is_relative_to(source) for source in sources)
+        for file in map(PurePosixPath, files)
+    )
 
 
 class Verdicts:

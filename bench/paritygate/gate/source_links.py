@@ -2,7 +2,8 @@
 side through its slot.
 
 Harness and suites are the same on both sides. Only ``bench_source`` differs, and it comes through
-links. The slot of each side is drawn anew for every launch, so that no path can favour a side.
+links, with the files beside it (``side_tree.py``). The slot of each side is drawn anew for every
+launch, so that no path can favour a side.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from paritygate.gate.revisions import files
+from paritygate.gate.side_tree import Files, SideTree
+
 
 class Slots:
     """The slots below ``parent``, one for each side of a launch."""
@@ -18,15 +22,15 @@ class Slots:
     def __init__(self, parent: Path, root: Path, sources: Sequence[str], count: int = 3) -> None:
         self.root, self.sources = root.resolve(), list(sources)
         self.places = [parent / f"s{number}" for number in range(count)]
+        self._parent, self._trees = parent, dict[Path, Path]()
+        self._side_tree = SideTree(self.root, Files(files(self.root)), sources)
 
     def fill(self, order: Sequence[int], trees: Sequence[Path]) -> list[Path]:
-        """Link the sources of ``trees[i]`` into slot ``order[i]``. Return the slot of each tree."""
+        """Let slot ``order[i]`` show ``trees[i]``. Return the slot of each tree."""
         for number, tree in zip(order, trees, strict=True):
-            for source in self.sources:
-                link = self.places[number] / source
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.unlink(missing_ok=True)
-                link.symlink_to(tree / source)
+            link = self.places[number]
+            link.unlink(missing_ok=True)
+            link.symlink_to(self._laid_out(tree))
         return [self.places[number] for number in order]
 
     def path(self, slot: Path, existing: Sequence[str] = sys.path) -> list[str]:
@@ -47,18 +51,43 @@ class Slots:
         entries = [entry for entry in self.path(slot, existing) if entry not in existing]
         return {entry: self.root / Path(entry).relative_to(slot) for entry in entries}
 
-    @property
-    def names(self) -> set[str]:
-        """The top-level module names under test."""
-        return {Path(source).stem for source in self.sources}
+    def under_test(self, modules: Mapping[str, str], slot: Path) -> bool:
+        """Return whether one of these modules, each with its file, is code under test."""
+        return any(self._side_tree.under_test(file, slot) for file in modules.values())
 
+    def strangers(
+        self, modules: Mapping[str, str], slot: Path, existing: Sequence[str] = sys.path
+    ) -> list[str]:
+        """Return the modules under test that were imported from outside the slot. With these, both
+        sides would run the same code.
+        """
+        names = self._names(existing)
+        return [
+            f"{module} from {file}"
+            for module, file in sorted(modules.items())
+            if not Path(file).is_relative_to(slot)
+            and (
+                self._side_tree.under_test(file, self.root)
+                or any(f"{module}.".startswith(f"{name}.") for name in names)
+            )
+        ]
 
-def strangers(sources: Mapping[str, str], names: set[str], slot: Path) -> list[str]:
-    """Return the modules under test that were imported from outside the slot. With these, both
-    sides would run the same code.
-    """
-    return [
-        f"{module} from {file}"
-        for module, file in sorted(sources.items())
-        if module.partition(".")[0] in names and not Path(file).is_relative_to(slot)
-    ]
+    def _names(self, existing: Sequence[str]) -> set[str]:
+        """Return the names by which the sources are imported, from the folders of the path."""
+        folders = {self.root, *(Path(entry or ".").resolve() for entry in existing)}
+        names = set()
+        for source in (self.root / source for source in self.sources):
+            for folder in folders:
+                if source == folder:  # a root of packages
+                    names |= {entry.stem for entry in source.glob("[!._]*")}
+                elif source.is_relative_to(folder):
+                    names.add(".".join(source.relative_to(folder).with_suffix("").parts))
+        return names
+
+    def _laid_out(self, tree: Path) -> Path:
+        """Return the folder of links of a tree. It is made once."""
+        if tree not in self._trees:
+            folder = self._parent / f"tree-{len(self._trees)}"
+            self._side_tree.lay_out(folder, tree, Files(files(tree)))
+            self._trees[tree] = folder
+        return self._trees[tree]

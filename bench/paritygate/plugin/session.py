@@ -346,6 +346,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     tally, summary = config.stash[TALLY], _gate_summary(config)
+    if RUN in config.stash and summary:  # no record may have been written since
+        config.stash[RUN].environment["gate"] = summary
     settled = exitstatus.settle(
         session.exitstatus,
         tally.outcomes,

@@ -35,8 +35,6 @@ class Laboratory:
 
 
 class Places:
-    names: tuple[str, ...] = ()
-
     def fill(self, order, trees):
         return [Path(str(slot)) for slot in order]
 
@@ -45,6 +43,9 @@ class Places:
 
     def stands_for(self, slot):
         return {}
+
+    def strangers(self, modules, slot):
+        return []
 
 
 @pytest.fixture

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paritygate.gate.source_links import Slots, strangers
+import pytest
+
+from paritygate.gate import source_links
+from paritygate.gate.source_links import Slots
+
+
+@pytest.fixture(autouse=True)
+def files(monkeypatch):
+    """Every file of a tree is one that git has."""
+
+    def below(root):
+        return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+
+    monkeypatch.setattr(source_links, "files", below)
 
 
 def project(folder: Path, text: str) -> Path:
@@ -34,12 +47,23 @@ def test_what_lies_inside_the_project_is_looked_up_in_the_slot_first(tmp_path):
     assert path == [str(slot / "src"), str(slot), "/usr/lib/python", str(head / "src"), str(head)]
 
 
-def test_modules_from_elsewhere_are_strangers(tmp_path):
-    slot = tmp_path / "s0"
-    sources = {
-        "net": str(slot / "net.py"),
-        "net.deep": "/usr/lib/net/deep.py",
-        "other": "/usr/lib/other.py",
-    }
+@pytest.mark.parametrize("source", ["src", "src/net", "src/net/deep.py"])
+def test_a_root_a_package_and_a_module_are_sources(tmp_path, source):
+    head = project(tmp_path / "head", "2")
+    slots = Slots(tmp_path / "slots", head, [source])
+    slot, path = tmp_path / "slots" / "s0", ["/usr/lib", str(head / "src")]
+    inside = {"net.deep": str(slot / "src" / "net" / "deep.py")}
 
-    assert strangers(sources, {"net"}, slot) == ["net.deep from /usr/lib/net/deep.py"]
+    assert slots.under_test(inside, slot)
+    assert slots.strangers(inside, slot, path) == []
+    for elsewhere in ("/usr/lib/net/deep.py", str(head / "src" / "net" / "deep.py")):
+        found = slots.strangers({"net.deep": elsewhere, "other": "/usr/lib/o.py"}, slot, path)
+        assert found == [f"net.deep from {elsewhere}"]
+        assert not slots.under_test({"net.deep": elsewhere}, slot)
+
+
+def test_a_name_that_only_begins_like_a_source_is_no_stranger(tmp_path):
+    slots = Slots(tmp_path / "slots", project(tmp_path / "head", "2"), ["src/net"])
+    slot = tmp_path / "slots" / "s0"
+
+    assert slots.strangers({"network": "/usr/lib/network.py"}, slot, ["/usr/lib"]) == []

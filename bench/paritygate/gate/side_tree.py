@@ -1,0 +1,72 @@
+"""The tree of a side: a folder of links in which a measuring process finds every file at its place,
+and imports only the code under test from that side.
+
+- A source (ini ``bench_source``) is the side's.
+- Any other file that git has is the side's, too, except Python code. So code that reads
+  ``configs/net.json`` beside its package reads that of its own revision.
+- Other Python code is head's on both sides. It is imported from the project, not from here. Only a
+  package with a source inside holds its other modules, as links to head's.
+- What git ignores, in a folder above a source, is that of the working tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+CODE = {".py", ".pyi", ".pyx", ".so", ".pyd"}
+
+
+class Files:
+    """Files that git has in a tree. ``paths``: relative to it."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.children: dict[PurePosixPath, set[PurePosixPath]] = {}
+        self.code: set[PurePosixPath] = set()  # files of code, and folders with some below
+        for path in map(PurePosixPath, paths):
+            for place in (path, *path.parents[:-1]):
+                self.children.setdefault(place.parent, set()).add(place)
+            if path.suffix in CODE:
+                self.code |= {path, *path.parents}
+
+
+class SideTree:
+    """Lays out the trees of one project.
+
+    ``root``: head's tree, with its ``files``. ``sources``: paths relative to it.
+    """
+
+    def __init__(self, root: Path, files: Files, sources: Sequence[str]) -> None:
+        self.root, self._heads = root, files
+        self.sources = {PurePosixPath(source) for source in sources}
+        self._above = {folder for source in self.sources for folder in source.parents}
+
+    def lay_out(self, folder: Path, tree: Path, files: Files) -> None:
+        """Make ``folder``, and fill it with the links of the side whose tree this is."""
+        self._fill(folder, PurePosixPath(), tree, files)
+
+    def under_test(self, file: str, folder: Path) -> bool:
+        """Return whether a file is that of a source, seen through the links in ``folder``."""
+        return any(Path(file).is_relative_to(folder / source) for source in self.sources)
+
+    def _fill(self, folder: Path, place: PurePosixPath, tree: Path, files: Files) -> None:
+        (folder / place).mkdir(parents=True)
+        own, heads = files.children.get(place, set()), self._heads.children.get(place, set())
+        package = place in self._above and (self.root / place / "__init__.py").exists()
+        sources = {source for source in self.sources if source.parent == place}
+        known = own | heads | sources
+        for child in known:
+            link = folder / child
+            code = child in files.code or child in self._heads.code
+            inside = child in files.children or child in self._heads.children
+            if child in sources or (not code and child in own):
+                link.symlink_to(tree / child)
+            elif child in self._above or (code and inside and not package):
+                self._fill(folder, child, tree, files)
+            elif code and package:
+                link.symlink_to(self.root / child)
+        if place in self._above:
+            names = {child.name for child in known}
+            for entry in (self.root / place).iterdir():
+                if entry.name not in names and not entry.name.startswith((".", "__pycache__")):
+                    (folder / place / entry.name).symlink_to(entry)
