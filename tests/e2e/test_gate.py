@@ -259,6 +259,20 @@ def test_a_renamed_case_is_new_and_its_old_name_is_told_where_nothing_else_is_co
     assert (repository.project.path / "r.md").read_text().startswith("## paritygate: not ok")
 
 
+def test_a_cell_of_other_sizes_is_new_and_not_compared_with_its_namesake(repository):
+    repository.project.suite(ONLY_ONE.replace('{"batch": 8}', '{"batch": 16}'))
+    result = repository.gate()
+
+    assert result.ret == 14
+    result.stdout.fnmatch_lines(
+        [
+            "head against base (*), profile noisy: 1 new",
+            f"*new * {ONE}: base has other work under this name: size batch: 8 -> 16",
+            "paritygate: exit status 14: the gate compared no cell with the other revision",
+        ]
+    )
+
+
 def test_the_same_installed_code_on_both_sides_is_13(repository, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("site")
     (elsewhere / "my_model.py").write_text(textwrap.dedent(MODEL))

@@ -13,13 +13,16 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from paritygate.core import work
 from paritygate.core.case import Cell
 from paritygate.core.record import Comparison, End, Record, Status, Verdict
+from paritygate.core.work import Work
 from paritygate.gate import acceptance, revisions
 from paritygate.gate.acceptance import Accepted
 from paritygate.gate.request import PROFILES, GateRequest, Margins
@@ -114,58 +117,52 @@ class Gate:
             opened = sides["head"].cells
             self._records = {name: cell.record for name, cell in opened.items() if cell.record}
 
-    def cells_of_base(self, arguments: Sequence[str] | None) -> tuple[list[str] | None, str]:
-        """Return (the ids that base collects, or None if they are not known; why they could not be
-        collected, or "").
+    def cells_of_base(
+        self, arguments: Sequence[str] | None
+    ) -> tuple[dict[str, Work | None] | None, str]:
+        """Return (the cells that base collects with their work, None if they are not known; why
+        they could not be collected, or "").
 
         ``arguments`` select in base's checkout the cells that were selected here. None: single
-        items were named.
+        items were named. The work of a cell is None if base's paritygate does not tell it.
         """
         if arguments is None or self.against.python is not None:
             return None, ""
         # with the gate's items, as here: -k then finds the same ones
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--collect-only",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--bench-against",
-            "HEAD",
-            *arguments,
-        ]
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+        command += ["--bench-against", "HEAD", *arguments]
         environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("PYTEST_", "GIT_"))
         }
-        path = os.pathsep.join(
-            [str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
-        try:
-            done = subprocess.run(
-                command,
-                cwd=self.worktree.root,
-                env=environment | {"PYTHONPATH": path},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=300,
-            )
-        except subprocess.TimeoutExpired:
-            return None, "collecting base's cells took over 300 s"
+        path = [str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(path)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "cells.json")
+            environment[work.FILE] = str(file)
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=self.worktree.root,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=300,
+                )
+            except subprocess.TimeoutExpired:
+                return None, "collecting base's cells took over 300 s"
+            told = work.read(file)
         if done.returncode not in (0, 5):
             last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
             return (
                 None,
                 f"base's cells could not be collected, so new and missing cells are not known: {last}",
             )
-        found = [
-            line.partition("[")[2].rstrip("]") for line in done.stdout.splitlines() if "::" in line
-        ]
-        return [cell for cell in dict.fromkeys(found) if cell.count("-") == 4], ""
+        lines = [line for line in done.stdout.splitlines() if "::" in line]
+        found = dict.fromkeys(line.partition("[")[2].rstrip("]") for line in lines)
+        return {cell: told.get(cell) for cell in found if cell.count("-") == 4}, ""
 
     def judged(self, cell: Cell, result: Result) -> Record:
         """Return the cell's record with its verdict after acceptance."""
@@ -258,28 +255,38 @@ class Verdicts:
         waiting = [cell for cell in run.plan.gated.values() if self._has_a_speed(cell, base)]
         result = gate.run(waiting, run.laboratory) if waiting else Result()
         judged = [gate.judged(cell, result) for cell in waiting]
-        missing = gate.missing(base or (), (cell.id for cell in run.plan.cells))
+        missing = gate.missing(list(base or ()), (cell.id for cell in run.plan.cells))
         self.summary = summary(gate, result, missing, note)
         for record in judged:
             run.emit(record)
         run.progress.finish("gate", judged)
 
-    def _has_a_speed(self, cell: Cell, base: Sequence[str] | None) -> bool:
+    def _has_a_speed(self, cell: Cell, base: Mapping[str, Work | None] | None) -> bool:
         """Return whether the cell has a speed to compare. If not, emit its record with the reason."""
         record = self._run.records.get(cell.id) or records.unchecked_here(cell)
         if (reason := self._run.matrix.unavailable(cell)) is not None:
             record = records.skipped(cell, reason)
         if record.status is Status.OK:
-            if base is None or cell.id in base:
+            if not (why := _new(cell, base)):
                 return True
-            new = Comparison(str(Verdict.NEW), "base has no such cell")
-            self._run.emit(record.joined(new))
+            self._run.emit(record.joined(Comparison(str(Verdict.NEW), why)))
             return False
         failed = record.status not in (Status.SKIPPED, Status.UNCHECKED)
         verdict = Verdict.BROKEN if failed else Verdict.NOT_COMPARABLE
         compared = Comparison(str(verdict), f"head: {record.reason}")
         self._run.emit(record.joined(compared), again=True)  # it was emitted when its check failed
         return False
+
+
+def _new(cell: Cell, base: Mapping[str, Work | None] | None) -> str:
+    """Return why base has no cell to compare with, or "" if it has one or is not known."""
+    if base is None:
+        return ""
+    if cell.id not in base:
+        return "base has no such cell"
+    before = base[cell.id]
+    changed = "" if before is None else work.difference(before, work.work(cell))
+    return f"base has other work under this name: {changed}" if changed else ""
 
 
 def gated(

@@ -6,7 +6,7 @@ and imports only the code under test from that side.
   ``configs/net.json`` beside its package reads that of its own revision.
 - Other Python code is head's on both sides. It is imported from the project, not from here. Only a
   package with a source inside holds its other modules, as links to head's.
-- What git ignores, in a folder above a source, is that of the working tree.
+- Files that git ignores, in a folder above a source, are those of the working tree.
 """
 
 from __future__ import annotations

@@ -4,11 +4,14 @@ nothing.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 
 import pytest
 
+from paritygate.core import work
 from paritygate.host import paths
 from paritygate.plugin import options, settings
 from paritygate.plugin.cell_fixture import CellHandle
@@ -62,11 +65,14 @@ def _regression_test(name: str, marks: Sequence[pytest.Mark]) -> Callable[[CellH
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Check out the other revision, before anything is measured."""
     config = session.config
-    if not config.stash[MATRIX].plan.gated or config.option.collectonly:
+    gated = config.stash[MATRIX].plan.gated
+    if config.option.collectonly and (file := os.environ.get(work.FILE)):
+        work.write(Path(file), gated.values())
+    if not gated or config.option.collectonly:
         return
     asked = settings.against(config)
     for cell in asked.planted:
-        if cell not in config.stash[MATRIX].plan.gated:
+        if cell not in gated:
             raise pytest.UsageError(
                 f"--bench-plant: {cell!r} is no cell that this run compares; see --collect-only"
             )

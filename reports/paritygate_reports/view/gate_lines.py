@@ -99,7 +99,8 @@ def remarks(run: Run) -> list[tuple[str, bool]]:
     ]
     lines += [
         (
-            f"missing: {cell} is in base and not in head; if it was removed or renamed on purpose, list it in the ini option bench_removed",
+            f"missing: {cell} is in base and not in head; if it was removed or renamed on purpose, "
+            "list it in the ini option bench_removed",
             True,
         )
         for cell in gate.get("missing", ())
