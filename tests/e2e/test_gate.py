@@ -162,6 +162,8 @@ def test_other_numbers_and_weights_that_do_not_fit_are_named_and_speed_is_compar
     records = repository.project.records()
     (line,) = [line for line in records[ONE].findings if line.startswith("answers")]
     assert "differ from base's by 0.01 on the same inputs and weights" in line
+    assert records[ONE].verdict == "answers_changed"
+    assert records[ONE].effect is not None
     wide = records["wide-b8-cpu-eager-fp32"]
     assert wide.verdict in ("same", "regressed", "improved", "inconclusive")
     assert any("base cannot load head's weights" in line for line in wide.findings)

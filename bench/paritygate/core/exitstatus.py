@@ -24,7 +24,7 @@ class Exit(IntEnum):
     UNDECIDED = 15
 
 
-DECIDED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.SAME, Verdict.UNSTABLE)
+DECIDED = (*RED, Verdict.IMPROVED, Verdict.SAME)
 # broken here: on base only
 UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE, Verdict.BROKEN)
 BROKEN = (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
@@ -91,6 +91,8 @@ def settle(
     failed = [outcome for outcome in outcomes if outcome.judged]
     if wrong := [outcome for outcome in failed if outcome.status is Status.PARITY_FAILED]:
         return Settled(Exit.PARITY, f"{_cells(wrong)} with a wrong answer")
+    if changed := [outcome for outcome in failed if outcome.verdict == Verdict.ANSWERS_CHANGED]:
+        return Settled(Exit.PARITY, f"{_cells(changed)} with other answers than the other revision")
     if broken := [outcome for outcome in failed if outcome.status in BROKEN]:
         what = "failed, crashed, out of time or out of memory"
         return Settled(Exit.BROKEN, f"{_cells(broken)} broken: {what}")

@@ -37,13 +37,14 @@ class Verdict(StrEnum):
     SAME = "same"
     INCONCLUSIVE = "inconclusive"
     UNSTABLE = "unstable"
+    ANSWERS_CHANGED = "answers_changed"
     NEW = "new"
     MISSING = "missing"
     BROKEN = "broken"
     NOT_COMPARABLE = "not_comparable"
 
 
-RED = (Verdict.REGRESSED, Verdict.UNSTABLE)
+RED = (Verdict.ANSWERS_CHANGED, Verdict.REGRESSED, Verdict.UNSTABLE)
 """The verdicts that fail a gate."""
 
 

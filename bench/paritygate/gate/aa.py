@@ -97,7 +97,7 @@ def run(
         return 2
     if len(cells) < PLANTED_CELLS * len(sizes):
         say(
-            f"{len(cells)} cells are too few to make {PLANTED_CELLS * len(sizes)} of them slower; "
+            f"too few cells: {len(cells)} selected, {PLANTED_CELLS * len(sizes)} to be made slower; "
             "select more with -k, or plant fewer sizes"
         )
         return 2

@@ -1,6 +1,8 @@
-"""Accepted slowdowns, each with a reason: by ``Case(tolerated=...)`` or by a trailer of a commit.
+"""Accepted slowdowns and changes of answers, each with a reason: by a trailer of a commit, or a
+slowdown by ``Case(tolerated=...)``.
 
 Bench-Accept: bert_*-cpu-eager-* <= 10 % masked softmax is needed for correctness
+Bench-Accept: bert_*-cpu-eager-* answers the mask was ignored before
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from paritygate.gate import verdict
 from paritygate.gate.request import Margins
 from paritygate.gate.verdict import Decided
 
-TRAILER = re.compile(r"(?P<pattern>\S+)\s*<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?P<reason>\S.*)")
+SLOWER = re.compile(r"(?P<pattern>\S+)\s*<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?P<reason>\S.*)")
+ANSWERS = re.compile(r"(?P<pattern>\S+)\s+answers\s+(?P<reason>\S.*)")
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,35 @@ class Accepted:
     reason: str
 
 
-def parse(trailers: Iterable[str]) -> tuple[list[Accepted], list[str]]:
-    """Return (what the trailers accept, a message for each trailer that cannot be read)."""
-    found, problems = [], []
+@dataclass(frozen=True)
+class OtherAnswers:
+    """Other answers are accepted for cells whose id matches the glob ``pattern``."""
+
+    pattern: str
+    reason: str
+
+
+def parse(trailers: Iterable[str]) -> tuple[list[Accepted], list[OtherAnswers], list[str]]:
+    """Return (the slowdowns and the answers that the trailers accept, a message for each trailer
+    that cannot be read).
+    """
+    slowdowns, answers, problems = [], [], []
     for text in trailers:
-        if match := TRAILER.fullmatch(text.strip()):
-            found.append(Accepted(match["pattern"], float(match["percent"]) / 100, match["reason"]))
+        if match := SLOWER.fullmatch(text.strip()):
+            share = float(match["percent"]) / 100
+            slowdowns.append(Accepted(match["pattern"], share, match["reason"]))
+        elif match := ANSWERS.fullmatch(text.strip()):
+            answers.append(OtherAnswers(match["pattern"], match["reason"]))
         else:
-            problems.append(f"Bench-Accept: {text!r} is not read; write `PATTERN <= 10 % reason`")
-    return found, problems
+            problems.append(
+                f"Bench-Accept: {text!r} is not read; write `PATTERN <= 10 % reason` or `PATTERN answers reason`"
+            )
+    return slowdowns, answers, problems
+
+
+def answers_of(cell: Cell, accepted: Sequence[OtherAnswers]) -> str:
+    """Return the reason for which other answers of a cell are accepted, or ""."""
+    return next((one.reason for one in accepted if fnmatchcase(cell.id, one.pattern)), "")
 
 
 def of(cell: Cell, accepted: Sequence[Accepted]) -> Accepted | None:

@@ -13,23 +13,25 @@ KEEP_DEADLINE = 60.0  # seconds to read or write some answers
 PROFILED = 50  # a profile of five calls may take this many times the seconds of a call
 
 
-def changes(base: OpenedCell, head: OpenedCell) -> list[str]:
-    """Return the certain changes of facts, and of answers if the weights are the same.
+def changes(base: OpenedCell, head: OpenedCell) -> tuple[list[str], str]:
+    """Return (the certain changes of facts, and of answers if the weights are the same; why head's
+    answers are others than base's, or "").
 
-    Both cells must be open. Raises ``WorkerError``.
+    Both cells must be open, and must have kept their answers. Raises ``WorkerError``.
     """
     assert base.record is not None
     assert head.record is not None
-    assert head.worker is not None
+    assert base.worker is not None
     found = findings.changed_facts(base.record, head.record)
     if foreign := base.reference.made.weights:
         return [
             *found,
             f"answers: not comparable, base cannot load head's weights ({foreign})",
-        ]
-    compared = head.worker.ask(CompareWith(str(base.reference.folder)), KEEP_DEADLINE)
-    head.worker.park()
-    return [*found, *filter(None, [findings.changed_answers(compared)])]
+        ], ""
+    # base knows its own float64 answers, and how far a rounding moves them
+    compared = base.worker.ask(CompareWith(str(head.reference.folder)), KEEP_DEADLINE)
+    base.worker.park()
+    return [*found, *filter(None, [findings.changed_answers(compared)])], compared.changed
 
 
 def slower_operators(base: OpenedCell, head: OpenedCell) -> list[str]:

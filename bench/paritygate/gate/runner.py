@@ -249,7 +249,10 @@ class GateRun:
             if other is self.head:
                 self._note_peaks(cell)
                 if cell.id not in self.result.findings:
-                    self.result.findings[cell.id] = changes(base, head)
+                    found, answers = changes(base, head)
+                    self.result.findings[cell.id] = found
+                    if answers:
+                        self.result.answers[cell.id] = answers
             with timing_lock(self._tell) as waited:
                 self._waited += waited
                 planted = self._planted.get(cell.id, 0.0) if other is self.head else 0.0

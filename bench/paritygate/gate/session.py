@@ -63,7 +63,7 @@ class Gate:
         except BaseException:
             self.close()
             raise
-        self._accepted, self.unread = acceptance.parse(trailers)
+        self._accepted, self._answers, self.unread = acceptance.parse(trailers)
         unchanged = self.worktree.commit == self.worktree.head and not changed
         self.same = unchanged and against.python is None
 
@@ -167,8 +167,10 @@ class Gate:
     def judged(self, cell: Cell, result: Result) -> Record:
         """Return the cell's record with its verdict after acceptance."""
         accepted = acceptance.of(cell, self._accepted)
-        return gated(
-            cell, self._records.get(cell.id), result, accepted, PROFILES[self.against.profile]
+        record = self._records.get(cell.id)
+        judged = gated(cell, record, result, accepted, PROFILES[self.against.profile])
+        return with_answers(
+            judged, result.answers.get(cell.id, ""), acceptance.answers_of(cell, self._answers)
         )
 
     def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
@@ -327,6 +329,20 @@ def gated(
         findings=found,
     )
     return record.joined(compared, launches=estimate.launches)
+
+
+def with_answers(record: Record, changed: str, accepted: str) -> Record:
+    """Return a judged record, with the verdict *answers changed* if head's answers are others.
+
+    ``changed``: why they are, or "". ``accepted``: the reason for which they may be, or "".
+    """
+    if not changed or record.verdict in (Verdict.BROKEN, Verdict.NOT_COMPARABLE):
+        return record
+    if accepted:
+        return replace(record, findings=[*record.findings, f"answers: accepted: {accepted}"])
+    also = "" if record.verdict == Verdict.SAME else f"; its time: {record.verdict}"
+    reason = f"wrong by base's own reference answers: {changed}{also}"
+    return replace(record, verdict=str(Verdict.ANSWERS_CHANGED), verdict_reason=reason)
 
 
 def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> dict[str, Any]:

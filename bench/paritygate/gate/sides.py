@@ -94,6 +94,8 @@ class Result:
     d: dict[str, list[float]] = field(default_factory=dict)
     broken: dict[str, Broken] = field(default_factory=dict)
     findings: dict[str, list[str]] = field(default_factory=dict)
+    # cell -> why head's answers are others than base's, by more than backends may differ
+    answers: dict[str, str] = field(default_factory=dict)
     controls: dict[str, Decided] = field(default_factory=dict)
     invalid: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -129,12 +129,15 @@ class Timed:
 
 @dataclass(frozen=True)
 class Compared:
-    """A worker's answers compared with another revision's."""
+    """A worker's answers compared with another revision's.
+
+    ``error``: the distance of the two. ``changed``: why the other revision's answers would be wrong
+    as a backend's of this revision, or "".
+    """
 
     identical: bool
     error: float
-    allowed: float
-    reason: str
+    changed: str
 
 
 @dataclass(frozen=True)

@@ -187,17 +187,26 @@ class Worker:
 
     def compare_with(self, asked: protocol.CompareWith) -> protocol.Compared:
         """Compare these answers with those that another revision's worker kept in its group's
-        folder.
+        folder, and judge those as if they were a backend's of this revision.
         """
-        theirs = Scratch(Path(asked.folder)).load_answers(self._kept)
+        other = Scratch(Path(asked.folder))
+        theirs = other.load_answers(self._kept)
         assert theirs is not None
-        outcome = rule.compare(
-            self.expected, theirs, None, self.subject.tolerance, self.subject.gradient_start
-        )
         same = all(
-            check.identical(ours, other) for ours, other in zip(self.expected, theirs, strict=True)
+            check.identical(one, two) for one, two in zip(self.expected, theirs, strict=True)
         )
-        return protocol.Compared(same, outcome.error, self.allowed, outcome.problem)
+        distance = rule.compare(
+            theirs, self.expected, None, self.subject.tolerance, self.subject.gradient_start
+        )
+        changed = "" if same else self._changed(theirs, other.load("meta")["dtypes"])
+        return protocol.Compared(same, distance.error, changed)
+
+    def _changed(self, theirs: check.Sets, dtypes: list[str]) -> str:
+        outcome = check.judge(self.subject, theirs, slice(len(theirs)))
+        own = self.subject.scratch.load("meta")["dtypes"]
+        if dtypes != own and len(dtypes) == len(own):
+            return f"output dtypes are {dtypes}, base's are {own}"
+        return "" if outcome.agrees or outcome.undetermined else outcome.explain()
 
     def profile(self, _asked: protocol.AskProfile) -> protocol.Profile:
         """Return the seconds of a call by operator, to find a slowdown."""

@@ -11,6 +11,7 @@ from paritygate.timing.schedule import over_launches
 from paritygate_reports.view import text
 
 WORST_FIRST = (
+    Verdict.ANSWERS_CHANGED,
     Verdict.REGRESSED,
     Verdict.UNSTABLE,
     Verdict.MISSING,

@@ -59,6 +59,7 @@ def compared(verdict, *, judged=False, status=Status.OK):
 
 
 SAME, SLOWER = compared(Verdict.SAME), compared(Verdict.REGRESSED, judged=True)
+OTHER = compared(Verdict.ANSWERS_CHANGED, judged=True)
 OPEN, APART = compared(Verdict.INCONCLUSIVE), compared(Verdict.NOT_COMPARABLE)
 
 
@@ -78,6 +79,8 @@ OPEN, APART = compared(Verdict.INCONCLUSIVE), compared(Verdict.NOT_COMPARABLE)
         ([SAME, compared(Verdict.BROKEN)], {"strict": True}, Exit.UNDECIDED),  # on base only
         ([SAME, compared(Verdict.BROKEN, judged=True, status=Status.CRASHED)], {}, Exit.BROKEN),
         ([SAME, SLOWER, WRONG], {}, Exit.PARITY),
+        ([SAME, SLOWER, OTHER], {}, Exit.PARITY),
+        ([OTHER], {"invalid": True}, Exit.PARITY),
         ([SAME, SLOWER], {"invalid": True}, Exit.INVALID),
         ([SAME, WRONG], {"invalid": True}, Exit.PARITY),  # certain whatever the timing
         ([SAME], {"missing": True}, Exit.NOTHING),
@@ -138,6 +141,7 @@ def test_our_statuses_are_none_of_pytests():
             "1 cell broken: failed, crashed, out of time or out of memory",
         ),
         ([SLOWER], {}, "1 cell slower than the other revision"),
+        ([OTHER, SLOWER], {}, "1 cell with other answers than the other revision"),
         ([SKIPPED, UNCHECKED], {}, "nothing was compared: 1 cell, each skipped or unchecked"),
         ([OK, UNTIMED], {}, "no cell was timed"),
         ([APART], {}, "the gate compared no cell with the other revision"),

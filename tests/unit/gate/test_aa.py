@@ -79,16 +79,35 @@ def test_only_calm_cells_must_be_decided():
 
 def test_too_few_cells_for_the_plants_are_refused(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(aa, "_cells", lambda select: ["a-b8-cpu-eager-fp32"])
+    monkeypatch.setattr(aa, "_cells", lambda select: (["a-b8-cpu-eager-fp32"], ""))
 
     assert aa.run(tmp_path / "aa.csv", 1, [0.03], "a", said.append) == 2
-    assert said == ["-k 'a' selects 1 cells, too few to make 2 of them slower"]
+    assert said == [
+        "too few cells: 1 selected, 2 to be made slower; select more with -k, or plant fewer sizes"
+    ]
+
+
+def test_another_project_measures_all_of_its_cells_and_no_cells_are_told(tmp_path, monkeypatch):
+    asked, said = [], []
+    theirs = {"": (["x-b8-cpu-eager-fp32"], "")}
+
+    def cells(select):
+        asked.append(select)
+        return theirs.get(select, ([], "pytest said: no tests ran"))
+
+    monkeypatch.setattr(aa, "_cells", cells)
+    monkeypatch.setattr(aa, "_gate", lambda number, select, plant: [replace(ROW, run=number)])
+
+    assert aa.run(tmp_path / "aa.csv", 1, [], aa.CELLS, str) == 0
+    assert asked == [aa.CELLS, ""]
+    assert aa.run(tmp_path / "other.csv", 1, [], "nothing", said.append) == 2
+    assert said == ["no cell to measure: pytest said: no tests ran"]
 
 
 def test_every_run_plants_two_cells_of_each_size(tmp_path, monkeypatch):
     cells = [f"{letter}-b8-cpu-eager-fp32" for letter in "abcdef"]
     planted = []
-    monkeypatch.setattr(aa, "_cells", lambda select: cells)
+    monkeypatch.setattr(aa, "_cells", lambda select: (cells, ""))
     monkeypatch.setattr(
         aa,
         "_gate",

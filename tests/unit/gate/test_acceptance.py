@@ -9,7 +9,7 @@ from paritygate.core.case import Case, Cell, Target
 from paritygate.core.declaration import DeclarationError
 from paritygate.core.record import Verdict
 from paritygate.gate import acceptance
-from paritygate.gate.acceptance import Accepted
+from paritygate.gate.acceptance import Accepted, OtherAnswers
 from paritygate.gate.request import PROFILES
 from paritygate.gate.verdict import Decided, estimate
 
@@ -27,14 +27,31 @@ def regressed(size):
 
 
 def test_trailers_are_read_and_those_that_cannot_be_are_named():
-    found, problems = acceptance.parse(
-        ["bert-*-cpu-* <= 10 % a security fix", "bert slower, sorry", "x<=2.5% y"]
+    slowdowns, answers, problems = acceptance.parse(
+        [
+            "bert-*-cpu-* <= 10 % a security fix",
+            "bert slower, sorry",
+            "x<=2.5% y",
+            "bert-* answers the mask was ignored",
+            "bert-* answers",
+        ]
     )
 
-    assert found == [Accepted("bert-*-cpu-*", 0.1, "a security fix"), Accepted("x", 0.025, "y")]
+    assert slowdowns == [Accepted("bert-*-cpu-*", 0.1, "a security fix"), Accepted("x", 0.025, "y")]
+    assert answers == [OtherAnswers("bert-*", "the mask was ignored")]
     assert problems == [
-        "Bench-Accept: 'bert slower, sorry' is not read; write `PATTERN <= 10 % reason`"
+        f"Bench-Accept: {text!r} is not read; write `PATTERN <= 10 % reason` or `PATTERN answers reason`"
+        for text in ("bert slower, sorry", "bert-* answers")
     ]
+
+
+def test_other_answers_are_accepted_by_cell_and_by_glob_and_not_by_a_slowdown():
+    by_name, by_glob = OtherAnswers("bert-b8-cpu-eager-fp32", "why"), OtherAnswers("bert-*", "all")
+
+    assert acceptance.answers_of(cell(), [by_name]) == "why"
+    assert acceptance.answers_of(cell(), [by_glob, by_name]) == "all"
+    assert acceptance.answers_of(cell(), [OtherAnswers("cnn-*", "no")]) == ""
+    assert acceptance.of(cell(), []) is None
 
 
 @pytest.mark.parametrize(
