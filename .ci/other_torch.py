@@ -22,7 +22,8 @@ from packaging.requirements import Requirement
 
 OTHER = Path(".venv-other")
 CUDA = re.compile(r"cuda|nvidia|triton")  # packages
-RUNTIME = "cudart"  # the part of the package cuda-toolkit that is installed
+# the one that is installed: a part of cuda-toolkit, in earlier releases a package of its own
+RUNTIME_PART, RUNTIME = "cudart", re.compile("nvidia-cuda-runtime")
 CUDA_LIBRARY = re.compile(r"NEEDED.*\[(lib(?:cu|nv|nccl).+)\]")
 CUDA_FUNCTION = re.compile(r"cu|nv|nccl")  # of a library without versions
 
@@ -32,8 +33,9 @@ def needed(site: str) -> Iterator[str]:
     (torch,) = distributions(name="torch", path=[site])
     for requirement in map(Requirement, torch.requires or ()):
         wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        requirement.extras &= {RUNTIME}
-        if wanted and (requirement.extras or not CUDA.match(requirement.name)):
+        requirement.extras &= {RUNTIME_PART}
+        runtime = requirement.extras or RUNTIME.match(requirement.name)
+        if wanted and (runtime or not CUDA.match(requirement.name)):
             requirement.marker = None
             yield str(requirement)
 
