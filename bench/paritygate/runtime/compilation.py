@@ -1,7 +1,7 @@
 """Evidence of what torch.compile did: graphs, graph breaks, recompiles, skipped CUDA graphs, caches.
 
 This is the only file that reads torch's counters of it (``torch._dynamo``, ``torch._inductor``).
-Checked with torch 2.13 and 2.14. If a release does not count something, that fact is left out.
+Checked with torch 2.12, 2.13 and 2.14. If a release does not count something, that fact is left out.
 """
 
 from __future__ import annotations
