@@ -29,7 +29,9 @@ def changes(base: OpenedCell, head: OpenedCell) -> tuple[list[str], str]:
             f"answers: not comparable, base cannot load head's weights ({foreign})",
         ], ""
     # base knows its own float64 answers, and how far a rounding moves them
-    compared = base.worker.ask(CompareWith(str(head.reference.folder)), KEEP_DEADLINE)
+    # and a second look runs eager again, so that this may take as long as opening
+    request = CompareWith(str(head.reference.folder))
+    compared = base.reference.ask(base.worker, request, cold=False)
     base.worker.park()
     return [*found, *filter(None, [findings.changed_answers(compared)])], compared.changed
 
