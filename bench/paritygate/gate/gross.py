@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from paritygate.core.record import Verdict
 from paritygate.gate.request import Margins
-from paritygate.gate.verdict import GROSS_SHARE
+from paritygate.gate.verdict import GROSS_SHARE, Estimate
 
 LIMIT = math.log(1.3)
 CHANCE = 0.01  # of a launch pair of equal code to lie beyond the limit, in one direction
@@ -52,6 +53,14 @@ def gross(
         elif max(values) < -LIMIT:
             found[cell] = Verdict.IMPROVED
     return found
+
+
+def within_limit(estimate: Estimate, d: Sequence[float]) -> Estimate:
+    """Return the estimate with an interval that ends at most the limit beyond the pairs: no pair is
+    farther than that from the true effect, by the same assumption.
+    """
+    low, high = math.expm1(min(d) - LIMIT), math.expm1(max(d) + LIMIT)
+    return replace(estimate, low=max(estimate.low, low), high=min(estimate.high, high))
 
 
 def _chance(all_d: Sequence[Sequence[float]]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from paritygate.core.record import Verdict
 from paritygate.gate import verdict
-from paritygate.gate.gross import gross
+from paritygate.gate.gross import gross, within_limit
 from paritygate.gate.request import Margins
 from paritygate.gate.verdict import Confirmation, Decided, Screened
 
@@ -151,7 +151,7 @@ class Course:
             word = "slower" if large is Verdict.REGRESSED else "faster"
             nearest = min(d, key=abs)
             reason = f"{word} in each of {len(d)} launch pairs, by {abs(math.expm1(nearest)):.0%} or more"
-            return Decided(large, reason, estimate, seen, gross=True)
+            return Decided(large, reason, within_limit(estimate, d), math.inf, gross=True)
         if self._confirmation is not None and cell in self._confirmation.decided:
             what, reason = self._confirmation.decided[cell]
         elif cell in self._routed or cell in self._screening:

@@ -4,6 +4,8 @@ early.
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from paritygate.core.record import Verdict
@@ -89,12 +91,25 @@ def test_a_gross_change_is_decided_at_once_and_the_others_go_on():
         "slow": Verdict.REGRESSED,
         "fast": Verdict.IMPROVED,
     }
+    assert 0 < found["slow"].estimate.low < found["slow"].estimate.effect
+    assert found["fast"].estimate.effect < found["fast"].estimate.high < 0
     assert found["slow"].reason == "slower in each of 3 launch pairs, by 65% or more"
     assert found["fast"].reason == "faster in each of 3 launch pairs, by 39% or more"
 
 
 def test_a_course_that_ends_before_it_began_has_no_verdict():
     assert Course(["a", "b"], NORMAL).verdicts() == {}
+
+
+def test_the_interval_of_two_wide_pairs_is_on_the_side_of_their_verdict():
+    course = Course(["slow"], NORMAL)
+    note(course, slow=0.29)
+    note(course, slow=0.80)
+    decided = course.verdicts()["slow"]
+
+    assert decided.verdict is Verdict.REGRESSED
+    assert decided.estimate.low == pytest.approx(math.exp(0.29) / 1.3 - 1)
+    assert decided.estimate.high == pytest.approx(math.exp(0.80) * 1.3 - 1)
 
 
 def test_a_dropped_cell_is_wanted_no_more_and_gets_no_verdict():
