@@ -81,7 +81,10 @@ def test_a_branch_whose_name_is_no_utf_8_is_no_error(root):
 
 def test_a_dirty_tree_is_no_obstacle_and_stays_as_it_is(root, tmp_path):
     (root / "models" / "m.py").write_text("NUMBER = 3\n")
-    assert revisions.changed(root, ["models"])
+    (root / "models" / "new.txt").write_text("not added yet")
+    assert revisions.changed(root) == ["models/m.py", "models/new.txt"]
+    assert revisions.changed(root / "models") == ["m.py", "new.txt"]
+    assert {"m.py", "new.txt"} <= set(revisions.files(root / "models"))
     Worktree(root, "v1", tmp_path / "trees").close()
 
     assert (root / "models" / "m.py").read_text() == "NUMBER = 3\n"

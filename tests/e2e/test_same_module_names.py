@@ -247,7 +247,7 @@ def test_in_the_gate_each_side_has_its_own_and_each_case_too(folders):
     ):
         git("git", *command)
     _, widths = folders.run(
-        {"a/net.py": 5, "b/net.py": 9}, "a", "b", "--bench-against", "HEAD", "--bench-limit", "25"
+        {"a/net.py": 5, "b/net.py": 9}, "a", "b", "--bench-against", "HEAD", "--bench-limit", "60"
     )
 
     assert widths == {"a": 5, "b": 9}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from paritygate.gate.session import _of_a_side
 from paritygate.gate.side_tree import Files, SideTree
 
 BASE = (
@@ -83,3 +84,16 @@ def test_around_a_source_in_a_package_code_is_heads_and_data_the_sides(laid_out,
 
 def test_a_single_module_is_the_sides_and_no_other_code_is_there(laid_out):
     assert laid_out("setup.py") == DATA | {"setup.py": "base", "src/pkg/table.csv": "base"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "differ"),
+    [
+        ([], False),
+        (["tests/test_a.py", "src/other.py"], False),  # head's on both sides
+        (["src/net/deep.py"], True),
+        (["tests/test_a.py", "configs/net.json"], True),
+    ],
+)
+def test_sides_differ_by_sources_and_by_data(changed, differ):
+    assert _of_a_side(changed, ["src/net"]) is differ
