@@ -52,6 +52,14 @@ MERGED = {
             "one real gate run with a cell for each",
         ),
     ),
+    "test_a_course_that_ends_early_is_inconclusive_and_says_what_it_would_have_seen": (
+        "test_a_course_that_ends_early_is_inconclusive_and_promises_nothing",
+        "what the last look would have seen is said only after it",
+    ),
+    "test_modules_from_elsewhere_are_strangers": (
+        "test_a_root_a_package_and_a_module_are_sources",
+        "asked for each kind of source",
+    ),
 }
 """Name of a test that is gone -> the test that asserts the same now, and the reason."""
 
