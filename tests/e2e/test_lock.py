@@ -60,7 +60,7 @@ def test_the_second_waits_says_for_whom_and_goes_on_when_the_first_dies(tmp_path
 
 def test_a_line_a_minute_says_how_long_it_has_waited(tmp_path, monkeypatch):
     path = tmp_path / "lock"
-    monkeypatch.setattr(lock, "AGAIN", 0.2)
+    monkeypatch.setattr(lock, "AGAIN", 0.75)
     first, heard = holder(path), []
 
     def end_it(text):
@@ -73,8 +73,8 @@ def test_a_line_a_minute_says_how_long_it_has_waited(tmp_path, monkeypatch):
     first.stdout.close()
     assert [text.partition("waiting for it")[2] for text in heard] == [
         "",
-        ", for 0 s so far",
-        ", for 0 s so far",
+        ", for 1 s so far",
+        ", for 2 s so far",
     ]
 
 

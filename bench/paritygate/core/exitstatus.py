@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from paritygate.core.reasons import counted
 from paritygate.core.record import RED, Status, Verdict
 
 
@@ -122,7 +123,7 @@ def _nothing(outcomes: Sequence[Outcome], timing: bool, missing: int) -> str:
     """
     if missing:
         return (
-            f"base has {missing} cell{'' if missing == 1 else 's'} that head lacks; name those "
+            f"base has {counted(missing, 'cell')} that head lacks; name those "
             "removed on purpose in bench_removed"
         )
     if all(outcome.status in NOT_COMPARED for outcome in outcomes):
@@ -140,5 +141,4 @@ def _nothing(outcomes: Sequence[Outcome], timing: bool, missing: int) -> str:
 
 def _cells(outcomes: Sequence[Outcome]) -> str:
     """Return the number of different cells in some outcomes, in words."""
-    number = len({outcome.cell for outcome in outcomes})
-    return f"{number} cell{'' if number == 1 else 's'}"
+    return counted(len({outcome.cell for outcome in outcomes}), "cell")

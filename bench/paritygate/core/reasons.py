@@ -78,6 +78,11 @@ def cut(text: str, limit: int = LIMIT, head: int = HEAD, tail: int = TAIL) -> st
     return f"{text[:head]}\n... {len(text) - head - tail:,} characters left out ...\n{text[-tail:]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 cell``, ``2 cells``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def listed(names: Sequence[str], between: str = ", ") -> str:
     """Return the first three names, and how many more there are."""
     return between.join(names[:3]) + (

@@ -9,23 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from paritygate.core.case import Cell
 
 FILE = "PARITYGATE_CELLS"
 DECLARED = ("model", "inputs", "mode", "optimizer", "loss", "train_data", "preprocess", "dynamic")
 
-Work = Mapping[str, Any]
+Work = Mapping[str, str]
 
 
 def work(cell: Cell) -> Work:
     """Return what decides the work of a call: the sizes, and where model and inputs come from."""
-    found: dict[str, Any] = {f"size {n}": size for n, size in cell.shape.sizes.items()}
+    found: dict[str, object] = {f"size {n}": size for n, size in cell.shape.sizes.items()}
     found |= {name: getattr(cell.case, name) for name in DECLARED}
     found["variant"] = cell.case.variants.get(cell.target.backend)
-    plain: Work = json.loads(json.dumps(found))
-    return plain
+    return {name: str(value) for name, value in found.items()}
 
 
 def difference(base: Work, head: Work) -> str:

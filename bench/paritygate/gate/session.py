@@ -8,27 +8,21 @@ not import.
 from __future__ import annotations
 
 import hashlib
-import math
-import os
 import random
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from paritygate.core import work
 from paritygate.core.case import Cell
-from paritygate.core.record import Comparison, End, Record, Status, Verdict
+from paritygate.core.record import Comparison, Record, Status, Verdict
 from paritygate.core.work import Work
-from paritygate.gate import acceptance, revisions
-from paritygate.gate.acceptance import Accepted
-from paritygate.gate.request import PROFILES, GateRequest, Margins
+from paritygate.gate import acceptance, base_cells, revisions
+from paritygate.gate.judged import gated, with_answers
+from paritygate.gate.request import PROFILES, GateRequest
 from paritygate.gate.revisions import RevisionError, Worktree
 from paritygate.gate.runner import GateRun
-from paritygate.gate.side_tree import CODE
+from paritygate.gate.side_tree import may_differ
 from paritygate.gate.sides import InvalidRunError, Result, Side, Sides
 from paritygate.gate.source_links import Slots
 from paritygate.process.client import ForkServerError
@@ -59,7 +53,7 @@ class Gate:
         try:
             self._check_sources()
             trailers = revisions.trailers(root, self.worktree.commit, "Bench-Accept")
-            changed = _of_a_side(revisions.changed(root), against.sources)
+            changed = may_differ(revisions.changed(root), against.sources)
         except BaseException:
             self.close()
             raise
@@ -120,49 +114,12 @@ class Gate:
     def cells_of_base(
         self, arguments: Sequence[str] | None
     ) -> tuple[dict[str, Work | None] | None, str]:
-        """Return (the cells that base collects with their work, None if they are not known; why
-        they could not be collected, or "").
-
-        ``arguments`` select in base's checkout the cells that were selected here. None: single
-        items were named. The work of a cell is None if base's paritygate does not tell it.
+        """Return what ``base_cells.collect`` returns; nothing is known if ``arguments`` is None
+        (single items were named), or with another interpreter.
         """
         if arguments is None or self.against.python is not None:
             return None, ""
-        # with the gate's items, as here: -k then finds the same ones
-        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
-        command += ["--bench-against", "HEAD", *arguments]
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PYTEST_", "GIT_"))
-        }
-        path = [str(self.worktree.root), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment["PYTHONPATH"] = os.pathsep.join(path)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "cells.json")
-            environment[work.FILE] = str(file)
-            try:
-                done = subprocess.run(
-                    command,
-                    cwd=self.worktree.root,
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    timeout=300,
-                )
-            except subprocess.TimeoutExpired:
-                return None, "collecting base's cells took over 300 s"
-            told = work.read(file)
-        if done.returncode not in (0, 5):
-            last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
-            return (
-                None,
-                f"base's cells could not be collected, so new and missing cells are not known: {last}",
-            )
-        lines = [line for line in done.stdout.splitlines() if "::" in line]
-        found = dict.fromkeys(line.partition("[")[2].rstrip("]") for line in lines)
-        return {cell: told.get(cell) for cell in found if cell.count("-") == 4}, ""
+        return base_cells.collect(self.worktree.root, arguments)
 
     def judged(self, cell: Cell, result: Result) -> Record:
         """Return the cell's record with its verdict after acceptance."""
@@ -214,14 +171,6 @@ class Gate:
                 )
 
 
-def _of_a_side(files: Iterable[str], sources: Sequence[str]) -> bool:
-    """Return whether one of these files may differ between the sides: code only in a source."""
-    return any(
-        file.suffix not in CODE or any(file.is_relative_to(source) for source in sources)
-        for file in map(PurePosixPath, files)
-    )
-
-
 class Verdicts:
     """The verdicts of one session's cells. The first request runs the gate for all of them.
 
@@ -269,7 +218,7 @@ class Verdicts:
         if (reason := self._run.matrix.unavailable(cell)) is not None:
             record = records.skipped(cell, reason)
         if record.status is Status.OK:
-            if not (why := _new(cell, base)):
+            if not (why := base_cells.why_new(cell, base)):
                 return True
             self._run.emit(record.joined(Comparison(str(Verdict.NEW), why)))
             return False
@@ -278,71 +227,6 @@ class Verdicts:
         compared = Comparison(str(verdict), f"head: {record.reason}")
         self._run.emit(record.joined(compared), again=True)  # it was emitted when its check failed
         return False
-
-
-def _new(cell: Cell, base: Mapping[str, Work | None] | None) -> str:
-    """Return why base has no cell to compare with, or "" if it has one or is not known."""
-    if base is None:
-        return ""
-    if cell.id not in base:
-        return "base has no such cell"
-    before = base[cell.id]
-    changed = "" if before is None else work.difference(before, work.work(cell))
-    return f"base has other work under this name: {changed}" if changed else ""
-
-
-def gated(
-    cell: Cell, record: Record | None, result: Result, accepted: Accepted | None, margins: Margins
-) -> Record:
-    """Return the cell's record with head's times of all launches and its verdict."""
-    record = record or records.unchecked_here(cell)
-    pairs = [measured for launch in result.launches for name, measured in launch if name == cell.id]
-    if pairs and record.status is Status.OK:
-        blocks = [measured.head for measured in pairs]
-        record = record.joined(records.speed_of_pairs(cell, blocks, pairs[0].calls))
-    found = result.findings.get(cell.id, [])
-    if (broken := result.broken.get(cell.id)) is not None:
-        verdict = Verdict.BROKEN if broken.side else Verdict.NOT_COMPARABLE
-        reason = f"{broken.side}: {broken.reason}" if broken.side else broken.reason
-        if broken.side == "head" and record.status is Status.OK:
-            record = records.ended(cell, End(broken.status, broken.reason), record)
-        return record.joined(Comparison(str(verdict), reason, findings=found))
-    decided = result.decided.get(cell.id)
-    if decided is None:
-        late = "the time was up before its first launch pair; give a longer --bench-limit"
-        reason = result.invalid[0] if result.invalid else late
-        return record.joined(Comparison(str(Verdict.INCONCLUSIVE), reason, findings=found))
-    decided = acceptance.judge(decided, result.d[cell.id], accepted, margins)
-    verdict, reason = decided.verdict, decided.reason
-    # in an invalid run no cell is red and no cell is improved
-    if result.invalid and verdict is not Verdict.SAME:
-        verdict, reason = Verdict.INCONCLUSIVE, f"the run is invalid: {result.invalid[0]}"
-    estimate = decided.estimate
-    compared = Comparison(
-        str(verdict),
-        reason,
-        effect=estimate.effect,
-        effect_low=estimate.low,
-        effect_high=estimate.high,
-        effect_sd=estimate.sd,
-        detectable=decided.detectable if math.isfinite(decided.detectable) else None,
-        findings=found,
-    )
-    return record.joined(compared, launches=estimate.launches)
-
-
-def with_answers(record: Record, changed: str, accepted: str) -> Record:
-    """Return a judged record, with the verdict *answers changed* if head's answers are others.
-
-    ``changed``: why they are, or "". ``accepted``: the reason for which they may be, or "".
-    """
-    if not changed or record.verdict in (Verdict.BROKEN, Verdict.NOT_COMPARABLE):
-        return record
-    if accepted:
-        return replace(record, findings=[*record.findings, f"answers: accepted: {accepted}"])
-    also = "" if record.verdict == Verdict.SAME else f"; its time: {record.verdict}"
-    reason = f"wrong by base's own reference answers: {changed}{also}"
-    return replace(record, verdict=str(Verdict.ANSWERS_CHANGED), verdict_reason=reason)
 
 
 def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> dict[str, Any]:

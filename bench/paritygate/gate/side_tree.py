@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 CODE = {".py", ".pyi", ".pyx", ".so", ".pyd"}
 
 
-class Files:
-    """Files that git has in a tree. ``paths``: relative to it."""
+class Listing:
+    """The files that git has in a tree. ``paths``: relative to it."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.children: dict[PurePosixPath, set[PurePosixPath]] = {}
@@ -30,39 +30,50 @@ class Files:
                 self.code |= {path, *path.parents}
 
 
+def may_differ(files: Iterable[str], sources: Sequence[str]) -> bool:
+    """Return whether one of these files of a project may differ between sides: any one of a source,
+    and data.
+    """
+    return any(
+        file.suffix not in CODE or any(file.is_relative_to(source) for source in sources)
+        for file in map(PurePosixPath, files)
+    )
+
+
 class SideTree:
     """Lays out the trees of one project.
 
-    ``root``: head's tree, with its ``files``. ``sources``: paths relative to it.
+    ``root``: head's tree, with its ``listing``. ``sources``: paths relative to it.
     """
 
-    def __init__(self, root: Path, files: Files, sources: Sequence[str]) -> None:
-        self.root, self._heads = root, files
+    def __init__(self, root: Path, listing: Listing, sources: Sequence[str]) -> None:
+        self.root, self._heads = root, listing
         self.sources = {PurePosixPath(source) for source in sources}
         self._above = {folder for source in self.sources for folder in source.parents}
 
-    def lay_out(self, folder: Path, tree: Path, files: Files) -> None:
+    def lay_out(self, folder: Path, tree: Path, listing: Listing) -> None:
         """Make ``folder``, and fill it with the links of the side whose tree this is."""
-        self._fill(folder, PurePosixPath(), tree, files)
+        self._fill(folder, PurePosixPath(), tree, listing)
 
     def under_test(self, file: str, folder: Path) -> bool:
         """Return whether a file is that of a source, seen through the links in ``folder``."""
         return any(Path(file).is_relative_to(folder / source) for source in self.sources)
 
-    def _fill(self, folder: Path, place: PurePosixPath, tree: Path, files: Files) -> None:
+    def _fill(self, folder: Path, place: PurePosixPath, tree: Path, listing: Listing) -> None:
         (folder / place).mkdir(parents=True)
-        own, heads = files.children.get(place, set()), self._heads.children.get(place, set())
+        own = listing.children.get(place, set())
+        heads = self._heads.children.get(place, set())
         package = place in self._above and (self.root / place / "__init__.py").exists()
         sources = {source for source in self.sources if source.parent == place}
         known = own | heads | sources
         for child in known:
             link = folder / child
-            code = child in files.code or child in self._heads.code
-            inside = child in files.children or child in self._heads.children
+            code = child in listing.code or child in self._heads.code
+            inside = child in listing.children or child in self._heads.children
             if child in sources or (not code and child in own):
                 link.symlink_to(tree / child)
             elif child in self._above or (code and inside and not package):
-                self._fill(folder, child, tree, files)
+                self._fill(folder, child, tree, listing)
             elif code and package:
                 link.symlink_to(self.root / child)
         if place in self._above:

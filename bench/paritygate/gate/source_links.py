@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from paritygate.gate.revisions import files
-from paritygate.gate.side_tree import Files, SideTree
+from paritygate.gate.side_tree import Listing, SideTree
 
 
 class Slots:
@@ -23,7 +23,7 @@ class Slots:
         self.root, self.sources = root.resolve(), list(sources)
         self.places = [parent / f"s{number}" for number in range(count)]
         self._parent, self._trees = parent, dict[Path, Path]()
-        self._side_tree = SideTree(self.root, Files(files(self.root)), sources)
+        self._side_tree = SideTree(self.root, Listing(files(self.root)), sources)
 
     def fill(self, order: Sequence[int], trees: Sequence[Path]) -> list[Path]:
         """Let slot ``order[i]`` show ``trees[i]``. Return the slot of each tree."""
@@ -88,6 +88,6 @@ class Slots:
         """Return the folder of links of a tree. It is made once."""
         if tree not in self._trees:
             folder = self._parent / f"tree-{len(self._trees)}"
-            self._side_tree.lay_out(folder, tree, Files(files(tree)))
+            self._side_tree.lay_out(folder, tree, Listing(files(tree)))
             self._trees[tree] = folder
         return self._trees[tree]

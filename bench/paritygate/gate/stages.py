@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from paritygate.core.reasons import counted
 from paritygate.core.record import Verdict
 from paritygate.gate import verdict
 from paritygate.gate.gross import gross, within_limit
@@ -155,21 +156,15 @@ class Course:
         if self._confirmation is not None and cell in self._confirmation.decided:
             what, reason = self._confirmation.decided[cell]
         elif cell in self._routed or cell in self._screening:
-            what = Verdict.INCONCLUSIVE
-            reason, seen = self._undecided(len(d), seen)
+            what, pairs = Verdict.INCONCLUSIVE, counted(len(d), "launch pair")
+            if self._confirmation is not None and self._confirmation.exhausted:
+                reason = f"{pairs} do not decide; a slowdown of {seen:.1%} would have been found"
+            else:
+                seen = math.inf
+                reason = f"the time was up after {pairs}; a longer --bench-limit may decide it"
         else:
             what, reason = Verdict.SAME, f"any change is below {self.margins.caught:.0%}"
         return Decided(what, reason, estimate, seen)
-
-    def _undecided(self, launches: int, seen: float) -> tuple[str, float]:
-        """Return (why a cell is inconclusive, the smallest slowdown that would have been found)."""
-        if self._confirmation is not None and self._confirmation.exhausted:
-            return (
-                f"{launches} launch pairs do not decide; a slowdown of {seen:.1%} would have been found",
-                seen,
-            )
-        pairs = f"{launches} launch pair{'' if launches == 1 else 's'}"
-        return f"the time was up after {pairs}; a longer --bench-limit may decide it", math.inf
 
     def _unstable(self, found: Mapping[str, Decided]) -> dict[str, Decided]:
         """Return the routed cells in which head has a slow mode that base never showed.

@@ -21,6 +21,7 @@ from paritygate.core import exitstatus
 from paritygate.core.case import cases_of
 from paritygate.core.declaration import DeclarationError
 from paritygate.core.devices import DEVICE_KINDS
+from paritygate.core.reasons import counted
 from paritygate.core.record import Record
 from paritygate.host import paths
 from paritygate.host.lookup import Suites
@@ -43,7 +44,7 @@ from paritygate.plugin.items import (
 from paritygate.plugin.outcomes import TALLY, Tally
 from paritygate.session import targets
 from paritygate.session.matrix import Matrix
-from paritygate.session.progress import Progress, Times, counted, duration
+from paritygate.session.progress import Progress, Times, duration
 from paritygate.session.run import MatrixRun, Plan
 from paritygate.session.run_facts import new_run
 

@@ -116,7 +116,9 @@ class Worker:
                 self._calls = message.get("calls") or self._calls
                 if not declared:
                     deadline = max(deadline, time.monotonic() + (message.get("seconds") or 0.0))
-                made = f", {_calls(self._calls)}" if message.get("calls") else ""
+                made = (
+                    f", {reasons.counted(self._calls, 'call')} made" if message.get("calls") else ""
+                )
                 on_stage(self.stage.sentence(self._detail) + made)
         except TimeoutError:
             self.close()
@@ -211,7 +213,7 @@ class Worker:
         return self._error(Status.CRASHED, reason, tail)
 
     def _where(self) -> str:
-        made = f" ({_calls(self._calls)})" if self._calls else ""
+        made = f" ({reasons.counted(self._calls, 'call')} made)" if self._calls else ""
         return f" while: {self.stage.sentence(self._detail)}{made}" if self.stage else made
 
     def _error(self, status: Status, reason: str, trace: str) -> WorkerError:
@@ -221,10 +223,6 @@ class Worker:
 def last_words(text: str) -> str:
     """Return the end of a process's output, without terminal codes."""
     return reasons.clean(text[-RAW:])[-TAIL:].strip()
-
-
-def _calls(number: int) -> str:
-    return f"{number} call{'' if number == 1 else 's'} made"
 
 
 class ForkServer:

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from types import TracebackType
 from typing import Any
 
+from paritygate.core.reasons import counted
 from paritygate.host.lookup import HARNESS
 
 # option of a Case -> how it is called, and an example of what to write
@@ -115,7 +116,7 @@ def inputs_note(location: str, inputs: object) -> Iterator[None]:
         gave = (
             f"the keywords {', '.join(map(str, inputs))}"
             if isinstance(inputs, dict)
-            else f"{many} argument{'' if many == 1 else 's'}"
+            else counted(many, "argument")
         )
         error.add_note(f'the model was called with the result of inputs "{location}": {gave}')
         raise

@@ -158,11 +158,6 @@ def rate(per_second: float) -> str:
     return f"{per_second:.3g}"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 cell``, ``2 cells``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def duration(seconds: float) -> str:
     """Return a duration: ``45 s``, ``2:05``, ``1:10:00``."""
     whole = max(0, round(seconds))

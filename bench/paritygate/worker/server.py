@@ -192,14 +192,13 @@ class Worker:
         other = Scratch(Path(asked.folder))
         theirs = other.load_answers(self._kept)
         assert theirs is not None
-        same = all(
-            check.identical(one, two) for one, two in zip(self.expected, theirs, strict=True)
-        )
+        if all(check.identical(one, two) for one, two in zip(self.expected, theirs, strict=True)):
+            return protocol.Compared(True, 0.0, "")
         distance = rule.compare(
             theirs, self.expected, None, self.subject.tolerance, self.subject.gradient_start
         )
-        changed = "" if same else self._changed(theirs, other.load("meta")["dtypes"])
-        return protocol.Compared(same, distance.error, changed)
+        changed = self._changed(theirs, other.load("meta")["dtypes"])
+        return protocol.Compared(False, distance.error, changed)
 
     def _changed(self, theirs: check.Sets, dtypes: list[str]) -> str:
         outcome = check.judge(self.subject, theirs, slice(len(theirs)))

@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from paritygate.core.reasons import counted
 from paritygate.core.record import Run, Verdict
 from paritygate_reports.analysis.baseline import NEEDED, compare
 from paritygate_reports.frame import load
 from paritygate_reports.store.database import StoreError
-from paritygate_reports.view import text
 from paritygate_reports.view.gate_lines import WORST_FIRST
 from paritygate_reports.view.table import is_known_failure
 
@@ -53,7 +53,7 @@ class Advice:
     @property
     def title(self) -> str:
         """The run and the runs that it was compared with."""
-        return f"run {self.head.id[:8]} against {text.counted(len(self.runs), 'run')} of {self.baseline}"
+        return f"run {self.head.id[:8]} against {counted(len(self.runs), 'run')} of {self.baseline}"
 
 
 def advise(

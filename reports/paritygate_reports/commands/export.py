@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
+from paritygate.core.reasons import counted
 from paritygate_reports.commands import NAMES, opened
-from paritygate_reports.view import text
 
 EXAMPLES = (
     "paritygate export runs/",
@@ -44,5 +44,5 @@ def run(parsed: argparse.Namespace) -> int:
         records = store.records(run.id, samples=True)
         write = partial(runfiles.FORMATS[parsed.format], run=run, records=records)
         writers.replace_whole(parsed.folder / f"{name}.{parsed.format}", write)
-    print(f"{text.counted(len(runs), 'run')} written to {parsed.folder}")
+    print(f"{counted(len(runs), 'run')} written to {parsed.folder}")
     return 0

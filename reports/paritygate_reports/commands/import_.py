@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from paritygate.core.reasons import counted
 from paritygate_reports.commands import opened
-from paritygate_reports.view import text
 
 EXAMPLES = (
     "paritygate import runs/",
@@ -90,7 +90,7 @@ def run(parsed: argparse.Namespace) -> int:
     store.write_runs(runs)
     new = len({run.id for run, _ in runs} - known)
     cells = sum(len(records) for _, records in runs)
-    size = f"{text.counted(len(runs), 'run')} with {text.counted(cells, 'cell')}"
+    size = f"{counted(len(runs), 'run')} with {counted(cells, 'cell')}"
     print(f"{size} read into {store.name}, {new} of them new")
     return 0
 

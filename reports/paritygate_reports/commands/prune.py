@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from paritygate.core.reasons import counted
 from paritygate_reports.commands import count, opened, run_line
-from paritygate_reports.view import text
 
 EXAMPLES = ("paritygate prune --keep 100 --dry-run", "paritygate prune --keep 100")
 
@@ -29,6 +29,6 @@ def run(parsed: argparse.Namespace) -> int:
     if not parsed.dry_run:
         store.remove([run.id for run in old])
     print(
-        f"{text.counted(len(old), 'run')} {'would be removed' if parsed.dry_run else 'removed'} from {store.name}"
+        f"{counted(len(old), 'run')} {'would be removed' if parsed.dry_run else 'removed'} from {store.name}"
     )
     return 0

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from paritygate.core.reasons import counted
 from paritygate_reports.commands import opened
-from paritygate_reports.view import text
 
 EXAMPLES = (
     "paritygate site public/",
@@ -44,5 +44,5 @@ def run(parsed: argparse.Namespace) -> int:
     for part in tqdm(site_parts, "pages", disable=None):
         write_page(parsed.folder, store, part)
     write_index(parsed.folder, store, site_parts)
-    print(f"{text.counted(len(site_parts), 'page')} and {parsed.folder / 'index.html'}")
+    print(f"{counted(len(site_parts), 'page')} and {parsed.folder / 'index.html'}")
     return 0

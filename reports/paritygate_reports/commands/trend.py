@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from paritygate.core.reasons import counted
 from paritygate_reports.commands import opened
 from paritygate_reports.view import text
 
@@ -87,7 +88,7 @@ def _described(change: dict[Any, Any]) -> str:
     else:
         count = change["commits"]
         within = (
-            f"within {text.counted(count, 'measured commit')}"
+            f"within {counted(count, 'measured commit')}"
             if count
             else "no commit between: not the code"
         )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from paritygate.core.reasons import first_line, split
+from paritygate.core.reasons import counted, first_line, split
 from paritygate.core.record import Record, Run, Verdict
 from paritygate.timing.schedule import over_launches
-from paritygate_reports.view import text
 
 WORST_FIRST = (
     Verdict.ANSWERS_CHANGED,
@@ -57,7 +56,9 @@ def line(record: Record) -> str:
         return f"{word:<13} {record.cell}: {first_line(record.verdict_reason)}"
     interval = f"{record.effect:+7.1%} ({record.effect_low:+.1%} to {record.effect_high:+.1%})"
     seen = "" if record.detectable is None else f", sees {record.detectable:.1%}"
-    return f"{word:<13}{interval:<28} {record.cell}  {text.counted(record.launches, 'launch pair')}{seen}"
+    return (
+        f"{word:<13}{interval:<28} {record.cell}  {counted(record.launches, 'launch pair')}{seen}"
+    )
 
 
 def body(record: Record) -> str:

@@ -9,6 +9,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+from paritygate.core.reasons import counted
 from paritygate_reports.analysis.change_points import levels, titles
 from paritygate_reports.files.writers import replace_whole
 from paritygate_reports.view import text
@@ -87,7 +88,7 @@ def write(path: Path, series: Sequence[pd.DataFrame], changes: pd.DataFrame) -> 
 
 def _titles(series: Sequence[pd.DataFrame]) -> list[str]:
     names = zip(titles(series), series, strict=True)
-    return [text.printable(f"{name}  ({text.counted(len(one), 'run')})") for name, one in names]
+    return [text.printable(f"{name}  ({counted(len(one), 'run')})") for name, one in names]
 
 
 def _prepared(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from paritygate.core import reasons
 from paritygate.core.exitstatus import DECIDED
+from paritygate.core.reasons import counted
 from paritygate.core.record import RED, Record, Run, Status, Verdict
 from paritygate.parity.accuracy import wilson
 from paritygate.timing import roofline
@@ -110,13 +111,13 @@ def summary(run: Run, records: Sequence[Record]) -> str:
         if record.facts.get("graph_hash")
     }
     distinct = f" ({len(graphs)} distinct graphs x targets)" if graphs else ""
-    parts = [f"{text.counted(len(ok), 'cell')} ok{distinct}"]
+    parts = [f"{counted(len(ok), 'cell')} ok{distinct}"]
     for status in Status:
         count = sum(record.status is status and not is_known_failure(record) for record in records)
         if count and status is not Status.OK:
             parts.append(f"{count} {status}")
     expected = sum(map(is_known_failure, records))
-    parts += [text.counted(expected, "known failure")] if expected else []
+    parts += [counted(expected, "known failure")] if expected else []
     total = run.environment.get("total_seconds")
     return ", ".join(parts) + (
         f" in {text.duration(total)}" if isinstance(total, int | float) else ""
@@ -140,7 +141,7 @@ def conclusion(run: Run, records: Sequence[Record]) -> str:
         return "undecided"
     if run.environment.get("exit_status") or not any(r.status is Status.OK for r in records):
         return "not ok"
-    return f"ok, {len(still)} of {text.counted(len(judged), 'cell')} undecided" if still else "ok"
+    return f"ok, {len(still)} of {counted(len(judged), 'cell')} undecided" if still else "ok"
 
 
 def passed(run: Run, records: Sequence[Record]) -> bool:
@@ -157,7 +158,7 @@ def _failures(records: Iterable[Record]) -> list[Item]:
     items = []
     for (_, status, _), failed in alike.items():
         first, *others = [record.cell for record in failed]
-        also = f" and {text.counted(len(others), 'more cell')}" if others else ""
+        also = f" and {counted(len(others), 'more cell')}" if others else ""
         body = reasons.whole(failed[0].reason) or "no reason was given"
         same = f"\nalso {', '.join(others)}" if others else ""
         items.append(Item(f"{status}  {first}{also}", body + same))
@@ -182,7 +183,7 @@ def _by_reason(records: Iterable[Record], status: Status) -> list[Item]:
         first, rest = reasons.split(reason)
         items.append(
             Item(
-                f"{cells[0] if len(cells) == 1 else text.counted(len(cells), 'cell')}: {first}",
+                f"{cells[0] if len(cells) == 1 else counted(len(cells), 'cell')}: {first}",
                 rest,
             )
         )
@@ -278,7 +279,7 @@ def _scaling(records: Iterable[Record]) -> list[Item]:
             gpus = ranks if record.device == "cuda" else 1
             each, *interval = [text.percent(share / gpus) for share in shares if share is not None]
             between = f" ({' to '.join(interval)})" if interval else ""
-            items.append(Item(f"{record.cell}: {each}{between}, {text.counted(ranks, 'rank')}"))
+            items.append(Item(f"{record.cell}: {each}{between}, {counted(ranks, 'rank')}"))
     return items
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from paritygate.core.reasons import first_line
+from paritygate.core.reasons import counted, first_line
 from paritygate.core.record import Record, Status
 from paritygate_reports.view import text
 
@@ -149,4 +149,4 @@ def _fine_line(members: Sequence[Record], words: str) -> str:
     shapes = text.names(dict.fromkeys(record.shape for record in members), most=6)
     shares = [record.error_share for record in members if record.error_share is not None]
     worst = f" (worst {text.percent(max(shares))} of allowed)" if shares else ""
-    return f"{words} {shapes}: {text.counted(len(members), 'cell')} ok{worst}"
+    return f"{words} {shapes}: {counted(len(members), 'cell')} ok{worst}"

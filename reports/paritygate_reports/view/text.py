@@ -104,11 +104,6 @@ def names(cells: Iterable[str], most: int = 4) -> str:
     return ", ".join(cells[:most]) + more
 
 
-def counted(count: int, word: str) -> str:
-    """Return ``1 cell``, ``2 cells``."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
 def printable(text: str) -> str:
     """Return the text with control and direction characters written out, so that none affects the
     terminal.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paritygate.core.record import Record, Status
-from paritygate.gate.session import with_answers
+from paritygate.gate.judged import with_answers
 
 CELL = ("a-b8-cpu-eager-fp32", "a", "b8", "cpu", "eager", "fp32", Status.OK)
 WRONG = "output 0: error 0.1"

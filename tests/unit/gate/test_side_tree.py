@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from paritygate.gate.session import _of_a_side
-from paritygate.gate.side_tree import Files, SideTree
+from paritygate.gate.side_tree import Listing, SideTree, may_differ
 
 BASE = (
     "configs/net.json",
@@ -38,8 +37,8 @@ def _laid_out(tmp_path):
 
     def lay_out(*sources):
         folder = tmp_path / "links"
-        tree = SideTree(trees["head"], Files(HEAD), sources)
-        tree.lay_out(folder, trees["base"], Files(BASE))
+        tree = SideTree(trees["head"], Listing(HEAD), sources)
+        tree.lay_out(folder, trees["base"], Listing(BASE))
         found = {}
         for path in [*BASE, *HEAD, "weights/w.bin", ".cache"]:
             if (folder / path).exists():
@@ -96,4 +95,4 @@ def test_a_single_module_is_the_sides_and_no_other_code_is_there(laid_out):
     ],
 )
 def test_sides_differ_by_sources_and_by_data(changed, differ):
-    assert _of_a_side(changed, ["src/net"]) is differ
+    assert may_differ(changed, ["src/net"]) is differ

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from paritygate.core.reasons import first_line
+from paritygate.core.reasons import counted, first_line
 from paritygate.core.record import RED, Record, Status, Verdict
 from paritygate_reports.analysis import against_history
 from paritygate_reports.analysis.change_points import changes_in, titles
@@ -100,6 +100,7 @@ def render(page: Page, plotly: str = "") -> str:
         tone=tone,
         marks=MARKS,
         text=text,
+        counted=counted,
         plotly=plotly,
         plotly_code="" if plotly else get_plotlyjs(),
     )
@@ -163,7 +164,7 @@ def _trends(page: Page) -> dict[str, dict[str, charts.Figure]]:
     shown = _changed_first(page)
     for series, name in zip(shown, titles(shown), strict=True):
         changes = changes_in(page.changes, series)
-        mark = f" ({text.counted(len(changes), 'change')})" if len(changes) else ""
+        mark = f" ({counted(len(changes), 'change')})" if len(changes) else ""
         trends[name + mark] = {"trend": charts.trend(series, changes)}
     return trends
 

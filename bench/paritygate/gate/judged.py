@@ -1,0 +1,68 @@
+"""The record of a cell after the gate: its verdict, from times and from answers. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from paritygate.core.case import Cell
+from paritygate.core.record import Comparison, End, Record, Status, Verdict
+from paritygate.gate import acceptance
+from paritygate.gate.acceptance import Accepted
+from paritygate.gate.request import Margins
+from paritygate.gate.sides import Result
+from paritygate.session import records
+
+
+def gated(
+    cell: Cell, record: Record | None, result: Result, accepted: Accepted | None, margins: Margins
+) -> Record:
+    """Return the cell's record with head's times of all launches and its verdict."""
+    record = record or records.unchecked_here(cell)
+    pairs = [measured for launch in result.launches for name, measured in launch if name == cell.id]
+    if pairs and record.status is Status.OK:
+        blocks = [measured.head for measured in pairs]
+        record = record.joined(records.speed_of_pairs(cell, blocks, pairs[0].calls))
+    found = result.findings.get(cell.id, [])
+    if (broken := result.broken.get(cell.id)) is not None:
+        verdict = Verdict.BROKEN if broken.side else Verdict.NOT_COMPARABLE
+        reason = f"{broken.side}: {broken.reason}" if broken.side else broken.reason
+        if broken.side == "head" and record.status is Status.OK:
+            record = records.ended(cell, End(broken.status, broken.reason), record)
+        return record.joined(Comparison(str(verdict), reason, findings=found))
+    decided = result.decided.get(cell.id)
+    if decided is None:
+        late = "the time was up before its first launch pair; give a longer --bench-limit"
+        reason = result.invalid[0] if result.invalid else late
+        return record.joined(Comparison(str(Verdict.INCONCLUSIVE), reason, findings=found))
+    decided = acceptance.judge(decided, result.d[cell.id], accepted, margins)
+    verdict, reason = decided.verdict, decided.reason
+    # in an invalid run no cell is red and no cell is improved
+    if result.invalid and verdict is not Verdict.SAME:
+        verdict, reason = Verdict.INCONCLUSIVE, f"the run is invalid: {result.invalid[0]}"
+    estimate = decided.estimate
+    compared = Comparison(
+        str(verdict),
+        reason,
+        effect=estimate.effect,
+        effect_low=estimate.low,
+        effect_high=estimate.high,
+        effect_sd=estimate.sd,
+        detectable=decided.detectable if math.isfinite(decided.detectable) else None,
+        findings=found,
+    )
+    return record.joined(compared, launches=estimate.launches)
+
+
+def with_answers(record: Record, changed: str, accepted: str) -> Record:
+    """Return a judged record, with the verdict *answers changed* if head's answers are others.
+
+    ``changed``: why they are, or "". ``accepted``: the reason for which they may be, or "".
+    """
+    if not changed or record.verdict in (Verdict.BROKEN, Verdict.NOT_COMPARABLE):
+        return record
+    if accepted:
+        return replace(record, findings=[*record.findings, f"answers: accepted: {accepted}"])
+    also = "" if record.verdict == Verdict.SAME else f"; its time: {record.verdict}"
+    reason = f"wrong by base's own reference answers: {changed}{also}"
+    return replace(record, verdict=str(Verdict.ANSWERS_CHANGED), verdict_reason=reason)
