@@ -69,6 +69,15 @@ def test_up_to_what_is_accepted_it_is_the_same(size, verdict, said):
     assert said in found.reason
 
 
+def test_a_gross_slowdown_is_beyond_what_is_accepted_though_its_pairs_are_few():
+    d = np.log1p([0.6, 0.7, 0.65])
+    decided = Decided(Verdict.REGRESSED, "slower", estimate(d), float("inf"), gross=True)
+    found = acceptance.judge(decided, d, Accepted("*", 0.1, "a fix"), NORMAL)
+
+    assert found.verdict is Verdict.REGRESSED
+    assert found.reason == "slower, and by more than the accepted 10%"
+
+
 def test_nothing_accepted_changes_nothing():
     decided, d = regressed(0.08)
     assert acceptance.judge(decided, d, None, NORMAL) is decided
