@@ -10,10 +10,16 @@ import pytest
 NET = """
     import torch
 
+    from tests.support.clock import work
+
 
     class Net(torch.nn.Linear):
         def __init__(self):
             super().__init__(16, {width})
+
+        def forward(self, x):
+            work({seconds})
+            return super().forward(x)
 
 
     def inputs(sizes, generator):
@@ -40,9 +46,11 @@ def write(folder, files):
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            textwrap.dedent(NET.format(width=text) if isinstance(text, int) else text).lstrip("\n")
-        )
+        path.write_text(textwrap.dedent(net(text) if isinstance(text, int) else text).lstrip("\n"))
+
+
+def net(width, seconds=0.001):
+    return NET.format(width=width, seconds=seconds)
 
 
 def suite(name, module="net", more=""):
@@ -216,7 +224,7 @@ def test_a_module_that_a_backend_imported_too_early_is_an_error_with_both_files(
 
 def test_a_preload_of_a_single_suite_stays_in_the_fork_server_and_is_its_own(folders):
     files = {
-        "a/net.py": textwrap.dedent(NET.format(width=4)) + NOTE,
+        "a/net.py": textwrap.dedent(net(4)) + NOTE,
         "unit/net.py": 8,
         "a/test_a.py": suite("a", more=PRELOADS.format(module="net")),
         "unit/test_units.py": "def test(): pass\n",
@@ -228,7 +236,7 @@ def test_a_preload_of_a_single_suite_stays_in_the_fork_server_and_is_its_own(fol
 
 def test_in_the_gate_each_side_has_its_own_and_each_case_too(folders):
     """The other revision's files come first on the path, through a slot, in folders that are no
-    suites' own.
+    suites' own. Its models are slow, so that every cell is decided after a few launches.
     """
     git = folders.project.pytester.run
     ini = "[pytest]\nbench_source =\n    a/net.py\n    b/net.py\nbench_profile = noisy\n"
@@ -238,7 +246,13 @@ def test_in_the_gate_each_side_has_its_own_and_each_case_too(folders):
     }
     write(
         folders.project.path,
-        {"pytest.ini": ini, "a/net.py": 4, "b/net.py": 8, ".gitignore": ".paritygate/\n"} | suites,
+        {
+            "pytest.ini": ini,
+            "a/net.py": net(4, 0.002),
+            "b/net.py": net(8, 0.002),
+            ".gitignore": ".paritygate/\n",
+        }
+        | suites,
     )
     for command in (
         ["init", "-q"],
@@ -246,9 +260,7 @@ def test_in_the_gate_each_side_has_its_own_and_each_case_too(folders):
         ["-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-q", "-m", "base"],
     ):
         git("git", *command)
-    _, widths = folders.run(
-        {"a/net.py": 5, "b/net.py": 9}, "a", "b", "--bench-against", "HEAD", "--bench-limit", "60"
-    )
+    _, widths = folders.run({"a/net.py": 5, "b/net.py": 9}, "a", "b", "--bench-against", "HEAD")
 
     assert widths == {"a": 5, "b": 9}
     found = {

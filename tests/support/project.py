@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -223,7 +225,13 @@ def _running_below(folder: Path) -> list[psutil.Process]:
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
-    """A user's project in a folder of its own; nothing of it may still run when the test ends."""
+    """A user's project in a folder of its own; nothing of it may still run when the test ends.
+
+    Its temporary files are its own, and with them the lock around timing: tests that run side by
+    side do not wait for each other, as none of them is about a time.
+    """
+    temporary = tempfile.mkdtemp(prefix="pg-")  # short: it may hold sockets
+    monkeypatch.setenv("TMPDIR", temporary)
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join(map(str, (ROOT / "bench", ROOT / "reports", ROOT)))
     )
@@ -241,4 +249,5 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     left = made.left_over()
     for process in left:
         process.kill()
+    shutil.rmtree(temporary, ignore_errors=True)
     assert not left, "these processes were left over"

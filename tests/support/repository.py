@@ -9,26 +9,11 @@ import pytest
 
 from tests.support.project import MODEL as NET
 
-# Its call mostly sleeps: a busy neighbour slows a processor's work by a half, and hardly a sleep.
-MODEL = NET.replace("import torch\n", "import time\n\n    import torch\n", 1).replace(
-    "return self.layers(x)", "time.sleep(0.001)\n            return self.layers(x)"
-)
-SLOW = """
-    import time
-
-
-    class Slow(Net):
-        def forward(self, x):
-            start = time.perf_counter()
-            y = super().forward(x)
-            end = time.perf_counter()
-            while time.perf_counter() - end < 0.5 * (end - start):
-                pass
-            return y
-
-
-    Net = Slow
-"""
+# A call takes 1 ms, by the clock of tests.support.clock.
+MODEL = NET.replace(
+    "import torch\n", "import torch\n\n    from tests.support.clock import work\n", 1
+).replace("return self.layers(x)", "work(0.001)\n            return self.layers(x)")
+SLOW = MODEL.replace("0.001", "0.002")
 # noisy: unchanged code is cleared in fewer launches
 INI = "[pytest]\nbench_source = my_model.py\nbench_profile = noisy\n"
 ONE = "one-b8-cpu-eager-fp32"
@@ -42,11 +27,12 @@ class Repository:
     commit.
     """
 
-    def __init__(self, project):
+    def __init__(self, project, model=MODEL):
         self.project = project
         project.write("pytest.ini", INI)
-        project.write("my_model.py", MODEL)
-        project.write(".gitignore", ".paritygate/\n__pycache__/\noutput.txt\n*.xml\n")
+        project.write("my_model.py", model)
+        ours = ["output.txt", "*.xml", "runpytest-*", "stdout", "stderr"]
+        project.write(".gitignore", "\n".join([".paritygate/", "__pycache__/", *ours, ""]))
         project.suite(ONLY_ONE)
         self.git("init", "-q", "-b", "main")
         self.git("config", "user.email", "a@b.c")
@@ -64,9 +50,9 @@ class Repository:
         self.git("commit", "-q", "--allow-empty", "-m", tag)
         self.git("tag", tag)
 
-    def model(self, more):
+    def model(self, more, text=MODEL):
         """Give head a model with more code at its end."""
-        self.project.write("my_model.py", textwrap.dedent(MODEL) + textwrap.dedent(more))
+        self.project.write("my_model.py", textwrap.dedent(text) + textwrap.dedent(more))
 
     def gate(self, *arguments, against="base"):
         return self.project.run("--bench-against", against, *arguments)
