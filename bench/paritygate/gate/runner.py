@@ -15,7 +15,7 @@ from pathlib import Path
 
 from paritygate.core.case import Cell, Group
 from paritygate.core.devices import DEVICE_KINDS
-from paritygate.core.record import Status, Verdict
+from paritygate.core.record import RED, Status, Verdict
 from paritygate.gate import launch_pair, validity
 from paritygate.gate.conclusion import conclude
 from paritygate.gate.disturbance import Disturbances
@@ -38,6 +38,8 @@ from paritygate.timing.schedule import WorkerDroppedError
 class GateRun:
     """Runs the sides through the stages of the gate.
 
+    ``identical``: cells of equal code on both sides, from which controls are drawn. Without them a
+    control is one of ``cells``, in which base is measured against its twin.
     ``limit``: seconds after which no further launch begins. ``planted``: cell -> share by which
     head is made slower on purpose. ``accepted``: cell -> its accepted slowdown.
     """
@@ -47,6 +49,7 @@ class GateRun:
         sides: Sides,
         *,
         cells: Sequence[Cell],
+        identical: Sequence[Cell] = (),
         margins: Margins,
         limit: float,
         planted: Mapping[str, float],
@@ -56,15 +59,13 @@ class GateRun:
     ) -> None:
         self.sides, self._rng = sides, sides.rng
         self.base, self.head = sides.base, sides.head
-        self.cells = {cell.id: cell for cell in cells}
+        wanted = validity.controls_wanted(len(cells))
+        equal = self._rng.sample(identical, min(wanted, len(identical)))
+        self.cells = {cell.id: cell for cell in (*cells, *equal)}
         self._planted, self._limit, self._say, self._tell = planted, limit, say, tell
-        self.course = Course(list(self.cells), margins, accepted)
-        chosen = (
-            self._rng.sample(sorted(self.cells), validity.controls_wanted(len(self.cells)))
-            if sides.twin
-            else []
-        )
-        self.controls = Course(chosen, margins)
+        self.course = Course([cell.id for cell in cells], margins, accepted)
+        chosen = equal or (self._rng.sample(cells, wanted) if sides.twin else [])
+        self.controls = Course([cell.id for cell in chosen], margins)
         self.disturbances = Disturbances()
         self.result = Result()
         self._peaks: dict[str, list[tuple[int, int]]] = {}  # (base, head) of each launch, in bytes
@@ -79,7 +80,7 @@ class GateRun:
         try:
             self._clocked("references", self._prepare)
             self._pay(list(self.cells.values()), self.result.seconds["references"])
-            while self._wanted() and not self._late():
+            while (self.course.wanted() or self._doubted()) and not self._late():
                 self._clocked("launches", self._launch)
             self._conclude()
             self._clocked("profiles", self._explain)
@@ -159,6 +160,14 @@ class GateRun:
             for name in course.wanted()
         ]
 
+    def _doubted(self) -> bool:
+        """Return whether controls are undecided while red verdicts rest on them. A gross change is
+        beyond what a control could explain.
+        """
+        found = self.course.verdicts().values()
+        red = any(one.verdict in RED and not one.gross for one in found)
+        return red and bool(self.controls.wanted())
+
     def _late(self) -> bool:
         each = (self.result.seconds.get("launches", 0.0) - self._waited) / max(1, self._number)
         if time.monotonic() - self._started - self._waited + each <= self._limit:
@@ -185,8 +194,8 @@ class GateRun:
         for place, (course, cell) in enumerate(queue, 1):  # the queue grows by disturbed cells
             stage = "screen" if course.stage == 1 else "confirm"
             self._say(f"{stage}, launch {self._number}, cell {place} of {len(queue)}: {cell.id}")
-            other = self.head if course is self.course else self.sides.twin
-            assert other is not None
+            # the other side of a control runs base's code, too: the twin, or head where it is equal
+            other = self.head if course is self.course or not self.sides.twin else self.sides.twin
             opened, watch = time.monotonic(), Watch([], _gpus(cell.target.device))
             measured = self._measure(cell, other)
             self._pay([cell], time.monotonic() - opened)

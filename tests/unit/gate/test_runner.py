@@ -15,6 +15,7 @@ from paritygate.gate.launch_pair import Measured
 from paritygate.gate.request import PROFILES
 from paritygate.gate.runner import GateRun
 from paritygate.gate.sides import Side, Sides
+from paritygate.gate.stages import Course
 
 SIZES = {"batch": 8}
 
@@ -43,6 +44,9 @@ class Places:
 
     def stands_for(self, slot):
         return {}
+
+    def watched(self, slot):
+        return []
 
     def strangers(self, modules, slot):
         return []
@@ -104,6 +108,51 @@ def test_a_second_pair_that_is_no_calmer_does_not_replace_the_first(gate):
     gate._launch()
 
     assert [pair.d for pair in gate.course.screened[a]] == pytest.approx([0.001, 0.003])
+
+
+@pytest.fixture
+def controlled(gate, monkeypatch):
+    """The gate with the first cell as a control, which two launch pairs do not decide."""
+    gate.sides.twin = Side(Path(), Laboratory())
+    gate.controls = Course([next(iter(gate.played))], PROFILES["normal"])
+    for step in ("_prepare", "_explain"):
+        monkeypatch.setattr(gate, step, lambda: None)
+    return gate
+
+
+def test_controls_alone_do_not_keep_a_run_going(controlled):
+    """Both cells are decided by two launch pairs."""
+    gate = controlled
+    a, b = gate.played
+    for cell in (a, b):
+        gate.played[cell] = [(0.0, 0.5)] * 9
+    result = gate.run()
+
+    assert {cell: found.verdict for cell, found in result.decided.items()} == dict.fromkeys(
+        (a, b), "regressed"
+    )
+    assert len(result.launches) == 2
+    assert len(gate.asked) == 6
+
+
+def test_a_control_in_doubt_is_decided_before_a_red_verdict_that_rests_on_it(controlled):
+    gate = controlled
+    rng = random.Random(1)
+    measure = gate._measure
+
+    def played(cell, other):
+        control = other is gate.sides.twin
+        gate.played[cell.id] = [
+            (0.0, rng.gauss(0.0 if control else 0.08, 0.03 if control else 0.003))
+        ]
+        return measure(cell, other)
+
+    gate._measure = played
+    result = gate.run()
+
+    assert {found.verdict for found in result.decided.values()} == {"regressed"}
+    assert len(result.launches) > max(found.estimate.launches for found in result.decided.values())
+    assert not gate.controls.wanted()
 
 
 class Opened:
