@@ -13,7 +13,7 @@ MOST = 12
 # class -> (so many, why); its docstring says it at length
 MORE = {
     "runtime/subject.py:BoundCase": (30, "the case's fields beside those of its task"),
-    "session/laboratory.py:Laboratory": (23, "a row of conditions, all of them independent"),
+    "session/laboratory.py:Laboratory": (24, "a row of conditions, all of them independent"),
     "worker/server.py:Worker": (18, "a handler for each request"),
     "parity/elements.py:Elements": (17, "a row of counts, filled element by element"),
     "runtime/devices/__init__.py:Device": (15, "all that backends and timing ask of a device"),

@@ -167,6 +167,9 @@ class Case:
       it they are counted.
     - ``soak``: a number of calls. After them the cell must not hold more memory than after the
       first calls. 0 runs no such test.
+    - ``depends``: patterns of the data files, relative to the project, that the model reads, e.g.
+      ``("data/*.csv",)``. The gate then leaves the case out where none of them, and no code of it,
+      has changed. The default is any data file.
     - ``preload``: modules that the fork server imports before its first fork.
     - ``deadline``: seconds that a worker may take to open. The default is the budget's.
     - ``tolerated``: the share by which this case may become slower before the gate fails it, e.g.
@@ -201,6 +204,7 @@ class Case:
     cold_cache: bool = False
     flops: str | None = None
     soak: int = 0
+    depends: Sequence[str] = ()
     preload: Sequence[str] = ()
     deadline: float | None = None
     tolerated: float | None = None
@@ -288,7 +292,7 @@ class Case:
     def _check_types(self) -> None:
         """Check that tuples, dicts and numbers are such. Other fields have their own checks."""
         where = f"case {self.name}"
-        for option in ("count", "targets", "preload", "dynamic"):
+        for option in ("count", "targets", "depends", "preload", "dynamic"):
             if (given := getattr(self, option)) is not None:
                 require_strings(where, option, given)
         require_mapping(where, "shapes", self.shapes, '{"b8": {"batch": 8}}')

@@ -161,6 +161,11 @@ class Record(Comparison, Check, Speed, CellStatus):
         return self.throughput is not None
 
     @property
+    def identical(self) -> bool:
+        """Whether the gate left the cell out, because it is identical on both sides."""
+        return bool(self.facts.get("identical"))
+
+    @property
     def trace(self) -> str:
         """Where a failure came from, or ""."""
         return str(self.facts.get("trace", ""))

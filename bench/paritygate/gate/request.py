@@ -52,6 +52,7 @@ class GateRequest:
     removed: dict[str, str] = field(default_factory=dict)
     # seconds after which no further launch begins; None: the limit of the budget
     limit: float | None = None
+    everything: bool = False  # measure cells of identical code and data, too
     # cell -> share by which head is made slower on purpose
     planted: dict[str, float] = field(default_factory=dict)
 

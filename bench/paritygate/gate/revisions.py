@@ -88,6 +88,15 @@ def changed(root: Path) -> list[str]:
     return _paths(tracked) + _paths(_run(root, "ls-files", "-z", "-o", "--exclude-standard").stdout)
 
 
+def differing(repository: Path, commit: str) -> list[str]:
+    """Return the files that differ between a commit and the working tree, with untracked ones,
+    relative to the repository. A renamed file counts under both names.
+    """
+    tracked = _run(repository, "diff", "--name-only", "-z", "--no-renames", commit).stdout
+    untracked = _run(repository, "ls-files", "-z", "-o", "--exclude-standard").stdout
+    return _paths(tracked) + _paths(untracked)
+
+
 def files(root: Path) -> list[str]:
     """Return the files that git has below ``root``, relative to it, with untracked ones that it
     does not ignore.

@@ -25,12 +25,15 @@ from paritygate.gate.runner import GateRun
 from paritygate.gate.side_tree import may_differ
 from paritygate.gate.sides import InvalidRunError, Result, Side, Sides
 from paritygate.gate.source_links import Slots
+from paritygate.gate.unchanged import Unchanged
 from paritygate.process.client import ForkServerError
 from paritygate.session import records
 from paritygate.session.laboratory import Laboratory
+from paritygate.session.opened import OpenedCell
 from paritygate.session.run import MatrixRun
 
 DECIDING = ("gate", "timing", "process", "worker")  # the folders whose code decides verdicts
+CLOSURES = Path("cache", "closures")  # in the folder of paritygate's files
 LIMITS = {"quick": 20 * 60.0, "normal": 60 * 60.0, "long": 4 * 60 * 60.0}  # seconds, by budget
 
 
@@ -58,8 +61,25 @@ class Gate:
             self.close()
             raise
         self._accepted, self._answers, self.unread = acceptance.parse(trailers)
-        unchanged = self.worktree.commit == self.worktree.head and not changed
-        self.same = unchanged and against.python is None
+        equal = self.worktree.commit == self.worktree.head and not changed
+        self.same = equal and against.python is None
+        self._unchanged: Unchanged | None = None
+        self.identical: dict[str, str] = {}  # cell -> why it is the same without a launch
+
+    def find_identical(self, cells: Iterable[Cell], home: Path, budget: str) -> None:
+        """Find the cells whose code and data are identical on both sides. If the trees are equal,
+        every cell is measured.
+
+        Raises ``RevisionError``.
+        """
+        if self.against.python is not None:
+            return
+        self._unchanged = Unchanged(
+            self._root, self.worktree, self.against.sources, home / CLOSURES, budget
+        )
+        found, planted = self._unchanged.find(cells), self.against.planted
+        if not self.same and not self.against.everything:
+            self.identical = {cell: why for cell, why in found.items() if cell not in planted}
 
     def close(self) -> None:
         """Remove the checkout."""
@@ -70,26 +90,29 @@ class Gate:
         if self._running is not None:
             self._running.close()
 
-    def run(self, cells: Sequence[Cell], laboratory: Laboratory) -> Result:
-        """Run the whole schedule for these cells. Everything that it started has ended afterwards."""
+    def run(
+        self, cells: Sequence[Cell], laboratory: Laboratory, identical: Sequence[Cell] = ()
+    ) -> Result:
+        """Run the whole schedule for these cells. Everything that it started has ended afterwards.
+
+        ``identical``: cells with the same code and data on both sides, from which controls are
+        drawn.
+        """
         trees = {"base": self._base, "head": self._root, "twin": self._base}
         # with the same code on both sides every cell is a control
-        names = ["base", "head"] if self.same else ["base", "head", "twin"]
+        names = ["base", "head"] if self.same or identical else ["base", "head", "twin"]
         sides = {}
         for name in names:
             other = self.against.python if name != "head" else None
             python = other or laboratory.python
             own = replace(laboratory, scratch=laboratory.scratch / name, servers={}, python=python)
-            sides[name] = Side(trees[name], own)
+            checkout = self.worktree.repository if name == "head" else self.worktree.path
+            sides[name] = Side(trees[name], own, checkout)
+        slots = Slots(laboratory.scratch / "slots", self._root, self.against.sources)
         gate = GateRun(
-            Sides(
-                sides["base"],
-                sides["head"],
-                sides.get("twin"),
-                Slots(laboratory.scratch / "slots", self._root, self.against.sources),
-                random.Random(),
-            ),
+            Sides(sides["base"], sides["head"], sides.get("twin"), slots, random.Random()),
             cells=cells,
+            identical=identical,
             margins=PROFILES[self.against.profile],
             limit=self.against.limit or LIMITS[laboratory.budget.name],
             planted=self.against.planted,
@@ -110,19 +133,30 @@ class Gate:
         finally:
             opened = sides["head"].cells
             self._records = {name: cell.record for name, cell in opened.items() if cell.record}
+            for name in gate.result.decided:
+                self._keep(opened[name], slots.places_shown(sides["head"].slot))
+
+    def _keep(self, opened: OpenedCell, places: Mapping[str, str]) -> None:
+        """Keep what head's processes have used for a cell, if it is ok."""
+        if self._unchanged is not None and opened.ok:
+            notes = map(opened.reference.notes, ("", opened.cell.target.backend))
+            self._unchanged.keep(opened.cell, notes, places)
 
     def cells_of_base(
         self, arguments: Sequence[str] | None
     ) -> tuple[dict[str, Work | None] | None, str]:
-        """Return what ``base_cells.collect`` returns; nothing is known if ``arguments`` is None
-        (single items were named), or with another interpreter.
+        """Return what ``base_cells.collect`` returns. It is (None, "") if ``arguments`` is None
+        (single items were named), with another interpreter, and if only documents differ.
         """
-        if arguments is None or self.against.python is not None:
+        if arguments is None or self._unchanged is None or not self._unchanged.code_differs:
             return None, ""
         return base_cells.collect(self.worktree.root, arguments)
 
     def judged(self, cell: Cell, result: Result) -> Record:
         """Return the cell's record with its verdict after acceptance."""
+        if (reason := self.identical.get(cell.id)) is not None:
+            same = Comparison(str(Verdict.SAME), reason)
+            return records.unchecked_here(cell).joined(same, facts={"identical": True})
         accepted = acceptance.of(cell, self._accepted)
         record = self._records.get(cell.id)
         judged = gated(cell, record, result, accepted, PROFILES[self.against.profile])
@@ -202,11 +236,15 @@ class Verdicts:
         run.close_group()
         run.laboratory.close()
         run.progress.start("gate")
+        gated = run.plan.gated.values()
+        identical = [cell for cell in gated if cell.id in gate.identical]
+        changed = [cell for cell in gated if cell.id not in gate.identical]
         base, note = gate.cells_of_base(self._arguments)
-        waiting = [cell for cell in run.plan.gated.values() if self._has_a_speed(cell, base)]
-        result = gate.run(waiting, run.laboratory) if waiting else Result()
-        judged = [gate.judged(cell, result) for cell in waiting]
-        missing = gate.missing(list(base or ()), (cell.id for cell in run.plan.cells))
+        waiting = [cell for cell in changed if self._has_a_speed(cell, base)]
+        result = gate.run(waiting, run.laboratory, identical) if waiting else Result()
+        judged = [gate.judged(cell, result) for cell in (*waiting, *identical)]
+        here = {cell.id for cell in (*run.plan.cells, *gated)}
+        missing = gate.missing(list(base or ()), here)
         self.summary = summary(gate, result, missing, note)
         for record in judged:
             run.emit(record)
@@ -238,6 +276,7 @@ def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> di
         "invalid": result.invalid,
         "missing": list(missing),
         "warnings": [*result.warnings, *gate.unread, *filter(None, [note])],
+        "identical": sorted(gate.identical),
         "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},
         "replaced": result.replaced,
         "launches": len(result.launches),

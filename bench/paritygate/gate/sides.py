@@ -22,10 +22,13 @@ class InvalidRunError(Exception):
 
 @dataclass
 class Side:
-    """The code under test in one revision: its folder, its laboratory, and its cells by id."""
+    """The code under test in one revision: the project's folder in it, its laboratory, its cells by
+    id, and the whole ``checkout``, of which the project may be a part.
+    """
 
     tree: Path
     laboratory: Laboratory
+    checkout: Path = Path()
     slot: Path = Path()
     cells: dict[str, OpenedCell] = field(default_factory=dict)
 
@@ -66,6 +69,7 @@ class Sides:
         for side, slot in zip(sides, slots, strict=True):
             side.slot, side.laboratory.cells = slot, lambda: cells
             side.laboratory.path = self.slots.path(slot)
+            side.laboratory.watched = [*self.slots.watched(slot), str(side.checkout.resolve())]
             side.laboratory.places = self.slots.stands_for(slot)
 
     def close(self) -> None:

@@ -51,6 +51,16 @@ class Slots:
         entries = [entry for entry in self.path(slot, existing) if entry not in existing]
         return {entry: self.root / Path(entry).relative_to(slot) for entry in entries}
 
+    def watched(self, slot: Path) -> list[str]:
+        """Return the folders through which a process of that slot sees the project, besides the
+        side's own tree: code may resolve links.
+        """
+        return [str(slot), str(slot.resolve())]
+
+    def places_shown(self, slot: Path) -> dict[str, str]:
+        """Return the folders that show the tree of that slot, as it is drawn now or was before."""
+        return dict.fromkeys([*map(str, self.places), str(slot.resolve())], ".")
+
     def under_test(self, modules: Mapping[str, str], slot: Path) -> bool:
         """Return whether one of these modules, each with its file, is code under test."""
         return any(self._side_tree.under_test(file, slot) for file in modules.values())

@@ -123,6 +123,11 @@ class CellHandle:
             self._skip(Record(self.id, "", "", "", "", "", Status.SKIPPED), XDIST_REASON)
         if is_regression(item):
             return
+        if (reason := self._identical()) is not None:
+            self._skip(
+                Record(self.id, "", "", "", "", "", Status.OK),
+                f"the same on both sides, nothing to check: {reason}",
+            )
         record = self.record
         # the reason is this cell's alone, and any of its lines may say what to do
         if record.status is Status.UNCHECKED:
@@ -132,6 +137,11 @@ class CellHandle:
             self._skip(record, reasons.first_line(record.reason))
         if throughput and record.status is not Status.OK and self._reported_by_parity_item():
             self._skip(record, f"{self.id}: {record.status}: see its test_parity")
+
+    def _identical(self) -> str | None:
+        """Return why the gate leaves the cell out, or None."""
+        verdicts = self._item.config.stash.get(VERDICTS, None)
+        return None if verdicts is None else verdicts.gate.identical.get(self.id)
 
     def _reported_by_parity_item(self) -> bool:
         """Return whether the cell's test_parity has run and reported that it is not ok.

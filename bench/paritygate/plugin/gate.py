@@ -88,11 +88,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         signal.signal(signal.SIGTERM, before)
 
     config.add_cleanup(restore)
+    run, home = config.stash[MATRIX], paths.home(config.rootpath)
     try:
-        gate = Gate(config.rootpath, asked, paths.home(config.rootpath) / "worktrees")
+        gate = Gate(config.rootpath, asked, home / "worktrees")
+        config.stash[VERDICTS] = Verdicts(gate, run, _same_selection(config))
+        gate.find_identical(gated.values(), home, run.matrix.options.budget.name)
     except (RevisionError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[VERDICTS] = Verdicts(gate, config.stash[MATRIX], _same_selection(config))
+    run.begin(run.plan.without(gate.identical))
 
 
 def _same_selection(config: pytest.Config) -> list[str] | None:

@@ -85,6 +85,12 @@ def add(parser: pytest.Parser) -> None:
         help="the gate: compare with the same code under this interpreter and its packages",
     )
     group.addoption(
+        "--bench-all",
+        action="store_true",
+        default=None,
+        help="with --bench-against: measure every cell, also where code and data are identical on both sides",
+    )
+    group.addoption(
         "--bench-plant",
         metavar="ID=SHARE",
         action="append",

@@ -97,6 +97,7 @@ def against(config: pytest.Config) -> GateRequest:
         list(config.getini("bench_source")),
         removed,
         _seconds(value(config, "bench_limit")),
+        bool(config.getoption("--bench-all")),
         _planted(config.getoption("--bench-plant")),
     )
 

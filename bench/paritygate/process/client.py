@@ -235,6 +235,7 @@ class ForkServer:
     - ``suites``: those of the session; every task belongs to one of them. ``homes``: the folders of
       all tasks to come.
     - ``places``: entry of the path -> the folder that it stands for.
+    - ``watched``: folders. A worker notes in the file ``used`` of its task what it uses of them.
     """
 
     def __init__(
@@ -251,12 +252,14 @@ class ForkServer:
         suites: Suites | None = None,
         homes: Sequence[str] = (),
         places: Mapping[str, Path] | None = None,
+        watched: Sequence[str] = (),
     ) -> None:
         self.environ, self._folder, self._memory = dict(environ), folder, memory
         self._modules, self._backends = modules, backends
         self._path, self._python = path or sys.path, python
         self._exec_workers = exec_workers
         self._suites, self._places = suites or Suites(), places
+        self._watched = list(watched)
         self._homes = list(dict.fromkeys(homes))
         self.process: subprocess.Popen[bytes] | None = None
         self.workers: list[Worker] = []
@@ -298,6 +301,7 @@ class ForkServer:
             "cwd": os.getcwd(),
             "modules": self._modules,
             "backends": self._backends,
+            "watched": self._watched,
             "lookup": self._order(self._homes[0]) if len(self._homes) == 1 else None,
             "apart": self._lookup.apart(self._homes) if len(self._homes) > 1 else [],
         }
@@ -375,6 +379,7 @@ class ForkServer:
             suites=self._suites,
             homes=self._homes,
             places=self._places,
+            watched=self._watched,
         )
         return alone._ask_for(Become, task)
 

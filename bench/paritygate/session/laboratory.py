@@ -49,6 +49,7 @@ class Laboratory:
     path: list[str] | None = None  # sys.path of measuring processes; None: that of this process
     # entry of the path -> the folder that it stands for
     places: Mapping[str, Path] = field(default_factory=dict)
+    watched: Sequence[str] = ()  # folders; workers note what they use of them
     python: str = sys.executable  # the interpreter of measuring processes
     hash_seed: int | None = None  # of the next fork server; None: drawn at random
     servers: dict[int, ForkServer] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class Laboratory:
             suites=self.suites,
             homes=[self.homes[cell.case.name] for cell in cells if cell.case.name in self.homes],
             places=self.places,
+            watched=self.watched,
         )
         server.start()
         return server

@@ -33,7 +33,7 @@ class GroupReference:
 
     def __init__(self, laboratory: Laboratory, cell: Cell, folder: Path | None = None) -> None:
         self.laboratory, self.group = laboratory, cell.group
-        self.case, self.shape = cell.case, cell.shape
+        self._case, self._shape = cell.case, cell.shape
         self.folder = folder or laboratory.scratch / str(cell.group)
         self.made = NOTHING
 
@@ -68,27 +68,32 @@ class GroupReference:
         """Return the task of a worker, for its fork."""
         lab = self.laboratory
         return {
-            "case": self.case.as_dict(),
-            "shape": self.shape.name,
+            "case": self._case.as_dict(),
+            "shape": self._shape.name,
             "device": self.group.device,
             "dtype_name": self.group.dtype,
             "backend": backend,
             "folder": str(self.folder),
+            "used": str(self.notes(backend)) if lab.watched else "",
             "cache": str(lab.cache),
             "seed": lab.seed,
             "threads": lab.threads,
             "laboratory": lab.controlled,
-            "suite": lab.homes.get(self.case.name, ""),
+            "suite": lab.homes.get(self._case.name, ""),
         }
+
+    def notes(self, backend: str) -> Path:
+        """Return the file in which the workers of a backend note the files that they use."""
+        return self.folder / f"{backend or 'reference'}.used"
 
     def ask(self, worker: Worker, request: Request[A], cold: bool) -> A:
         """Return a worker's answer. The deadline is the case's, or else the budget's plus the time that
         the worker asks for. Raises ``WorkerError``.
         """
-        budget, declared = self.laboratory.budget, self.case.deadline
+        budget, declared = self.laboratory.budget, self._case.deadline
         seconds = declared or (budget.cold_deadline if cold else budget.open_deadline)
         return worker.ask(request, seconds, self.say, declared=bool(declared))
 
     def say(self, what: str) -> None:
         """Show the current work."""
-        self.laboratory.say(f"{self.case.name} {self.shape.name}: {what}")
+        self.laboratory.say(f"{self._case.name} {self._shape.name}: {what}")

@@ -8,7 +8,7 @@ group, so only one group is open at a time. With ``--bench-against`` the gate co
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,17 @@ class Plan:
         for cell in dict.fromkeys([*checked, *timed, *gated]):
             groups.setdefault(cell.group, []).append(cell)
         return cls(groups, frozenset(cell.id for cell in timed), {cell.id: cell for cell in gated})
+
+    def without(self, unchecked: Container[str]) -> Plan:
+        """Return the plan in which these cells are not opened. They stay among those that get a
+        verdict.
+        """
+        groups = {
+            group: left
+            for group, cells in self.groups.items()
+            if (left := [cell for cell in cells if cell.id not in unchecked])
+        }
+        return replace(self, groups=groups)
 
     @property
     def cells(self) -> list[Cell]:

@@ -25,6 +25,7 @@ from typing import Any
 from paritygate.process.channel import Channel, ChannelClosedError
 from paritygate.process.protocol import Become, Ended, Fork, Stage, Started, Wait, decode
 from paritygate.runtime import sources
+from paritygate.worker import used_files
 
 PR_SET_PDEATHSIG = 1
 
@@ -106,6 +107,7 @@ def serve(channel: Channel) -> None:
     # the first entry of sys.path is the folder that -m searched
     sys.path[:] = init["path"] + (sys.path[1:] if init["own"] else [])
     os.chdir(init["cwd"])
+    used_files.watch(init["watched"])
     # To check a MIG instance torch asks CUDA itself. After that no fork can use CUDA any more.
     shown = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     problem = sources.enter(init["lookup"]) or preload(
@@ -159,6 +161,8 @@ def become_worker(fds: list[int], task: dict[str, Any]) -> None:
             # addresses that are no memory of the host.
             resource.setrlimit(resource.RLIMIT_DATA, (task["memory"], task["memory"]))
         channel = Channel(socket.socket(fileno=socket_fd))
+        if task["used"]:
+            used_files.write_to(task["used"])
         if problem := sources.enter(task["lookup"]):
             refuse(channel, problem)
         if task["lookup"]:  # the server left out modules that are other files for other suites

@@ -104,14 +104,16 @@ def summary(run: Run, records: Sequence[Record]) -> str:
     """Return how many cells ended how, and the time of the run
     (``run.environment["total_seconds"]``) where known.
     """
-    ok = [record for record in records if record.status is Status.OK]
+    identical = sum(record.identical for record in records)
+    ok = [record for record in records if record.status is Status.OK and not record.identical]
     graphs = {
         (record.facts["graph_hash"], record.device, record.backend, record.dtype)
         for record in ok
         if record.facts.get("graph_hash")
     }
     distinct = f" ({len(graphs)} distinct graphs x targets)" if graphs else ""
-    parts = [f"{counted(len(ok), 'cell')} ok{distinct}"]
+    parts = [f"{counted(len(ok), 'cell')} ok{distinct}"] if ok or not identical else []
+    parts += [f"{counted(identical, 'cell')} identical on both sides"] if identical else []
     for status in Status:
         count = sum(record.status is status and not is_known_failure(record) for record in records)
         if count and status is not Status.OK:

@@ -69,7 +69,8 @@ def parity_only(records: Iterable[Record]) -> dict[str, str]:
     fine: dict[str, list[Record]] = {}
     for members in shapes:
         if not _has_table(members):
-            fine.setdefault(members[0].case, []).extend(r for r in members if r.status is Status.OK)
+            checked = (r for r in members if r.status is Status.OK and not r.identical)
+            fine.setdefault(members[0].case, []).extend(checked)
     return {
         case: _fine_line(members, "parity also at" if case in timed else "parity at")
         for case, members in fine.items()

@@ -11,7 +11,7 @@ import pytest
 from paritygate.core.record import Record, Run, Status
 from paritygate_reports.renderers import markdown, terminal
 from paritygate_reports.view import gate_lines
-from paritygate_reports.view.sections import conclusion, passed
+from paritygate_reports.view.sections import conclusion, passed, summary
 
 GATE = {
     "against": "origin/main",
@@ -58,6 +58,30 @@ def test_the_worst_comes_first():
     assert gate_lines.title(RUN, found) == (
         "head against origin/main (0123456789), profile normal: 1 regressed, 1 not comparable, 1 same"
     )
+
+
+def test_cells_that_were_left_out_are_counted_apart_and_not_as_checked():
+    left_out = replace(
+        OK,
+        cell="e-b8-cpu-eager-fp32",
+        case="e",
+        throughput=None,
+        verdict="same",
+        verdict_reason="identical code and data, in 3 files",
+        facts={"identical": True},
+    )
+    run = replace(RUN, environment={"gate": GATE | {"identical": [left_out.cell]}})
+    both, alone = [SAME, left_out], [left_out]
+
+    assert gate_lines.title(run, gate_lines.compared(both)).endswith(
+        ": 2 same (1 not measured: identical)"
+    )
+    assert summary(run, both) == "1 cell ok, 1 cell identical on both sides"
+    assert summary(run, alone) == "1 cell identical on both sides"
+    assert conclusion(run, alone) == "ok"
+    text = terminal.render(run, both)
+    assert "e-b8-cpu-eager-fp32: identical code and data, in 3 files" in text
+    assert "parity at" not in text
 
 
 def test_the_table_tells_size_interval_launches_and_what_changed_for_certain():
