@@ -44,6 +44,7 @@ BUDGETS = ("quick", "normal", "long")
 NUMBERS = {  # fields of a Case that are numbers, each with an example
     "accuracy": "0.95 for 95 %",
     "tolerated": "0.1 for 10 %",
+    "memory": "0.05 for 5 %",
     "deadline": "60, in seconds",
     "graph_breaks": "0",
 }
@@ -174,6 +175,8 @@ class Case:
     - ``deadline``: seconds that a worker may take to open. The default is the budget's.
     - ``tolerated``: the share by which this case may become slower before the gate fails it, e.g.
       0.1. The default is the gate profile's.
+    - ``memory``: the share by which its peak memory may grow before the gate fails it, e.g. 0.05.
+      The default is the gate profile's.
     """
 
     name: str
@@ -208,6 +211,7 @@ class Case:
     preload: Sequence[str] = ()
     deadline: float | None = None
     tolerated: float | None = None
+    memory: float | None = None
 
     def __post_init__(self) -> None:
         _check_field("case", self.name)
@@ -227,10 +231,12 @@ class Case:
             raise DeclarationError(
                 f"case {self.name}: soak={self.soak!r} must be a number of calls, e.g. 1000"
             )
-        if self.tolerated is not None and not 0 <= self.tolerated < 10:
-            raise DeclarationError(
-                f"case {self.name}: tolerated={self.tolerated!r} must be a share, e.g. 0.1 for 10 %"
-            )
+        for option in ("tolerated", "memory"):
+            share = getattr(self, option)
+            if share is not None and not 0 <= share < 10:
+                raise DeclarationError(
+                    f"case {self.name}: {option}={share!r} must be a share, e.g. 0.1 for 10 %"
+                )
         named = {name: _named(sizes, name) for name, sizes in self.shapes.items()}
         named |= {
             name: replace(_named(sizes, name), timed=False)

@@ -102,8 +102,11 @@ def settle(
         return Settled(Exit.PARITY, reason)
     if invalid:
         return Settled(Exit.INVALID, "the gate's run cannot be trusted; the reason is above")
-    if slower := [outcome for outcome in outcomes if outcome.verdict in RED]:
+    red = [outcome for outcome in outcomes if outcome.verdict in RED]
+    if slower := [outcome for outcome in red if outcome.verdict != Verdict.HEAVIER]:
         return Settled(Exit.REGRESSION, f"{_cells(slower)} slower than the other revision")
+    if red:
+        return Settled(Exit.REGRESSION, f"{_cells(red)} with more memory than the other revision")
     if nothing := _nothing(outcomes, timing, missing):
         return Settled(Exit.NOTHING, nothing)
     undecided = [

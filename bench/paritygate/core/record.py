@@ -37,6 +37,7 @@ class Verdict(StrEnum):
     SAME = "same"
     INCONCLUSIVE = "inconclusive"
     UNSTABLE = "unstable"
+    HEAVIER = "heavier"  # it needs more memory
     ANSWERS_CHANGED = "answers_changed"
     NEW = "new"
     MISSING = "missing"
@@ -44,7 +45,7 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "not_comparable"
 
 
-RED = (Verdict.ANSWERS_CHANGED, Verdict.REGRESSED, Verdict.UNSTABLE)
+RED = (Verdict.ANSWERS_CHANGED, Verdict.REGRESSED, Verdict.UNSTABLE, Verdict.HEAVIER)
 """The verdicts that fail a gate."""
 
 

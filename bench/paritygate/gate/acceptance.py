@@ -1,7 +1,8 @@
-"""Accepted slowdowns and changes of answers, each with a reason: by a trailer of a commit, or a
-slowdown by ``Case(tolerated=...)``.
+"""Accepted slowdowns, growth of memory and changes of answers, each with a reason: by a trailer of a
+commit, or a slowdown by ``Case(tolerated=...)``.
 
 Bench-Accept: bert_*-cpu-eager-* <= 10 % masked softmax is needed for correctness
+Bench-Accept: bert_*-cpu-eager-* memory <= 20 % the mask is kept
 Bench-Accept: bert_*-cpu-eager-* answers the mask was ignored before
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -21,13 +22,18 @@ from paritygate.gate import verdict
 from paritygate.gate.request import Margins
 from paritygate.gate.verdict import Decided
 
-SLOWER = re.compile(r"(?P<pattern>\S+)\s*<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?P<reason>\S.*)")
+SHARE = r"<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?P<reason>\S.*)"
+SLOWER = re.compile(rf"(?P<pattern>\S+)\s*{SHARE}")
+HEAVIER = re.compile(rf"(?P<pattern>\S+)\s+memory\s*{SHARE}")
 ANSWERS = re.compile(r"(?P<pattern>\S+)\s+answers\s+(?P<reason>\S.*)")
+FORMS = "`PATTERN <= 10 % reason`, `PATTERN memory <= 10 % reason` or `PATTERN answers reason`"
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A slowdown of up to ``share`` is accepted for cells whose id matches the glob ``pattern``."""
+    """A slowdown, or growth of memory, of up to ``share`` is accepted for cells whose id matches the
+    glob ``pattern``.
+    """
 
     pattern: str
     share: float
@@ -42,22 +48,33 @@ class OtherAnswers:
     reason: str
 
 
-def parse(trailers: Iterable[str]) -> tuple[list[Accepted], list[OtherAnswers], list[str]]:
-    """Return (the slowdowns and the answers that the trailers accept, a message for each trailer
-    that cannot be read).
+@dataclass(frozen=True)
+class Trailers:
+    """All that the trailers of some commits accept. ``unread``: a message for each that cannot be
+    read.
     """
-    slowdowns, answers, problems = [], [], []
-    for text in trailers:
-        if match := SLOWER.fullmatch(text.strip()):
+
+    slowdowns: list[Accepted] = field(default_factory=list)
+    memory: list[Accepted] = field(default_factory=list)
+    answers: list[OtherAnswers] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+
+def parse(trailers: Iterable[str]) -> Trailers:
+    """Read the trailers."""
+    found = Trailers()
+    for text in map(str.strip, trailers):
+        if match := ANSWERS.fullmatch(text):
+            found.answers.append(OtherAnswers(match["pattern"], match["reason"]))
+            continue
+        heavier = HEAVIER.fullmatch(text)
+        if match := heavier or SLOWER.fullmatch(text):
             share = float(match["percent"]) / 100
-            slowdowns.append(Accepted(match["pattern"], share, match["reason"]))
-        elif match := ANSWERS.fullmatch(text.strip()):
-            answers.append(OtherAnswers(match["pattern"], match["reason"]))
+            kind = found.memory if heavier else found.slowdowns
+            kind.append(Accepted(match["pattern"], share, match["reason"]))
         else:
-            problems.append(
-                f"Bench-Accept: {text!r} is not read; write `PATTERN <= 10 % reason` or `PATTERN answers reason`"
-            )
-    return slowdowns, answers, problems
+            found.unread.append(f"Bench-Accept: {text!r} is not read; write {FORMS}")
+    return found
 
 
 def answers_of(cell: Cell, accepted: Sequence[OtherAnswers]) -> str:
@@ -65,18 +82,20 @@ def answers_of(cell: Cell, accepted: Sequence[OtherAnswers]) -> str:
     return next((one.reason for one in accepted if fnmatchcase(cell.id, one.pattern)), "")
 
 
-def of(cell: Cell, accepted: Sequence[Accepted]) -> Accepted | None:
+def slowdown_of(cell: Cell, accepted: Sequence[Accepted]) -> Accepted | None:
     """Return the largest accepted slowdown of a cell, with that of its own case, or None."""
     own = (
         []
         if cell.case.tolerated is None
         else [Accepted(cell.id, cell.case.tolerated, "Case(tolerated)")]
     )
-    return max(
-        [*own, *(one for one in accepted if fnmatchcase(cell.id, one.pattern))],
-        key=lambda one: one.share,
-        default=None,
-    )
+    return largest(cell, [*own, *accepted])
+
+
+def largest(cell: Cell, accepted: Sequence[Accepted]) -> Accepted | None:
+    """Return the largest of those that fit a cell, or None."""
+    fitting = (one for one in accepted if fnmatchcase(cell.id, one.pattern))
+    return max(fitting, key=lambda one: one.share, default=None)
 
 
 def judge(decided: Decided, d: ArrayLike, accepted: Accepted | None, margins: Margins) -> Decided:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from paritygate.gate import findings, validity
@@ -11,22 +10,14 @@ from paritygate.gate.sides import Result
 from paritygate.gate.stages import Course
 
 
-def conclude(
-    result: Result,
-    course: Course,
-    controls: Course,
-    peaks: Mapping[str, Sequence[tuple[int, int]]],
-) -> None:
-    """Complete the result with the conclusions from its launches.
-
-    ``peaks``: cell -> (base, head) of each launch, in bytes.
-    """
+def conclude(result: Result, course: Course, controls: Course) -> None:
+    """Complete the result with the conclusions from its launches."""
     result.decided = course.verdicts()
     result.d = {name: course.evidence(name) for name in result.decided}
     for name in result.decided:
         mine = [launch[name] for launch in map(dict, result.launches) if name in launch]
         lines = (
-            findings.changed_peak(peaks.get(name, ())),
+            findings.changed_peak(result.peaks.get(name, ())),
             findings.changed_clock([m.clock for m in mine], [m.cycles for m in mine]),
         )
         for line in filter(None, lines):

@@ -1,4 +1,4 @@
-"""The record of a cell after the gate: its verdict, from times and from answers. Pure."""
+"""The record of a cell after the gate: its verdict, from times, memory and answers. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import math
 from dataclasses import replace
 
 from paritygate.core.case import Cell
-from paritygate.core.record import Comparison, End, Record, Status, Verdict
+from paritygate.core.record import RED, Comparison, End, Record, Status, Verdict
 from paritygate.gate import acceptance
 from paritygate.gate.acceptance import Accepted
+from paritygate.gate.memory import Peaks, heavier
 from paritygate.gate.request import Margins
 from paritygate.gate.sides import Result
 from paritygate.session import records
+
+UNJUDGED = (Verdict.BROKEN, Verdict.NOT_COMPARABLE)
 
 
 def gated(
@@ -54,12 +57,32 @@ def gated(
     return record.joined(compared, launches=estimate.launches)
 
 
+def with_memory(record: Record, peaks: Peaks, share: float, accepted: Accepted | None) -> Record:
+    """Return a judged record, with the verdict *heavier* if head needs more memory than tolerated.
+
+    ``peaks``: (base, head) of each launch pair. ``share``: the tolerated growth. ``accepted``: the
+    growth that may be all the same, or None.
+    """
+    reason = heavier(peaks, share)
+    if not reason or record.verdict in UNJUDGED:
+        return record
+    if accepted is not None and accepted.share > share:
+        reason = heavier(peaks, accepted.share)
+        if not reason:
+            line = f"memory: accepted up to {accepted.share:.0%}: {accepted.reason}"
+            return replace(record, findings=[*record.findings, line])
+    if record.verdict in RED:
+        return replace(record, findings=[*record.findings, reason])
+    also = "" if record.verdict == Verdict.SAME else f"; its time: {record.verdict}"
+    return replace(record, verdict=str(Verdict.HEAVIER), verdict_reason=f"{reason}{also}")
+
+
 def with_answers(record: Record, changed: str, accepted: str) -> Record:
     """Return a judged record, with the verdict *answers changed* if head's answers are others.
 
     ``changed``: why they are, or "". ``accepted``: the reason for which they may be, or "".
     """
-    if not changed or record.verdict in (Verdict.BROKEN, Verdict.NOT_COMPARABLE):
+    if not changed or record.verdict in UNJUDGED:
         return record
     if accepted:
         return replace(record, findings=[*record.findings, f"answers: accepted: {accepted}"])

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Margins:
-    """The tolerated slowdown, the slowdown that must be caught (both as shares), and the chance of
-    a false red in a whole run.
+    """The tolerated slowdown and the slowdown that must be caught, the tolerated growth of peak
+    memory (all as shares), and the chance of a false red in a whole run.
     """
 
     tolerated: float = 0.01
     caught: float = 0.03
     alpha: float = 0.01
+    memory: float = 0.05
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerated < self.caught < 1 or not 0 < self.alpha < 1:
@@ -35,7 +36,11 @@ class Margins:
         return math.log1p(self.caught)
 
 
-PROFILES = {"normal": Margins(), "strict": Margins(0.005, 0.02), "noisy": Margins(0.02, 0.05)}
+PROFILES = {
+    "normal": Margins(),
+    "strict": Margins(0.005, 0.02, memory=0.03),
+    "noisy": Margins(0.02, 0.05, memory=0.10),
+}
 
 
 @dataclass(frozen=True)

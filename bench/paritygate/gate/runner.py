@@ -68,7 +68,6 @@ class GateRun:
         self.controls = Course([cell.id for cell in chosen], margins)
         self.disturbances = Disturbances()
         self.result = Result()
-        self._peaks: dict[str, list[tuple[int, int]]] = {}  # (base, head) of each launch, in bytes
         self._warnings: dict[str, None] = {}  # of the launches
         self._number = 0
         self._kept: set[tuple[str, str]] = set()  # (revision, cell) whose answers are in its folder
@@ -297,7 +296,7 @@ class GateRun:
     def _note_peaks(self, cell: Cell) -> None:
         base, head = (side.cells[cell.id].peak_bytes for side in (self.base, self.head))
         if base is not None and head is not None:
-            self._peaks.setdefault(cell.id, []).append((base, head))
+            self.result.peaks.setdefault(cell.id, []).append((base, head))
 
     def _explain(self) -> None:
         """Find slower operators in regressed cells, by a profiled call on each side."""
@@ -333,7 +332,7 @@ class GateRun:
 
     def _conclude(self) -> None:
         self.result.replaced = self.disturbances.repeated
-        conclude(self.result, self.course, self.controls, self._peaks)
+        conclude(self.result, self.course, self.controls)
         self.result.warnings += self._warnings
 
 

@@ -18,7 +18,7 @@ from paritygate.core.case import Cell
 from paritygate.core.record import Comparison, Record, Status, Verdict
 from paritygate.core.work import Work
 from paritygate.gate import acceptance, base_cells, revisions
-from paritygate.gate.judged import gated, with_answers
+from paritygate.gate.judged import gated, with_answers, with_memory
 from paritygate.gate.request import PROFILES, GateRequest
 from paritygate.gate.revisions import RevisionError, Worktree
 from paritygate.gate.runner import GateRun
@@ -60,7 +60,7 @@ class Gate:
         except BaseException:
             self.close()
             raise
-        self._accepted, self._answers, self.unread = acceptance.parse(trailers)
+        self.accepted = acceptance.parse(trailers)
         equal = self.worktree.commit == self.worktree.head and not changed
         self.same = equal and against.python is None
         self._unchanged: Unchanged | None = None
@@ -119,7 +119,7 @@ class Gate:
             accepted={
                 cell.id: found.share
                 for cell in cells
-                if (found := acceptance.of(cell, self._accepted)) is not None
+                if (found := acceptance.slowdown_of(cell, self.accepted.slowdowns)) is not None
             },
             say=laboratory.say,
             tell=laboratory.tell,
@@ -157,11 +157,15 @@ class Gate:
         if (reason := self.identical.get(cell.id)) is not None:
             same = Comparison(str(Verdict.SAME), reason)
             return records.unchecked_here(cell).joined(same, facts={"identical": True})
-        accepted = acceptance.of(cell, self._accepted)
-        record = self._records.get(cell.id)
-        judged = gated(cell, record, result, accepted, PROFILES[self.against.profile])
+        accepted, margins = self.accepted, PROFILES[self.against.profile]
+        slowdown = acceptance.slowdown_of(cell, accepted.slowdowns)
+        judged = gated(cell, self._records.get(cell.id), result, slowdown, margins)
+        if not result.invalid:
+            share = margins.memory if cell.case.memory is None else cell.case.memory
+            growth = acceptance.largest(cell, accepted.memory)
+            judged = with_memory(judged, result.peaks.get(cell.id, ()), share, growth)
         return with_answers(
-            judged, result.answers.get(cell.id, ""), acceptance.answers_of(cell, self._answers)
+            judged, result.answers.get(cell.id, ""), acceptance.answers_of(cell, accepted.answers)
         )
 
     def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
@@ -275,7 +279,7 @@ def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> di
         "profile": gate.against.profile,
         "invalid": result.invalid,
         "missing": list(missing),
-        "warnings": [*result.warnings, *gate.unread, *filter(None, [note])],
+        "warnings": [*result.warnings, *gate.accepted.unread, *filter(None, [note])],
         "identical": sorted(gate.identical),
         "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},
         "replaced": result.replaced,

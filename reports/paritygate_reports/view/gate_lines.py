@@ -13,6 +13,7 @@ WORST_FIRST = (
     Verdict.ANSWERS_CHANGED,
     Verdict.REGRESSED,
     Verdict.UNSTABLE,
+    Verdict.HEAVIER,
     Verdict.MISSING,
     Verdict.BROKEN,
     Verdict.INCONCLUSIVE,

@@ -27,21 +27,28 @@ def regressed(size):
 
 
 def test_trailers_are_read_and_those_that_cannot_be_are_named():
-    slowdowns, answers, problems = acceptance.parse(
+    found = acceptance.parse(
         [
             "bert-*-cpu-* <= 10 % a security fix",
             "bert slower, sorry",
             "x<=2.5% y",
             "bert-* answers the mask was ignored",
+            "bert-* memory <= 20 % the mask is kept",
+            "bert-* memory",
             "bert-* answers",
         ]
     )
 
-    assert slowdowns == [Accepted("bert-*-cpu-*", 0.1, "a security fix"), Accepted("x", 0.025, "y")]
-    assert answers == [OtherAnswers("bert-*", "the mask was ignored")]
-    assert problems == [
-        f"Bench-Accept: {text!r} is not read; write `PATTERN <= 10 % reason` or `PATTERN answers reason`"
-        for text in ("bert slower, sorry", "bert-* answers")
+    assert found.slowdowns == [
+        Accepted("bert-*-cpu-*", 0.1, "a security fix"),
+        Accepted("x", 0.025, "y"),
+    ]
+    assert found.answers == [OtherAnswers("bert-*", "the mask was ignored")]
+    assert found.memory == [Accepted("bert-*", 0.2, "the mask is kept")]
+    assert found.unread == [
+        f"Bench-Accept: {text!r} is not read; write `PATTERN <= 10 % reason`, "
+        "`PATTERN memory <= 10 % reason` or `PATTERN answers reason`"
+        for text in ("bert slower, sorry", "bert-* memory", "bert-* answers")
     ]
 
 
@@ -51,7 +58,7 @@ def test_other_answers_are_accepted_by_cell_and_by_glob_and_not_by_a_slowdown():
     assert acceptance.answers_of(cell(), [by_name]) == "why"
     assert acceptance.answers_of(cell(), [by_glob, by_name]) == "all"
     assert acceptance.answers_of(cell(), [OtherAnswers("cnn-*", "no")]) == ""
-    assert acceptance.of(cell(), []) is None
+    assert acceptance.slowdown_of(cell(), []) is None
 
 
 @pytest.mark.parametrize(
@@ -86,9 +93,9 @@ def test_nothing_accepted_changes_nothing():
 def test_the_widest_of_those_that_match_counts():
     found = [Accepted("bert-*", 0.05, "a"), Accepted("cnn-*", 0.5, "b")]
 
-    assert acceptance.of(cell(), found) == found[0]
-    assert acceptance.of(cell(tolerated=0.2), found).share == 0.2
-    assert acceptance.of(cell(), found[1:]) is None
+    assert acceptance.slowdown_of(cell(), found) == found[0]
+    assert acceptance.slowdown_of(cell(tolerated=0.2), found).share == 0.2
+    assert acceptance.slowdown_of(cell(), found[1:]) is None
 
 
 def test_a_tolerance_that_is_no_share_is_refused():
