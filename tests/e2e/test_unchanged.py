@@ -198,6 +198,49 @@ def test_a_project_below_the_repositorys_root_uses_files_of_the_whole(tmp_path, 
     assert bool(find()[1]) is identical
 
 
+@pytest.fixture
+def noted(tmp_path):
+    """Keep the closure of a cell that has used these files; return whether a later change of
+    ``pkg/net.py`` leaves it identical.
+    """
+
+    def identical(*used):
+        (tmp_path / "pkg").mkdir()
+        (tmp_path / "pkg" / "net.py").write_text("")
+        (tmp_path / "linked").symlink_to("pkg")
+        (tmp_path / ".gitignore").write_text(".paritygate\n")
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
+            who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+            subprocess.run(["git", *who, *command], cwd=tmp_path, check=True)
+        time.sleep(0.01)
+        own = tmp_path / ".paritygate"
+        own.mkdir()
+        notes = own / "used"
+        notes.write_text("".join(json.dumps(("file", str(tmp_path / one))) + "\n" for one in used))
+        tree = Worktree(tmp_path, "HEAD", own / "trees")
+        try:
+            Unchanged(tmp_path, tree, [], own / "kept", "quick").keep(CELL, [notes], {})
+            (tmp_path / "pkg" / "net.py").write_text("other = 1\n")
+            return bool(Unchanged(tmp_path, tree, [], own / "kept", "quick").find([CELL]))
+        finally:
+            tree.close()
+
+    return identical
+
+
+def test_a_file_behind_a_link_is_noticed(noted):
+    assert not noted("linked/net.py")
+
+
+def test_empty_notes_are_not_believed(noted):
+    """A worker leaves them where it could not write."""
+    assert not noted()
+
+
+def test_a_file_that_is_not_used_is_none_of_its_business(noted):
+    assert noted("pkg/other.py")
+
+
 def test_a_file_that_is_edited_while_cells_run_leaves_nothing_to_believe(tmp_path):
     (tmp_path / "pkg").mkdir()
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "base"]):

@@ -125,3 +125,12 @@ def test_a_forks_notes_begin_with_what_its_server_has_used(used):
 )
 def test_nothing_else_of_the_project_is_noted(used, statement):
     assert {one for one in used(statement) if one[0] != "module"} == set()
+
+
+def test_notes_that_cannot_be_written_are_empty_and_the_code_goes_on(used, tmp_path):
+    """As on a full disk: the file may not grow."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))"
+    ignore = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"
+    found = used(f"{ignore}; {limit}; import pkg.net, pkg.late; open('table.csv').read()")
+
+    assert found == set()

@@ -51,6 +51,11 @@ class Tree:
                 self._providers.setdefault(name, []).append(file)
         self._digests: dict[Entry, str] = {}
 
+    def target(self, name: str) -> str:
+        """Return the path to which a path leads through links, relative to the repository."""
+        path = (self.root / name).resolve()
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else name
+
     def digest(self, entry: Entry) -> str:
         """Return the digest of an entry in this tree; "" if it is not there."""
         if entry not in self._digests:

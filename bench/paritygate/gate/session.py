@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,12 @@ class Gate:
                 self._keep(opened[name], slots.places_shown(sides["head"].slot))
 
     def _keep(self, opened: OpenedCell, places: Mapping[str, str]) -> None:
-        """Keep what head's processes have used for a cell, if it is ok."""
-        if self._unchanged is not None and opened.ok:
+        """Keep what head's processes have used for a cell, if it is ok. Without it the next run
+        measures the cell, so no error here may end this run.
+        """
+        if self._unchanged is None or not opened.ok:
+            return
+        with suppress(OSError, ValueError):
             notes = map(opened.reference.notes, ("", opened.cell.target.backend))
             self._unchanged.keep(opened.cell, notes, places)
 

@@ -63,15 +63,17 @@ class Unchanged:
         """Keep what head's processes have used for a cell, unless a file was edited meanwhile.
 
         ``notes``: the files in which they have noted it. ``places``: folder -> the folder of the
-        project that it shows.
+        project that it shows. Raises ``OSError`` and ``ValueError`` for notes that cannot be read.
         """
         head, project = self._change.head, self._change.project
         shown = {place: str(PurePosixPath(project, path)) for place, path in places.items()}
-        lines = [line for file in notes for line in file.read_text().splitlines()]
+        texts = [file.read_text() for file in notes]
+        lines = [line for text in texts for line in text.splitlines()]
         used: set[Entry] = {(kind, name) for kind, name in map(json.loads, lines)}
-        if any(kind == "process" for kind, _ in used):
-            return  # nothing is known of what it used
+        if not all(texts) or any(kind == "process" for kind, _ in used):
+            return  # nothing is known of what some process has used
         found = entries(used, shown | {str(head.root): "."})
+        found |= {(kind, head.target(name)) for kind, name in found if kind != "module"}
         files = [head.root / name for kind, name in found if kind == "file"]
         if all(file.stat().st_mtime < self._began for file in files if file.exists()):
             self._closures.keep(cell, found, head)

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -57,6 +58,8 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
             _started(*arguments[:2])
     except (TypeError, ValueError):  # a path of a kind that Python itself will refuse
         pass
+    except OSError:  # the disk is full: the user's code goes on, and empty notes are not believed
+        _give_up()
 
 
 def _importing(caller: FrameType) -> bool:
@@ -105,6 +108,13 @@ def _add(kind: str, name: str) -> None:
         _noted[kind, name] = None
         if _file >= 0:
             _write(kind, name)
+
+
+def _give_up() -> None:
+    global _file
+    with suppress(OSError):
+        os.ftruncate(_file, 0)
+    _file = -1
 
 
 def _write(kind: str, name: str) -> None:
