@@ -41,6 +41,23 @@ LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16")
 MODES = ("inference", "backward", "training")
 BUDGETS = ("quick", "normal", "long")
+# the facts without noise, which the gate compares exactly; a case may keep them
+FACTS = (
+    "graphs",
+    "graph_breaks",
+    "recompiles",
+    "captured_calls",
+    "fused_attention",
+    "nodes",
+    "optimised_nodes",
+    "fusions",
+    "providers",
+    "nodes_by_provider",
+    "sdpa_kernels",
+    "graph_hash",
+    "parameters",
+    "flops",
+)
 NUMBERS = {  # fields of a Case that are numbers, each with an example
     "accuracy": "0.95 for 95 %",
     "tolerated": "0.1 for 10 %",
@@ -171,6 +188,8 @@ class Case:
     - ``depends``: patterns of the data files, relative to the project, that the model reads, e.g.
       ``("data/*.csv",)``. The gate then leaves the case out where none of them, and no code of it,
       has changed. The default is any data file.
+    - ``keeps``: names of facts, e.g. ``("fused_attention", "fusions")``. The gate fails a cell in
+      which one of them is another than in base.
     - ``preload``: modules that the fork server imports before its first fork.
     - ``deadline``: seconds that a worker may take to open. The default is the budget's.
     - ``tolerated``: the share by which this case may become slower before the gate fails it, e.g.
@@ -208,6 +227,7 @@ class Case:
     flops: str | None = None
     soak: int = 0
     depends: Sequence[str] = ()
+    keeps: Sequence[str] = ()
     preload: Sequence[str] = ()
     deadline: float | None = None
     tolerated: float | None = None
@@ -227,6 +247,7 @@ class Case:
                 f'case {self.name}: reference={self.reference!r} must be "float64" or "eager"'
             )
         self._check_known_failures()
+        self._check_keeps()
         if not isinstance(self.soak, int) or self.soak < 0:
             raise DeclarationError(
                 f"case {self.name}: soak={self.soak!r} must be a number of calls, e.g. 1000"
@@ -286,6 +307,13 @@ class Case:
         """
         return known_failure(self.known_failures, target.matches)
 
+    def _check_keeps(self) -> None:
+        for name in self.keeps:
+            if name not in FACTS:
+                raise DeclarationError(
+                    f"case {self.name}: keeps names {name!r}, which is none of {', '.join(FACTS)}"
+                )
+
     def _check_known_failures(self) -> None:
         for key in self.known_failures:
             try:
@@ -298,7 +326,7 @@ class Case:
     def _check_types(self) -> None:
         """Check that tuples, dicts and numbers are such. Other fields have their own checks."""
         where = f"case {self.name}"
-        for option in ("count", "targets", "depends", "preload", "dynamic"):
+        for option in ("count", "targets", "depends", "keeps", "preload", "dynamic"):
             if (given := getattr(self, option)) is not None:
                 require_strings(where, option, given)
         require_mapping(where, "shapes", self.shapes, '{"b8": {"batch": 8}}')

@@ -25,6 +25,11 @@ class Exit(IntEnum):
     UNDECIDED = 15
 
 
+WORSE = {
+    (Verdict.REGRESSED, Verdict.UNSTABLE): "slower than",
+    (Verdict.HEAVIER,): "with more memory than",
+    (Verdict.FACT_CHANGED,): "with another fact, which the case keeps, than",
+}
 DECIDED = (*RED, Verdict.IMPROVED, Verdict.SAME)
 # broken here: on base only
 UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE, Verdict.BROKEN)
@@ -102,11 +107,9 @@ def settle(
         return Settled(Exit.PARITY, reason)
     if invalid:
         return Settled(Exit.INVALID, "the gate's run cannot be trusted; the reason is above")
-    red = [outcome for outcome in outcomes if outcome.verdict in RED]
-    if slower := [outcome for outcome in red if outcome.verdict != Verdict.HEAVIER]:
-        return Settled(Exit.REGRESSION, f"{_cells(slower)} slower than the other revision")
-    if red:
-        return Settled(Exit.REGRESSION, f"{_cells(red)} with more memory than the other revision")
+    for verdicts, what in WORSE.items():
+        if worse := [outcome for outcome in outcomes if outcome.verdict in verdicts]:
+            return Settled(Exit.REGRESSION, f"{_cells(worse)} {what} the other revision")
     if nothing := _nothing(outcomes, timing, missing):
         return Settled(Exit.NOTHING, nothing)
     undecided = [

@@ -38,6 +38,7 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
     UNSTABLE = "unstable"
     HEAVIER = "heavier"  # it needs more memory
+    FACT_CHANGED = "fact_changed"  # one that the case declares as kept
     ANSWERS_CHANGED = "answers_changed"
     NEW = "new"
     MISSING = "missing"
@@ -45,7 +46,13 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "not_comparable"
 
 
-RED = (Verdict.ANSWERS_CHANGED, Verdict.REGRESSED, Verdict.UNSTABLE, Verdict.HEAVIER)
+RED = (
+    Verdict.ANSWERS_CHANGED,
+    Verdict.REGRESSED,
+    Verdict.UNSTABLE,
+    Verdict.HEAVIER,
+    Verdict.FACT_CHANGED,
+)
 """The verdicts that fail a gate."""
 
 

@@ -9,23 +9,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paritygate.core.case import FACTS
 from paritygate.core.record import Record
 from paritygate.process.protocol import Compared
 
-EXACT = (
-    "graphs",
-    "graph_breaks",
-    "recompiles",
-    "captured_calls",
-    "fused_attention",
-    "nodes",
-    "optimised_nodes",
-    "fusions",
-    "providers",
-    "nodes_by_provider",
-    "sdpa_kernels",
-    "graph_hash",
-)
 OPERATORS = 5
 CLOCK_SHARE = 0.005  # a step of an NVIDIA clock is 15 MHz of some 2,000
 # the peak memory of one cell differs by up to this between workers; reports/evidence/overhead.json
@@ -33,17 +20,27 @@ PEAK_SHARE, PEAK_BYTES = 0.02, 1 << 20
 
 
 def changed_facts(base: Record, head: Record) -> list[str]:
-    """Return the facts of a cell that differ, as "name: base -> head"."""
-    found = [
-        _line(name, base.facts[name], head.facts[name])
-        for name in EXACT
-        if name in base.facts and name in head.facts and base.facts[name] != head.facts[name]
+    """Return the facts of a cell that differ, as "name: base -> head". A fact that is known of one
+    side only does not count.
+    """
+    pairs = ((name, _fact(base, name), _fact(head, name)) for name in FACTS)
+    return [
+        _line(name, before, after)
+        for name, before, after in pairs
+        if before is not None and after is not None and before != after
     ]
-    for name in ("parameters", "flops"):
-        before, after = getattr(base, name), getattr(head, name)
-        if before is not None and after is not None and before != after:
-            found.append(_line(name, before, after))
-    return found
+
+
+def changed_kept(base: Record, head: Record, names: Sequence[str]) -> list[str]:
+    """Return the facts with these names that differ, as "name: base -> head". One that is known of
+    one side only differs: kernels that a side does not use are not among its facts.
+    """
+    pairs = ((name, _fact(base, name), _fact(head, name)) for name in names)
+    return [_line(name, before, after) for name, before, after in pairs if before != after]
+
+
+def _fact(record: Record, name: str) -> Any:
+    return getattr(record, name) if name in ("parameters", "flops") else record.facts.get(name)
 
 
 def changed_peak(peaks: Sequence[tuple[int, int]]) -> str | None:

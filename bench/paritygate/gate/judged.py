@@ -1,8 +1,9 @@
-"""The record of a cell after the gate: its verdict, from times, memory and answers. Pure."""
+"""The record of a cell after the gate: its verdict, from times, memory, facts and answers. Pure."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from paritygate.core.case import Cell
@@ -75,6 +76,19 @@ def with_memory(record: Record, peaks: Peaks, share: float, accepted: Accepted |
         return replace(record, findings=[*record.findings, reason])
     also = "" if record.verdict == Verdict.SAME else f"; its time: {record.verdict}"
     return replace(record, verdict=str(Verdict.HEAVIER), verdict_reason=f"{reason}{also}")
+
+
+def with_kept(record: Record, changed: Sequence[str]) -> Record:
+    """Return a judged record, with the verdict *fact changed* if a fact that its case keeps differs
+    (``changed``).
+    """
+    if not changed or record.verdict in UNJUDGED:
+        return record
+    reason = f"the case keeps this fact, and it is another: {'; '.join(changed)}"
+    if record.verdict in RED:
+        return replace(record, findings=[*record.findings, reason])
+    also = "" if record.verdict == Verdict.SAME else f"; its time: {record.verdict}"
+    return replace(record, verdict=str(Verdict.FACT_CHANGED), verdict_reason=f"{reason}{also}")
 
 
 def with_answers(record: Record, changed: str, accepted: str) -> Record:

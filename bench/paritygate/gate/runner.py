@@ -19,6 +19,7 @@ from paritygate.core.record import RED, Status, Verdict
 from paritygate.gate import launch_pair, validity
 from paritygate.gate.conclusion import conclude
 from paritygate.gate.disturbance import Disturbances
+from paritygate.gate.findings import changed_kept
 from paritygate.gate.opened_pair import KEEP_DEADLINE, changes, slower_operators
 from paritygate.gate.request import Margins
 from paritygate.gate.sides import Broken, InvalidRunError, Result, Side, Sides
@@ -259,6 +260,10 @@ class GateRun:
                 if cell.id not in self.result.findings:
                     found, answers = changes(base, head)
                     self.result.findings[cell.id] = found
+                    assert base.record is not None
+                    assert head.record is not None
+                    keeps = cell.case.keeps
+                    self.result.kept[cell.id] = changed_kept(base.record, head.record, keeps)
                     if answers:
                         self.result.answers[cell.id] = answers
             with timing_lock(self._tell) as waited:

@@ -19,7 +19,7 @@ from paritygate.core.case import Cell
 from paritygate.core.record import Comparison, Record, Status, Verdict
 from paritygate.core.work import Work
 from paritygate.gate import acceptance, base_cells, revisions
-from paritygate.gate.judged import gated, with_answers, with_memory
+from paritygate.gate.judged import gated, with_answers, with_kept, with_memory
 from paritygate.gate.request import PROFILES, GateRequest
 from paritygate.gate.revisions import RevisionError, Worktree
 from paritygate.gate.runner import GateRun
@@ -169,6 +169,7 @@ class Gate:
             share = margins.memory if cell.case.memory is None else cell.case.memory
             growth = acceptance.largest(cell, accepted.memory)
             judged = with_memory(judged, result.peaks.get(cell.id, ()), share, growth)
+        judged = with_kept(judged, result.kept.get(cell.id, ()))
         return with_answers(
             judged, result.answers.get(cell.id, ""), acceptance.answers_of(cell, accepted.answers)
         )

@@ -100,6 +100,8 @@ class Result:
     findings: dict[str, list[str]] = field(default_factory=dict)
     # cell -> why head's answers are others than base's, by more than backends may differ
     answers: dict[str, str] = field(default_factory=dict)
+    # cell -> the facts that its case keeps, and that differ
+    kept: dict[str, list[str]] = field(default_factory=dict)
     # cell -> (base, head) of each launch, peak memory in bytes
     peaks: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     controls: dict[str, Decided] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from paritygate.gate.findings import (
     changed_answers,
     changed_clock,
     changed_facts,
+    changed_kept,
     changed_operators,
     changed_peak,
 )
@@ -35,6 +36,26 @@ BASE = Record(
 
 def test_equal_facts_say_nothing():
     assert changed_facts(BASE, BASE) == []
+    assert changed_kept(BASE, BASE, ["graphs", "nodes", "sdpa_kernels", "parameters"]) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"graphs": 2}, ["graphs: 1 -> 2"]),
+        ({"nodes": {"MatMul": 3, "Add": 2}}, ["nodes: MatMul 4 -> 3"]),
+        ({"graphs": None}, ["graphs: 1 -> None"]),
+        ({"sdpa_kernels": {"flash": 1}}, ["sdpa_kernels: None -> {'flash': 1}"]),
+        ({"graph_breaks": 1}, []),  # not kept
+    ],
+)
+def test_a_kept_fact_may_not_come_or_go(changed, told):
+    """Though a fact that only one side knows is no finding."""
+    facts = {name: fact for name, fact in (FACTS | changed).items() if fact is not None}
+    head = replace(BASE, facts=facts)
+
+    assert changed_kept(BASE, head, ["graphs", "nodes", "sdpa_kernels"]) == told
+    assert changed_kept(BASE, replace(BASE, flops=90), ["flops"]) == ["flops: 100 -> 90"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Head is heavier where every launch pair says so, by more than is tolerated or accepted."""
+"""Head is heavier where every launch pair says so, by more than is tolerated or accepted. A fact that
+a case keeps may not change.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import pytest
 from paritygate.core.exitstatus import Exit, Outcome, settle
 from paritygate.core.record import Record, Status
 from paritygate.gate.acceptance import Accepted
-from paritygate.gate.judged import with_memory
+from paritygate.gate.judged import with_kept, with_memory
 from paritygate.gate.memory import heavier
 
 MIB = 2**20
@@ -90,9 +92,33 @@ def test_a_growth_that_is_meant_passes_up_to_its_size(share, verdict, told):
     assert told in "\n".join([found.verdict_reason, *found.findings])
 
 
-def test_a_session_with_a_heavier_cell_ends_with_11():
-    outcome = Outcome("a", "regression", Status.OK, True, False, "heavier")
+@pytest.mark.parametrize(
+    ("verdicts", "reason"),
+    [
+        (["heavier"], "1 cell with more memory than the other revision"),
+        (["heavier", "regressed"], "1 cell slower than the other revision"),
+        (
+            ["fact_changed"],
+            "1 cell with another fact, which the case keeps, than the other revision",
+        ),
+    ],
+)
+def test_a_session_with_a_worse_cell_ends_with_11(verdicts, reason):
+    outcomes = [
+        Outcome(verdict, "regression", Status.OK, True, False, verdict) for verdict in verdicts
+    ]
+    settled = settle(1, outcomes, 0, strict=False, timing=True)
 
-    settled = settle(1, [outcome], 0, strict=False, timing=True)
-    assert settled.status == Exit.REGRESSION
-    assert settled.reason == "1 cell with more memory than the other revision"
+    assert (settled.status, settled.reason) == (Exit.REGRESSION, reason)
+
+
+def test_a_kept_fact_that_changed_is_a_verdict_and_stands_beside_a_red_one():
+    changed = ["fusions: Gelu 1 -> 0"]
+
+    assert with_kept(SAME, []) == SAME
+    found = with_kept(SAME, changed)
+    assert found.verdict == "fact_changed"
+    assert found.verdict_reason.endswith("it is another: fusions: Gelu 1 -> 0")
+    red = with_kept(replace(SAME, verdict="regressed"), changed)
+    assert (red.verdict, len(red.findings)) == ("regressed", 1)
+    assert with_kept(replace(SAME, verdict="broken"), changed).verdict == "broken"
