@@ -23,7 +23,7 @@ from typing import Any
 # the files that look for installed packages
 PACKAGES = ("/importlib/metadata/", "/importlib_metadata/", "/pkg_resources/")
 SPAWNS = {"multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver"}
-COMPILES = "torch._inductor"  # in the command of a process that compiles and runs no code of a user
+COMPILER = "/torch/_inductor/"  # starts Pythons that compile or try the processor, no user's code
 _roots: tuple[str, ...] = ()
 _noted: dict[tuple[str, str], None] = {}
 _file = -1  # the notes of this worker
@@ -54,7 +54,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
             _asked_for(arguments[0])
         elif event in ("os.listdir", "os.scandir") and not _importing(sys._getframe(1)):
             _note("folder", arguments[0] or ".")
-        elif event == "subprocess.Popen":
+        elif event == "subprocess.Popen" and COMPILER not in _starter(sys._getframe(1)):
             _started(*arguments[:2])
     except (TypeError, ValueError):  # a path of a kind that Python itself will refuse
         pass
@@ -80,10 +80,16 @@ def _opened(path: Any, flags: Any) -> None:
     _note("file", name)
 
 
+def _starter(frame: FrameType | None) -> str:
+    """Return the file of the code that starts a process through ``subprocess``."""
+    while frame is not None and frame.f_globals.get("__name__") == "subprocess":
+        frame = frame.f_back
+    return "" if frame is None else frame.f_code.co_filename
+
+
 def _started(program: Any, arguments: Any) -> None:
     words = [arguments] if isinstance(arguments, str) else [program, *arguments]
-    text = " ".join(os.fsdecode(word) for word in words if word is not None)
-    if "python" in text and COMPILES not in text:
+    if any("python" in os.fsdecode(word) for word in words if word is not None):
         _add("process", "python")
 
 
