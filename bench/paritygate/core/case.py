@@ -21,6 +21,7 @@ from paritygate.core.declaration import (
     require_reasons,
     require_strings,
 )
+from paritygate.core.facts import FACTS
 from paritygate.core.known_failures import EXAMPLE, Key, known_failure
 
 __tracebackhide__ = True  # pytest then shows the line of the suite instead of these functions
@@ -41,23 +42,6 @@ LOCATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "amp_fp16", "amp_bf16")
 MODES = ("inference", "backward", "training")
 BUDGETS = ("quick", "normal", "long")
-# the facts without noise, which the gate compares exactly; a case may keep them
-FACTS = (
-    "graphs",
-    "graph_breaks",
-    "recompiles",
-    "captured_calls",
-    "fused_attention",
-    "nodes",
-    "optimised_nodes",
-    "fusions",
-    "providers",
-    "nodes_by_provider",
-    "sdpa_kernels",
-    "graph_hash",
-    "parameters",
-    "flops",
-)
 NUMBERS = {  # fields of a Case that are numbers, each with an example
     "accuracy": "0.95 for 95 %",
     "tolerated": "0.1 for 10 %",

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paritygate.core.case import FACTS
+from paritygate.core.facts import FACTS
 from paritygate.core.record import Record
 from paritygate.process.protocol import Compared
 

@@ -72,10 +72,7 @@ def with_memory(record: Record, peaks: Peaks, share: float, accepted: Accepted |
         if not reason:
             line = f"memory: accepted up to {accepted.share:.0%}: {accepted.reason}"
             return replace(record, findings=[*record.findings, line])
-    if record.verdict in RED:
-        return replace(record, findings=[*record.findings, reason])
-    also = "" if record.verdict == Verdict.SAME else f"; its time: {record.verdict}"
-    return replace(record, verdict=str(Verdict.HEAVIER), verdict_reason=f"{reason}{also}")
+    return _worse(record, Verdict.HEAVIER, reason)
 
 
 def with_kept(record: Record, changed: Sequence[str]) -> Record:
@@ -85,10 +82,7 @@ def with_kept(record: Record, changed: Sequence[str]) -> Record:
     if not changed or record.verdict in UNJUDGED:
         return record
     reason = f"the case keeps this fact, and it is another: {'; '.join(changed)}"
-    if record.verdict in RED:
-        return replace(record, findings=[*record.findings, reason])
-    also = "" if record.verdict == Verdict.SAME else f"; its time: {record.verdict}"
-    return replace(record, verdict=str(Verdict.FACT_CHANGED), verdict_reason=f"{reason}{also}")
+    return _worse(record, Verdict.FACT_CHANGED, reason)
 
 
 def with_answers(record: Record, changed: str, accepted: str) -> Record:
@@ -100,6 +94,18 @@ def with_answers(record: Record, changed: str, accepted: str) -> Record:
         return record
     if accepted:
         return replace(record, findings=[*record.findings, f"answers: accepted: {accepted}"])
+    return _beside_its_time(
+        record, Verdict.ANSWERS_CHANGED, f"wrong by base's own reference answers: {changed}"
+    )
+
+
+def _worse(record: Record, verdict: Verdict, reason: str) -> Record:
+    """Return the record with this verdict, or with the reason as a finding if it is red already."""
+    if record.verdict in RED:
+        return replace(record, findings=[*record.findings, reason])
+    return _beside_its_time(record, verdict, reason)
+
+
+def _beside_its_time(record: Record, verdict: Verdict, reason: str) -> Record:
     also = "" if record.verdict == Verdict.SAME else f"; its time: {record.verdict}"
-    reason = f"wrong by base's own reference answers: {changed}{also}"
-    return replace(record, verdict=str(Verdict.ANSWERS_CHANGED), verdict_reason=reason)
+    return replace(record, verdict=str(verdict), verdict_reason=f"{reason}{also}")

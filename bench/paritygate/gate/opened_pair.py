@@ -13,9 +13,9 @@ KEEP_DEADLINE = 60.0  # seconds to read or write some answers
 PROFILED = 50  # a profile of five calls may take this many times the seconds of a call
 
 
-def changes(base: OpenedCell, head: OpenedCell) -> tuple[list[str], str]:
-    """Return (the certain changes of facts, and of answers if the weights are the same; why head's
-    answers are others than base's, or "").
+def changes(base: OpenedCell, head: OpenedCell) -> tuple[list[str], list[str], str]:
+    """Return (the certain changes, those of facts that the case keeps, why head's answers are others
+    than base's, or ""). The changes are of facts, and of answers if the weights are the same.
 
     Both cells must be open, and must have kept their answers. Raises ``WorkerError``.
     """
@@ -23,17 +23,17 @@ def changes(base: OpenedCell, head: OpenedCell) -> tuple[list[str], str]:
     assert head.record is not None
     assert base.worker is not None
     found = findings.changed_facts(base.record, head.record)
+    kept = findings.changed_kept(base.record, head.record, head.cell.case.keeps)
     if foreign := base.reference.made.weights:
-        return [
-            *found,
-            f"answers: not comparable, base cannot load head's weights ({foreign})",
-        ], ""
+        line = f"answers: not comparable, base cannot load head's weights ({foreign})"
+        return [*found, line], kept, ""
     # base knows its own float64 answers, and how far a rounding moves them
     # and a second look runs eager again, so that this may take as long as opening
     request = CompareWith(str(head.reference.folder))
     compared = base.reference.ask(base.worker, request, cold=False)
     base.worker.park()
-    return [*found, *filter(None, [findings.changed_answers(compared)])], compared.changed
+    found += filter(None, [findings.changed_answers(compared)])
+    return found, kept, compared.changed
 
 
 def slower_operators(base: OpenedCell, head: OpenedCell) -> list[str]:

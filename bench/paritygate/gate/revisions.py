@@ -80,21 +80,12 @@ def submodules(root: Path, commit: str) -> list[str]:
     return [line.partition("\t")[2] for line in lines if line.startswith("160000 ")]
 
 
-def changed(root: Path) -> list[str]:
-    """Return the files below ``root`` that differ from HEAD in the working tree, with untracked
-    ones, relative to it.
+def changed(root: Path, commit: str = "HEAD") -> list[str]:
+    """Return the files below ``root`` that differ between a commit and the working tree, with
+    untracked ones, relative to it. A renamed file counts under both names.
     """
-    tracked = _run(root, "diff", "--name-only", "-z", "--relative", "HEAD").stdout
+    tracked = _run(root, "diff", "--name-only", "-z", "--no-renames", "--relative", commit).stdout
     return _paths(tracked) + _paths(_run(root, "ls-files", "-z", "-o", "--exclude-standard").stdout)
-
-
-def differing(repository: Path, commit: str) -> list[str]:
-    """Return the files that differ between a commit and the working tree, with untracked ones,
-    relative to the repository. A renamed file counts under both names.
-    """
-    tracked = _run(repository, "diff", "--name-only", "-z", "--no-renames", commit).stdout
-    untracked = _run(repository, "ls-files", "-z", "-o", "--exclude-standard").stdout
-    return _paths(tracked) + _paths(untracked)
 
 
 def files(root: Path) -> list[str]:

@@ -19,7 +19,6 @@ from paritygate.core.record import RED, Status, Verdict
 from paritygate.gate import launch_pair, validity
 from paritygate.gate.conclusion import conclude
 from paritygate.gate.disturbance import Disturbances
-from paritygate.gate.findings import changed_kept
 from paritygate.gate.opened_pair import KEEP_DEADLINE, changes, slower_operators
 from paritygate.gate.request import Margins
 from paritygate.gate.sides import Broken, InvalidRunError, Result, Side, Sides
@@ -258,12 +257,9 @@ class GateRun:
             if other is self.head:
                 self._note_peaks(cell)
                 if cell.id not in self.result.findings:
-                    found, answers = changes(base, head)
+                    found, kept, answers = changes(base, head)
                     self.result.findings[cell.id] = found
-                    assert base.record is not None
-                    assert head.record is not None
-                    keeps = cell.case.keeps
-                    self.result.kept[cell.id] = changed_kept(base.record, head.record, keeps)
+                    self.result.kept[cell.id] = kept
                     if answers:
                         self.result.answers[cell.id] = answers
             with timing_lock(self._tell) as waited:

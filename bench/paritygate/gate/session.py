@@ -165,14 +165,14 @@ class Gate:
         accepted, margins = self.accepted, PROFILES[self.against.profile]
         slowdown = acceptance.slowdown_of(cell, accepted.slowdowns)
         judged = gated(cell, self._records.get(cell.id), result, slowdown, margins)
+        changed = result.answers.get(cell.id, "")
+        # before the others: its reason names the verdict on time
+        judged = with_answers(judged, changed, acceptance.answers_of(cell, accepted.answers))
         if not result.invalid:
             share = margins.memory if cell.case.memory is None else cell.case.memory
             growth = acceptance.largest(cell, accepted.memory)
             judged = with_memory(judged, result.peaks.get(cell.id, ()), share, growth)
-        judged = with_kept(judged, result.kept.get(cell.id, ()))
-        return with_answers(
-            judged, result.answers.get(cell.id, ""), acceptance.answers_of(cell, accepted.answers)
-        )
+        return with_kept(judged, result.kept.get(cell.id, ()))
 
     def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
         """Return the cells of base that head lacks and has not declared as removed."""
@@ -245,10 +245,11 @@ class Verdicts:
         run, gate = self._run, self.gate
         run.close_group()
         run.laboratory.close()
-        run.progress.start("gate")
         gated = run.plan.gated.values()
         identical = [cell for cell in gated if cell.id in gate.identical]
         changed = [cell for cell in gated if cell.id not in gate.identical]
+        if changed:
+            run.progress.start("gate")
         base, note = gate.cells_of_base(self._arguments)
         waiting = [cell for cell in changed if self._has_a_speed(cell, base)]
         result = gate.run(waiting, run.laboratory, identical) if waiting else Result()
@@ -258,7 +259,8 @@ class Verdicts:
         self.summary = summary(gate, result, missing, note)
         for record in judged:
             run.emit(record)
-        run.progress.finish("gate", judged)
+        if changed:
+            run.progress.finish("gate", judged)
 
     def _has_a_speed(self, cell: Cell, base: Mapping[str, Work | None] | None) -> bool:
         """Return whether the cell has a speed to compare. If not, emit its record with the reason."""
@@ -286,7 +288,6 @@ def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> di
         "invalid": result.invalid,
         "missing": list(missing),
         "warnings": [*result.warnings, *gate.accepted.unread, *filter(None, [note])],
-        "identical": sorted(gate.identical),
         "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},
         "replaced": result.replaced,
         "launches": len(result.launches),

@@ -35,7 +35,7 @@ class Unchanged:
         self._change = Change(
             base=base,
             head=head,
-            files=revisions.differing(repository, worktree.commit),
+            files=revisions.changed(repository, worktree.commit),
             project=str(project),
             sources=[str(project / source) for source in sources],
             imported=frozenset(_imported(repository)),

@@ -21,6 +21,7 @@ from paritygate.plugin.items import (
     is_throughput,
     kind,
 )
+from paritygate.session import records
 
 TOLD = pytest.StashKey[dict[tuple[str, str, str], str]]()  # mistake -> the cell that reported it
 XDIST_REASON = (
@@ -120,14 +121,12 @@ class CellHandle:
         item = self._item
         throughput = is_throughput(item)
         if (throughput or is_regression(item)) and hasattr(item.config, "workerinput"):
-            self._skip(Record(self.id, "", "", "", "", "", Status.SKIPPED), XDIST_REASON)
+            self._skip(records.skipped(self._cell, XDIST_REASON), XDIST_REASON)
         if is_regression(item):
             return
         if (reason := self._identical()) is not None:
-            self._skip(
-                Record(self.id, "", "", "", "", "", Status.OK),
-                f"the same on both sides, nothing to check: {reason}",
-            )
+            record = records.unchecked_here(self._cell)
+            self._skip(record, f"the same on both sides, nothing to check: {reason}")
         record = self.record
         # the reason is this cell's alone, and any of its lines may say what to do
         if record.status is Status.UNCHECKED:

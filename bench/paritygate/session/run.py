@@ -8,7 +8,7 @@ group, so only one group is open at a time. With ``--bench-against`` the gate co
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,14 @@ class Plan:
     """The cells that remain after ``-k``, ``--lf``, ``--deselect`` and similar options.
 
     ``groups``: all of them, in the order of the run. ``timed``: the ids of those that get a speed.
-    ``gated``: those that get a verdict beside their check.
+    ``gated``: those that get a verdict beside their check. ``left_out``: the ids of those of them
+    that need no measurement for it.
     """
 
     groups: dict[Group, list[Cell]] = field(default_factory=dict)
     timed: frozenset[str] = frozenset()
     gated: dict[str, Cell] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, checked: Iterable[Cell], timed: Iterable[Cell], gated: Iterable[Cell]) -> Plan:
@@ -45,16 +47,17 @@ class Plan:
             groups.setdefault(cell.group, []).append(cell)
         return cls(groups, frozenset(cell.id for cell in timed), {cell.id: cell for cell in gated})
 
-    def without(self, unchecked: Container[str]) -> Plan:
+    def without(self, left_out: Iterable[str]) -> Plan:
         """Return the plan in which these cells are not opened. They stay among those that get a
         verdict.
         """
+        left_out = frozenset(left_out)
         groups = {
-            group: left
+            group: others
             for group, cells in self.groups.items()
-            if (left := [cell for cell in cells if cell.id not in unchecked])
+            if (others := [cell for cell in cells if cell.id not in left_out])
         }
-        return replace(self, groups=groups)
+        return replace(self, groups=groups, left_out=left_out)
 
     @property
     def cells(self) -> list[Cell]:
@@ -87,7 +90,8 @@ class MatrixRun:
         """Start with the selected cells. Progress gets the names of their groups."""
         self.plan = plan
         groups = [str(group) for group, cells in plan.groups.items() if self.matrix.runnable(cells)]
-        self.progress.plan([*groups, *(["gate"] if plan.gated else [])])
+        gate = ["gate"] if plan.gated.keys() - plan.left_out else []
+        self.progress.plan([*groups, *gate])
 
     def checked(self, cell: Cell) -> Record:
         """Return the record of a cell after its check, opening its group if it is not open yet."""

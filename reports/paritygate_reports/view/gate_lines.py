@@ -40,7 +40,7 @@ def title(run: Run, records: Sequence[Record]) -> str:
     """Return the names of head and base, and the number of cells with each verdict."""
     gate = run.environment.get("gate", {})
     counts = Counter(record.verdict for record in compared(records))
-    identical = len(gate.get("identical", ()))
+    identical = sum(record.identical for record in records)
     more = {Verdict.SAME: f" ({identical} not measured: identical)" if identical else ""}
     ended = ", ".join(
         f"{counts[verdict]} {str(verdict).replace('_', ' ')}{more.get(verdict, '')}"
