@@ -200,8 +200,8 @@ def test_a_project_below_the_repositorys_root_uses_files_of_the_whole(tmp_path, 
 
 @pytest.fixture
 def noted(tmp_path):
-    """Keep the closure of a cell that has used these files; return whether a later change of
-    ``pkg/net.py`` leaves it identical.
+    """Keep the closure of a cell that has used these files of head, in which ``pkg/net.py`` is
+    another than in base; return whether the cell is identical.
     """
 
     def identical(*used):
@@ -212,6 +212,7 @@ def noted(tmp_path):
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
             who = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
             subprocess.run(["git", *who, *command], cwd=tmp_path, check=True)
+        (tmp_path / "pkg" / "net.py").write_text("other = 1\n")
         time.sleep(0.01)
         own = tmp_path / ".paritygate"
         own.mkdir()
@@ -220,7 +221,6 @@ def noted(tmp_path):
         tree = Worktree(tmp_path, "HEAD", own / "trees")
         try:
             Unchanged(tmp_path, tree, [], own / "kept", "quick").keep(CELL, [notes], {})
-            (tmp_path / "pkg" / "net.py").write_text("other = 1\n")
             return bool(Unchanged(tmp_path, tree, [], own / "kept", "quick").find([CELL]))
         finally:
             tree.close()

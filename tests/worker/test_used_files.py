@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import subprocess
@@ -103,9 +104,10 @@ def test_it_is_noted(used, statement, noted):
     assert noted in used(statement)
 
 
-def test_compiled_code_counts_as_its_source(used):
-    used("import pkg.net")  # leaves pkg/__pycache__
+def test_compiled_code_counts_as_its_source(used, tmp_path):
+    compileall.compile_dir(tmp_path / "project", quiet=True)
 
+    assert len(list(tmp_path.rglob("net.*.pyc"))) == 1
     assert ("file", "pkg/net.py") in used("import pkg.net")
 
 
