@@ -91,7 +91,7 @@ def _misfits(project):
     """,
     )
     project.suite("""
-        CASES = (Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}, deadline=3),)
+        CASES = (Case("one", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}, deadline=20),)
     """)
     return project
 
@@ -115,7 +115,7 @@ def test_each_backend_ends_in_its_own_way_and_eager_is_measured(misfits):
     assert "killed by SIGKILL (signal 9)" in found["kill"].reason
     assert "exited with status 3" in found["leave"].reason
     assert (
-        "no answer within the 3 s of deadline= while: preparing the model" in found["hang"].reason
+        "no answer within the 20 s of deadline= while: preparing the model" in found["hang"].reason
     )
     assert "ValueError: no such luck" in found["boom"].reason
     assert "killed by SIGABRT" in found["late"].reason
@@ -132,7 +132,7 @@ def test_each_model_ends_in_its_own_way_and_the_next_is_measured(project):
     project.suite("""
         CASES = [
             *(Case(name.lower(), model=f"my_models:{name}", inputs="my_model:inputs", shapes={"b8": {"batch": 8}},
-                   deadline=3) for name in ("Segv", "Slow", "Boom", "Hungry")),
+                   deadline=20) for name in ("Segv", "Slow", "Boom", "Hungry")),
             Case("net", model="my_model:Net", inputs="my_model:inputs", shapes={"b8": {"batch": 8}}),
         ]
     """)

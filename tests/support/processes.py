@@ -11,7 +11,7 @@ import psutil
 from tests.support.paths import ROOT
 
 
-def gone(pid: int, seconds: float = 10.0) -> bool:
+def gone(pid: int, seconds: float = 60.0) -> bool:
     """Whether a process ends within that time; one that nobody has reaped counts as ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -206,7 +206,7 @@ def _hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:
+def eventually(holds: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until something holds, at most so long; the caller asserts it afterwards."""
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:

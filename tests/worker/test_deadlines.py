@@ -4,15 +4,15 @@ No torch.
 
 from __future__ import annotations
 
+import math
 import subprocess
-import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 
 from paritygate.core.record import Status
-from paritygate.process.channel import Channel
+from paritygate.process import client
 from paritygate.process.client import Worker, WorkerError
 from paritygate.process.protocol import AskReady, Block, Facts, Nothing, Stage, Timed
 from paritygate.process.timed_worker import BLOCK_DEADLINE, SLOW_CALL, TimedWorker
@@ -23,35 +23,49 @@ DONE: dict[str, dict[str, object]] = {"answer": {}}
 REMEDY = "; a larger deadline= of the Case gives it more time"
 
 
-@pytest.fixture
-def worker(tmp_path):
-    """A worker whose other side the test speaks itself: ``script`` is a list of (seconds to wait,
-    message).
+class Spoken:
+    """A worker's side of the channel, and the clock of both: a ``script`` is a list of (seconds
+    until it is sent, message). No time passes, so that a busy machine changes nothing.
     """
+
+    def __init__(self):
+        self.now, self.script = 1000.0, []
+
+    def monotonic(self):
+        return self.now
+
+    def send(self, message):
+        """Heard."""
+
+    def receive(self, deadline):
+        seconds, message = self.script.pop(0) if self.script else (math.inf, None)
+        if self.now + seconds > deadline:
+            self.now = deadline
+            raise TimeoutError
+        self.now += seconds
+        return message
+
+    def close(self):
+        """Nothing is open."""
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """A worker that is a process, and whose words the test speaks."""
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    ours, theirs = Channel.pair()
+    spoken = Spoken()
     made = Worker(
-        SimpleNamespace(wait=lambda pid: process.wait()), process.pid, ours, tmp_path / "worker.log"
+        SimpleNamespace(wait=lambda pid: process.wait()),
+        process.pid,
+        spoken,
+        tmp_path / "worker.log",
     )
-    threads = []
-
-    def play(*script):
-        def speak():
-            theirs.receive()
-            for seconds, message in script:
-                time.sleep(seconds)
-                theirs.send(message)
-
-        threads.append(threading.Thread(target=speak))
-        threads[-1].start()
-        return made
-
-    made.play = play
+    monkeypatch.setattr(
+        client, "time", SimpleNamespace(monotonic=spoken.monotonic, sleep=time.sleep)
+    )
+    made.play, made.clock = lambda *script: spoken.script.extend(script), spoken.monotonic
     yield made
-    for thread in threads:
-        thread.join()
     made.close()
-    theirs.close()
 
 
 REQUEST = AskReady()
@@ -74,11 +88,11 @@ def test_a_worker_that_asks_for_more_seconds_gets_them(worker):
 )
 def test_one_that_asks_for_none_has_those_it_had(worker, message):
     worker.play((0, message))
-    began = time.monotonic()
+    began = worker.clock()
     with pytest.raises(WorkerError) as ended:
         worker.ask(REQUEST, 0.5)
 
-    assert time.monotonic() - began == pytest.approx(0.5, abs=0.3)
+    assert worker.clock() - began == pytest.approx(0.5)
     assert ended.value.status is Status.TIMED_OUT
 
 
