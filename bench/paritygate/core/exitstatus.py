@@ -28,6 +28,7 @@ class Exit(IntEnum):
 WORSE = {
     (Verdict.REGRESSED, Verdict.UNSTABLE): "slower than",
     (Verdict.HEAVIER,): "with more memory than",
+    (Verdict.SLOWER_PREPARE,): "slower to prepare than",
     (Verdict.FACT_CHANGED,): "with another fact, which the case keeps, than",
 }
 DECIDED = (*RED, Verdict.IMPROVED, Verdict.SAME)

@@ -38,6 +38,7 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
     UNSTABLE = "unstable"
     HEAVIER = "heavier"  # it needs more memory
+    SLOWER_PREPARE = "slower_prepare"  # it takes longer until the first answer
     FACT_CHANGED = "fact_changed"  # one that the case declares as kept
     ANSWERS_CHANGED = "answers_changed"
     NEW = "new"
@@ -51,6 +52,7 @@ RED = (
     Verdict.REGRESSED,
     Verdict.UNSTABLE,
     Verdict.HEAVIER,
+    Verdict.SLOWER_PREPARE,
     Verdict.FACT_CHANGED,
 )
 """The verdicts that fail a gate."""

@@ -1,8 +1,9 @@
-"""Accepted slowdowns, growth of memory and changes of answers, each with a reason: by a trailer of a
-commit, or a slowdown by ``Case(tolerated=...)``.
+"""Accepted slowdowns, growth of memory or of the seconds to prepare, and changes of answers. Each has
+a reason: by a trailer of a commit, or a slowdown by ``Case(tolerated=...)``.
 
 Bench-Accept: bert_*-cpu-eager-* <= 10 % masked softmax is needed for correctness
 Bench-Accept: bert_*-cpu-eager-* memory <= 20 % the mask is kept
+Bench-Accept: bert_*-cpu-eager-* prepare <= 40 % the weights are packed at start
 Bench-Accept: bert_*-cpu-eager-* answers the mask was ignored before
 """
 
@@ -24,14 +25,17 @@ from paritygate.gate.verdict import Decided
 
 SHARE = r"<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?P<reason>\S.*)"
 SLOWER = re.compile(rf"(?P<pattern>\S+)\s*{SHARE}")
-HEAVIER = re.compile(rf"(?P<pattern>\S+)\s+memory\s*{SHARE}")
+GROWTH = re.compile(rf"(?P<pattern>\S+)\s+(?P<what>memory|prepare)\s*{SHARE}")
 ANSWERS = re.compile(r"(?P<pattern>\S+)\s+answers\s+(?P<reason>\S.*)")
-FORMS = "`PATTERN <= 10 % reason`, `PATTERN memory <= 10 % reason` or `PATTERN answers reason`"
+FORMS = (
+    "`PATTERN <= 10 % reason`, `PATTERN memory <= 10 % reason`, `PATTERN prepare <= 10 % reason` "
+    "or `PATTERN answers reason`"
+)
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A slowdown, or growth of memory, of up to ``share`` is accepted for cells whose id matches the
+    """A slowdown, or growth of what the line names, of up to ``share`` is accepted for cells whose id matches the
     glob ``pattern``.
     """
 
@@ -56,6 +60,7 @@ class Trailers:
 
     slowdowns: list[Accepted] = field(default_factory=list)
     memory: list[Accepted] = field(default_factory=list)
+    prepare: list[Accepted] = field(default_factory=list)
     answers: list[OtherAnswers] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
@@ -67,11 +72,11 @@ def parse(trailers: Iterable[str]) -> Trailers:
         if match := ANSWERS.fullmatch(text):
             found.answers.append(OtherAnswers(match["pattern"], match["reason"]))
             continue
-        heavier = HEAVIER.fullmatch(text)
-        if match := heavier or SLOWER.fullmatch(text):
-            share = float(match["percent"]) / 100
-            kind = found.memory if heavier else found.slowdowns
-            kind.append(Accepted(match["pattern"], share, match["reason"]))
+        growth = GROWTH.fullmatch(text)
+        if match := growth or SLOWER.fullmatch(text):
+            kinds = {"": found.slowdowns, "memory": found.memory, "prepare": found.prepare}
+            one = Accepted(match["pattern"], float(match["percent"]) / 100, match["reason"])
+            kinds[growth["what"] if growth else ""].append(one)
         else:
             found.unread.append(f"Bench-Accept: {text!r} is not read; write {FORMS}")
     return found

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from paritygate.core.case import Cell
 from paritygate.core.record import RED, Comparison, End, Record, Status, Verdict
-from paritygate.gate import acceptance
+from paritygate.gate import acceptance, prepare
 from paritygate.gate.acceptance import Accepted
 from paritygate.gate.memory import Peaks, heavier
 from paritygate.gate.request import Margins
@@ -73,6 +73,32 @@ def with_memory(record: Record, peaks: Peaks, share: float, accepted: Accepted |
             line = f"memory: accepted up to {accepted.share:.0%}: {accepted.reason}"
             return replace(record, findings=[*record.findings, line])
     return _worse(record, Verdict.HEAVIER, reason)
+
+
+def with_prepare(
+    record: Record,
+    prepared: Mapping[str, prepare.Prepared],
+    margins: Margins,
+    accepted: Accepted | None,
+) -> Record:
+    """Return a judged record, with the verdict *slower prepare* if head surely takes longer to
+    prepare than tolerated. What is only likely is a finding.
+
+    ``prepared``: the launch pairs of every cell. ``accepted``: the growth that may be all the same,
+    or None.
+    """
+    if record.verdict in UNJUDGED:
+        return record
+    reason = prepare.slower(record.cell, prepared, margins.prepare, margins.alpha)
+    if not reason:
+        line = prepare.perhaps_slower(prepared.get(record.cell, ()), margins.prepare_caught)
+        return replace(record, findings=[*record.findings, line]) if line else record
+    if accepted is not None and accepted.share > margins.prepare:
+        reason = prepare.slower(record.cell, prepared, accepted.share, margins.alpha)
+        if not reason:
+            line = f"prepare: accepted up to {accepted.share:.0%}: {accepted.reason}"
+            return replace(record, findings=[*record.findings, line])
+    return _worse(record, Verdict.SLOWER_PREPARE, reason)
 
 
 def with_kept(record: Record, changed: Sequence[str]) -> Record:

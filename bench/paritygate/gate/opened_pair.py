@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from paritygate.gate import findings
+from paritygate.gate import findings, prepare
+from paritygate.gate.request import Margins
 from paritygate.process.client import WorkerError
 from paritygate.process.protocol import AskProfile, CompareWith
 from paritygate.session.opened import OpenedCell
@@ -13,7 +14,9 @@ KEEP_DEADLINE = 60.0  # seconds to read or write some answers
 PROFILED = 50  # a profile of five calls may take this many times the seconds of a call
 
 
-def changes(base: OpenedCell, head: OpenedCell) -> tuple[list[str], list[str], str]:
+def changes(
+    base: OpenedCell, head: OpenedCell, margins: Margins
+) -> tuple[list[str], list[str], str]:
     """Return (the certain changes, those of facts that the case keeps, why head's answers are others
     than base's, or ""). The changes are of facts, and of answers if the weights are the same.
 
@@ -23,6 +26,8 @@ def changes(base: OpenedCell, head: OpenedCell) -> tuple[list[str], list[str], s
     assert head.record is not None
     assert base.worker is not None
     found = findings.changed_facts(base.record, head.record)
+    cold = prepare.changed_cold(base.cold_seconds, head.cold_seconds, margins.prepare_caught)
+    found += filter(None, [cold])
     kept = findings.changed_kept(base.record, head.record, head.cell.case.keeps)
     if foreign := base.reference.made.weights:
         line = f"answers: not comparable, base cannot load head's weights ({foreign})"

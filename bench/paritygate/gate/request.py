@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Margins:
-    """The tolerated slowdown and the slowdown that must be caught, the tolerated growth of peak
-    memory (all as shares), and the chance of a false red in a whole run.
+    """The tolerated slowdown and the slowdown that must be caught, the same for the seconds to
+    prepare, the tolerated growth of peak memory (all as shares), and the chance of a false red in a
+    whole run: of times, and again of the seconds to prepare.
     """
 
     tolerated: float = 0.01
     caught: float = 0.03
     alpha: float = 0.01
     memory: float = 0.05
+    prepare: float = 0.10
+    prepare_caught: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerated < self.caught < 1 or not 0 < self.alpha < 1:
@@ -38,8 +41,8 @@ class Margins:
 
 PROFILES = {
     "normal": Margins(),
-    "strict": Margins(0.005, 0.02, memory=0.03),
-    "noisy": Margins(0.02, 0.05, memory=0.10),
+    "strict": Margins(0.005, 0.02, memory=0.03, prepare=0.05, prepare_caught=0.15),
+    "noisy": Margins(0.02, 0.05, memory=0.10, prepare=0.20, prepare_caught=0.50),
 }
 
 

@@ -255,9 +255,9 @@ class GateRun:
             if base.worker is None or head.worker is None:
                 return None
             if other is self.head:
-                self._note_peaks(cell)
+                self._note_opening(cell)
                 if cell.id not in self.result.findings:
-                    found, kept, answers = changes(base, head)
+                    found, kept, answers = changes(base, head, self.course.margins)
                     self.result.findings[cell.id] = found
                     self.result.kept[cell.id] = kept
                     if answers:
@@ -294,10 +294,14 @@ class GateRun:
             worker.park()
             self._kept.add(kept)
 
-    def _note_peaks(self, cell: Cell) -> None:
-        base, head = (side.cells[cell.id].peak_bytes for side in (self.base, self.head))
-        if base is not None and head is not None:
-            self.result.peaks.setdefault(cell.id, []).append((base, head))
+    def _note_opening(self, cell: Cell) -> None:
+        """Note peak memory and the seconds to prepare of both workers of a cell."""
+        base, head = (side.cells[cell.id] for side in (self.base, self.head))
+        if base.peak_bytes is not None and head.peak_bytes is not None:
+            self.result.peaks.setdefault(cell.id, []).append((base.peak_bytes, head.peak_bytes))
+        if base.prepare_seconds and head.prepare_seconds:
+            pair = (base.prepare_seconds, head.prepare_seconds)
+            self.result.prepared.setdefault(cell.id, []).append(pair)
 
     def _explain(self) -> None:
         """Find slower operators in regressed cells, by a profiled call on each side."""

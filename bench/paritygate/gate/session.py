@@ -19,7 +19,7 @@ from paritygate.core.case import Cell
 from paritygate.core.record import Comparison, Record, Status, Verdict
 from paritygate.core.work import Work
 from paritygate.gate import acceptance, base_cells, revisions
-from paritygate.gate.judged import gated, with_answers, with_kept, with_memory
+from paritygate.gate.judged import gated, with_answers, with_kept, with_memory, with_prepare
 from paritygate.gate.request import PROFILES, GateRequest
 from paritygate.gate.revisions import RevisionError, Worktree
 from paritygate.gate.runner import GateRun
@@ -172,6 +172,8 @@ class Gate:
             share = margins.memory if cell.case.memory is None else cell.case.memory
             growth = acceptance.largest(cell, accepted.memory)
             judged = with_memory(judged, result.peaks.get(cell.id, ()), share, growth)
+            longer = acceptance.largest(cell, accepted.prepare)
+            judged = with_prepare(judged, result.prepared, margins, longer)
         return with_kept(judged, result.kept.get(cell.id, ()))
 
     def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:

@@ -104,6 +104,8 @@ class Result:
     kept: dict[str, list[str]] = field(default_factory=dict)
     # cell -> (base, head) of each launch, peak memory in bytes
     peaks: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    # cell -> (base, head) of each launch, seconds to prepare with warm caches
+    prepared: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     controls: dict[str, Decided] = field(default_factory=dict)
     invalid: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -40,6 +40,7 @@ class OpenedCell:
         self.record: Record | None = None
         self.worker: Worker | None = None
         self.peak_bytes: int | None = None  # of the worker opened last
+        self.prepare_seconds: float | None = None  # of the same, with warm caches
         self.cold_seconds: float | None = None  # to prepare it with empty caches, as far as seen
         self._examined: Examined | None = None
 
@@ -85,7 +86,7 @@ class OpenedCell:
                 break
             self._end(worker)
             self.cold_seconds = opened.prepare_seconds
-        self.peak_bytes = opened.peak_bytes
+        self.peak_bytes, self.prepare_seconds = opened.peak_bytes, opened.prepare_seconds
         if first and row.artefact and self.cold_seconds is not None:
             self.cold_seconds += opened.prepare_seconds  # beside exporting it
         if first or opened.status != Status.OK:

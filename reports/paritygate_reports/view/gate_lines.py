@@ -14,6 +14,7 @@ WORST_FIRST = (
     Verdict.REGRESSED,
     Verdict.UNSTABLE,
     Verdict.HEAVIER,
+    Verdict.SLOWER_PREPARE,
     Verdict.FACT_CHANGED,
     Verdict.MISSING,
     Verdict.BROKEN,

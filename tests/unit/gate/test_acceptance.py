@@ -34,6 +34,7 @@ def test_trailers_are_read_and_those_that_cannot_be_are_named():
             "x<=2.5% y",
             "bert-* answers the mask was ignored",
             "bert-* memory <= 20 % the mask is kept",
+            "bert-* prepare <= 40 % weights are packed",
             "bert-* memory",
             "bert-* answers",
         ]
@@ -45,9 +46,10 @@ def test_trailers_are_read_and_those_that_cannot_be_are_named():
     ]
     assert found.answers == [OtherAnswers("bert-*", "the mask was ignored")]
     assert found.memory == [Accepted("bert-*", 0.2, "the mask is kept")]
+    assert found.prepare == [Accepted("bert-*", 0.4, "weights are packed")]
     assert found.unread == [
         f"Bench-Accept: {text!r} is not read; write `PATTERN <= 10 % reason`, "
-        "`PATTERN memory <= 10 % reason` or `PATTERN answers reason`"
+        "`PATTERN memory <= 10 % reason`, `PATTERN prepare <= 10 % reason` or `PATTERN answers reason`"
         for text in ("bert slower, sorry", "bert-* memory", "bert-* answers")
     ]
 
