@@ -52,6 +52,7 @@ NAMES = {
     "torch._inductor.aoti_compile_and_package": (),
     "torch._inductor.aoti_load_package": (),
     "torch._inductor.codecache.CppPythonBindingsCodeCache": (),
+    "torch._inductor.codecache.PyCodeCache.modules": (),
     "torch._inductor.codecache.torch_key": (),
     "torch._inductor.compile_fx": (),
     "torch._inductor.cpp_builder.get_compiler_version_info": (),

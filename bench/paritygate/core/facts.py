@@ -15,6 +15,7 @@ FACTS = (
     "nodes_by_provider",
     "sdpa_kernels",
     "graph_hash",
+    "generated_code",
     "parameters",
     "flops",
 )

@@ -3,6 +3,7 @@ a reason: by a trailer of a commit, or a slowdown by ``Case(tolerated=...)``.
 
 Bench-Accept: bert_*-cpu-eager-* <= 10 % masked softmax is needed for correctness
 Bench-Accept: bert_*-cpu-eager-* memory <= 20 % the mask is kept
+
 Bench-Accept: bert_*-cpu-eager-* prepare <= 40 % the weights are packed at start
 Bench-Accept: bert_*-cpu-eager-* answers the mask was ignored before
 """

@@ -21,7 +21,7 @@ def conclude(result: Result, course: Course, controls: Course) -> None:
             findings.changed_clock([m.clock for m in mine], [m.cycles for m in mine]),
         )
         for line in filter(None, lines):
-            result.findings[name].append(line)
+            result.certain[name].found.append(line)
     result.controls = controls.verdicts()
     d = {name: [pair.d for pair in controls.screened[name]] for name in result.controls}
     result.invalid += validity.problems(result.controls, d)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from paritygate.core.facts import FACTS
@@ -17,6 +18,19 @@ OPERATORS = 5
 CLOCK_SHARE = 0.005  # a step of an NVIDIA clock is 15 MHz of some 2,000
 # the peak memory of one cell differs by up to this between workers; reports/evidence/overhead.json
 PEAK_SHARE, PEAK_BYTES = 0.02, 1 << 20
+
+
+@dataclass
+class Changes:
+    """The certain changes between a cell's two sides. ``found``: a line for each change. ``kept``: the facts
+    that the case keeps, and that differ. ``answers``: why head's are others than base's by more than
+    backends may differ, or "". ``same_code``: their compilers generated the same code.
+    """
+
+    found: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    answers: str = ""
+    same_code: bool = False
 
 
 def changed_facts(base: Record, head: Record) -> list[str]:
@@ -37,6 +51,12 @@ def changed_kept(base: Record, head: Record, names: Sequence[str]) -> list[str]:
     """
     pairs = ((name, _fact(base, name), _fact(head, name)) for name in names)
     return [_line(name, before, after) for name, before, after in pairs if before != after]
+
+
+def same_code(base: Record, head: Record) -> bool:
+    """Return whether compilers generated the same code on both sides. False if that is not known."""
+    generated = _fact(base, "generated_code")
+    return generated is not None and generated == _fact(head, "generated_code")
 
 
 def _fact(record: Record, name: str) -> Any:

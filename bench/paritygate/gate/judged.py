@@ -10,6 +10,7 @@ from paritygate.core.case import Cell
 from paritygate.core.record import RED, Comparison, End, Record, Status, Verdict
 from paritygate.gate import acceptance, prepare
 from paritygate.gate.acceptance import Accepted
+from paritygate.gate.findings import Changes
 from paritygate.gate.memory import Peaks, heavier
 from paritygate.gate.request import Margins
 from paritygate.gate.sides import Result
@@ -27,7 +28,8 @@ def gated(
     if pairs and record.status is Status.OK:
         blocks = [measured.head for measured in pairs]
         record = record.joined(records.speed_of_pairs(cell, blocks, pairs[0].calls))
-    found = result.findings.get(cell.id, [])
+    certain = result.certain.get(cell.id, Changes())
+    found = certain.found
     if (broken := result.broken.get(cell.id)) is not None:
         verdict = Verdict.BROKEN if broken.side else Verdict.NOT_COMPARABLE
         reason = f"{broken.side}: {broken.reason}" if broken.side else broken.reason
@@ -44,6 +46,8 @@ def gated(
     # in an invalid run no cell is red and no cell is improved
     if result.invalid and verdict is not Verdict.SAME:
         verdict, reason = Verdict.INCONCLUSIVE, f"the run is invalid: {result.invalid[0]}"
+    if verdict is Verdict.SAME and certain.same_code:
+        reason = f"the same generated code; {reason}"
     estimate = decided.estimate
     compared = Comparison(
         str(verdict),
@@ -82,7 +86,7 @@ def with_prepare(
     accepted: Accepted | None,
 ) -> Record:
     """Return a judged record, with the verdict *slower prepare* if head surely takes longer to
-    prepare than tolerated. What is only likely is a finding.
+    prepare than tolerated. If that is only likely, a finding.
 
     ``prepared``: the launch pairs of every cell. ``accepted``: the growth that may be all the same,
     or None.

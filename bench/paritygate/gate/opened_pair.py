@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from paritygate.gate import findings, prepare
+from paritygate.gate.findings import Changes
 from paritygate.gate.request import Margins
 from paritygate.process.client import WorkerError
 from paritygate.process.protocol import AskProfile, CompareWith
@@ -14,11 +15,8 @@ KEEP_DEADLINE = 60.0  # seconds to read or write some answers
 PROFILED = 50  # a profile of five calls may take this many times the seconds of a call
 
 
-def changes(
-    base: OpenedCell, head: OpenedCell, margins: Margins
-) -> tuple[list[str], list[str], str]:
-    """Return (the certain changes, those of facts that the case keeps, why head's answers are others
-    than base's, or ""). The changes are of facts, and of answers if the weights are the same.
+def changes(base: OpenedCell, head: OpenedCell, margins: Margins) -> Changes:
+    """Return the certain changes of a cell.
 
     Both cells must be open, and must have kept their answers. Raises ``WorkerError``.
     """
@@ -29,16 +27,17 @@ def changes(
     cold = prepare.changed_cold(base.cold_seconds, head.cold_seconds, margins.prepare_caught)
     found += filter(None, [cold])
     kept = findings.changed_kept(base.record, head.record, head.cell.case.keeps)
+    same_code = findings.same_code(base.record, head.record)
     if foreign := base.reference.made.weights:
         line = f"answers: not comparable, base cannot load head's weights ({foreign})"
-        return [*found, line], kept, ""
+        return Changes([*found, line], kept, "", same_code)
     # base knows its own float64 answers, and how far a rounding moves them
     # and a second look runs eager again, so that this may take as long as opening
     request = CompareWith(str(head.reference.folder))
     compared = base.reference.ask(base.worker, request, cold=False)
     base.worker.park()
     found += filter(None, [findings.changed_answers(compared)])
-    return found, kept, compared.changed
+    return Changes(found, kept, compared.changed, same_code)
 
 
 def slower_operators(base: OpenedCell, head: OpenedCell) -> list[str]:

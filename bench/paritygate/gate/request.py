@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Margins:
-    """The tolerated slowdown and the slowdown that must be caught, the same for the seconds to
-    prepare, the tolerated growth of peak memory (all as shares), and the chance of a false red in a
-    whole run: of times, and again of the seconds to prepare.
+    """Shares: the tolerated slowdown and the one that must be caught; the same for the seconds to
+    prepare; the tolerated growth of peak memory. ``alpha``: the chance of a false red in a whole run.
+    Times have this chance, and the seconds to prepare have it again.
     """
 
     tolerated: float = 0.01

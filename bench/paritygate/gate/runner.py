@@ -256,12 +256,9 @@ class GateRun:
                 return None
             if other is self.head:
                 self._note_opening(cell)
-                if cell.id not in self.result.findings:
-                    found, kept, answers = changes(base, head, self.course.margins)
-                    self.result.findings[cell.id] = found
-                    self.result.kept[cell.id] = kept
-                    if answers:
-                        self.result.answers[cell.id] = answers
+                if cell.id not in self.result.certain:
+                    certain = changes(base, head, self.course.margins)
+                    self.result.certain[cell.id] = certain
             with timing_lock(self._tell) as waited:
                 self._waited += waited
                 planted = self._planted.get(cell.id, 0.0) if other is self.head else 0.0
@@ -320,7 +317,7 @@ class GateRun:
             for side in (self.base, self.head):
                 self._open(side, cell)
             if lines := slower_operators(self.base.cells[name], self.head.cells[name]):
-                self.result.findings.setdefault(name, []).extend(lines)
+                self.result.certain[name].found.extend(lines)
             for side in (self.base, self.head):
                 side.cells[name].close()
 

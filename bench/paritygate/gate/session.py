@@ -19,6 +19,7 @@ from paritygate.core.case import Cell
 from paritygate.core.record import Comparison, Record, Status, Verdict
 from paritygate.core.work import Work
 from paritygate.gate import acceptance, base_cells, revisions
+from paritygate.gate.findings import Changes
 from paritygate.gate.judged import gated, with_answers, with_kept, with_memory, with_prepare
 from paritygate.gate.request import PROFILES, GateRequest
 from paritygate.gate.revisions import RevisionError, Worktree
@@ -165,16 +166,18 @@ class Gate:
         accepted, margins = self.accepted, PROFILES[self.against.profile]
         slowdown = acceptance.slowdown_of(cell, accepted.slowdowns)
         judged = gated(cell, self._records.get(cell.id), result, slowdown, margins)
-        changed = result.answers.get(cell.id, "")
+        certain = result.certain.get(cell.id, Changes())
         # before the others: its reason names the verdict on time
-        judged = with_answers(judged, changed, acceptance.answers_of(cell, accepted.answers))
+        judged = with_answers(
+            judged, certain.answers, acceptance.answers_of(cell, accepted.answers)
+        )
         if not result.invalid:
             share = margins.memory if cell.case.memory is None else cell.case.memory
             growth = acceptance.largest(cell, accepted.memory)
             judged = with_memory(judged, result.peaks.get(cell.id, ()), share, growth)
             longer = acceptance.largest(cell, accepted.prepare)
             judged = with_prepare(judged, result.prepared, margins, longer)
-        return with_kept(judged, result.kept.get(cell.id, ()))
+        return with_kept(judged, certain.kept)
 
     def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
         """Return the cells of base that head lacks and has not declared as removed."""

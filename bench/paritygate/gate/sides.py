@@ -10,6 +10,7 @@ from pathlib import Path
 from paritygate.core.case import Cell
 from paritygate.core.record import Status
 from paritygate.gate import launch_pair
+from paritygate.gate.findings import Changes
 from paritygate.gate.source_links import Slots
 from paritygate.gate.verdict import Decided
 from paritygate.session.laboratory import Laboratory
@@ -97,11 +98,8 @@ class Result:
     # cell -> D of the launch pairs that its verdict is based on
     d: dict[str, list[float]] = field(default_factory=dict)
     broken: dict[str, Broken] = field(default_factory=dict)
-    findings: dict[str, list[str]] = field(default_factory=dict)
-    # cell -> why head's answers are others than base's, by more than backends may differ
-    answers: dict[str, str] = field(default_factory=dict)
-    # cell -> the facts that its case keeps, and that differ
-    kept: dict[str, list[str]] = field(default_factory=dict)
+    # cell -> what is certain of its two sides
+    certain: dict[str, Changes] = field(default_factory=dict)
     # cell -> (base, head) of each launch, peak memory in bytes
     peaks: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     # cell -> (base, head) of each launch, seconds to prepare with warm caches

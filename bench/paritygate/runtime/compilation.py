@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from paritygate.runtime import private
+from paritygate.runtime.generated_code import GeneratedCode
 
 TORCH = os.path.dirname(torch.__file__) + os.sep
 STDLIB = sysconfig.get_path("stdlib") + os.sep
@@ -142,6 +143,7 @@ class CompileCounters:
         self._counters = private.read("torch._dynamo.utils.counters")
         self._reasons = private.read("torch._dynamo.utils.graph_break_reasons")
         self._metrics = _metrics_of_all()
+        self._generated = GeneratedCode()
         for counted in (self._counters, self._reasons):
             if counted is not None:
                 counted.clear()
@@ -153,7 +155,7 @@ class CompileCounters:
 
     def facts(self) -> dict[str, Any]:
         """Return graphs, graph breaks and skipped CUDA graphs with their reasons, cache hits and
-        misses, fusions.
+        misses, fusions, a digest of the generated code.
 
         A fact that this torch does not report is left out. ``not_known`` names those of them that
         would show that eager answered.
@@ -171,6 +173,8 @@ class CompileCounters:
         if breaks is not None:
             facts["graph_breaks"] = len(breaks)
             facts["graph_break_reasons"] = dict.fromkeys(map(str, breaks), 1)
+        if (generated := self._generated.digest()) is not None:
+            facts["generated_code"] = generated
         if self._tells("cudagraph_skip_reason"):
             reasons = {metrics.cudagraph_skip_reason for metrics in self._kept()}
             facts["cudagraph_skip_reasons"] = sorted(filter(None, reasons))

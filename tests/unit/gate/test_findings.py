@@ -15,6 +15,7 @@ from paritygate.gate.findings import (
     changed_kept,
     changed_operators,
     changed_peak,
+    same_code,
 )
 from paritygate.process.protocol import Compared
 
@@ -139,3 +140,15 @@ def test_a_head_that_is_slower_by_its_clock_alone_takes_no_more_cycles():
 def test_a_clock_that_is_the_same_says_nothing():
     assert changed_clock([0.001, -0.002, 0.0], [0.05] * 3) is None
     assert changed_clock([], []) is None
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "same"),
+    [("ab", "ab", True), ("ab", "cd", False), (None, None, False), ("ab", None, False)],
+)
+def test_the_same_code_is_told_only_where_it_is_known(base, head, same):
+    sides = [replace(BASE, facts={"generated_code": code} if code else {}) for code in (base, head)]
+
+    assert same_code(*sides) is same
+    told = ["generated_code: ab -> cd"] if (base, head) == ("ab", "cd") else []
+    assert changed_facts(*sides) == told

@@ -34,7 +34,7 @@ LAYOUT = 4  # version of the cache's format
 INFERRED = re.compile(
     r"inferred a static shape of \d+ for dimension inputs\['flat'\]\[(\d+)\]\.shape\[(\d+)\]"
 )
-COUNTED = ("optimised_nodes", "fusions")
+COUNTED = ("optimised_nodes", "fusions", "generated_code")
 RECORDED = ("opset", "nodes", "dynamic", "static_dimensions")
 # These are opened for one shape. Arithmetic of shapes would run on the CPU, which forbids a CUDA
 # graph. TensorRT builds its engine for that shape, not for a range that grows with every new shape.
@@ -443,11 +443,9 @@ def _export(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _optimised(
-    subject: BoundCase, path: Path, exported: Mapping[str, int]
-) -> dict[str, dict[str, int]]:
-    """Return ``COUNTED``: the nodes that remain after ONNX Runtime's optimisers, and those of kinds
-    that are new.
+def _optimised(subject: BoundCase, path: Path, exported: Mapping[str, int]) -> dict[str, Any]:
+    """Return ``COUNTED``: the nodes that remain after ONNX Runtime's optimisers, those of kinds that
+    are new, and a digest of all that they do.
     """
     import onnx
     import onnxruntime
@@ -457,12 +455,31 @@ def _optimised(
     # hides the warning that the optimised file fits this machine only; its nodes are counted, then it is removed
     options.log_severity_level = 3
     onnxruntime.InferenceSession(str(path), options, providers=[providers.CPU])
-    nodes = Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+    graph = onnx.load(options.optimized_model_filepath).graph
+    nodes = Counter(node.op_type for node in graph.node)
     Path(options.optimized_model_filepath).unlink()
     return {
         "optimised_nodes": dict(nodes),
         "fusions": {name: count for name, count in nodes.items() if name not in exported},
+        "generated_code": _work(graph),
     }
+
+
+def _work(graph: Any) -> str:
+    """Return a digest of the nodes of a graph, without what only tells where they come from."""
+    _forget_origin(graph)
+    nodes = (node.SerializeToString(deterministic=True) for node in graph.node)
+    return hashlib.sha256(b"".join(nodes)).hexdigest()[:12]
+
+
+def _forget_origin(graph: Any) -> None:
+    """Remove names and stack traces from the nodes of a graph, and of the graphs in them."""
+    for node in graph.node:
+        for field in ("name", "doc_string", "metadata_props"):
+            node.ClearField(field)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _forget_origin(inner)
 
 
 def _touches_floats(node: Any) -> bool:
