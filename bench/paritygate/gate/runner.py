@@ -293,12 +293,14 @@ class GateRun:
 
     def _note_opening(self, cell: Cell) -> None:
         """Note peak memory and the seconds to prepare of both workers of a cell."""
-        base, head = (side.cells[cell.id] for side in (self.base, self.head))
+        base, head = (side.cells[cell.id].opened for side in (self.base, self.head))
+        assert base is not None
+        assert head is not None
+        seconds = (base.prepare_seconds, head.prepare_seconds)
+        self.result.prepared.setdefault(cell.id, []).append(seconds)
         if base.peak_bytes is not None and head.peak_bytes is not None:
-            self.result.peaks.setdefault(cell.id, []).append((base.peak_bytes, head.peak_bytes))
-        if base.prepare_seconds and head.prepare_seconds:
-            pair = (base.prepare_seconds, head.prepare_seconds)
-            self.result.prepared.setdefault(cell.id, []).append(pair)
+            peaks = (base.peak_bytes, head.peak_bytes)
+            self.result.peaks.setdefault(cell.id, []).append(peaks)
 
     def _explain(self) -> None:
         """Find slower operators in regressed cells, by a profiled call on each side."""

@@ -20,7 +20,7 @@ from paritygate.host import nvml
 from paritygate.host.lock import timing_lock
 from paritygate.host.monitor import Watch
 from paritygate.process.client import Worker, WorkerError
-from paritygate.process.protocol import BEFORE_EAGER, Close, Examine, Examined, Open, Stage
+from paritygate.process.protocol import BEFORE_EAGER, Close, Examine, Examined, Open, Opened, Stage
 from paritygate.process.timed_worker import TimedWorker
 from paritygate.session import records
 from paritygate.session.reference import GroupReference
@@ -39,8 +39,7 @@ class OpenedCell:
         self.reference, self.cell = reference, cell
         self.record: Record | None = None
         self.worker: Worker | None = None
-        self.peak_bytes: int | None = None  # of the worker opened last
-        self.prepare_seconds: float | None = None  # of the same, with warm caches
+        self.opened: Opened | None = None  # the worker opened last, with warm caches
         self.cold_seconds: float | None = None  # to prepare it with empty caches, as far as seen
         self._examined: Examined | None = None
 
@@ -86,7 +85,7 @@ class OpenedCell:
                 break
             self._end(worker)
             self.cold_seconds = opened.prepare_seconds
-        self.peak_bytes, self.prepare_seconds = opened.peak_bytes, opened.prepare_seconds
+        self.opened = opened
         if first and row.artefact and self.cold_seconds is not None:
             self.cold_seconds += opened.prepare_seconds  # beside exporting it
         if first or opened.status != Status.OK:
