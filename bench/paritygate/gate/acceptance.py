@@ -24,9 +24,10 @@ from paritygate.gate import verdict
 from paritygate.gate.request import Margins
 from paritygate.gate.verdict import Decided
 
-SHARE = r"<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?P<reason>\S.*)"
-SLOWER = re.compile(rf"(?P<pattern>\S+)\s*{SHARE}")
-GROWTH = re.compile(rf"(?P<pattern>\S+)\s+(?P<what>memory|prepare)\s*{SHARE}")
+GROWTH = re.compile(
+    r"(?P<pattern>\S+)(\s+(?P<what>memory|prepare))?\s*"
+    r"<=\s*(?P<percent>\d+(\.\d+)?)\s*%\s+(?P<reason>\S.*)"
+)
 ANSWERS = re.compile(r"(?P<pattern>\S+)\s+answers\s+(?P<reason>\S.*)")
 FORMS = (
     "`PATTERN <= 10 % reason`, `PATTERN memory <= 10 % reason`, `PATTERN prepare <= 10 % reason` "
@@ -36,8 +37,8 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Accepted:
-    """A slowdown, or growth of what the line names, of up to ``share`` is accepted for cells whose id matches the
-    glob ``pattern``.
+    """A slowdown, or growth of memory or of the seconds to prepare, of up to ``share`` is accepted for
+    cells whose id matches the glob ``pattern``.
     """
 
     pattern: str
@@ -69,15 +70,14 @@ class Trailers:
 def parse(trailers: Iterable[str]) -> Trailers:
     """Read the trailers."""
     found = Trailers()
+    kinds = {None: found.slowdowns, "memory": found.memory, "prepare": found.prepare}
     for text in map(str.strip, trailers):
         if match := ANSWERS.fullmatch(text):
             found.answers.append(OtherAnswers(match["pattern"], match["reason"]))
             continue
-        growth = GROWTH.fullmatch(text)
-        if match := growth or SLOWER.fullmatch(text):
-            kinds = {"": found.slowdowns, "memory": found.memory, "prepare": found.prepare}
+        if match := GROWTH.fullmatch(text):
             one = Accepted(match["pattern"], float(match["percent"]) / 100, match["reason"])
-            kinds[growth["what"] if growth else ""].append(one)
+            kinds[match["what"]].append(one)
         else:
             found.unread.append(f"Bench-Accept: {text!r} is not read; write {FORMS}")
     return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from paritygate.core.case import Cell
 from paritygate.core.record import RED, Comparison, End, Record, Status, Verdict
@@ -68,15 +69,9 @@ def with_memory(record: Record, peaks: Peaks, share: float, accepted: Accepted |
     ``peaks``: (base, head) of each launch pair. ``share``: the tolerated growth. ``accepted``: the
     growth that may be all the same, or None.
     """
-    reason = heavier(peaks, share)
-    if not reason or record.verdict in UNJUDGED:
+    if record.verdict in UNJUDGED:
         return record
-    if accepted is not None and accepted.share > share:
-        reason = heavier(peaks, accepted.share)
-        if not reason:
-            line = f"memory: accepted up to {accepted.share:.0%}: {accepted.reason}"
-            return replace(record, findings=[*record.findings, line])
-    return _worse(record, Verdict.HEAVIER, reason)
+    return _grown(record, Verdict.HEAVIER, partial(heavier, peaks), share, accepted)
 
 
 def with_prepare(
@@ -93,16 +88,14 @@ def with_prepare(
     """
     if record.verdict in UNJUDGED:
         return record
-    reason = prepare.slower(record.cell, prepared, margins.prepare, margins.alpha)
-    if not reason:
-        line = prepare.perhaps_slower(prepared.get(record.cell, ()), margins.prepare_caught)
-        return replace(record, findings=[*record.findings, line]) if line else record
-    if accepted is not None and accepted.share > margins.prepare:
-        reason = prepare.slower(record.cell, prepared, accepted.share, margins.alpha)
-        if not reason:
-            line = f"prepare: accepted up to {accepted.share:.0%}: {accepted.reason}"
-            return replace(record, findings=[*record.findings, line])
-    return _worse(record, Verdict.SLOWER_PREPARE, reason)
+
+    def slower(share: float) -> str:
+        return prepare.slower(record.cell, prepared, share, margins.alpha)
+
+    if slower(margins.prepare):
+        return _grown(record, Verdict.SLOWER_PREPARE, slower, margins.prepare, accepted)
+    line = prepare.perhaps_slower(prepared.get(record.cell, ()), margins.prepare_caught)
+    return replace(record, findings=[*record.findings, line]) if line else record
 
 
 def with_kept(record: Record, changed: Sequence[str]) -> Record:
@@ -127,6 +120,28 @@ def with_answers(record: Record, changed: str, accepted: str) -> Record:
     return _beside_its_time(
         record, Verdict.ANSWERS_CHANGED, f"wrong by base's own reference answers: {changed}"
     )
+
+
+def _grown(
+    record: Record,
+    verdict: Verdict,
+    grown: Callable[[float], str],
+    share: float,
+    accepted: Accepted | None,
+) -> Record:
+    """Return the record with this verdict if something has grown by more than ``share``, and by more
+    than is accepted. ``grown``: by how much, if it is more than a share; or "".
+    """
+    reason = grown(share)
+    if not reason:
+        return record
+    if accepted is not None and accepted.share > share:
+        reason = grown(accepted.share)
+        if not reason:
+            what = "memory" if verdict is Verdict.HEAVIER else "prepare"
+            line = f"{what}: accepted up to {accepted.share:.0%}: {accepted.reason}"
+            return replace(record, findings=[*record.findings, line])
+    return _worse(record, verdict, reason)
 
 
 def _worse(record: Record, verdict: Verdict, reason: str) -> Record:

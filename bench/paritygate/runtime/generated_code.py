@@ -17,7 +17,8 @@ class GeneratedCode:
     """The modules that inductor generates from now on, or loads from its cache."""
 
     def __init__(self) -> None:
-        self._before = {id(module) for module in _modules() or ()}
+        # the modules themselves: the id of one that is gone may be given again
+        self._before = {id(module): module for module in _modules() or ()}
 
     def digest(self) -> str | None:
         """Return a digest of their code without comments. Return None if there is none, or if torch

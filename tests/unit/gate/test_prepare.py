@@ -40,6 +40,7 @@ LONGER = (0.30, 0.33, 0.31)
         (run(*LONGER, others=0), True),
         (run(*LONGER[:2]), False),  # two launch pairs are too few
         (run(0.30, 0.33, 0.05), False),  # one of three is within the margin
+        (run(*[0.40] * 5, 0.09), False),  # nor one of six, though the t-test alone is sure
         (run(0.11, 0.30, 0.60, others=0), False),  # too large a spread
         (run(0.09, 0.09, 0.09), False),  # tolerated
         (run(-0.3, -0.3, -0.3), False),  # faster

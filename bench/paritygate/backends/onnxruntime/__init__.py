@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paritygate.backends.contract import BackendError, PreparedModel, UnavailableError
-from paritygate.backends.onnxruntime import providers
+from paritygate.backends.onnxruntime import optimised, providers
 
 if TYPE_CHECKING:
     from paritygate.core.case import Target
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
 
 # torch's default; 23 has Attention, whose kernels differed between devices until mid-2026
 OPSET = 20
-LAYOUT = 4  # version of the cache's format
+LAYOUT = 5  # version of the cache's format
 INFERRED = re.compile(
     r"inferred a static shape of \d+ for dimension inputs\['flat'\]\[(\d+)\]\.shape\[(\d+)\]"
 )
-COUNTED = ("optimised_nodes", "fusions", "generated_code")
 RECORDED = ("opset", "nodes", "dynamic", "static_dimensions")
 # These are opened for one shape. Arithmetic of shapes would run on the CPU, which forbids a CUDA
 # graph. TensorRT builds its engine for that shape, not for a range that grows with every new shape.
@@ -208,7 +207,7 @@ def prepare(subject: BoundCase) -> PreparedModel:
         return {
             "providers": session.get_providers(),
             "nodes_by_provider": providers.placement(session, asked, meta["floating"]),
-            **{name: meta[name] for name in (*COUNTED, *RECORDED) if name in meta},
+            **{name: meta[name] for name in (*optimised.FACTS, *RECORDED) if name in meta},
             **(
                 {}
                 if subject.device == "cpu"
@@ -419,7 +418,7 @@ def _export(
     nodes = Counter(node.op_type for node in model.graph.node)
     # Not on a GPU: other optimisers run there, and the memory of a session in the reference worker
     # would be counted.
-    counted = _optimised(subject, path, nodes) if subject.device == "cpu" else {}
+    counted = optimised.facts(_options(subject), path, nodes) if subject.device == "cpu" else {}
     meta = {
         "opset": OPSET,
         "nodes": dict(nodes),
@@ -441,45 +440,6 @@ def _export(
         os.replace(temporary, folder)
     except OSError:  # another run was faster; its export is the same
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _optimised(subject: BoundCase, path: Path, exported: Mapping[str, int]) -> dict[str, Any]:
-    """Return ``COUNTED``: the nodes that remain after ONNX Runtime's optimisers, those of kinds that
-    are new, and a digest of all that they do.
-    """
-    import onnx
-    import onnxruntime
-
-    options = _options(subject)
-    options.optimized_model_filepath = str(path.with_name("optimised.onnx"))
-    # hides the warning that the optimised file fits this machine only; its nodes are counted, then it is removed
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(str(path), options, providers=[providers.CPU])
-    graph = onnx.load(options.optimized_model_filepath).graph
-    nodes = Counter(node.op_type for node in graph.node)
-    Path(options.optimized_model_filepath).unlink()
-    return {
-        "optimised_nodes": dict(nodes),
-        "fusions": {name: count for name, count in nodes.items() if name not in exported},
-        "generated_code": _work(graph),
-    }
-
-
-def _work(graph: Any) -> str:
-    """Return a digest of the nodes of a graph, without what only tells where they come from."""
-    _forget_origin(graph)
-    nodes = (node.SerializeToString(deterministic=True) for node in graph.node)
-    return hashlib.sha256(b"".join(nodes)).hexdigest()[:12]
-
-
-def _forget_origin(graph: Any) -> None:
-    """Remove names and stack traces from the nodes of a graph, and of the graphs in them."""
-    for node in graph.node:
-        for field in ("name", "doc_string", "metadata_props"):
-            node.ClearField(field)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                _forget_origin(inner)
 
 
 def _touches_floats(node: Any) -> bool:
