@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.project import PLAYED
+
 NET = """
     import torch
 
@@ -248,6 +250,7 @@ def test_in_the_gate_each_side_has_its_own_and_each_case_too(folders):
         folders.project.path,
         {
             "pytest.ini": ini,
+            "conftest.py": PLAYED,
             "a/net.py": net(4, 0.002),
             "b/net.py": net(8, 0.002),
             ".gitignore": ".paritygate/\n",

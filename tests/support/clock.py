@@ -2,7 +2,8 @@
 machine, however busy it is.
 
 Only the model of a test imports this, in its worker, where it takes the place of the processor's
-clock. All else of a gate is real.
+clock. All else of a gate is real. The audit of times names such a clock, so the project needs the
+conftest.py of ``tests.support.project.PLAYED``.
 """
 
 from __future__ import annotations

@@ -29,6 +29,15 @@ from tests.support.paths import ROOT
 EAGER = "cpu-eager-fp32"  # the quickest target there is
 
 CONFTEST = 'pytest_plugins = ["paritygate.plugin", "paritygate_reports.plugin"]\n'
+# of a project whose models use tests.support.clock
+PLAYED = (
+    CONFTEST
+    + """
+from paritygate.process import timed_worker
+
+timed_worker.clock_problem = lambda found, seconds: ""
+"""
+)
 MODEL = """
     import torch
 
@@ -110,9 +119,8 @@ class Project:
             f"{name}_backend.py",
             textwrap.dedent(BACKEND) + f"\ndef spoil(tensor):\n    return {spoil}\n",
         )
-        self.write(
-            "conftest.py", CONFTEST + textwrap.dedent(HOOK).format(names={name: f"{name}_backend"})
-        )
+        hook = textwrap.dedent(HOOK).format(names={name: f"{name}_backend"})
+        self.write("conftest.py", (self.path / "conftest.py").read_text() + hook)
 
     def run(self, *arguments: str, targets: str | None = EAGER) -> pytest.RunResult:
         """Run pytest to its end in the project."""

@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 from tests.support.project import MODEL as NET
+from tests.support.project import PLAYED
 
 # A call takes 1 ms, by the clock of tests.support.clock.
 MODEL = NET.replace(
@@ -30,6 +31,7 @@ class Repository:
     def __init__(self, project, model=MODEL):
         self.project = project
         project.write("pytest.ini", INI)
+        project.write("conftest.py", PLAYED)
         project.write("my_model.py", model)
         ours = ["output.txt", "*.xml", "runpytest-*", "stdout", "stderr"]
         project.write(".gitignore", "\n".join([".paritygate/", "__pycache__/", *ours, ""]))

@@ -15,7 +15,7 @@ MORE = {
     "runtime/subject.py:BoundCase": (30, "the case's fields beside those of its task"),
     "session/laboratory.py:Laboratory": (24, "a row of conditions, all of them independent"),
     "gate/sides.py:Result": (13, "a row of results, each of its own step"),
-    "worker/server.py:Worker": (18, "a handler for each request"),
+    "worker/server.py:Worker": (20, "a handler for each request"),
     "parity/elements.py:Elements": (17, "a row of counts, filled element by element"),
     "runtime/devices/__init__.py:Device": (15, "all that backends and timing ask of a device"),
     "runtime/devices/cuda.py:Cuda": (13, "implements Device"),

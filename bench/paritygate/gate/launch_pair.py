@@ -22,6 +22,7 @@ WARM_UP = 0.5  # seconds at most for each side
 BLOCK = 0.02  # seconds
 FEWEST_SAMPLES = 3
 QUARTILE = 0.25
+UNLIKE = 2.0  # times as many calls: such a change is beyond what a plan could distort
 
 
 @dataclass
@@ -79,17 +80,14 @@ def measure(
         warm[name] = schedule.warm_up(sides[name], clock, WARM_UP, busy)
         if (gone := warm[name].dropped) is not None:
             raise gone
-    plan = shorter(
-        max((found.plan for found in warm.values()), key=lambda plan: plan.calls * plan.samples)
-    )
-    found = Measured(calls=plan.calls)
+    plans = _plans({name: timing.plan for name, timing in warm.items()})
+    found = Measured(calls=max(plan.calls for plan in plans.values()))
     while not quads.enough(found.quads):
         order = rng.choice(quads.ORDERS)
         times: dict[str, list[float]] = {"A": [], "B": []}
         for name in order:
-            times[name].append(
-                float(np.quantile(sides[name].block(plan.calls, plan.samples), QUARTILE))
-            )
+            samples = sides[name].block(plans[name].calls, plans[name].samples)
+            times[name].append(float(np.quantile(samples, QUARTILE)))
         found.orders.append(order)
         found.base += times["A"]
         found.head += times["B"]
@@ -97,6 +95,16 @@ def measure(
     found.held = tuple(dict.fromkeys(reason for side in sides.values() for reason in side.held))
     found.clock = _clock(base.mhz, head.mhz)
     return found
+
+
+def _plans(warm: dict[str, schedule.Plan]) -> dict[str, schedule.Plan]:
+    """Return the plan of each side's blocks: the same for both, unless one is several times as fast.
+    Then the blocks of the other would take several times as long.
+    """
+    calls = {name: plan.calls * plan.samples for name, plan in warm.items()}
+    larger = warm[max(calls, key=lambda name: calls[name])]
+    alike = max(calls.values()) <= UNLIKE * min(calls.values())
+    return {name: shorter(larger if alike else plan) for name, plan in warm.items()}
 
 
 def _clock(base: list[int], head: list[int]) -> float:

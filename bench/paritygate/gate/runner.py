@@ -70,6 +70,7 @@ class GateRun:
         self.result = Result()
         self._warnings: dict[str, None] = {}  # of the launches
         self._number = 0
+        self._audited: set[str] = set()  # cells, whose times are audited once
         self._kept: set[tuple[str, str]] = set()  # (revision, cell) whose answers are in its folder
         self._started = time.monotonic()
         self._waited = 0.0  # seconds in which another run measured; they do not count
@@ -263,7 +264,12 @@ class GateRun:
                 self._waited += waited
                 planted = self._planted.get(cell.id, 0.0) if other is self.head else 0.0
                 sides = base.timed_worker(), head.timed_worker(planted)
-                return launch_pair.measure(*sides, self._rng, time.monotonic, base.warm_seconds)
+                measured = launch_pair.measure(*sides, self._rng, time.monotonic, base.warm_seconds)
+                if other is self.head and cell.id not in self._audited:
+                    for timed_worker in sides:
+                        timed_worker.audit()
+                    self._audited.add(cell.id)
+                return measured
         except (WorkerDroppedError, WorkerError) as error:
             end: WorkerError = error if isinstance(error, WorkerError) else error.args[0]
             broken = self.base if base.worker is not None and base.worker.ended else other

@@ -34,6 +34,7 @@ class Stage(StrEnum):
     LEARNING = "learning"
     SOAKING = "calling {} times"
     TIMING = "timing"
+    AUDITING = "auditing the times"
 
     def sentence(self, detail: object = "") -> str:
         """Return the sentence with its detail, for messages."""
@@ -125,6 +126,21 @@ class Timed:
     times: list[float]
     mhz: int | None = None
     throttled: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Clocked:
+    """Seconds of some calls by the worker's clock. ``replaced``: clocks that are not Python's."""
+
+    seconds: float
+    replaced: list[str]
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The parts of the audit that this cell's inputs do not allow."""
+
+    left_out: list[str]
 
 
 @dataclass(frozen=True)
@@ -230,6 +246,24 @@ class Block(Request[Timed]):
 
 
 @dataclass(frozen=True)
+class AuditClock(Request[Clocked]):
+    """Time ``samples`` samples of ``calls`` calls as a block does, and do nothing beside them, so
+    that another clock can measure them.
+    """
+
+    ANSWER = Clocked
+    calls: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class AuditWork(Request[Audited]):
+    """Fail if calls do not do the work that their times stand for; see ``paritygate.worker.audit``."""
+
+    ANSWER = Audited
+
+
+@dataclass(frozen=True)
 class CompareWith(Request[Compared]):
     """Compare the checked answers with those that another revision's worker kept in ``folder``."""
 
@@ -309,6 +343,8 @@ REQUESTS: dict[str, type[Request[Any]]] = {
         Examine,
         Keep,
         Block,
+        AuditClock,
+        AuditWork,
         CompareWith,
         AskProfile,
         Finish,

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import random
 import statistics
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from paritygate.core.reasons import listed
+from paritygate.core.record import Status
 from paritygate.process.client import Worker, WorkerError
-from paritygate.process.protocol import Block, Finish, Timed
+from paritygate.process.protocol import (
+    AuditClock,
+    AuditWork,
+    Block,
+    Clocked,
+    Finish,
+    Stage,
+    Timed,
+)
 from paritygate.timing import schedule
 
 # seconds beyond ten times the expected time: other programs on the machine can stall a team of threads
@@ -19,6 +30,27 @@ SLOW_CALL = 1.0  # seconds; a faster first call mostly loads and allocates, and 
 BESIDE = 3
 FINISHING = 20  # calls after the last block, at most: the device's own seconds, and joules
 REPLACED = 3  # times that a block is measured again
+AUDITED = 40  # calls of the audit, at most
+LOOKS = 8  # at a clock that seems wrong: on a busy machine messages are late
+# of the seconds between two messages, which may be beside the calls; and seconds for the messages
+CLOCK_SHARE, CLOCK_SECONDS = 0.1, 0.005
+CLOCK_DRIFT = 0.01  # share by which two clocks of one machine may run apart
+
+
+def clock_problem(found: Clocked, seconds: float) -> str:
+    """Return how a worker's clock differs from this process's clock, or "".
+
+    ``seconds``: from the request to the answer. The calls took no longer, and some messages less.
+    """
+    if found.replaced:
+        return f"replaces {listed(found.replaced)}, so its times are not the seconds that it took"
+    beside = seconds - found.seconds
+    if -CLOCK_DRIFT * seconds <= beside <= CLOCK_SHARE * seconds + CLOCK_SECONDS:
+        return ""
+    return (
+        f"its clock is wrong: by it, calls take {found.seconds:.3g} s that take {seconds:.3g} s by the clock of the "
+        "pytest process; the model, or a library that it imports, changes the clock"
+    )
 
 
 class TimedWorker:
@@ -43,6 +75,7 @@ class TimedWorker:
         self.mhz: list[int] = []
         first = worker.seconds_per_call or 0.0
         self.seconds_per_call = first if first >= SLOW_CALL else 0.0
+        self.not_audited: list[str] = []
         self.rng = random.Random()  # nobody must be able to predict which timed answer is checked
 
     def block(self, calls: int, samples: int) -> Sequence[float]:
@@ -58,6 +91,33 @@ class TimedWorker:
         if found.mhz is not None:
             self.mhz.append(found.mhz)
         return found.times
+
+    def audit(self) -> None:
+        """Audit the times of the worker; note in ``not_audited`` what its inputs do not allow.
+
+        Raises ``WorkerDroppedError`` if its clock is wrong, or if its calls do not do the work.
+        """
+        try:
+            if problem := self._clock_problem():
+                raise WorkerError(Status.FAILED, problem, Stage.AUDITING)
+            self.not_audited = self.worker.ask(AuditWork(), self._patience(AUDITED)).left_out
+        except WorkerError as end:
+            self.worker.close()
+            raise schedule.WorkerDroppedError(end) from end
+        self.worker.park()
+
+    def _clock_problem(self) -> str:
+        """Return how a worker's clock differs from this process's, or ""."""
+        plan = schedule.plan(self.seconds_per_call)
+        request, patience = AuditClock(plan.calls, plan.samples), plan.calls * plan.samples
+        problem = ""
+        for _ in range(LOOKS):
+            self.worker.resume()
+            asked = time.monotonic()
+            found = self.worker.ask(request, self._patience(patience))
+            if not (problem := clock_problem(found, time.monotonic() - asked)):
+                break
+        return problem
 
     def finish(self, energy_seconds: float) -> dict[str, Any]:
         """Return the facts that the worker collects after its last block. Raises ``WorkerError``."""

@@ -92,7 +92,7 @@ class GroupRun:
                 except ForkServerError as error:
                     laboratory.tell(f"{self.group}: launch {launch + 1} failed: {error}")
                     continue
-            self._time_launch(budget.seconds / budget.launches)
+            self._time_launch(budget.seconds / budget.launches, audit=launch == 0)
         eager = self._timings.get(self._eager.id, [])
         for name, launches in self._timings.items():
             cell, record = self.cells[name], self.cells[name].record
@@ -106,7 +106,7 @@ class GroupRun:
         for cell in self.cells.values():
             cell.close()
 
-    def _time_launch(self, seconds: float) -> None:
+    def _time_launch(self, seconds: float, audit: bool) -> None:
         parked = {name: cell for name, cell in self.cells.items() if cell.worker is not None}
         if not parked:
             return
@@ -117,6 +117,7 @@ class GroupRun:
             seconds=seconds,
             precision=budget.precision,
             on_progress=lambda share: self.reference.say(f"{what}, {share:.0%}"),
+            audit=audit,
         )
         for name, timing in timings.items():
             cell, worker = parked[name], timed_workers[name]
@@ -130,6 +131,7 @@ class GroupRun:
                 continue
             facts |= {"replaced_blocks": dict(worker.replaced)} if worker.replaced else {}
             facts |= {"held_blocks": dict(worker.held)} if worker.held else {}
+            facts |= {"not_audited": worker.not_audited} if worker.not_audited else {}
             cell.record = cell.record.joined(facts=facts)
             self._timings.setdefault(name, []).append(timing)
             warnings = self._warnings.setdefault(name, [])

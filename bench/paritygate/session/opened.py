@@ -163,8 +163,12 @@ def measure(
     seconds: float,
     precision: float,
     on_progress: Callable[[float], object] = float,
+    audit: bool = False,
 ) -> tuple[dict[str, TimedWorker], dict[str, schedule.Timing], diagnostics.Conditions]:
-    """Time opened cells of one device, their blocks interleaved, while no other run measures."""
+    """Time opened cells of one device, their blocks interleaved, while no other run measures.
+
+    ``audit``: then audit the times of each. A cell that fails the audit is dropped.
+    """
     timed_workers = {name: cell.timed_worker() for name, cell in cells.items()}
     some = next(iter(cells.values()))
     with timing_lock(some.reference.laboratory.tell):
@@ -178,7 +182,14 @@ def measure(
             busy=some.warm_seconds,
             on_progress=on_progress,
         )
-        return timed_workers, timings, watch.conditions()
+        conditions = watch.conditions()
+        for name, timed_worker in timed_workers.items() if audit else ():
+            if timings[name].dropped is None:
+                try:
+                    timed_worker.audit()
+                except schedule.WorkerDroppedError as why:
+                    timings[name].dropped = why
+        return timed_workers, timings, conditions
 
 
 def _gpus(cells: Iterable[OpenedCell]) -> list[nvml.Gpu]:

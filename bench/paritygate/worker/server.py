@@ -25,7 +25,7 @@ from paritygate.runtime.devices import DEVICES
 from paritygate.runtime.modes import CURVE
 from paritygate.runtime.scratch import Scratch
 from paritygate.runtime.subject import CHECKED_SETS, BoundCase, arrays
-from paritygate.worker import check, evaluation, examination, process_check, reference
+from paritygate.worker import audit, check, evaluation, examination, process_check, reference
 from paritygate.worker.calls import Calls, Say
 from paritygate.worker.errors import failure_of
 from paritygate.worker.opened import OpenedModel, open_model
@@ -185,6 +185,18 @@ class Worker:
         gc.collect()
         return protocol.Timed(times, **seen)
 
+    def audit_clock(self, asked: protocol.AuditClock) -> protocol.Clocked:
+        """Time some calls while the pytest process looks at its own clock."""
+        with self.opened.prepared.context(), self.opened.prepared.steady_context():
+            seconds = self.stopwatch.claimed(asked.calls, asked.samples)
+        return protocol.Clocked(seconds, audit.replaced_clocks(self.device))
+
+    def audit_work(self, _asked: protocol.AuditWork) -> protocol.Audited:
+        """Fail if calls do not do the work that their times stand for."""
+        with self.opened.prepared.context(), self.opened.prepared.steady_context():
+            left_out = audit.require_work(self.opened, self.expected, self.allowed, self.device)
+        return protocol.Audited(left_out)
+
     def compare_with(self, asked: protocol.CompareWith) -> protocol.Compared:
         """Compare these answers with those that another revision's worker kept in its group's
         folder, and judge those as if they were a backend's of this revision.
@@ -291,6 +303,8 @@ HANDLERS: dict[type[Request[Any]], Callable[[Worker, Any], Any]] = {
     protocol.Examine: Worker.examine,
     protocol.Keep: Worker.keep,
     protocol.Block: Worker.block,
+    protocol.AuditClock: Worker.audit_clock,
+    protocol.AuditWork: Worker.audit_work,
     protocol.CompareWith: Worker.compare_with,
     protocol.AskProfile: Worker.profile,
     protocol.Finish: Worker.finish,

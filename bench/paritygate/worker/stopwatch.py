@@ -45,41 +45,20 @@ class Stopwatch:
         every sample, spin for that share of it. This shows whether a slowdown of that size is
         found.
         """
-        clock, synchronize, call, feeds, count = (
-            self.device.clock,
-            self.device.synchronize,
-            self.call,
-            self.feeds,
-            len(self.feeds),
-        )
-        turn, times, kept, seen = self.turn, [0.0] * samples, (None, 0), {}
-        settled = clock() + SETTLE_SECONDS
-        while True:
-            raw = call(feeds[turn % count])
-            turn += 1
-            synchronize()
-            if clock() >= settled:
-                break
-        cold = self.cold_cache and self.device.flush()
+        times, kept, seen = [0.0] * samples, (None, 0), {}
+        self._settle()
+        measured = self._cold if self.cold_cache and self.device.flush() else self._warm
         for sample in range(samples):
-            if cold:
-                times[sample], raw = self._cold(calls, turn, planted)
-                turn += calls
-            else:
-                start = clock()
-                for _ in range(calls):
-                    raw = call(feeds[turn % count])
-                    turn += 1
-                synchronize()
-                if planted:
-                    self._spin(planted * (clock() - start))
-                times[sample] = clock() - start
+            times[sample], raw = measured(calls, planted)
             if sample == samples - 1:
                 seen = self.device.clock_state()  # at once: a GPU's clock falls while it waits
             if sample == keep:
-                kept = (read(raw), (turn - 1) % count)
-        self.turn = turn
+                kept = (read(raw), (self.turn - 1) % len(self.feeds))
         return [seconds / calls for seconds in times], *kept, seen
+
+    def claimed(self, calls: int, samples: int) -> float:
+        """Return the sum of the seconds of some samples by the host's clock, and do nothing else."""
+        return sum(self._warm(calls, 0.0)[0] for _ in range(samples))
 
     def device_seconds(self) -> float:
         """Return the device's seconds of a call whose work is all queued before it begins. It is
@@ -127,7 +106,32 @@ class Stopwatch:
         after = device.joules()
         return None if after is None else (after - before) / calls
 
-    def _cold(self, calls: int, turn: int, planted: float) -> tuple[float, Any]:
+    def _settle(self) -> None:
+        """Call until caches are warm and pools are awake."""
+        settled = self.device.clock() + SETTLE_SECONDS
+        while True:
+            self.call(self.feeds[self.turn % len(self.feeds)])
+            self.turn += 1
+            self.device.synchronize()
+            if self.device.clock() >= settled:
+                break
+
+    def _warm(self, calls: int, planted: float) -> tuple[float, Any]:
+        """Return the seconds of some calls by the host's clock, and the last answer."""
+        clock, call, feeds, count = self.device.clock, self.call, self.feeds, len(self.feeds)
+        turn, raw = self.turn, None
+        start = clock()
+        for _ in range(calls):
+            raw = call(feeds[turn % count])
+            turn += 1
+        self.device.synchronize()
+        if planted:
+            self._spin(planted * (clock() - start))
+        seconds = clock() - start
+        self.turn = turn
+        return seconds, raw
+
+    def _cold(self, calls: int, planted: float) -> tuple[float, Any]:
         """Return the device's own seconds of some calls that each find its cache flushed, and the
         last answer.
 
@@ -136,7 +140,7 @@ class Stopwatch:
         host.
         """
         device, marks, raw = self.device, [], None
-        for number in range(turn, turn + calls):
+        for number in range(self.turn, self.turn + calls):
             device.flush()
             begun = device.mark()
             raw = self.call(self.feeds[number % len(self.feeds)])
@@ -147,6 +151,7 @@ class Stopwatch:
                 ended = device.mark()
             marks.append((begun, ended))
         device.synchronize()
+        self.turn += calls
         return sum(device.elapsed(begun, ended) for begun, ended in marks), raw
 
     def _spin(self, seconds: float) -> None:

@@ -107,3 +107,25 @@ def test_what_held_the_clock_down_on_either_side_is_told():
     assert measured(base, head).held == ("SwPowerCap", "HwThermal"), (
         "while the pair was measured, not warmed up"
     )
+
+
+def test_equal_sides_have_blocks_of_the_same_plan():
+    clock = FakeClock()
+    base, head = FakeTimedWorker(1e-3, clock), FakeTimedWorker(1.4e-3, clock)
+    found = measured(base, head)
+
+    assert base.plans[-4:] == head.plans[-4:]
+    assert found.d == pytest.approx(math.log(1.4))
+
+
+@pytest.mark.parametrize(("slow", "quick"), [(4e-3, 1e-5), (0.3, 1e-4)])
+def test_a_side_that_is_many_times_as_fast_does_not_make_the_others_blocks_long(slow, quick):
+    for times in ((slow, quick), (quick, slow)):
+        clock = FakeClock()
+        base, head = (FakeTimedWorker(seconds, clock) for seconds in times)
+        found = measured(base, head)
+
+        assert found.d == pytest.approx(math.log(times[1] / times[0]))
+        for side, seconds in ((base, times[0]), (head, times[1])):
+            plan = side.plans[-1]
+            assert seconds * plan.calls * plan.samples <= max(4 * launch_pair.BLOCK, 3 * seconds)

@@ -6,8 +6,8 @@ import pytest
 
 from paritygate.core.record import Status
 from paritygate.process.client import WorkerError
-from paritygate.process.protocol import Block, Timed
-from paritygate.process.timed_worker import REPLACED, TimedWorker
+from paritygate.process.protocol import AuditClock, Audited, AuditWork, Block, Clocked, Timed
+from paritygate.process.timed_worker import LOOKS, REPLACED, TimedWorker, clock_problem
 from paritygate.timing.schedule import WorkerDroppedError
 
 
@@ -97,3 +97,68 @@ def test_a_worker_that_ends_drops_out_and_is_closed():
         TimedWorker(worker).block(1, 1)
     assert dropped.value.args[0].reason == "gone"
     assert worker.closed
+
+
+@pytest.mark.parametrize(
+    ("claimed", "seconds"),
+    [(0.050, 0.0501), (0.050, 0.060), (1.0, 1.1), (0.0, 0.004), (0.0501, 0.050), (30.0, 29.9)],
+)
+def test_two_right_clocks_differ_by_the_messages(claimed, seconds):
+    assert clock_problem(Clocked(claimed, []), seconds) == ""
+
+
+@pytest.mark.parametrize(("claimed", "seconds"), [(0.025, 0.05), (0.9, 1.1), (0.06, 0.05), (2, 1)])
+def test_a_clock_that_runs_slower_or_faster_is_wrong(claimed, seconds):
+    problem = clock_problem(Clocked(claimed, []), seconds)
+
+    assert problem.startswith(
+        f"its clock is wrong: by it, calls take {claimed:.3g} s that take {seconds:.3g} s by the"
+    )
+
+
+class Audience(FakeWorker):
+    """Answers an audit; its clock is wrong in so many looks."""
+
+    def __init__(self, wrong=0, replaced=()):
+        super().__init__()
+        self.wrong, self.replaced = wrong, list(replaced)
+
+    def resume(self):
+        pass
+
+    def ask(self, request, deadline):
+        self.asked.append(request)
+        if isinstance(request, AuditWork):
+            return Audited(["something"])
+        assert isinstance(request, AuditClock)
+        self.wrong -= 1
+        return Clocked(9.0 if self.wrong >= 0 else 0.0, self.replaced)
+
+
+@pytest.mark.parametrize("late", [0, 1, LOOKS - 1])
+def test_one_look_at_a_right_clock_is_enough(late):
+    worker = Audience(wrong=late)
+    timed_worker = TimedWorker(worker)
+    timed_worker.audit()
+
+    assert len(worker.asked) == late + 2
+    assert timed_worker.not_audited == ["something"]
+    assert worker.parked == 1
+    assert not worker.closed
+
+
+@pytest.mark.parametrize(
+    ("worker", "reason"),
+    [
+        (Audience(wrong=LOOKS), "its clock is wrong: by it, calls take 9 s"),
+        (Audience(replaced=["time.time"]), "replaces time.time, so its times are not the seconds"),
+    ],
+)
+def test_a_wrong_clock_ends_the_cell(worker, reason):
+    with pytest.raises(WorkerDroppedError) as dropped:
+        TimedWorker(worker).audit()
+
+    assert dropped.value.args[0].status is Status.FAILED
+    assert dropped.value.args[0].reason.startswith(reason)
+    assert worker.closed
+    assert not any(isinstance(request, AuditWork) for request in worker.asked)
