@@ -6,17 +6,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
-from tests.support.paths import ROOT
+from tests.support import workflows
 from tests.support.repository import ONE, SLOW, Repository
+from tests.support.workflows import ACTION
 
-GATE = ROOT / ".github" / "actions" / "paritygate" / "gate.sh"
+GATE = ACTION / "gate.sh"
 
 
 class PullRequest:
@@ -107,6 +108,7 @@ def test_a_harmless_change_is_green_and_a_slow_one_is_red(pull_request):
     run = json.loads((pull_request.clone / "paritygate-report" / "report.json").read_text())["run"]
     merge_base = pull_request.repository.git("rev-parse", "base").strip()
     assert run["environment"]["gate"]["commit"] == merge_base  # not the tip of main, which went on
+    assert run["dirty"] is False  # the report's own folder is no change
 
     pull_request.repository.model("", SLOW)
     pull_request.push()
@@ -169,16 +171,41 @@ def test_inputs_are_words_and_a_base_is_found(pull_request, given, status, said)
     assert not (pull_request.clone / "here").exists()
 
 
-def test_the_documented_workflow_is_short_and_names_inputs_that_exist():
-    page = (ROOT / ".github" / "actions" / "paritygate" / "README.md").read_text()
-    text = page.partition("```yaml\n")[2].partition("```")[0]
-    (job,) = YAML(typ="safe").load(text)["jobs"].values()
-    action = YAML(typ="safe").load((GATE.parent / "action.yml").read_text())
+def test_another_repository_uses_the_action_by_its_name(pull_request, tmp_path):
+    """GitHub lays the Action outside of the repository, and the step's own text starts it. The
+    workflow on request also checks paritygate out below ``.paritygate``.
+    """
+    pull_request.repository.model("# only a comment\n")
+    pull_request.push()
+    placed = tmp_path / "_actions" / "some owner" / "paritygate" / "v1"
+    shutil.copytree(ACTION, placed)
+    other = pull_request.clone / ".paritygate" / "ci"
+    other.mkdir(parents=True)
+    (other.parent / ".gitignore").write_text("*\n")
+    (other / "test_not_mine.py").write_text("raise SystemExit('collected')\n")
+    action = workflows.read(placed / "action.yml")
+    contexts = {f"inputs.{name}": row["default"] for name, row in action["inputs"].items()}
+    contexts |= {
+        "inputs.arguments": "--bench-targets cpu-eager-fp32",
+        "inputs.python": sys.executable,
+        "github.event.pull_request.base.sha": pull_request.base,
+        "github.event.pull_request.number": "7",
+    }
+    done = workflows.run(
+        workflows.step(action["runs"]["steps"], "gate.sh"),
+        contexts,
+        pull_request.clone,
+        PYTHONPATH=os.environ["PYTHONPATH"],  # the model's clock is one of our tests' own
+        GITHUB_ACTION_PATH=str(placed),
+        GITHUB_ACTIONS="true",
+        GITHUB_STEP_SUMMARY=str(pull_request.clone.with_name("summary.md")),
+        GITHUB_OUTPUT=str(pull_request.clone.with_name("output.txt")),
+    )
 
-    assert len(text.splitlines()) < 25
-    used = [step for step in job["steps"] if "paritygate/.github" in step.get("uses", "")]
-    assert len(used) == 1
-    assert set(used[0]["with"]) <= set(action["inputs"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pull_request.said("output.txt") == "status=0\n"
+    assert pull_request.said("summary.md").startswith("## paritygate: ok")
+    assert (pull_request.clone / "paritygate-report" / "pull_request").read_text() == "7\n"
 
 
 def test_nothing_compared_is_not_green(pull_request):

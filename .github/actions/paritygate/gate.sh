@@ -11,6 +11,11 @@ fail() { echo "::error title=paritygate::$2"; exit "$1"; }
 mkdir -p "$REPORT"
 rm -f "$REPORT/report.md" "$REPORT/report.json"   # what an earlier step has left is not this run's
 printf '%s\n' "$PULL_REQUEST" > "$REPORT/pull_request"
+# Git does not see the folder: with it, the checkout would be said to have uncommitted changes.
+if ! git check-ignore -q "$REPORT/report.md" && exclude=$(git rev-parse --git-path info/exclude); then
+  own="${REPORT#./}"
+  mkdir -p "${exclude%/*}" && echo "/$(git rev-parse --show-prefix)${own%/}/" >> "$exclude"
+fi
 
 # The first push of a branch has no commit before it: compare with the default branch.
 [[ "$BASE" =~ ^0*$ ]] && BASE="$DEFAULT_BRANCH"
