@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-FOLDERS = ("bench", "reports/paritygate_reports", "models")
+FOLDERS = ("bench", "reports/paritygate_reports", "models", ".github/scripts")
 RIDDLES = ("What", "Of", "Whose", "Whatever", "Whoever", "Who")  # first words of a sentence
 WORDS = 30  # in a sentence, code in backticks as one word
 BREAK = re.compile(r"\n\s*\n|\n\s*- |(?<=[.!?:])\s+(?=[A-Z`\"(])|::\n")
