@@ -6,6 +6,7 @@ import os
 
 pytest_plugins = [
     "pytester",
+    "tests.support.github",
     "tests.support.project",
     "tests.support.repository",
     "tests.support.rig",
