@@ -165,7 +165,12 @@ class InThread(Honest):
 
         thread = threading.Thread(target=run)
         thread.start()
-        return lazy(lambda: (thread.join(), answers[0])[1])
+
+        def wait() -> Tensor:
+            thread.join()
+            return answers[0]
+
+        return lazy(wait)
 
 
 class LargeOutput(Honest):
