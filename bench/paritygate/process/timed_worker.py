@@ -30,7 +30,8 @@ SLOW_CALL = 1.0  # seconds; a faster first call mostly loads and allocates, and 
 BESIDE = 3
 FINISHING = 20  # calls after the last block, at most: the device's own seconds, and joules
 REPLACED = 3  # times that a block is measured again
-AUDITED = 40  # calls of the audit, at most
+AUDITED = 100  # calls of the audit, at most
+AUDIT_SECONDS = 0.02  # of calls, by which a clock is judged
 LOOKS = 8  # at a clock that seems wrong: on a busy machine messages are late
 # of the seconds between two messages, which may be beside the calls; and seconds for the messages
 CLOCK_SHARE, CLOCK_SECONDS = 0.1, 0.005
@@ -108,7 +109,7 @@ class TimedWorker:
 
     def _clock_problem(self) -> str:
         """Return how a worker's clock differs from this process's, or ""."""
-        plan = schedule.plan(self.seconds_per_call)
+        plan = schedule.plan(self.seconds_per_call, AUDIT_SECONDS)
         request, patience = AuditClock(plan.calls, plan.samples), plan.calls * plan.samples
         problem = ""
         for _ in range(LOOKS):

@@ -42,6 +42,8 @@ Inputs = tuple[Any, ...] | dict[str, Any]
 
 CHECKED_SETS = 4  # input sets that are checked; timing rotates over them
 TRAINED_SETS = 2  # the same for a training, whose answers are as large as the model
+UNSEEN = 1_000_000  # number of the first input set that no check uses
+KEPT_UNSEEN = 3  # input sets that the audit of times needs for an honest model
 CHECKED_ROWS = 32  # rows checked in total: with fewer, two logits of one row fail by chance
 
 
@@ -279,6 +281,10 @@ class BoundCase:
         with error_note("inputs", self.case.inputs):
             made = make(sizes, generator)
         return self.cast(_arguments(made, "inputs", self.case.inputs))
+
+    def unseen(self, number: int) -> Inputs:
+        """Return an input set that no check uses."""
+        return self.make_inputs(UNSEEN + number)
 
     def encode(self, raw: Inputs) -> Inputs:
         """Return the model's arguments for raw inputs: the result of ``preprocess``, or the inputs

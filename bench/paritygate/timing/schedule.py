@@ -78,16 +78,16 @@ class Timing:
         return sum(self.blocks) * self.plan.calls * self.plan.samples
 
 
-def plan(seconds_per_call: float) -> Plan:
+def plan(seconds_per_call: float, block: float = BLOCK_SECONDS) -> Plan:
     """Return the block plan for calls of this length.
 
-    Blocks take about 50 ms and samples at least 200 µs. There are at least 3 samples if a call is
+    Blocks take about ``block`` seconds and samples at least 200 µs. There are at least 3 samples if a call is
     shorter than 100 ms.
     """
     seconds_per_call = max(seconds_per_call, 1e-9)
     calls = max(1, math.ceil(SAMPLE_SECONDS / seconds_per_call))
     fewest = 1 if seconds_per_call >= SLOW_CALL else 3
-    return Plan(calls, max(fewest, round(BLOCK_SECONDS / (calls * seconds_per_call))))
+    return Plan(calls, max(fewest, round(block / (calls * seconds_per_call))))
 
 
 def measure(

@@ -39,6 +39,7 @@ from paritygate.runtime.scratch import Scratch
 from paritygate.runtime.subject import (
     CHECKED_ROWS,
     CHECKED_SETS,
+    KEPT_UNSEEN,
     TRAINED_SETS,
     BoundCase,
     Inputs,
@@ -107,6 +108,8 @@ def make(
     if isinstance(module, torch.nn.Module):
         _require_one_layout(subject, sets)
     subject.scratch.save("inputs", raw)
+    unseen = map(subject.unseen, range(KEPT_UNSEEN)) if given is None else given.load("unseen")
+    subject.scratch.save("unseen", list(unseen))
     subject.scratch.save(
         "meta",
         {
