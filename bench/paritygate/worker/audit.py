@@ -25,10 +25,9 @@ from paritygate.runtime.devices import Device
 from paritygate.runtime.subject import BoundCase, arrays
 from paritygate.worker import check
 from paritygate.worker.opened import OpenedModel
+from paritygate.worker.stopwatch import SETTLE_SECONDS
 
-# input sets that must show the same: a disturbance makes one call slow, and seldom eight of ten
-PROBES, SHOWN = 10, 8
-LONG = 0.02  # seconds of a call that no usual disturbance hides: one probe is enough
+PROBES = 8  # input sets that must all show the same: a disturbance makes one call slow, not eight
 CACHED = 1.5  # a first call takes this many times as long as the next with the same input set
 LEAST = 50e-6  # seconds more, at least: memory that is used for the first time costs some
 LAZY = 0.5  # of a call, which reading its answer takes longer than reading known numbers
@@ -111,28 +110,23 @@ def _require_work_in_calls(opened: OpenedModel, device: Device) -> str:
     probe, found = Probe(opened, device), list[Seen]()
     for feed in unseen(opened):
         found.append(probe.look(feed))
-        honest = sum(not (seen.at_once or seen.unread) for seen in found)
-        if honest > PROBES - SHOWN or (honest and found[-1].first > LONG):
+        if not (found[-1].at_once or found[-1].unread):
             return ""
     if not found:
         return "new values: every input set holds the same values"
-    unread = [seen for seen in found if seen.unread]
-    if len(unread) >= SHOWN:
-        seen = min(unread, key=lambda seen: seen.reading)
+    seen = min(found, key=lambda seen: seen.first)
+    if all(one.unread for one in found):
         raise BackendError(
             f"lazy output: a call takes {seen.first:.3g} s, and reading its answer {seen.reading:.3g} s (a copy of the "
             f"same numbers takes {seen.known:.3g} s): the work is done when the answer is read, which is not timed; "
             "return tensors that are computed"
         )
-    at_once = [seen for seen in found if seen.at_once]
-    if len(at_once) < SHOWN:
+    if not all(one.at_once for one in found):
         return ""
     # A model that keeps its last answer alone works in every call of the timed loop. The second
     # turn counts: the calls above may have displaced what the model kept.
     turns = [[probe.seconds(feed)[0] for feed in opened.feeds] for _ in range(2)]
-    usual = statistics.median(turns[1])
-    seen = min(at_once, key=lambda seen: seen.first)
-    if not _at_once(seen.first, usual):
+    if not _at_once(seen.first, statistics.median(turns[1])):
         return ""
     raise BackendError(
         f"cached by {_kept_by(probe, opened)}: an input set takes {seen.first:.3g} s when it comes for the first time, "
@@ -194,8 +188,8 @@ class Seen:
 class Probe:
     """Times single calls, and the reading of their answers, on a device.
 
-    A call with another input set comes just before each of them: after a pause threads are asleep,
-    and the first call would seem slow.
+    Calls with another input set come just before each of them, as before a block: after a pause
+    threads are asleep, or those of another library still spin.
     """
 
     def __init__(self, opened: OpenedModel, device: Device) -> None:
@@ -212,7 +206,10 @@ class Probe:
         answer.
         """
         clock, prepared, feeds = self._device.clock, self._opened.prepared, self._opened.feeds
-        prepared.call(feeds[-1] if feed is feeds[0] else feeds[0])
+        other, settled = feeds[-1] if feed is feeds[0] else feeds[0], clock() + SETTLE_SECONDS
+        while clock() < settled:
+            prepared.call(other)
+            self._device.synchronize()
         if prepared.reset is not None:
             prepared.reset()
         self._device.synchronize()
