@@ -220,7 +220,8 @@ def noted(tmp_path):
         notes.write_text("".join(json.dumps(("file", str(tmp_path / one))) + "\n" for one in used))
         tree = Worktree(tmp_path, "HEAD", own / "trees")
         try:
-            Unchanged(tmp_path, tree, [], own / "kept", "quick").keep(CELL, [notes], {})
+            seen = Unchanged(tmp_path, tree, [], own / "kept", "quick")
+            seen.keep(CELL, [notes], {}, [own / "copy"])
             return bool(Unchanged(tmp_path, tree, [], own / "kept", "quick").find([CELL]))
         finally:
             tree.close()
@@ -230,6 +231,11 @@ def noted(tmp_path):
 
 def test_a_file_behind_a_link_is_noticed(noted):
     assert not noted("linked/net.py")
+
+
+def test_a_file_of_a_copy_stands_for_that_of_the_working_tree(noted):
+    """Code that resolves links finds the copy in which head was built."""
+    assert not noted(".paritygate/copy/pkg/net.py")
 
 
 def test_empty_notes_are_not_believed(noted):

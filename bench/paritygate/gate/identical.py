@@ -8,6 +8,9 @@ names. A document, or a file whose name begins with a dot, is only read by Pytho
 
 Where the closure of a cell is not known, it is identical if nothing has changed but such documents,
 outside ``bench_source``.
+
+The command ``bench_build`` may read any file of a tree. Until both sides are built, and where
+their builds differ, a cell is identical only if texts alone have changed.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ class Change:
 
     ``files``: paths in the repository that were changed, added or removed. ``project`` and
     ``sources``: the project and its code under test, likewise. ``imported``: the files that the
-    pytest process has imported, such as suites.
+    pytest process has imported, such as suites. ``built``: whether each side is built, with another
+    result, or one that is not known yet.
     """
 
     base: Tree
@@ -41,6 +45,7 @@ class Change:
     project: str
     sources: Sequence[str]
     imported: frozenset[str]
+    built: bool = False
 
     def identical(self, case: Case, closure: Iterable[Entry] | None) -> str:
         """Return why a cell of this case is identical on both sides, or "" if it may differ.
@@ -48,6 +53,8 @@ class Change:
         ``closure``: None if it is not known.
         """
         if self.imported.intersection(self.files):
+            return ""
+        if self.built and not all(map(_text, self.files)):
             return ""
         if closure is None:
             harmless = all(document(file) and not self._source(file) for file in self.files)
@@ -81,3 +88,11 @@ def document(file: str) -> bool:
     path = PurePosixPath(file)
     hidden = any(part.startswith(".") for part in path.parts)
     return hidden or path.suffix in DOCUMENTS or path.name in PLAIN
+
+
+def _text(file: str) -> bool:
+    """Return whether a file is a text for people, which no build reads into its result. A Makefile
+    and a hidden file may be read.
+    """
+    path = PurePosixPath(file)
+    return path.suffix in DOCUMENTS or path.parts[0] == ".github"

@@ -7,6 +7,8 @@ and imports only the code under test from that side.
 - Other Python code is head's on both sides. It is imported from the project, not from here. Only a
   package with a source inside holds its other modules, as links to head's.
 - Files that git ignores, in a folder above a source, are those of the working tree.
+- Files that ``bench_build`` has made are the side's, and no compiled ones of the working tree are
+  used then.
 """
 
 from __future__ import annotations
@@ -14,19 +16,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from paritygate.gate.products import compiled
+
 CODE = {".py", ".pyi", ".pyx", ".so", ".pyd"}
 
 
 class Listing:
-    """The files that git has in a tree. ``paths``: relative to it."""
+    """The files that git has in a tree. ``paths``: relative to it. ``built``: the files that were
+    built there, which are no code of head's.
+    """
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    def __init__(self, paths: Iterable[str], built: Iterable[str] = ()) -> None:
         self.children: dict[PurePosixPath, set[PurePosixPath]] = {}
         self.code: set[PurePosixPath] = set()  # files of code, and folders with some below
-        for path in map(PurePosixPath, paths):
+        known, made = set(map(PurePosixPath, paths)), set(map(PurePosixPath, built))
+        for path in known | made:
             for place in (path, *path.parents[:-1]):
                 self.children.setdefault(place.parent, set()).add(place)
-            if path.suffix in CODE:
+            if path.suffix in CODE and path in known:
                 self.code |= {path, *path.parents}
 
 
@@ -43,11 +50,14 @@ def may_differ(files: Iterable[str], sources: Sequence[str]) -> bool:
 class SideTree:
     """Lays out the trees of one project.
 
-    ``root``: head's tree, with its ``listing``. ``sources``: paths relative to it.
+    ``root``: head's tree, with its ``listing``. ``sources``: paths relative to it. ``built``: whether
+    the sides bring compiled files of their own.
     """
 
-    def __init__(self, root: Path, listing: Listing, sources: Sequence[str]) -> None:
-        self.root, self._heads = root, listing
+    def __init__(
+        self, root: Path, listing: Listing, sources: Sequence[str], built: bool = False
+    ) -> None:
+        self.root, self._heads, self._built = root, listing, built
         self.sources = {PurePosixPath(source) for source in sources}
         self._above = {folder for source in self.sources for folder in source.parents}
 
@@ -79,5 +89,7 @@ class SideTree:
         if place in self._above:
             names = {child.name for child in known}
             for entry in (self.root / place).iterdir():
-                if entry.name not in names and not entry.name.startswith((".", "__pycache__")):
+                stale = self._built and compiled(entry.name)
+                hidden = entry.name.startswith((".", "__pycache__"))
+                if entry.name not in names and not hidden and not stale:
                     (folder / place / entry.name).symlink_to(entry)

@@ -17,13 +17,24 @@ from paritygate.gate.side_tree import Listing, SideTree
 
 
 class Slots:
-    """The slots below ``parent``, one for each side of a launch."""
+    """The slots below ``parent``, one for each side of a launch.
 
-    def __init__(self, parent: Path, root: Path, sources: Sequence[str], count: int = 3) -> None:
+    ``built``: the files of the trees in which something was built. Git lists those of other trees.
+    """
+
+    def __init__(
+        self,
+        parent: Path,
+        root: Path,
+        sources: Sequence[str],
+        built: Mapping[Path, Listing] | None = None,
+        count: int = 3,
+    ) -> None:
         self.root, self.sources = root.resolve(), list(sources)
         self.places = [parent / f"s{number}" for number in range(count)]
         self._parent, self._trees = parent, dict[Path, Path]()
-        self._side_tree = SideTree(self.root, Listing(files(self.root)), sources)
+        self._listings = built or {}
+        self._side_tree = SideTree(self.root, Listing(files(self.root)), sources, built=bool(built))
 
     def fill(self, order: Sequence[int], trees: Sequence[Path]) -> list[Path]:
         """Let slot ``order[i]`` show ``trees[i]``. Return the slot of each tree."""
@@ -98,6 +109,7 @@ class Slots:
         """Return the folder of links of a tree. It is made once."""
         if tree not in self._trees:
             folder = self._parent / f"tree-{len(self._trees)}"
-            self._side_tree.lay_out(folder, tree, Listing(files(tree)))
+            listing = self._listings.get(tree) or Listing(files(tree))
+            self._side_tree.lay_out(folder, tree, listing)
             self._trees[tree] = folder
         return self._trees[tree]

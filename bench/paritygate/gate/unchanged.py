@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from paritygate.core.case import Case, Cell
@@ -21,11 +22,17 @@ class Unchanged:
     """Compares the working tree with a checkout of base.
 
     ``root``: the project. ``sources``: its code under test, relative to it. ``folder``: of the
-    closures.
+    closures. ``built``: whether each side is built, with a result that is not known yet.
     """
 
     def __init__(
-        self, root: Path, worktree: Worktree, sources: Sequence[str], folder: Path, budget: str
+        self,
+        root: Path,
+        worktree: Worktree,
+        sources: Sequence[str],
+        folder: Path,
+        budget: str,
+        built: bool = False,
     ) -> None:
         repository = worktree.repository.resolve()
         self._closures, self._began = Closures(folder, budget), time.time()
@@ -39,6 +46,7 @@ class Unchanged:
             project=str(project),
             sources=[str(project / source) for source in sources],
             imported=frozenset(_imported(repository)),
+            built=built,
         )
 
     @property
@@ -59,11 +67,22 @@ class Unchanged:
                 found[cell.id] = reason
         return found
 
-    def keep(self, cell: Cell, notes: Iterable[Path], places: Mapping[str, str]) -> None:
+    def builds_are_equal(self) -> None:
+        """Note that the builds of both sides have left the same files. Then they matter to no cell."""
+        self._change = replace(self._change, built=False)
+
+    def keep(
+        self,
+        cell: Cell,
+        notes: Iterable[Path],
+        places: Mapping[str, str],
+        checkouts: Iterable[Path] = (),
+    ) -> None:
         """Keep what head's processes have used for a cell, unless a file was edited meanwhile.
 
         ``notes``: the files in which they have noted it. ``places``: folder -> the folder of the
-        project that it shows. Raises ``OSError`` and ``ValueError`` for notes that cannot be read.
+        project that it shows. ``checkouts``: folders that show the whole repository. Raises
+        ``OSError`` and ``ValueError`` for notes that cannot be read.
         """
         head, project = self._change.head, self._change.project
         shown = {place: str(PurePosixPath(project, path)) for place, path in places.items()}
@@ -72,7 +91,8 @@ class Unchanged:
         used: set[Entry] = {(kind, name) for kind, name in map(json.loads, lines)}
         if not all(texts) or any(kind == "process" for kind, _ in used):
             return  # nothing is known of what some process has used
-        found = entries(used, shown | {str(head.root): "."})
+        shown |= {str(checkout.resolve()): "." for checkout in checkouts}
+        found = entries(used, shown | {str(head.root): "."})  # a checkout may lie in it
         found |= {(kind, head.target(name)) for kind, name in found if kind != "module"}
         files = [head.root / name for kind, name in found if kind == "file"]
         if all(file.stat().st_mtime < self._began for file in files if file.exists()):

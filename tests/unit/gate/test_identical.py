@@ -59,16 +59,16 @@ class Sides:
             (root / file).write_text(text)
         return Tree(root, set(self.of[side]) - set(ignored))
 
-    def change(self, **head):
+    def change(self, built=False, **head):
         """Return the difference after these changes of head: file -> text, or None to remove it."""
         for file, text in head.items():
             if text is None:
                 del self.of["head"][file]
             else:
                 self.of["head"][file] = text
-        return self.difference()
+        return self.difference(built)
 
-    def difference(self):
+    def difference(self, built=False):
         base, head = self.of["base"], self.of["head"]
         differing = [file for file in {*base, *head} if base.get(file) != head.get(file)]
         return Change(
@@ -78,6 +78,7 @@ class Sides:
             ".",
             ["pkg"],
             frozenset({"suites/test_net.py"}),
+            built,
         )
 
 
@@ -132,6 +133,28 @@ def test_without_a_known_closure_documents_alone_are_harmless(sides, change, ide
     found = sides.change(**change).identical(case(), None)
 
     assert found == ("no code and no data differs" if identical else "")
+
+
+@pytest.mark.parametrize(
+    ("file", "identical"),
+    [
+        ("README.md", True),
+        ("docs/new.rst", True),
+        (".github/workflows/ci.yml", True),
+        ("Makefile", False),
+        ("CMakeLists.txt", False),
+        (".cargo/config.toml", False),
+        ("pkg/other.py", False),  # a build may read it
+        ("setup.py", False),
+        ("csrc/fast.cpp", False),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_where_builds_may_differ_texts_alone_are_harmless(sides, file, identical, known):
+    named = case(depends=("configs/*.json",))
+    change = sides.change(built=True, **{file: "other"})
+
+    assert bool(change.identical(named, USED if known else None)) is identical
 
 
 @pytest.mark.parametrize(

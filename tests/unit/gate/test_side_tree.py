@@ -20,6 +20,7 @@ BASE = (
     "setup.py",
 )
 HEAD = (*BASE, "src/pkg/new.py", "configs/head.json")
+LEFT = ("src/pkg/_left.so", "_left.so")
 
 
 @pytest.fixture(name="laid_out")
@@ -34,13 +35,18 @@ def _laid_out(tmp_path):
     (trees["head"] / "weights").mkdir()  # git ignores it
     (trees["head"] / "weights" / "w.bin").write_text("head")
     (trees["head"] / ".cache").mkdir()
+    for file in LEFT:  # of a build in the working tree
+        (trees["head"] / file).write_text("head")
 
-    def lay_out(*sources):
+    def lay_out(*sources, built=()):
+        for file in built:
+            (trees["base"] / file).parent.mkdir(exist_ok=True)
+            (trees["base"] / file).write_text("base")
         folder = tmp_path / "links"
-        tree = SideTree(trees["head"], Listing(HEAD), sources)
-        tree.lay_out(folder, trees["base"], Listing(BASE))
+        tree = SideTree(trees["head"], Listing(HEAD), sources, built=bool(built))
+        tree.lay_out(folder, trees["base"], Listing(BASE, built))
         found = {}
-        for path in [*BASE, *HEAD, "weights/w.bin", ".cache"]:
+        for path in [*BASE, *HEAD, "weights/w.bin", ".cache", *LEFT, *built]:
             if (folder / path).exists():
                 found[path] = (folder / path).read_text()
         return found
@@ -53,6 +59,7 @@ DATA = {
     "configs/base.json": "base",  # and not configs/head.json
     "benchmarks/data/x.csv": "base",
     "weights/w.bin": "head",
+    "_left.so": "head",
 }
 
 
@@ -68,12 +75,23 @@ def test_a_package_is_the_sides(laid_out):
     assert laid_out("src/pkg") == DATA | of_src
 
 
+def test_what_was_built_is_the_sides_and_what_an_earlier_build_has_left_is_not_there(laid_out):
+    """It may lie beside a source, in a package of head's code or in a folder of its own."""
+    built = ("src/pkg/_fast.so", "src/pkg/version.py", "src/pkg/sub/_deep.so", "lib/libfast.so")
+    found = laid_out("src/pkg/sub", built=built)
+
+    assert {path: found.get(path) for path in built} == dict.fromkeys(built, "base")
+    assert not found.keys() & set(LEFT)
+    assert found["src/pkg/helper.py"] == "head"
+
+
 @pytest.mark.parametrize("source", ["src/pkg/sub", "src/pkg/sub/net.py"])
 def test_around_a_source_in_a_package_code_is_heads_and_data_the_sides(laid_out, source):
     assert laid_out(source) == DATA | {
         "src/pkg/__init__.py": "head",
         "src/pkg/helper.py": "head",
         "src/pkg/new.py": "head",
+        "src/pkg/_left.so": "head",
         "src/pkg/other/__init__.py": "head",
         "src/pkg/table.csv": "base",
         "src/pkg/sub/__init__.py": "base" if source == "src/pkg/sub" else "head",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from paritygate.gate import source_links
+from paritygate.gate.side_tree import Listing
 from paritygate.gate.source_links import Slots
 
 
@@ -36,6 +37,21 @@ def test_a_slot_holds_the_sources_of_the_tree_it_was_given(tmp_path):
         assert (of_base / "model.py").read_text() == "1"
         assert (of_head / "src" / "net" / "__init__.py").read_text() == "2"
         assert len(str(of_base)) == len(str(of_head))
+
+
+def test_a_tree_in_which_something_was_built_is_listed_with_it(tmp_path):
+    """Git ignores what was built."""
+    working = project(tmp_path / "working", "2")
+    base, head = project(tmp_path / "base", "1"), project(tmp_path / "head", "2")
+    for tree in (base, head):
+        (tree / "lib").mkdir()
+        (tree / "lib" / "libnet.so").write_text(tree.name)
+    built = {tree: Listing(["model.py"], ["lib/libnet.so"]) for tree in (base, head)}
+    slots = Slots(tmp_path / "slots", working, ["src/net"], built)
+    of_base, of_head = slots.fill([0, 1], [base, head])
+
+    assert (of_base / "lib" / "libnet.so").read_text() == "base"
+    assert (of_head / "lib" / "libnet.so").read_text() == "head"
 
 
 def test_what_lies_inside_the_project_is_looked_up_in_the_slot_first(tmp_path):
