@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from paritygate.gate.build_command import BuildCommand
+
 
 @dataclass(frozen=True)
 class Margins:
@@ -63,6 +65,7 @@ class GateRequest:
     everything: bool = False  # measure cells of identical code and data, too
     # cell -> share by which head is made slower on purpose
     planted: dict[str, float] = field(default_factory=dict)
+    build: BuildCommand | None = None  # run in each side's tree before anything is imported
 
     @property
     def name(self) -> str:

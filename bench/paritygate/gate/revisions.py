@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from paritygate.host import paths
@@ -93,6 +94,14 @@ def files(root: Path) -> list[str]:
     does not ignore.
     """
     return _paths(_run(root, "ls-files", "-z", "-c", "-o", "--exclude-standard").stdout)
+
+
+def untracked(root: Path, places: Sequence[str]) -> list[str]:
+    """Return the files at these places below ``root`` that git does not have, ignored ones, too,
+    relative to it.
+    """
+    literal = [f":(literal){place}" for place in places]
+    return _paths(_run(root, "ls-files", "-z", "-o", "--", *literal).stdout)
 
 
 def _paths(output: str) -> list[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +19,16 @@ from typing import Any
 from paritygate.core.case import Cell
 from paritygate.core.record import Comparison, Record, Status, Verdict
 from paritygate.core.work import Work
-from paritygate.gate import acceptance, base_cells, revisions
+from paritygate.gate import acceptance, base_cells, revisions, source_checks
+from paritygate.gate.build import BuildError
+from paritygate.gate.built_sides import BuiltSides
 from paritygate.gate.findings import Changes
 from paritygate.gate.judged import gated, with_answers, with_kept, with_memory, with_prepare
 from paritygate.gate.request import PROFILES, GateRequest
-from paritygate.gate.revisions import RevisionError, Worktree
+from paritygate.gate.revisions import Worktree
 from paritygate.gate.runner import GateRun
 from paritygate.gate.side_tree import may_differ
-from paritygate.gate.sides import InvalidRunError, Result, Side, Sides
+from paritygate.gate.sides import Broken, InvalidRunError, Result, Side, Sides
 from paritygate.gate.source_links import Slots
 from paritygate.gate.unchanged import Unchanged
 from paritygate.process.client import ForkServerError
@@ -50,41 +53,80 @@ class Gate:
         self.against, self._root = against, root
         self._running: GateRun | None = None
         self._records: dict[str, Record] = {}  # head's, by cell
-        for source in against.sources:
-            self._check_place(source)
+        source_checks.check_places(root, against.sources)
+        if against.build is None and against.python is None:
+            source_checks.check_compiled(root, against.sources)
         self.worktree = Worktree(root, against.revision, folder)
         # with another interpreter base is the working tree, too: only the interpreter differs
         self._base = self.worktree.root if against.python is None else root
         try:
-            self._check_sources()
+            source_checks.check_base(root, self.worktree, against.sources, against.revision)
             trailers = revisions.trailers(root, self.worktree.commit, "Bench-Accept")
-            changed = may_differ(revisions.changed(root), against.sources)
+            if against.build is None:
+                changed = may_differ(revisions.changed(root), against.sources)
+            else:  # a build may read any file
+                changed = bool(revisions.changed(self.worktree.repository))
         except BaseException:
             self.close()
             raise
         self.accepted = acceptance.parse(trailers)
         equal = self.worktree.commit == self.worktree.head and not changed
-        self.same = equal and against.python is None
+        self._same = equal and against.python is None
         self._unchanged: Unchanged | None = None
+        self._built: BuiltSides | None = None
+        self._slots: Slots | None = None
+        self.unbuilt: dict[str, BuildError] = {}  # side -> why it could not be built
         self.identical: dict[str, str] = {}  # cell -> why it is the same without a launch
 
-    def find_identical(self, cells: Iterable[Cell], home: Path, budget: str) -> None:
-        """Find the cells whose code and data are identical on both sides. If the trees are equal,
-        every cell is measured.
+    def prepare(self, run: MatrixRun, home: Path) -> None:
+        """Find the cells whose code and data are identical on both sides, and build the sides for the
+        others. If the trees are equal, every cell is measured.
 
-        Raises ``RevisionError``.
+        Raises ``RevisionError`` and ``OSError``. If a build fails, ``unbuilt`` says why.
         """
-        if self.against.python is not None:
+        cells, budget = list(run.plan.gated.values()), run.matrix.options.budget.name
+        build = self.against.build is not None
+        if self.against.python is None:
+            sources, folder = self.against.sources, home / CLOSURES
+            self._unchanged = Unchanged(
+                self._root, self.worktree, sources, folder, budget, built=build
+            )
+            self._find_identical(cells)
+        left = run.matrix.runnable(run.plan.without(self.identical).cells)
+        if not build or not left:
             return
-        self._unchanged = Unchanged(
-            self._root, self.worktree, self.against.sources, home / CLOSURES, budget
-        )
+        self._built = BuiltSides(self._root, self.worktree, self.against, home, sys.executable)
+        # cells without a verdict are checked on head
+        self._built.build(run.progress.tell, both=len(self.identical) < len(cells))
+        self.unbuilt = self._built.failed
+        if self._built.equal and self._unchanged is not None:
+            self._unchanged.builds_are_equal()
+            self._find_identical(cells)
+
+    def _find_identical(self, cells: Sequence[Cell]) -> None:
+        assert self._unchanged is not None
         found, planted = self._unchanged.find(cells), self.against.planted
-        if not self.same and not self.against.everything:
+        if not self._same and not self.against.everything:
             self.identical = {cell: why for cell, why in found.items() if cell not in planted}
 
+    def enter(self, run: MatrixRun) -> None:
+        """Let the checks of a run import head as it was built, if it was."""
+        if self._built is not None:
+            slots = self._slots_in(run.laboratory)
+            (slot,) = slots.fill([0], [self._built.head])
+            run.laboratory.path, run.laboratory.places = slots.path(slot), slots.stands_for(slot)
+
+    def _slots_in(self, laboratory: Laboratory) -> Slots:
+        if self._slots is None:
+            built = self._built.listings() if self._built is not None else None
+            parent = laboratory.scratch / "slots"
+            self._slots = Slots(parent, self._root, self.against.sources, built)
+        return self._slots
+
     def close(self) -> None:
-        """Remove the checkout."""
+        """Remove the checkout and the copies."""
+        if self._built is not None:
+            self._built.close()
         self.worktree.close()
 
     def kill(self) -> None:
@@ -100,17 +142,24 @@ class Gate:
         ``identical``: cells with the same code and data on both sides, from which controls are
         drawn.
         """
-        trees = {"base": self._base, "head": self._root, "twin": self._base}
+        if (failed := self.unbuilt.get("base")) is not None:
+            broken = Broken("base", Status.FAILED, failed.reason)
+            return Result(broken=dict.fromkeys((cell.id for cell in cells), broken))
+        trees = {"base": self._base, "head": self._root}
+        checkouts = {"base": [self.worktree.path], "head": [self.worktree.repository]}
+        if self._built is not None:
+            trees = {"base": self._built.base, "head": self._built.head}
+            checkouts["head"].append(self._built.checkout)
         # with the same code on both sides every cell is a control
-        names = ["base", "head"] if self.same or identical else ["base", "head", "twin"]
+        names = ["base", "head"] if self._same or identical else ["base", "head", "twin"]
         sides = {}
         for name in names:
             other = self.against.python if name != "head" else None
             python = other or laboratory.python
             own = replace(laboratory, scratch=laboratory.scratch / name, servers={}, python=python)
-            checkout = self.worktree.repository if name == "head" else self.worktree.path
-            sides[name] = Side(trees[name], own, checkout)
-        slots = Slots(laboratory.scratch / "slots", self._root, self.against.sources)
+            revision = "base" if name == "twin" else name
+            sides[name] = Side(trees[revision], own, checkouts[revision])
+        slots = self._slots_in(laboratory)
         gate = GateRun(
             Sides(sides["base"], sides["head"], sides.get("twin"), slots, random.Random()),
             cells=cells,
@@ -146,7 +195,8 @@ class Gate:
             return
         with suppress(OSError, ValueError):
             notes = map(opened.reference.notes, ("", opened.cell.target.backend))
-            self._unchanged.keep(opened.cell, notes, places)
+            checkouts = [] if self._built is None else [self._built.checkout]
+            self._unchanged.keep(opened.cell, notes, places, checkouts)
 
     def cells_of_base(
         self, arguments: Sequence[str] | None
@@ -158,14 +208,17 @@ class Gate:
             return None, ""
         return base_cells.collect(self.worktree.root, arguments)
 
-    def judged(self, cell: Cell, result: Result) -> Record:
-        """Return the cell's record with its verdict after acceptance."""
+    def judged(self, cell: Cell, result: Result, checked: Record | None = None) -> Record:
+        """Return the cell's record with its verdict after acceptance. ``checked``: its record so far,
+        which is kept if the gate has opened no worker of it.
+        """
         if (reason := self.identical.get(cell.id)) is not None:
             same = Comparison(str(Verdict.SAME), reason)
             return records.unchecked_here(cell).joined(same, facts={"identical": True})
         accepted, margins = self.accepted, PROFILES[self.against.profile]
         slowdown = acceptance.slowdown_of(cell, accepted.slowdowns)
-        judged = gated(cell, self._records.get(cell.id), result, slowdown, margins)
+        record = self._records.get(cell.id, checked)
+        judged = gated(cell, record, result, slowdown, margins)
         certain = result.certain.get(cell.id, Changes())
         # before the others: its reason names the verdict on time
         judged = with_answers(
@@ -178,46 +231,6 @@ class Gate:
             longer = acceptance.largest(cell, accepted.prepare)
             judged = with_prepare(judged, result.prepared, margins, longer)
         return with_kept(judged, certain.kept)
-
-    def missing(self, base: Sequence[str], head: Iterable[str]) -> list[str]:
-        """Return the cells of base that head lacks and has not declared as removed."""
-        known = {*head, *self.against.removed}
-        return [cell for cell in base if cell not in known]
-
-    def _check_place(self, source: str) -> None:
-        """Refuse a source that does not exist, and a source whose link would lie outside its slot
-        or inside another source's link.
-        """
-        path = Path(source)
-        if not (self._root / path).exists():
-            raise RevisionError(
-                f"bench_source: {source!r} is not in {self._root}; it names the code under test, one path in each line"
-            )
-        if path.is_absolute() or ".." in path.parts or not path.parts:
-            raise RevisionError(
-                f"bench_source: {source!r} must be a path below {self._root}, without .."
-            )
-        for other in map(Path, self.against.sources):
-            if other in path.parents:
-                raise RevisionError(
-                    f"bench_source: {source!r} is in {str(other)!r}, which is named, too; leave it out"
-                )
-
-    def _check_sources(self) -> None:
-        inside = revisions.submodules(self.worktree.path, self.worktree.commit)
-        prefix = self._root.resolve().relative_to(self.worktree.repository.resolve())
-        for source in self.against.sources:
-            place = str(prefix / source)
-            for module in inside:
-                if (place + "/").startswith(module + "/") or (module + "/").startswith(place + "/"):
-                    raise RevisionError(
-                        f"bench_source: {source!r} touches the submodule {module!r}, which is empty in a worktree; run "
-                        "the gate in the submodule's own repository"
-                    )
-            if not (self.worktree.root / source).exists():
-                raise RevisionError(
-                    f"--bench-against: {source!r} (ini bench_source) does not exist in {self.against.revision}"
-                )
 
 
 class Verdicts:
@@ -258,9 +271,12 @@ class Verdicts:
         base, note = gate.cells_of_base(self._arguments)
         waiting = [cell for cell in changed if self._has_a_speed(cell, base)]
         result = gate.run(waiting, run.laboratory, identical) if waiting else Result()
-        judged = [gate.judged(cell, result) for cell in (*waiting, *identical)]
+        judged = [
+            gate.judged(cell, result, run.records.get(cell.id)) for cell in (*waiting, *identical)
+        ]
         here = {cell.id for cell in (*run.plan.cells, *gated)}
-        missing = gate.missing(list(base or ()), here)
+        known = {*here, *gate.against.removed}
+        missing = [cell for cell in base or () if cell not in known]
         self.summary = summary(gate, result, missing, note)
         for record in judged:
             run.emit(record)
@@ -292,7 +308,12 @@ def summary(gate: Gate, result: Result, missing: Sequence[str], note: str) -> di
         "profile": gate.against.profile,
         "invalid": result.invalid,
         "missing": list(missing),
-        "warnings": [*result.warnings, *gate.accepted.unread, *filter(None, [note])],
+        "warnings": [
+            *result.warnings,
+            *gate.accepted.unread,
+            *(error.reason for error in gate.unbuilt.values()),
+            *filter(None, [note]),
+        ],
         "controls": {name: str(decided.verdict) for name, decided in result.controls.items()},
         "replaced": result.replaced,
         "launches": len(result.launches),

@@ -24,12 +24,12 @@ class InvalidRunError(Exception):
 @dataclass
 class Side:
     """The code under test in one revision: the project's folder in it, its laboratory, its cells by
-    id, and the whole ``checkout``, of which the project may be a part.
+    id. ``checkouts``: the whole trees that it uses, of which the project may be a part.
     """
 
     tree: Path
     laboratory: Laboratory
-    checkout: Path = Path()
+    checkouts: Sequence[Path] = ()
     slot: Path = Path()
     cells: dict[str, OpenedCell] = field(default_factory=dict)
 
@@ -70,7 +70,8 @@ class Sides:
         for side, slot in zip(sides, slots, strict=True):
             side.slot, side.laboratory.cells = slot, lambda: cells
             side.laboratory.path = self.slots.path(slot)
-            side.laboratory.watched = [*self.slots.watched(slot), str(side.checkout.resolve())]
+            whole = [str(checkout.resolve()) for checkout in side.checkouts]
+            side.laboratory.watched = [*self.slots.watched(slot), *whole]
             side.laboratory.places = self.slots.stands_for(slot)
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ def find(rootpath: Path) -> Path:
 def home(rootpath: Path) -> Path:
     """Return the folder for all files that paritygate writes. Make it if it does not exist.
 
-    It holds ``store.sqlite``, ``cache/{onnx,inductor,triton,weights,closures}``, ``scratch/`` and
+    It holds ``store.sqlite``, ``cache/{onnx,inductor,triton,weights,closures,builds}``, ``scratch/`` and
     ``times.json``. Git ignores it: a run must not make a checkout dirty.
     """
     folder = find(rootpath)

@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from paritygate.core import work
+from paritygate.core.record import End, Status
 from paritygate.host import paths
 from paritygate.plugin import options, settings
 from paritygate.plugin.cell_fixture import CellHandle
 from paritygate.plugin.items import MATRIX, REGRESSION, VERDICTS, is_throughput
+from paritygate.session import records
+from paritygate.session.run import MatrixRun
 
 Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
 
@@ -63,7 +66,7 @@ def _regression_test(name: str, marks: Sequence[pytest.Mark]) -> Callable[[CellH
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Check out the other revision, before anything is measured."""
+    """Check out the other revision and build the sides, before anything is measured."""
     config = session.config
     gated = config.stash[MATRIX].plan.gated
     if config.option.collectonly and (file := os.environ.get(work.FILE)):
@@ -92,10 +95,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         gate = Gate(config.rootpath, asked, home / "worktrees")
         config.stash[VERDICTS] = Verdicts(gate, run, _same_selection(config))
-        gate.find_identical(gated.values(), home, run.matrix.options.budget.name)
+        gate.prepare(run, home)
     except (RevisionError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     run.begin(run.plan.without(gate.identical))
+    if (failed := gate.unbuilt.get("head")) is not None:
+        _end_all(run, End(Status.FAILED, failed.reason, failed.details))
+    else:
+        gate.enter(run)
+
+
+def _end_all(run: MatrixRun, end: End) -> None:
+    """End every cell that could run here in this way, before any is opened."""
+    for cell in run.plan.cells:
+        reason = run.matrix.unavailable(cell)
+        run.emit(records.skipped(cell, reason) if reason else records.ended(cell, end))
 
 
 def _same_selection(config: pytest.Config) -> list[str] | None:

@@ -54,7 +54,12 @@ OPTIONS = (
 
 
 DEFAULTS: dict[str, object] = {ini: default for _, ini, default, _ in OPTIONS}
-DEFAULTS |= {"bench_strict": False, "bench_source": ["models"], "bench_removed": []}
+DEFAULTS |= {
+    "bench_strict": False,
+    "bench_source": ["models"],
+    "bench_removed": [],
+    "bench_build": "",
+}
 
 
 def add(parser: pytest.Parser) -> None:
@@ -102,6 +107,12 @@ def add(parser: pytest.Parser) -> None:
         "the code under test, paths relative to the rootdir (default: models)",
         type="linelist",
         default=DEFAULTS["bench_source"],
+    )
+    parser.addini(
+        "bench_build",
+        "the gate builds C++ and CUDA extensions of each side by this command, e.g. "
+        "`pip wheel --no-deps --no-build-isolation -w {out} .` or `python setup.py build_ext --inplace`",
+        default=DEFAULTS["bench_build"],
     )
     parser.addini(
         "bench_removed",

@@ -14,6 +14,8 @@ import pytest
 from paritygate import backends
 from paritygate.core.budgets import BUDGETS
 from paritygate.core.case import FIELD
+from paritygate.gate import build_command
+from paritygate.gate.build_command import BuildCommandError
 from paritygate.gate.request import PROFILES, GateRequest
 from paritygate.plugin.options import gates, strict, value
 from paritygate.session import targets
@@ -88,6 +90,12 @@ def against(config: pytest.Config) -> GateRequest:
         if not colon or not reason.strip():
             raise pytest.UsageError(f"ini bench_removed: {line!r} must be `ID: reason`")
         removed[cell.strip()] = reason.strip()
+    try:
+        build = build_command.read(
+            str(config.getini("bench_build")), config.rootpath, sys.executable
+        )
+    except BuildCommandError as error:
+        raise pytest.UsageError(str(error)) from None
     python = None if python is None else str(Path(python).absolute())
     profile = value(config, "bench_profile")
     return GateRequest(
@@ -99,6 +107,7 @@ def against(config: pytest.Config) -> GateRequest:
         _seconds(value(config, "bench_limit")),
         bool(config.getoption("--bench-all")),
         _planted(config.getoption("--bench-plant")),
+        build,
     )
 
 
