@@ -282,10 +282,6 @@ class BoundCase:
             made = make(sizes, generator)
         return self.cast(_arguments(made, "inputs", self.case.inputs))
 
-    def unseen(self, number: int) -> Inputs:
-        """Return an input set that no check uses."""
-        return self.make_inputs(UNSEEN + number)
-
     def encode(self, raw: Inputs) -> Inputs:
         """Return the model's arguments for raw inputs: the result of ``preprocess``, or the inputs
         themselves.

@@ -22,7 +22,7 @@ from paritygate.backends.contract import BackendError
 from paritygate.core.reasons import listed
 from paritygate.runtime import nest
 from paritygate.runtime.devices import Device
-from paritygate.runtime.subject import BoundCase, arrays
+from paritygate.runtime.subject import UNSEEN, BoundCase, arrays
 from paritygate.worker import check
 from paritygate.worker.opened import OpenedModel
 from paritygate.worker.stopwatch import SETTLE_SECONDS
@@ -155,7 +155,7 @@ def unseen(opened: OpenedModel) -> Iterator[Any]:
         kept = subject.scratch.load("unseen")
     for number in range(PROBES):
         with torch.inference_mode(False):
-            made = kept[number] if number < len(kept) else subject.unseen(number)
+            made = kept[number] if number < len(kept) else subject.make_inputs(UNSEEN + number)
         if not nest.changed(opened.inputs[0], made):
             return
         yield opened.prepared.to_inputs(made)

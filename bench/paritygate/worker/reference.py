@@ -41,6 +41,7 @@ from paritygate.runtime.subject import (
     CHECKED_SETS,
     KEPT_UNSEEN,
     TRAINED_SETS,
+    UNSEEN,
     BoundCase,
     Inputs,
     arrays,
@@ -108,8 +109,12 @@ def make(
     if isinstance(module, torch.nn.Module):
         _require_one_layout(subject, sets)
     subject.scratch.save("inputs", raw)
-    unseen = map(subject.unseen, range(KEPT_UNSEEN)) if given is None else given.load("unseen")
-    subject.scratch.save("unseen", list(unseen))
+    unseen = (
+        [subject.make_inputs(UNSEEN + number) for number in range(KEPT_UNSEEN)]
+        if given is None
+        else given.load("unseen")
+    )
+    subject.scratch.save("unseen", unseen)
     subject.scratch.save(
         "meta",
         {
