@@ -222,10 +222,13 @@ class Probe:
 
     def seconds_to_read(self, answer: check.Answer) -> float:
         """Return the seconds of reading tensors that hold these numbers."""
-        tensors = [torch.from_numpy(output) for output in answer]
-        started = self._device.clock()
-        arrays(nest.comparable(tensors))
-        return self._device.clock() - started
+        tensors, clock = [torch.from_numpy(output) for output in answer], self._device.clock
+        times = []
+        for _ in range(3):  # what the calls before have started may still take the processor
+            started = clock()
+            arrays(nest.comparable(tensors))
+            times.append(clock() - started)
+        return min(times)
 
 
 def _at_once(first: float, again: float) -> bool:
