@@ -209,6 +209,7 @@ def test_another_repository_uses_the_action_by_its_name(pull_request, tmp_path):
 
 
 def test_nothing_compared_is_not_green(pull_request):
+    pull_request.repository.model("", SLOW)
     pull_request.push()
     status, log = pull_request.gate(targets="cuda")
     assert status == 14, log

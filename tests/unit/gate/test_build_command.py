@@ -11,7 +11,7 @@ import pytest
 from paritygate.gate import build_command
 from paritygate.gate.build_command import BuildCommandError
 
-OUT = Path("/work/wheels")
+OUT = Path("/there/wheels")
 
 
 def read(text, root=Path("/")):
@@ -26,11 +26,11 @@ def test_no_command_is_none(text):
 @pytest.mark.parametrize(
     ("text", "arguments"),
     [
-        ("pip wheel -w {out} .", ["PYTHON", "-m", "pip", "wheel", "-w", "/work/wheels", "."]),
+        ("pip wheel -w {out} .", ["PYTHON", "-m", "pip", "wheel", "-w", "/there/wheels", "."]),
         ("python3 setup.py build_ext", ["PYTHON", "setup.py", "build_ext"]),
-        ("sh -c 'a b' --to={out}/x", ["sh", "-c", "a b", "--to=/work/wheels/x"]),
+        ("sh -c 'a b' --to={out}/x", ["sh", "-c", "a b", "--to=/there/wheels/x"]),
         ("sh python", ["sh", "python"]),
-        ("pip install --target {out} .", ["PYTHON", "-m", "pip", "install", "--target", "/work/wheels", "."]),
+        ("pip install --target {out} .", ["PYTHON", "-m", "pip", "install", "--target", "/there/wheels", "."]),
     ],
 )  # fmt: skip
 def test_python_and_pip_are_those_of_the_interpreter(text, arguments):
