@@ -153,22 +153,17 @@ class LazyOnce(Honest):
 
 
 class InThread(Honest):
-    """Computes beside the caller, who waits when the answer is read."""
+    """Works beside the caller, who waits when the answer is read. The thread sleeps, because hundreds
+    of them that work would disturb the calls themselves.
+    """
 
     def forward(self, x: Tensor) -> Any:
-        answers: list[Tensor] = []
-
-        def run() -> None:
-            time.sleep(WORK)  # as a kernel that lets other threads of Python run
-            with torch.inference_mode():
-                answers.append(Net.forward(self, x))
-
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=time.sleep, args=(10 * WORK,))
         thread.start()
 
         def wait() -> Tensor:
             thread.join()
-            return answers[0]
+            return Net.forward(self, x)
 
         return lazy(wait)
 
