@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+
+from tests.support.paths import SCRIPTS
 
 pytest_plugins = [
     "pytester",
@@ -18,3 +21,4 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # a pytest that a test starts is none of xdist's workers
 for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
     del os.environ[name]
+sys.path.append(str(SCRIPTS))  # they lie beside the workflows, in no package

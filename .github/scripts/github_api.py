@@ -62,7 +62,7 @@ class Repository:
             page += 1
 
     def _call(self, method: str, path: str, fields: dict[str, str] | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - the URL is the runner's
+        request = urllib.request.Request(
             f"{self._url}/repos/{self.name}/{path}",
             method=method,
             data=None if fields is None else json.dumps(fields).encode(),
@@ -74,7 +74,7 @@ class Repository:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
             answered = error.read().decode(errors="replace")

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from types import SimpleNamespace
 
 import pytest
 
-from paritygate.core.case import Case, Target, cell_of
 from paritygate.gate import build as module
-from paritygate.gate import source_checks
 from paritygate.gate.build import BuildError, Builds, Source
 from paritygate.gate.build_command import read
-from paritygate.gate.built_sides import BuiltSides
-from paritygate.gate.request import GateRequest
-from paritygate.gate.revisions import RevisionError, Worktree
-from paritygate.gate.session import CLOSURES, Gate
-from paritygate.gate.unchanged import Unchanged
-from paritygate.session.run import Plan
+from tests.support.builds import SCRIPT
 from tests.support.processes import gone
-
-# compiles nothing: what matters is which files it leaves, and where it runs
-SCRIPT = """
-import os, pathlib, shutil, subprocess, sys
-text = pathlib.Path("fast.c").read_text()
-print("compiling", text)
-if "error" in text:
-    sys.exit(3)
-if "hang" in text or "leave" in text:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    print("started", child.pid, flush=True)
-    if "leave" in text:
-        sys.exit(3)
-    child.wait()
-inside = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True).returncode == 0
-told = [os.getcwd(), str(inside), str(sys.stdin.read() == ""), sys.argv[1]]
-pathlib.Path("told.txt").write_text("\\n".join(told))
-if "nothing" not in text:
-    pathlib.Path("_fast.so").write_text(text)
-"""
 
 
 class Trees:
@@ -232,189 +203,3 @@ def test_two_runs_at_once_build_once(trees):
     assert one == two
     assert sum("building" in line for line in trees.told) == 1
     assert len(trees.kept()) == 1
-
-
-class TestRefusal:
-    """Compiled files in the code under test, without a command that makes them."""
-
-    @pytest.fixture
-    def check(self, tmp_path):
-        subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-        (tmp_path / ".gitignore").write_text("*.so\n")
-
-        def check(*files, source="src"):
-            for file in files:
-                (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-                (tmp_path / file).write_text("")
-            source_checks.check_compiled(tmp_path, [source])
-
-        return check
-
-    def test_ignored_and_untracked_ones_are_named_up_to_three(self, check):
-        with pytest.raises(RevisionError) as refused:
-            check("src/p/a.so", "src/p/b.so", "src/p/c.pyd", "src/p/d.so", "src/p/e.so")
-
-        said = str(refused.value)
-        assert "src/p/a.so, src/p/b.so, src/p/c.pyd and 2 more. Base would have none" in said
-        assert "`bench_build = pip wheel" in said
-
-    def test_tracked_ones_and_those_elsewhere_are_each_sides_own_business(self, check, tmp_path):
-        check("src/p/net.py", "other/a.so", "src/.venv/lib/torch.so", "src2/a.so")
-        (tmp_path / "src" / "p" / "tracked.so").write_text("")
-        subprocess.run(["git", "add", "-f", "src/p/tracked.so"], cwd=tmp_path, check=True)
-        check()
-
-    def test_a_name_is_no_pattern(self, check):
-        check("src2/a.so", "src*/net.py", source="src*")
-
-
-class TestSides:
-    """The trees of both sides of a project below the repository's root."""
-
-    @pytest.fixture
-    def sides(self, tmp_path):
-        """Build them; head differs from base by files that no commit has."""
-        root = tmp_path / "sub"
-        root.mkdir()
-        (tmp_path / ".gitignore").write_text(".paritygate/\n*.so\n*.bin\n")
-        (root / "build.py").write_text(SCRIPT)
-        (root / "fast.c").write_text("base")
-        git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c"]
-        for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
-            subprocess.run([*git, *command], cwd=tmp_path, check=True)
-        (root / "fast.c").write_text("head")
-        (root / "new.py").write_text("not added")
-        (root / "_fast.so").write_text("stale")
-        (root / "_left.so").write_text("stale")
-        self.root, home = root, tmp_path / ".paritygate"
-        made = []
-
-        def build(python=None, both=True):
-            tree = Worktree(root, "HEAD", home / "worktrees")
-            command = read("python build.py {out}", root, sys.executable)
-            request = GateRequest("HEAD", python, "normal", ["pkg"], build=command)
-            made.append(BuiltSides(root, tree, request, home, sys.executable))
-            made[-1].build(print, both)
-            return made[-1]
-
-        yield build
-        for one in made:
-            one.close()
-        assert len(list((home / "worktrees").iterdir())) == len(made)  # checkouts, of others
-        assert (root / "_fast.so").read_text() == "stale"
-
-    def test_each_has_its_own_build_and_nothing_that_git_ignores(self, sides):
-        built = sides()
-
-        assert (built.head / "_fast.so").read_text() == "head"
-        assert (built.base / "_fast.so").read_text() == "base"
-        assert (built.head / "new.py").exists()
-        assert not (built.head / "_left.so").exists()
-        assert not built.equal
-        for tree, listing in built.listings().items():
-            found = {str(path) for path in listing.children[PurePosixPath()]}
-            assert {"_fast.so", "fast.c", "build.py"} <= found
-            assert ("new.py" in found) is (tree == built.head)
-
-    def test_head_alone(self, sides):
-        built = sides(both=False)
-
-        assert (built.head / "_fast.so").read_text() == "head"
-        assert not (built.base / "_fast.so").exists()
-        assert not built.equal
-
-    def test_equal_trees_give_equal_builds(self, sides):
-        subprocess.run(["git", "checkout", "-q", "fast.c"], cwd=self.root, check=True)
-
-        assert sides().equal  # new.py changes nothing
-
-    def test_under_another_interpreter_base_is_built_from_the_working_tree(self, sides):
-        built = sides(python=sys.executable)
-
-        assert (built.base / "_fast.so").read_text() == "head"
-        assert built.base != built.head
-        assert built.equal
-
-    def test_base_is_not_tried_where_head_fails(self, sides):
-        (self.root / "fast.c").write_text("an error")
-        built = sides()
-
-        assert list(built.failed) == ["head"]
-        assert built.failed["head"].reason.startswith("bench_build failed on head: ")
-
-
-class TestCells:
-    """Which cells are identical, and what is built to know it. A closure of each is known."""
-
-    @pytest.fixture
-    def prepared(self, tmp_path):
-        root, home = tmp_path / "sub", tmp_path / ".paritygate"
-        files = {
-            "pkg/net.py": "",
-            "pkg/unused.py": "",
-            "fast.c": "1",
-            "flags.py": "",
-            "build.py": SCRIPT,
-            "README.md": "",
-        }
-        for file, text in files.items():
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            (root / file).write_text(text)
-        (tmp_path / ".gitignore").write_text(".paritygate/\n*.so\n")
-        git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c"]
-        for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
-            subprocess.run([*git, *command], cwd=tmp_path, check=True)
-        time.sleep(0.01)  # files that are younger than the run are not believed
-        case = Case(
-            "net",
-            model="pkg.net:Net",
-            inputs="pkg.net:inputs",
-            shapes={"b8": {"batch": 8}},
-            depends=("README.md",),
-        )
-        cell = cell_of(case, case.all_shapes()[0], Target("cpu", "eager", "fp32"))
-        home.mkdir()
-        notes = home / "notes"
-        notes.write_text(json.dumps(["file", str(root / "pkg" / "net.py")]) + "\n")
-        tree = Worktree(root, "HEAD", home / "worktrees")
-        Unchanged(root, tree, ["pkg"], home / CLOSURES, "quick").keep(cell, [notes], {})
-        tree.close()
-        told = []
-        run = SimpleNamespace(
-            plan=Plan.of([cell], [], [cell]),
-            matrix=SimpleNamespace(
-                options=SimpleNamespace(budget=SimpleNamespace(name="quick")), runnable=list
-            ),
-            progress=SimpleNamespace(tell=told.append),
-        )
-        command = read("python build.py {out}", root, sys.executable)
-
-        def prepared(file):
-            (root / file).write_text((root / file).read_text() + "\n# more\n")
-            gate = Gate(
-                root,
-                GateRequest("HEAD", None, "normal", ["pkg"], build=command),
-                home / "worktrees",
-            )
-            try:
-                gate.prepare(run, home)
-                return bool(gate.identical), sum("gate: building" in line for line in told)
-            finally:
-                gate.close()
-
-        return prepared
-
-    @pytest.mark.parametrize(
-        ("changed", "identical", "builds"),
-        [
-            ("README.md", True, 0),
-            ("pkg/unused.py", True, 2),  # both are built, to the same bytes
-            ("flags.py", True, 2),
-            ("pkg/net.py", False, 2),
-            ("fast.c", False, 2),  # the case does not say that it depends on it
-        ],
-    )
-    def test_a_cell_is_measured_where_its_code_or_the_build_differs(
-        self, prepared, changed, identical, builds
-    ):
-        assert prepared(changed) == (identical, builds)

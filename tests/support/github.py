@@ -77,7 +77,7 @@ def github():
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
-        do_GET = do_POST = do_PATCH = handle_call  # noqa: N815
+        do_GET = do_POST = do_PATCH = handle_call
 
         def log_message(self, *arguments):
             pass

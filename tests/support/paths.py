@@ -1,4 +1,6 @@
-"""ROOT and GOLDEN: this repository, and the outputs that tests compare with."""
+"""ROOT, GOLDEN and SCRIPTS: this repository, the outputs that tests compare with, and the scripts of
+workflows.
+"""
 
 from __future__ import annotations
 
@@ -6,3 +8,4 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
+SCRIPTS = ROOT / ".github" / "scripts"

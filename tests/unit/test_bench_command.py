@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shlex
 
+import bench_command
 import pytest
 from _pytest.config import get_config
 from _pytest.mark.expression import Expression
@@ -12,7 +13,6 @@ from _pytest.mark.expression import Expression
 from paritygate.core.budgets import BUDGETS
 from paritygate.gate.request import PROFILES
 from paritygate.plugin import options
-from tests.support.scripts import bench_command
 
 # what the parser of pytest calls the options that a comment may set
 DESTINATIONS = {

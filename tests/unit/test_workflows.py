@@ -7,12 +7,12 @@ from __future__ import annotations
 import os
 import re
 
+import bench_command
 import pytest
 
 from paritygate.plugin import options
 from tests.support import workflows
 from tests.support.paths import ROOT
-from tests.support.scripts import bench_command
 from tests.support.workflows import ACTION, WORKFLOWS
 
 FILES = sorted([*WORKFLOWS.glob("*.yml"), *(ROOT / ".github" / "actions").glob("*/action.yml")])

@@ -23,7 +23,7 @@ CHEATS = {
     "OddClock": "replaces the clock of the times, so its times are not",
     "WritesLater": "writes into its inputs while timed: input 0 of input set 0 is not as it was",
 }
-HONEST = ("Honest", "LastOne", "Dequantised", "Uneven", "LargeOutput", "ManyOutputs")
+HONEST = ("Honest", "LastTwo", "Dequantised", "Uneven", "LargeOutput", "ManyOutputs")
 
 
 def case(model, inputs="tests.support.specimens:rows", **options):

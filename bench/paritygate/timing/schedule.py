@@ -81,8 +81,8 @@ class Timing:
 def plan(seconds_per_call: float, block: float = BLOCK_SECONDS) -> Plan:
     """Return the block plan for calls of this length.
 
-    Blocks take about ``block`` seconds and samples at least 200 µs. There are at least 3 samples if a call is
-    shorter than 100 ms.
+    Blocks take about ``block`` seconds and samples at least 200 µs. There are at least 3 samples if
+    a call is shorter than 100 ms.
     """
     seconds_per_call = max(seconds_per_call, 1e-9)
     calls = max(1, math.ceil(SAMPLE_SECONDS / seconds_per_call))

@@ -25,7 +25,7 @@ from paritygate.runtime.devices import Device
 from paritygate.runtime.subject import UNSEEN, BoundCase, arrays
 from paritygate.worker import check
 from paritygate.worker.opened import OpenedModel
-from paritygate.worker.stopwatch import SETTLE_SECONDS
+from paritygate.worker.stopwatch import settle
 
 PROBES = 8  # input sets that must all show the same: a disturbance makes one call slow, not eight
 CACHED = 1.5  # a first call takes this many times as long as the next with the same input set
@@ -39,10 +39,9 @@ ADVICE = "times would be those of a look-up; switch the cache off in the model t
 
 def replaced_clocks(device: Device) -> list[str]:
     """Return the names of the clocks that are no longer those of Python."""
-    found = [f"time.{name}" for name in CLOCKS if not _is_pythons(getattr(time, name), name)]
-    return (
-        found if _is_pythons(device.clock, "perf_counter") else [*found, "the clock of the times"]
-    )
+    clocks = {f"time.{name}": (getattr(time, name), name) for name in CLOCKS}
+    clocks["the clock of the times"] = device.clock, "perf_counter"
+    return [where for where, (clock, name) in clocks.items() if not _is_pythons(clock, name)]
 
 
 def _is_pythons(clock: object, name: str) -> bool:
@@ -58,8 +57,10 @@ def require_work(
     that the inputs of this case do not allow.
     """
     _require_unwritten(opened)
-    left_out = [_require_other_answers(opened, expected, allowed)]
-    left_out.append(_require_work_in_calls(opened, device))
+    left_out = (
+        _require_other_answers(opened, expected, allowed),
+        _require_work_in_calls(opened, device),
+    )
     return [reason for reason in left_out if reason]
 
 
@@ -84,15 +85,15 @@ def _require_other_answers(opened: OpenedModel, expected: check.Sets, allowed: f
     if len(opened.feeds) < 2 or check.identical(expected[0], expected[1]):
         return "new values in the same memory: all input sets have the same answer"
     feed, other = opened.feeds[:2]
-    targets = list(_overwritten(feed, other))
+    targets = _targets(feed, other)
     if not targets:
         return "new values in the same memory: the inputs cannot be overwritten"
-    kept = [_copy(leaf) for leaf, _ in targets]
+    before = [(leaf, nest.fresh(leaf)) for leaf, _ in targets]
     try:
-        _write([(leaf, value) for leaf, value in targets])
+        _write(targets)
         answer = opened.answer(feed)
     finally:
-        _write([(leaf, value) for (leaf, _), value in zip(targets, kept, strict=True)])
+        _write(before)
     if check.identical(answer, expected[0]):
         raise BackendError(
             "cached by identity: new values in the memory of an input set get the answer to the old ones; "
@@ -150,11 +151,11 @@ def unseen(opened: OpenedModel) -> Iterator[Any]:
     The reference worker has made the first ones, as importing what makes them can take seconds.
     """
     subject: BoundCase = opened.subject
-    # like the inputs that were loaded: another kind of tensor recompiles
-    with torch.inference_mode(False):
-        kept = subject.scratch.load("unseen")
+    kept: list[Any] = []
     for number in range(PROBES):
+        # like the inputs that were loaded: another kind of tensor recompiles
         with torch.inference_mode(False):
+            kept = kept or subject.scratch.load("unseen")
             made = kept[number] if number < len(kept) else subject.make_inputs(UNSEEN + number)
         if not nest.changed(opened.inputs[0], made):
             return
@@ -206,10 +207,8 @@ class Probe:
         answer.
         """
         clock, prepared, feeds = self._device.clock, self._opened.prepared, self._opened.feeds
-        other, settled = feeds[-1] if feed is feeds[0] else feeds[0], clock() + SETTLE_SECONDS
-        while clock() < settled:
-            prepared.call(other)
-            self._device.synchronize()
+        other = feeds[-1] if feed is feeds[0] else feeds[0]
+        settle(self._device, lambda: prepared.call(other))
         if prepared.reset is not None:
             prepared.reset()
         self._device.synchronize()
@@ -236,14 +235,14 @@ def _at_once(first: float, again: float) -> bool:
     return first > CACHED * again and first - again > LEAST
 
 
-def _overwritten(feed: Any, other: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield each leaf of ``feed`` that can be overwritten, with that of ``other``. Yield none if
+def _targets(feed: Any, other: Any) -> list[tuple[Any, Any]]:
+    """Return each leaf of ``feed`` that can be overwritten, with that of ``other``. Return none if
     this does not make them equal.
     """
     ours, theirs = dict(nest.named_leaves(feed)), dict(nest.named_leaves(other))
     pairs = [(leaf, theirs.get(path)) for path, leaf in ours.items()]
-    if all(_writable(*pair) or nest.identical(*pair) for pair in pairs):
-        yield from (pair for pair in pairs if _writable(*pair))
+    equal = all(_writable(*pair) or nest.identical(*pair) for pair in pairs)
+    return [pair for pair in pairs if _writable(*pair)] if equal else []
 
 
 def _writable(leaf: Any, value: Any) -> bool:
@@ -256,10 +255,6 @@ def _writable(leaf: Any, value: Any) -> bool:
     return dense and all(
         stride or size < 2 for stride, size in zip(leaf.stride(), leaf.shape, strict=True)
     )
-
-
-def _copy(leaf: Any) -> Any:
-    return leaf.detach().clone() if torch.is_tensor(leaf) else leaf.copy()
 
 
 def _write(pairs: Sequence[tuple[Any, Any]]) -> None:

@@ -19,6 +19,16 @@ QUEUED_CALLS = 8
 MOST_FLUSHES = 512  # a stream takes about a thousand launches, then the host waits
 
 
+def settle(device: Device, call: Callable[[], object]) -> None:
+    """Call until caches are warm and pools are awake."""
+    settled = device.clock() + SETTLE_SECONDS
+    while True:
+        call()
+        device.synchronize()
+        if device.clock() >= settled:
+            break
+
+
 class Stopwatch:
     """Times ``call`` on a device, rotating over ``feeds``. ``cold_cache``: flush the device's cache
     before each call, if it can.
@@ -46,7 +56,7 @@ class Stopwatch:
         found.
         """
         times, kept, seen = [0.0] * samples, (None, 0), {}
-        self._settle()
+        settle(self.device, self._next)
         measured = self._cold if self.cold_cache and self.device.flush() else self._warm
         for sample in range(samples):
             times[sample], raw = measured(calls, planted)
@@ -106,15 +116,9 @@ class Stopwatch:
         after = device.joules()
         return None if after is None else (after - before) / calls
 
-    def _settle(self) -> None:
-        """Call until caches are warm and pools are awake."""
-        settled = self.device.clock() + SETTLE_SECONDS
-        while True:
-            self.call(self.feeds[self.turn % len(self.feeds)])
-            self.turn += 1
-            self.device.synchronize()
-            if self.device.clock() >= settled:
-                break
+    def _next(self) -> None:
+        self.call(self.feeds[self.turn % len(self.feeds)])
+        self.turn += 1
 
     def _warm(self, calls: int, planted: float) -> tuple[float, Any]:
         """Return the seconds of some calls by the host's clock, and the last answer."""
